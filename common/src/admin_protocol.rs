@@ -1,0 +1,212 @@
+//! `berthctl` and daemon: frames of kind 0 over a Unix stream socket, one request, one answer, then closed.
+//!
+//! The socket lies in a directory that is closed to others, and the peer's uid is checked: the daemon's own
+//! or root's.
+
+use serde::{Deserialize, Serialize};
+
+use crate::entry::{Limits, Usage};
+use crate::ids::{SessionId, UserName};
+use crate::scram::ScramVerifier;
+
+/// What an administrator asks.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AdminToDaemon {
+    /// Makes a user with an empty home.
+    UserAdd {
+        /// Who.
+        user: UserName,
+        /// Made from the password by `berthctl`, which alone sees it.
+        verifier: ScramVerifier,
+        /// The quota.
+        limits: Limits,
+    },
+    /// Lists the users.
+    UserList {
+        /// Only those after this name; answers come in pages.
+        after: Option<UserName>,
+    },
+    /// Shows one user.
+    UserShow {
+        /// Who.
+        user: UserName,
+    },
+    /// Sets a password.
+    UserPassword {
+        /// Who.
+        user: UserName,
+        /// Made from the password by `berthctl`.
+        verifier: ScramVerifier,
+    },
+    /// Refuses logins and ends the user's sessions at once.
+    UserLock {
+        /// Who.
+        user: UserName,
+    },
+    /// Allows logins again.
+    UserUnlock {
+        /// Who.
+        user: UserName,
+    },
+    /// Ends the user's sessions and removes the user with all files.
+    UserRemove {
+        /// Who.
+        user: UserName,
+    },
+    /// Sets limits; they hold for running sessions too.
+    QuotaSet {
+        /// Who.
+        user: UserName,
+        /// New limit for bytes.
+        bytes: Change,
+        /// New limit for entries.
+        entries: Change,
+    },
+    /// Lists the sessions.
+    SessionList {
+        /// Only those after this one.
+        after: Option<SessionId>,
+    },
+    /// Ends a session at once.
+    SessionKill {
+        /// Which.
+        session: SessionId,
+    },
+    /// Asks how the server is.
+    Status,
+}
+
+/// What to do with a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Change {
+    /// Leave it.
+    Keep,
+    /// No limit.
+    Unlimited,
+    /// This limit.
+    To(u64),
+}
+
+/// What the daemon answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub enum DaemonToAdmin {
+    /// It is done.
+    Done,
+    /// It is refused.
+    Refused(AdminError),
+    /// A page of users.
+    Users {
+        /// In the order of their names.
+        users: Vec<UserSummary>,
+        /// Whether there are none after these.
+        last: bool,
+    },
+    /// One user.
+    User(UserSummary),
+    /// A page of sessions.
+    Sessions {
+        /// In the order of their numbers.
+        sessions: Vec<SessionSummary>,
+        /// Whether there are none after these.
+        last: bool,
+    },
+    /// How the server is.
+    Status(Status),
+}
+
+/// Why an administrator's request was refused.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+pub enum AdminError {
+    /// No such user.
+    #[error("there is no user {0}")]
+    NoSuchUser(UserName),
+    /// There is one already.
+    #[error("user {0} exists already")]
+    UserExists(UserName),
+    /// The user is being removed, or was not made completely.
+    #[error("user {0} is being removed")]
+    UserGoing(UserName),
+    /// No such session.
+    #[error("there is no session {0}")]
+    NoSuchSession(SessionId),
+    /// The ledger cannot be read or written.
+    #[error("the ledger cannot be written; the server's log says why")]
+    Ledger,
+    /// The user's directories cannot be made or removed.
+    #[error("the user's directories: {0}")]
+    Directories(String),
+    /// The request was no request, or its sender may not ask.
+    #[error("the request was refused")]
+    Refused,
+}
+
+/// A user, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UserSummary {
+    /// Who.
+    pub user: UserName,
+    /// Whether logins are refused.
+    pub locked: bool,
+    /// Limits and usage.
+    pub usage: Usage,
+    /// Running sessions.
+    pub sessions: u32,
+    /// Open, resumable uploads.
+    pub uploads: u32,
+    /// Seconds since the epoch.
+    pub created_s: i64,
+}
+
+/// A session, as an administrator sees it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SessionSummary {
+    /// Its number.
+    pub session: SessionId,
+    /// The user, once logged in.
+    pub user: Option<UserName>,
+    /// The client's address and port.
+    pub peer: String,
+    /// Seconds since the connection.
+    pub age_s: u64,
+    /// Seconds since the last message from the client or byte of a transfer, as far as is known.
+    pub idle_s: u64,
+    /// Running transfers.
+    pub transfers: u32,
+    /// File bytes received.
+    pub received: u64,
+    /// File bytes sent.
+    pub sent: u64,
+    /// Process number of the worker.
+    pub worker_pid: u32,
+    /// Process number of the filer, once logged in.
+    pub filer_pid: Option<u32>,
+}
+
+/// How the server is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Version of the daemon.
+    pub version: String,
+    /// Process number of the daemon.
+    pub pid: u32,
+    /// Seconds since its start.
+    pub uptime_s: u64,
+    /// Where it listens.
+    pub listen: Vec<String>,
+    /// SHA-256 of the certificate, in hexadecimal.
+    pub fingerprint: String,
+    /// Users in the ledger.
+    pub users: u64,
+    /// Connections, logged in or not.
+    pub connections: u32,
+    /// Of these, logged in.
+    pub sessions: u32,
+    /// Workers waiting for a client.
+    pub spare_workers: u32,
+    /// Filers waiting for a login.
+    pub spare_filers: u32,
+    /// Workers and filers that ended by a crash or a signal since the start.
+    pub crashes: u64,
+    /// Users whose homes are read-only since a disk error.
+    pub read_only_users: Vec<UserName>,
+}

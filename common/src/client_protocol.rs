@@ -1,0 +1,361 @@
+//! Client and worker: Berth's native protocol, version 1, inside TLS 1.3 with ALPN `berth/1`.
+//!
+//! The client speaks first. Each request carries an id that the client has not in use; answers carry it back
+//! and may come in any order, so requests can be pipelined. A transfer keeps its request's id until its
+//! `PutDone`, `GetDone` (from the client) or `Failed`. `docs/PROTOCOL.md` describes the conversation.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Md5;
+use crate::entry::{Entry, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use crate::error_code::ErrorCode;
+use crate::ids::{RequestId, StagingName, UploadToken, UserName};
+use crate::rel_path::RelPath;
+use crate::scram::ScramVerifier;
+
+/// The application protocol that TLS negotiates.
+pub const ALPN: &[u8] = b"berth/1";
+
+/// The versions of the protocol that this build speaks.
+///
+/// 1. the first.
+pub const VERSIONS: &[u16] = &[1];
+
+/// The port that `berthd` listens on and `berth` connects to unless told otherwise.
+pub const DEFAULT_PORT: u16 = 4022;
+
+/// What a client asks and sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ClientToWorker {
+    /// The first message of all; its bytes are pinned by a test.
+    Hello {
+        /// Versions that the client speaks, preferred first; at most 16.
+        versions: Vec<u16>,
+        /// The client's name and version, for the log; at most 128 bytes.
+        client: String,
+    },
+    /// The answer to a site challenge, see [`crate::scram::site_proof`].
+    SiteProof {
+        /// HMAC-SHA-256 under the site secret.
+        #[serde(with = "serde_bytes")]
+        proof: [u8; 32],
+    },
+    /// SCRAM's client-first-message.
+    LoginFirst {
+        /// At most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// SCRAM's client-final-message.
+    LoginFinal {
+        /// At most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// Begins a change of password: a second SCRAM exchange whose channel binding covers `verifier`.
+    PasswordFirst {
+        /// The request.
+        id: RequestId,
+        /// SCRAM's client-first-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+        /// What is to be stored; the new password stays with the client.
+        verifier: ScramVerifier,
+    },
+    /// Ends a change of password.
+    PasswordFinal {
+        /// The request.
+        id: RequestId,
+        /// SCRAM's client-final-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// Asks for one entry, its digest included.
+    Stat {
+        /// The request.
+        id: RequestId,
+        /// Of what.
+        path: RelPath,
+    },
+    /// Asks for a directory's entries; they come in any order, in several `Entries`.
+    List {
+        /// The request.
+        id: RequestId,
+        /// The directory.
+        path: RelPath,
+    },
+    /// Makes a directory.
+    MakeDirectory {
+        /// The request.
+        id: RequestId,
+        /// Its path.
+        path: RelPath,
+        /// Makes missing parents too, and succeeds when the directory is there already.
+        parents: bool,
+    },
+    /// Removes a file, an empty directory or, with `recursive`, a whole tree.
+    Remove {
+        /// The request.
+        id: RequestId,
+        /// What.
+        path: RelPath,
+        /// Whether a directory may have content.
+        recursive: bool,
+    },
+    /// Renames a file or directory.
+    Rename {
+        /// The request.
+        id: RequestId,
+        /// From where.
+        from: RelPath,
+        /// To where: the new path itself, not a directory to move into.
+        to: RelPath,
+        /// Whether a file may be replaced by a file.
+        overwrite: bool,
+    },
+    /// Asks for limits and usage.
+    Usage {
+        /// The request.
+        id: RequestId,
+    },
+    /// Asks for the open uploads, in several `Uploads`.
+    Uploads {
+        /// The request.
+        id: RequestId,
+    },
+    /// Ends an open upload and removes what was received.
+    AbortUpload {
+        /// The request.
+        id: RequestId,
+        /// Which.
+        upload: StagingName,
+    },
+    /// Asks for a file's plain MD5 (what `md5sum` prints).
+    Md5 {
+        /// The request.
+        id: RequestId,
+        /// The file.
+        path: RelPath,
+    },
+    /// Begins or resumes an upload; answered by `PutReady` and, when resuming, `JournalLeaves`.
+    Put(Put),
+    /// All blocks were sent; answered by `PutDone` once the file is in the home and on disk.
+    PutEnd {
+        /// The transfer.
+        id: RequestId,
+        /// The tree digest.
+        digest: Md5,
+        /// The source's fingerprint, taken again after the last byte.
+        source: SourceFingerprint,
+    },
+    /// Begins or resumes a download; answered by `GetReady`.
+    Get {
+        /// The transfer.
+        id: RequestId,
+        /// The file.
+        path: RelPath,
+        /// What the client has of it already.
+        resume: Option<GetResume>,
+    },
+    /// The leaf digests that a resuming client's journal has, in order, until `GetResume::leaves` were sent.
+    JournalLeaves {
+        /// The transfer.
+        id: RequestId,
+        /// At most [`crate::limits::LEAVES_PER_MESSAGE`].
+        leaves: Vec<Md5>,
+    },
+    /// The block at this offset differed from its MD5 (or something before it did): send from there again.
+    Again {
+        /// The transfer, a get.
+        id: RequestId,
+        /// Where to begin; a block boundary as the blocks were sent.
+        offset: u64,
+    },
+    /// The file has arrived and its digest agrees: the get is over.
+    GetDone {
+        /// The transfer.
+        id: RequestId,
+    },
+    /// Ends a transfer; a resumable upload stays resumable. Answered by `Failed` with `Cancelled`.
+    Cancel {
+        /// The transfer.
+        id: RequestId,
+    },
+}
+
+/// What a client asks for with a put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Put {
+    /// The transfer.
+    pub id: RequestId,
+    /// Where the file is to appear; the parent must exist.
+    pub path: RelPath,
+    /// What is sent, its size included.
+    pub source: SourceFingerprint,
+    /// Lets this client go on with the upload later.
+    pub token: UploadToken,
+    /// Permission bits to keep, without setuid, setgid and sticky.
+    pub mode: u16,
+    /// Whether a file may be replaced.
+    pub overwrite: bool,
+}
+
+/// What a client has of a file that it is getting.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetResume {
+    /// The file for which it was received.
+    pub fingerprint: HomeFingerprint,
+    /// How many leaves are verified.
+    pub leaves: u64,
+}
+
+/// What a worker answers and sends.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum WorkerToClient {
+    /// The answer to `Hello`.
+    Hello {
+        /// The version that both speak.
+        version: u16,
+        /// The server's name and version; empty where the site has a secret.
+        server: String,
+        /// Transfers that a session may have at once.
+        max_transfers: u32,
+        /// 32 random bytes when the site has a secret; `SiteProof` must come next.
+        site_challenge: Option<serde_bytes::ByteArray<32>>,
+    },
+    /// The site secret is right.
+    SiteAccepted,
+    /// SCRAM's server-first-message.
+    LoginChallenge {
+        /// At most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// The login is accepted, and the server proves that it knows the verifier.
+    LoginAccepted {
+        /// SCRAM's server-final-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+        /// The user.
+        user: UserName,
+    },
+    /// SCRAM's server-first-message for a change of password.
+    PasswordChallenge {
+        /// The request.
+        id: RequestId,
+        /// At most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// The session is over, because of this; the connection is closed.
+    Refused {
+        /// Why.
+        error: ErrorCode,
+    },
+    /// The request, or the transfer, failed.
+    Failed {
+        /// Which.
+        id: RequestId,
+        /// Why.
+        error: ErrorCode,
+    },
+    /// The request was carried out, durably.
+    Done {
+        /// Which.
+        id: RequestId,
+    },
+    /// The answer to `Stat`.
+    Entry {
+        /// The request.
+        id: RequestId,
+        /// The entry.
+        entry: Entry,
+    },
+    /// A part of the answer to `List`.
+    Entries {
+        /// The request.
+        id: RequestId,
+        /// Some entries; may be empty.
+        entries: Vec<Entry>,
+        /// Whether this is the last part.
+        last: bool,
+    },
+    /// The answer to `Usage`.
+    Usage {
+        /// The request.
+        id: RequestId,
+        /// The usage.
+        usage: Usage,
+    },
+    /// A part of the answer to `Uploads`.
+    Uploads {
+        /// The request.
+        id: RequestId,
+        /// Some uploads.
+        uploads: Vec<UploadSummary>,
+        /// Whether this is the last part.
+        last: bool,
+    },
+    /// The answer to `Md5`.
+    Md5 {
+        /// The request.
+        id: RequestId,
+        /// The MD5 of the whole file.
+        md5: Md5,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// An upload is open: `JournalLeaves` follow until `leaves` have come, then blocks may be sent
+    /// from that leaf on.
+    PutReady {
+        /// The transfer.
+        id: RequestId,
+        /// How many leaves the server has verified already.
+        leaves: u64,
+        /// Whether an earlier upload by this token was dropped because its source had changed.
+        started_over: bool,
+    },
+    /// The digests of the leaves that the server has, in order.
+    JournalLeaves {
+        /// The transfer.
+        id: RequestId,
+        /// At most [`crate::limits::LEAVES_PER_MESSAGE`].
+        leaves: Vec<Md5>,
+    },
+    /// The block at this offset differed from its MD5: send from there again.
+    /// Blocks already on their way are ignored until the one at this offset comes.
+    Again {
+        /// The transfer, a put.
+        id: RequestId,
+        /// Where to begin.
+        offset: u64,
+    },
+    /// The file is in the home, whole and durable.
+    PutDone {
+        /// The transfer.
+        id: RequestId,
+        /// Whether it replaced a file.
+        replaced: bool,
+        /// Limits and usage now.
+        usage: Usage,
+    },
+    /// A file is open: blocks follow, from the leaf `leaves` on, then `GetEnd`.
+    GetReady {
+        /// The transfer.
+        id: RequestId,
+        /// The file.
+        entry: Entry,
+        /// Identifies the content for a later resume.
+        fingerprint: HomeFingerprint,
+        /// How many of the client's leaves count: what it stated, or 0 when the file is another one.
+        /// When it is not 0, the client's `JournalLeaves` must come before blocks are sent.
+        leaves: u64,
+    },
+    /// All blocks were sent.
+    GetEnd {
+        /// The transfer.
+        id: RequestId,
+        /// The tree digest of what was sent.
+        digest: Md5,
+    },
+}

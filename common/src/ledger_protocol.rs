@@ -1,0 +1,348 @@
+//! Filer and daemon: reserve, intent and ticket, released, settle; and the orders of a recovering filer.
+//!
+//! `docs/LEDGER.md` describes the protocol and why each step stands where it does. A filer has at most
+//! [`crate::limits::MAX_FILER_REQUESTS`] questions outstanding, one of them for the ticket.
+
+use serde::{Deserialize, Serialize};
+
+use crate::channel::Message;
+use crate::entry::{SourceFingerprint, Usage};
+use crate::error_code::ErrorCode;
+use crate::ids::{OpId, SessionId, StagingName, UploadToken, UserName};
+use crate::rel_path::RelPath;
+
+/// What a filer tells and asks the daemon.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum FilerToDaemon {
+    /// Set up as far as is possible without a directory; waits for its role.
+    Ready,
+    /// Demoted to its role's directories; serves from now on.
+    Joined,
+    /// Serve: opens or resumes a resumable upload. Answered by `UploadReserved`.
+    ReserveUpload {
+        /// The operation.
+        op: OpId,
+        /// Where the file is to appear.
+        path: RelPath,
+        /// What is sent.
+        source: SourceFingerprint,
+        /// Who may go on with it.
+        token: UploadToken,
+        /// Bytes by which the home would grow: the new size less that of the file that stands there, or 0.
+        growth: u64,
+        /// 1 if nothing stands at the path, else 0.
+        entries: u64,
+    },
+    /// Serve: sets bytes and entries aside in the daemon's memory, for what need not outlive the session.
+    /// Answered by `Reserved`.
+    Reserve {
+        /// The operation.
+        op: OpId,
+        /// Bytes by which the home would grow.
+        growth: u64,
+        /// Entries by which it would grow.
+        entries: u64,
+    },
+    /// Serve: makes an upload of the user's own this session's, so that it can be aborted.
+    /// Answered by `Done`.
+    Claim {
+        /// The operation.
+        op: OpId,
+        /// Which.
+        name: StagingName,
+    },
+    /// Serve: the files of this reservation or upload are gone; drop it. Answered by `Done`.
+    Drop {
+        /// The operation.
+        op: OpId,
+        /// Which.
+        name: StagingName,
+    },
+    /// Serve: this session works on the upload no longer; it stays. Not answered.
+    LetGo {
+        /// Which.
+        name: StagingName,
+    },
+    /// Serve: writes intents and asks for the ticket. Answered by `Granted`; after it the filer has the
+    /// ticket until `Released`.
+    Intent {
+        /// The operation.
+        op: OpId,
+        /// What is about to happen.
+        items: Vec<IntentItem>,
+    },
+    /// Serve: asks for the ticket without an intent, for a change that moves no sum.
+    /// Answered by `Granted` without names.
+    Ticket {
+        /// The operation.
+        op: OpId,
+    },
+    /// Serve: gives the ticket back. Not answered.
+    Released {
+        /// The operation that got it.
+        op: OpId,
+    },
+    /// Serve: ends intents; what happened is durable on disk. Answered by `Settled`.
+    Settle {
+        /// The operation.
+        op: OpId,
+        /// One for each intent.
+        items: Vec<SettleItem>,
+    },
+    /// Serve: nothing stands in staging any more at these names, which were settled or dropped.
+    /// Not answered.
+    Gone {
+        /// Which.
+        names: Vec<StagingName>,
+    },
+    /// Serve: answered by `Usage`.
+    Usage {
+        /// The operation.
+        op: OpId,
+    },
+    /// Serve: answered by `Uploads`, in the order of their names, beginning after `after`.
+    Uploads {
+        /// The operation.
+        op: OpId,
+        /// The last name of the part before.
+        after: Option<StagingName>,
+    },
+    /// Serve: an fsync of staging failed. Nothing more may be settled for this user. Not answered.
+    StagingSyncFailed,
+    /// Recover: the answer to `Examine`, in the same order.
+    Findings {
+        /// The operation.
+        op: OpId,
+        /// What stands at each name.
+        findings: Vec<Finding>,
+    },
+    /// Recover: the order was carried out.
+    Done {
+        /// The operation.
+        op: OpId,
+    },
+    /// Recover: the order could not be carried out (an I/O error, an unreadable directory).
+    Failed {
+        /// The operation.
+        op: OpId,
+        /// For the daemon's log; at most 1 KiB.
+        reason: String,
+    },
+}
+
+/// What is about to happen.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IntentItem {
+    /// A staged file or directory is about to be placed in the home (put, overwrite, mkdir).
+    Stage {
+        /// Its name; reserved before.
+        name: StagingName,
+        /// Its inode number, by which replay tells it from what it displaced.
+        inode: u64,
+        /// Its size in bytes; 0 for a directory.
+        size: u64,
+        /// Size of the file that stands at the path now, if one does.
+        replaces: Option<u64>,
+    },
+    /// Something in the home is about to be taken into staging (delete, rmdir, recursive delete).
+    /// The daemon mints the name.
+    Take,
+    /// A file in the home is about to be replaced by a rename; it is pinned in staging by a link.
+    /// The daemon mints the name.
+    Over,
+}
+
+/// How an intent ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SettleItem {
+    /// The intent.
+    pub name: StagingName,
+    /// What happened.
+    pub outcome: Outcome,
+}
+
+/// What happened under the ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    /// The staged file or directory is in the home.
+    Placed {
+        /// Bytes of the file that it displaced into staging, if it did.
+        replaced: Option<u64>,
+    },
+    /// What was taken (or replaced by a rename) stands in staging, out of every reach.
+    Removed {
+        /// Bytes of regular files in it.
+        bytes: u64,
+        /// Entries in it, itself included.
+        entries: u64,
+    },
+    /// Nothing was changed. A resumable upload is open again; any other row is dropped.
+    NotHappened,
+}
+
+/// What stands at a staging name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Finding {
+    /// Nothing.
+    Missing,
+    /// A file, or anything else that is not a directory.
+    File {
+        /// Its inode number.
+        inode: u64,
+        /// Bytes, if it is a regular file, else 0.
+        size: u64,
+        /// Number of its names.
+        links: u64,
+    },
+    /// A directory.
+    Directory {
+        /// Its inode number.
+        inode: u64,
+        /// Bytes of the regular files below it.
+        bytes: u64,
+        /// Entries below it, itself included.
+        entries: u64,
+    },
+}
+
+/// What the daemon tells and answers a filer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum DaemonToFiler {
+    /// The first message: the filer's role, for good.
+    Join(Role),
+    /// The reservation is held under this name, which is the staged file's.
+    Reserved {
+        /// The operation.
+        op: OpId,
+        /// The name.
+        name: StagingName,
+    },
+    /// The upload is this session's.
+    UploadReserved {
+        /// The operation.
+        op: OpId,
+        /// Its name.
+        name: StagingName,
+        /// Whether it was begun earlier. Its file may still be missing, after a power cut.
+        resumed: bool,
+        /// An earlier upload of the same client for the same path with another source: it is this session's
+        /// now, to be removed and dropped.
+        superseded: Option<StagingName>,
+    },
+    /// The intents are durable, and the ticket is yours.
+    Granted {
+        /// The operation.
+        op: OpId,
+        /// For each item its name, minted or as it was.
+        names: Vec<StagingName>,
+    },
+    /// The intents are settled, which is the acknowledgement.
+    Settled {
+        /// The operation.
+        op: OpId,
+        /// Limits and usage now.
+        usage: Usage,
+    },
+    /// The answer to `Usage`.
+    Usage {
+        /// The operation.
+        op: OpId,
+        /// Limits and usage now.
+        usage: Usage,
+    },
+    /// A part of the answer to `Uploads`.
+    Uploads {
+        /// The operation.
+        op: OpId,
+        /// Some uploads.
+        uploads: Vec<UploadRow>,
+        /// Whether there are none after these.
+        last: bool,
+    },
+    /// It is done.
+    Done {
+        /// The operation.
+        op: OpId,
+    },
+    /// The operation is refused; for an intent, nothing was written and no ticket was granted.
+    Refused {
+        /// The operation.
+        op: OpId,
+        /// Why.
+        error: ErrorCode,
+    },
+    /// Recover: make staging durable, then report what stands at these names. Answered by `Findings`.
+    Examine {
+        /// The operation.
+        op: OpId,
+        /// At most [`crate::limits::NAMES_PER_MESSAGE`].
+        names: Vec<StagingName>,
+    },
+    /// Recover: remove whatever stands at these names, and the journals beside them. Answered by `Done`.
+    Remove {
+        /// The operation.
+        op: OpId,
+        /// At most [`crate::limits::NAMES_PER_MESSAGE`].
+        names: Vec<StagingName>,
+    },
+    /// Recover: these names, and the journals beside them, survive the sweep that follows. Not answered.
+    Keep {
+        /// At most [`crate::limits::NAMES_PER_MESSAGE`].
+        names: Vec<StagingName>,
+    },
+    /// Recover: remove all that stands in staging under any other name. Answered by `Done`.
+    Sweep {
+        /// The operation.
+        op: OpId,
+    },
+}
+
+/// A filer's role, with the directories that go with it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Role {
+    /// Serves a session. Carries the home, staging and the channel to the worker.
+    Serve {
+        /// Whose.
+        user: UserName,
+        /// The session, for log lines.
+        session: SessionId,
+    },
+    /// Recovers. Carries staging alone.
+    Recover {
+        /// Whose.
+        user: UserName,
+    },
+}
+
+/// An open upload, as the ledger knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UploadRow {
+    /// Its name in staging.
+    pub name: StagingName,
+    /// Where it is to appear.
+    pub path: RelPath,
+    /// What is sent.
+    pub source: SourceFingerprint,
+    /// Seconds since the epoch.
+    pub opened_s: i64,
+    /// Seconds since the epoch.
+    pub expires_s: i64,
+    /// Whether a session works on it.
+    pub active: bool,
+}
+
+impl Message for FilerToDaemon {
+    const MAX_DESCRIPTORS: usize = 0;
+}
+
+impl Message for DaemonToFiler {
+    const MAX_DESCRIPTORS: usize = 3;
+
+    fn descriptors(&self) -> usize {
+        match self {
+            Self::Join(Role::Serve { .. }) => 3,
+            Self::Join(Role::Recover { .. }) => 1,
+            _ => 0,
+        }
+    }
+}

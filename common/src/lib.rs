@@ -1,0 +1,28 @@
+//! What Berth's processes say to each other, and the pure parts that they share.
+//!
+//! One module a protocol, one enum a direction: `client_protocol` (client–worker), `broker_protocol`
+//! (worker–daemon), `filer_protocol` (worker–filer), `ledger_protocol` (filer–daemon), `admin_protocol`
+//! (berthctl–daemon). Nothing here makes a path call or knows a process.
+
+#![forbid(unsafe_code)]
+
+pub mod admin_protocol;
+#[cfg(target_os = "linux")]
+pub mod broker_protocol;
+#[cfg(target_os = "linux")]
+pub mod channel;
+pub mod client_protocol;
+pub mod codec;
+pub mod digest;
+pub mod entry;
+pub mod error_code;
+#[cfg(target_os = "linux")]
+pub mod filer_protocol;
+pub mod frame;
+pub mod ids;
+pub mod journal;
+#[cfg(target_os = "linux")]
+pub mod ledger_protocol;
+pub mod limits;
+pub mod rel_path;
+pub mod scram;

@@ -1,0 +1,463 @@
+//! Every message of every direction: it round-trips, none of its truncations decodes, and the first message
+//! of all has the bytes that it will have for ever.
+
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeSet;
+use std::fmt::Debug;
+
+use berth_common::admin_protocol::*;
+use berth_common::broker_protocol::*;
+use berth_common::channel::Message;
+use berth_common::client_protocol::*;
+use berth_common::codec;
+use berth_common::digest::Md5;
+use berth_common::entry::*;
+use berth_common::error_code::{ErrorCode, Resource};
+use berth_common::filer_protocol::*;
+use berth_common::frame;
+use berth_common::ids::*;
+use berth_common::ledger_protocol::*;
+use berth_common::rel_path::RelPath;
+use berth_common::scram::ScramVerifier;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_bytes::{ByteArray, ByteBuf};
+
+/// Checks the samples of one direction: all variants are there, and each survives the codec.
+macro_rules! check {
+    ($enum:ident { $($variant:ident),+ $(,)? } $samples:expr) => {{
+        let samples: Vec<$enum> = $samples;
+        let name = |message: &$enum| match message {
+            $($enum::$variant { .. } => stringify!($variant),)+
+        };
+        let seen: BTreeSet<_> = samples.iter().map(name).collect();
+        assert_eq!(seen, BTreeSet::from([$(stringify!($variant)),+]), "a sample of each variant");
+        samples.iter().for_each(survives);
+    }};
+}
+
+fn survives<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M) {
+    let mut bytes = Vec::new();
+    codec::encode_into(message, &mut bytes).unwrap();
+    assert_eq!(&codec::decode::<M>(&bytes).unwrap(), message);
+    for cut in 0..bytes.len() {
+        assert!(
+            codec::decode::<M>(&bytes[..cut]).is_err(),
+            "{message:?} cut at {cut}"
+        );
+    }
+    for index in 0..bytes.len() {
+        // Whatever a damaged message means, it must not panic.
+        let mut damaged = bytes.clone();
+        damaged[index] ^= 0xff;
+        let _ = codec::decode::<M>(&damaged);
+    }
+}
+
+const ID: RequestId = RequestId(7);
+const OP: OpId = OpId(9);
+const NAME: StagingName = StagingName(0x1234);
+
+fn path() -> RelPath {
+    RelPath::new("dir/a name\n").unwrap()
+}
+
+fn user() -> UserName {
+    UserName::new("alice").unwrap()
+}
+
+fn md5() -> Md5 {
+    Md5::from_bytes([0xab; 16])
+}
+
+fn source() -> SourceFingerprint {
+    SourceFingerprint {
+        size: u64::MAX,
+        mtime_ns: i64::MIN,
+        ctime_ns: i64::MAX,
+        inode: 1,
+    }
+}
+
+fn fingerprint() -> HomeFingerprint {
+    HomeFingerprint {
+        inode: 1,
+        ctime_ns: -1,
+        size: 2,
+        digest: Some(md5()),
+    }
+}
+
+fn entry() -> Entry {
+    Entry {
+        name: "ä\u{fffd}".into(),
+        kind: EntryKind::File,
+        size: 1 << 40,
+        mtime_ns: -1,
+        mode: 0o644,
+        digest: None,
+    }
+}
+
+fn usage() -> Usage {
+    Usage {
+        limits: Limits {
+            bytes: Some(10),
+            entries: None,
+        },
+        used_bytes: -1,
+        used_entries: 2,
+        reserved_bytes: 3,
+        reserved_entries: 4,
+    }
+}
+
+fn verifier() -> ScramVerifier {
+    ScramVerifier::from_password("pencil", vec![1; 16], 4096).unwrap()
+}
+
+fn token() -> UploadToken {
+    UploadToken([3; 16])
+}
+
+fn over_quota() -> ErrorCode {
+    ErrorCode::QuotaExceeded {
+        resource: Resource::Bytes,
+        limit: 1,
+        used: -2,
+        reserved: 3,
+        requested: u64::MAX,
+    }
+}
+
+#[test]
+fn client_to_worker_round_trips() {
+    check!(ClientToWorker {
+        Hello, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal, Stat, List, MakeDirectory,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, Get, JournalLeaves, Again, GetDone,
+        Cancel,
+    } vec![
+        ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
+        ClientToWorker::SiteProof { proof: [1; 32] },
+        ClientToWorker::LoginFirst { message: b"n,,".to_vec() },
+        ClientToWorker::LoginFinal { message: vec![] },
+        ClientToWorker::PasswordFirst { id: ID, message: vec![1], verifier: verifier() },
+        ClientToWorker::PasswordFinal { id: ID, message: vec![2] },
+        ClientToWorker::Stat { id: ID, path: RelPath::root() },
+        ClientToWorker::List { id: ID, path: path() },
+        ClientToWorker::MakeDirectory { id: ID, path: path(), parents: true },
+        ClientToWorker::Remove { id: ID, path: path(), recursive: false },
+        ClientToWorker::Rename { id: ID, from: path(), to: path(), overwrite: true },
+        ClientToWorker::Usage { id: ID },
+        ClientToWorker::Uploads { id: ID },
+        ClientToWorker::AbortUpload { id: ID, upload: NAME },
+        ClientToWorker::Md5 { id: ID, path: path() },
+        ClientToWorker::Put(Put {
+            id: ID, path: path(), source: source(), token: token(), mode: 0o7777, overwrite: true,
+        }),
+        ClientToWorker::PutEnd { id: ID, digest: md5(), source: source() },
+        ClientToWorker::Get { id: ID, path: path(), resume: None },
+        ClientToWorker::Get {
+            id: ID, path: path(), resume: Some(GetResume { fingerprint: fingerprint(), leaves: 5 }),
+        },
+        ClientToWorker::JournalLeaves { id: ID, leaves: vec![md5(); 3] },
+        ClientToWorker::Again { id: ID, offset: 1 << 50 },
+        ClientToWorker::GetDone { id: ID },
+        ClientToWorker::Cancel { id: ID },
+    ]);
+}
+
+#[test]
+fn worker_to_client_round_trips() {
+    check!(WorkerToClient {
+        Hello, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge, Refused, Failed, Done, Entry,
+        Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, GetReady, GetEnd,
+    } vec![
+        WorkerToClient::Hello {
+            version: 1, server: "berthd".into(), max_transfers: 8, site_challenge: Some(ByteArray::new([1; 32])),
+        },
+        WorkerToClient::Hello { version: 1, server: String::new(), max_transfers: 8, site_challenge: None },
+        WorkerToClient::SiteAccepted,
+        WorkerToClient::LoginChallenge { message: vec![1] },
+        WorkerToClient::LoginAccepted { message: vec![2], user: user() },
+        WorkerToClient::PasswordChallenge { id: ID, message: vec![3] },
+        WorkerToClient::Refused { error: ErrorCode::LoginRefused },
+        WorkerToClient::Failed { id: ID, error: over_quota() },
+        WorkerToClient::Done { id: ID },
+        WorkerToClient::Entry { id: ID, entry: entry() },
+        WorkerToClient::Entries { id: ID, entries: vec![entry(); 2], last: true },
+        WorkerToClient::Usage { id: ID, usage: usage() },
+        WorkerToClient::Uploads {
+            id: ID,
+            uploads: vec![UploadSummary {
+                upload: NAME, path: path(), size: 1, received: 2, opened_s: 3, expires_s: 4, active: true,
+            }],
+            last: false,
+        },
+        WorkerToClient::Md5 { id: ID, md5: md5(), size: 9 },
+        WorkerToClient::PutReady { id: ID, leaves: 4, started_over: true },
+        WorkerToClient::JournalLeaves { id: ID, leaves: vec![md5()] },
+        WorkerToClient::Again { id: ID, offset: 0 },
+        WorkerToClient::PutDone { id: ID, replaced: true, usage: usage() },
+        WorkerToClient::GetReady { id: ID, entry: entry(), fingerprint: fingerprint(), leaves: 1 },
+        WorkerToClient::GetEnd { id: ID, digest: md5() },
+    ]);
+}
+
+#[test]
+fn worker_to_daemon_round_trips() {
+    check!(WorkerToDaemon {
+        Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal,
+        TransferStarted, Progress, TransferEnded, Closing,
+    } vec![
+        WorkerToDaemon::Ready,
+        WorkerToDaemon::Sign { scheme: 0x0403, message: vec![32; 130] },
+        WorkerToDaemon::Handshaken { exporter: [5; 32] },
+        WorkerToDaemon::SiteProof { proof: [6; 32] },
+        WorkerToDaemon::LoginFirst { message: vec![1] },
+        WorkerToDaemon::LoginFinal { message: vec![1] },
+        WorkerToDaemon::PasswordFirst { message: vec![1], verifier: verifier() },
+        WorkerToDaemon::PasswordFinal { message: vec![1] },
+        WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: 1 },
+        WorkerToDaemon::Progress { received: 1, sent: 2 },
+        WorkerToDaemon::TransferEnded {
+            id: ID, resumed_leaves: 1, moved_leaves: 2, error: Some(over_quota()),
+        },
+        WorkerToDaemon::Closing { reason: CloseReason::Refused { error: ErrorCode::Protocol } },
+    ]);
+}
+
+#[test]
+fn daemon_to_worker_round_trips() {
+    check!(DaemonToWorker {
+        Setup, Client, Signed, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge,
+        PasswordChanged, PasswordRefused, Refuse, Shutdown,
+    } vec![
+        DaemonToWorker::Setup(WorkerSetup {
+            certificates: vec![ByteBuf::from(vec![0x30; 400])],
+            signature_scheme: 0x0403,
+            server: "berthd".into(),
+            boot_id: [1; 16],
+            idle_seconds: 600,
+            stall_seconds: 60,
+            login_seconds: 10,
+            max_transfers: 8,
+        }),
+        DaemonToWorker::Client { session: SessionId(1), site_challenge: Some(ByteArray::new([2; 32])) },
+        DaemonToWorker::Signed { signature: vec![1; 70] },
+        DaemonToWorker::SiteAccepted,
+        DaemonToWorker::LoginChallenge { message: vec![1] },
+        DaemonToWorker::LoginAccepted { message: vec![1], user: user() },
+        DaemonToWorker::PasswordChallenge { message: vec![1] },
+        DaemonToWorker::PasswordChanged,
+        DaemonToWorker::PasswordRefused,
+        DaemonToWorker::Refuse { error: ErrorCode::TooManySessions { limit: 16 } },
+        DaemonToWorker::Shutdown { grace_seconds: 30 },
+    ]);
+}
+
+#[test]
+fn worker_to_filer_round_trips() {
+    check!(WorkerToFiler {
+        Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Commit, CloseUpload,
+        MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
+    } vec![
+        WorkerToFiler::Stat { op: OP, path: path() },
+        WorkerToFiler::List { op: OP, path: path() },
+        WorkerToFiler::ListMore { op: OP },
+        WorkerToFiler::ListStop { op: OP },
+        WorkerToFiler::OpenRead { op: OP, path: path() },
+        WorkerToFiler::KeepMd5 { op: OP, handle: Handle(1), md5: md5() },
+        WorkerToFiler::CloseRead { handle: Handle(1) },
+        WorkerToFiler::OpenUpload {
+            op: OP,
+            upload: OpenUpload {
+                path: path(), source: source(), token: token(), mode: 0o600, overwrite: false,
+            },
+        },
+        WorkerToFiler::Commit { op: OP, handle: Handle(2), digest: md5() },
+        WorkerToFiler::CloseUpload { handle: Handle(2), keep: true },
+        WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
+        WorkerToFiler::Remove { op: OP, path: path(), recursive: true },
+        WorkerToFiler::Rename { op: OP, from: path(), to: path(), overwrite: true },
+        WorkerToFiler::Usage { op: OP },
+        WorkerToFiler::Uploads { op: OP },
+        WorkerToFiler::AbortUpload { op: OP, upload: NAME },
+        WorkerToFiler::DescriptorsTaken { messages: 3 },
+    ]);
+}
+
+#[test]
+fn filer_to_worker_round_trips() {
+    check!(FilerToWorker {
+        Failed, Done, Entry, Entries, Opened, UploadOpened, Committed, Usage, Uploads,
+    } vec![
+        FilerToWorker::Failed { op: OP, error: ErrorCode::DiskFull },
+        FilerToWorker::Done { op: OP },
+        FilerToWorker::Entry { op: OP, entry: entry() },
+        FilerToWorker::Entries { op: OP, entries: vec![], last: true },
+        FilerToWorker::Opened {
+            op: OP, handle: Handle(1), entry: entry(), fingerprint: fingerprint(), md5: Some(md5()),
+        },
+        FilerToWorker::UploadOpened {
+            op: OP, handle: Handle(1), resumable: true, resumed: true, started_over: false,
+        },
+        FilerToWorker::Committed { op: OP, replaced: true, usage: usage() },
+        FilerToWorker::Usage { op: OP, usage: usage() },
+        FilerToWorker::Uploads { op: OP, uploads: vec![], last: true },
+    ]);
+    let opened = |resumable| FilerToWorker::UploadOpened {
+        op: OP,
+        handle: Handle(1),
+        resumable,
+        resumed: false,
+        started_over: false,
+    };
+    assert_eq!(
+        (opened(true).descriptors(), opened(false).descriptors()),
+        (2, 1)
+    );
+}
+
+#[test]
+fn filer_to_daemon_round_trips() {
+    check!(FilerToDaemon {
+        Ready, Joined, ReserveUpload, Reserve, Claim, Drop, LetGo, Intent, Ticket, Released, Settle, Gone,
+        Usage, Uploads, StagingSyncFailed, Findings, Done, Failed,
+    } vec![
+        FilerToDaemon::Ready,
+        FilerToDaemon::Joined,
+        FilerToDaemon::ReserveUpload {
+            op: OP, path: path(), source: source(), token: token(), growth: 1, entries: 1,
+        },
+        FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0 },
+        FilerToDaemon::Claim { op: OP, name: NAME },
+        FilerToDaemon::Drop { op: OP, name: NAME },
+        FilerToDaemon::LetGo { name: NAME },
+        FilerToDaemon::Intent {
+            op: OP,
+            items: vec![
+                IntentItem::Stage { name: NAME, inode: 1, size: 2, replaces: Some(3) },
+                IntentItem::Take,
+                IntentItem::Over,
+            ],
+        },
+        FilerToDaemon::Ticket { op: OP },
+        FilerToDaemon::Released { op: OP },
+        FilerToDaemon::Settle {
+            op: OP,
+            items: vec![
+                SettleItem { name: NAME, outcome: Outcome::Placed { replaced: None } },
+                SettleItem { name: NAME, outcome: Outcome::Removed { bytes: 1, entries: 2 } },
+                SettleItem { name: NAME, outcome: Outcome::NotHappened },
+            ],
+        },
+        FilerToDaemon::Gone { names: vec![NAME; 3] },
+        FilerToDaemon::Usage { op: OP },
+        FilerToDaemon::Uploads { op: OP, after: Some(NAME) },
+        FilerToDaemon::StagingSyncFailed,
+        FilerToDaemon::Findings {
+            op: OP,
+            findings: vec![
+                Finding::Missing,
+                Finding::File { inode: 1, size: 2, links: 1 },
+                Finding::Directory { inode: 1, bytes: 2, entries: 3 },
+            ],
+        },
+        FilerToDaemon::Done { op: OP },
+        FilerToDaemon::Failed { op: OP, reason: "no".into() },
+    ]);
+}
+
+#[test]
+fn daemon_to_filer_round_trips() {
+    check!(DaemonToFiler {
+        Join, Reserved, UploadReserved, Granted, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
+        Keep, Sweep,
+    } vec![
+        DaemonToFiler::Join(Role::Serve { user: user(), session: SessionId(1) }),
+        DaemonToFiler::Join(Role::Recover { user: user() }),
+        DaemonToFiler::Reserved { op: OP, name: NAME },
+        DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
+        DaemonToFiler::Granted { op: OP, names: vec![NAME] },
+        DaemonToFiler::Settled { op: OP, usage: usage() },
+        DaemonToFiler::Usage { op: OP, usage: usage() },
+        DaemonToFiler::Uploads {
+            op: OP,
+            uploads: vec![UploadRow {
+                name: NAME, path: path(), source: source(), opened_s: 1, expires_s: 2, active: false,
+            }],
+            last: true,
+        },
+        DaemonToFiler::Done { op: OP },
+        DaemonToFiler::Refused { op: OP, error: over_quota() },
+        DaemonToFiler::Examine { op: OP, names: vec![NAME] },
+        DaemonToFiler::Remove { op: OP, names: vec![NAME] },
+        DaemonToFiler::Keep { names: vec![NAME] },
+        DaemonToFiler::Sweep { op: OP },
+    ]);
+}
+
+#[test]
+fn admin_messages_round_trip() {
+    let summary = || UserSummary {
+        user: user(),
+        locked: false,
+        usage: usage(),
+        sessions: 1,
+        uploads: 2,
+        created_s: 3,
+    };
+    check!(AdminToDaemon {
+        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, QuotaSet, SessionList,
+        SessionKill, Status,
+    } vec![
+        AdminToDaemon::UserAdd { user: user(), verifier: verifier(), limits: Limits::default() },
+        AdminToDaemon::UserList { after: None },
+        AdminToDaemon::UserShow { user: user() },
+        AdminToDaemon::UserPassword { user: user(), verifier: verifier() },
+        AdminToDaemon::UserLock { user: user() },
+        AdminToDaemon::UserUnlock { user: user() },
+        AdminToDaemon::UserRemove { user: user() },
+        AdminToDaemon::QuotaSet { user: user(), bytes: Change::To(1), entries: Change::Keep },
+        AdminToDaemon::SessionList { after: Some(SessionId(1)) },
+        AdminToDaemon::SessionKill { session: SessionId(1) },
+        AdminToDaemon::Status,
+    ]);
+    check!(DaemonToAdmin { Done, Refused, Users, User, Sessions, Status } vec![
+        DaemonToAdmin::Done,
+        DaemonToAdmin::Refused(AdminError::NoSuchUser(user())),
+        DaemonToAdmin::Users { users: vec![summary()], last: true },
+        DaemonToAdmin::User(summary()),
+        DaemonToAdmin::Sessions {
+            sessions: vec![SessionSummary {
+                session: SessionId(1), user: Some(user()), peer: "[::1]:1".into(), age_s: 1, idle_s: 2,
+                transfers: 3, received: 4, sent: 5, worker_pid: 6, filer_pid: None,
+            }],
+            last: false,
+        },
+        DaemonToAdmin::Status(Status {
+            version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
+            users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7, crashes: 8,
+            read_only_users: vec![user()],
+        }),
+    ]);
+}
+
+#[test]
+fn the_first_message_keeps_its_bytes_for_ever() {
+    let hello = ClientToWorker::Hello {
+        versions: vec![1],
+        client: "berth/0.1.0".into(),
+    };
+    let frame = frame::encode_message(&hello).unwrap();
+    let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
+    let pinned = "00000027 00 81 a5 48656c6c6f 82 a8 76657273696f6e73 91 01 a6 636c69656e74 ab 62657274682f302e312e30";
+    assert_eq!(hex, pinned.replace(' ', ""));
+    let protocol = include_str!("../../docs/PROTOCOL.md");
+    assert!(
+        protocol.contains(pinned),
+        "docs/PROTOCOL.md shows the same bytes"
+    );
+}
