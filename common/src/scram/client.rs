@@ -5,7 +5,9 @@ use std::fmt;
 use super::message::{self, Attributes, HEADER};
 use super::primitives::{client_key, hash, hmac, hmac_matches, salted_password, server_key, xor};
 use super::verifier::{check_bounds, prepare_password};
-use super::{ChannelBinding, Nonce, ScramError, base64};
+use super::{ChannelBinding, Nonce, ScramError};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// The client has its first message ready and waits for the server's.
 pub struct ClientFirst {
@@ -75,7 +77,7 @@ impl ClientFirst {
 
         let salted = salted_password(&prepare_password(password)?, &salt, iterations)?;
         let bound = [self.header.as_bytes(), self.binding.as_bytes()].concat();
-        let without_proof = format!("c={},r={nonce}", base64::encode(&bound));
+        let without_proof = format!("c={},r={nonce}", STANDARD.encode(&bound));
         let bare = self
             .message
             .strip_prefix(self.header)
@@ -83,7 +85,7 @@ impl ClientFirst {
         let auth_message = format!("{bare},{server_first},{without_proof}");
         let client_key = client_key(&salted);
         let signature = hmac(&hash(&[&client_key]), &[auth_message.as_bytes()]);
-        let proof = base64::encode(&xor(&client_key, &signature));
+        let proof = STANDARD.encode(xor(&client_key, &signature));
         Ok(ClientFinal {
             message: format!("{without_proof},p={proof}"),
             server_key: server_key(&salted),

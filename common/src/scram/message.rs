@@ -1,8 +1,10 @@
 //! The grammar of SCRAM messages (RFC 5802, section 7), in the strict form that Berth speaks:
 //! every attribute in its place, nothing after the last one.
 
-use super::{ScramError, base64};
+use super::ScramError;
 use crate::limits::MAX_SCRAM_MESSAGE;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// The GS2 header of a Berth client: channel binding by `tls-exporter`, no other identity.
 pub(super) const HEADER: &str = "p=tls-exporter,,";
@@ -75,7 +77,9 @@ pub(super) fn iterations(text: &str) -> Result<u32, ScramError> {
 
 /// Base64 of any length.
 pub(super) fn bytes(text: &str, part: &'static str) -> Result<Vec<u8>, ScramError> {
-    base64::decode(text).ok_or(ScramError::Malformed(part))
+    STANDARD
+        .decode(text)
+        .map_err(|_| ScramError::Malformed(part))
 }
 
 /// Base64 of 32 bytes.

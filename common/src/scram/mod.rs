@@ -15,7 +15,6 @@
 //!
 //! [`site_proof`] is the smaller proof that may be asked for before any of this.
 
-mod base64;
 mod binding;
 mod client;
 mod message;

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use super::{ScramError, base64};
+use super::ScramError;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// One side's part of an exchange's nonce. Made for one exchange and used up by it.
 pub struct Nonce(String);
@@ -19,7 +21,7 @@ impl Nonce {
         let mut bytes = [0; Self::SIZE];
         getrandom::fill(&mut bytes)?;
         // Base64 has no comma, which is all that RFC 5802 asks of a nonce's characters.
-        Ok(Self(base64::encode(&bytes)))
+        Ok(Self(STANDARD.encode(bytes)))
     }
 
     /// A nonce that is not random: for tests alone.

@@ -5,7 +5,9 @@ use std::fmt;
 
 use super::message::{self, Attributes, HEADER};
 use super::primitives::{hash_matches, hmac, xor};
-use super::{ChannelBinding, Nonce, ScramError, ScramVerifier, base64};
+use super::{ChannelBinding, Nonce, ScramError, ScramVerifier};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 
 /// The server's first step.
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,7 @@ impl ClientHello {
     ) -> Result<(Vec<u8>, AwaitingProof), ScramError> {
         let nonce = [&self.nonce, nonce.as_str()].concat();
         message::nonce(&nonce).map_err(|_| ScramError::TooLong)?;
-        let salt = base64::encode(verifier.salt());
+        let salt = STANDARD.encode(verifier.salt());
         let server_first = format!("r={nonce},s={salt},i={}", verifier.iterations());
         let message = server_first.clone().into_bytes();
         let Self {
@@ -137,14 +139,14 @@ impl AwaitingProof {
             return Err(ScramError::Nonce);
         }
         // Base64 is decoded in its canonical form only, so this is what the client signed.
-        let without_proof = format!("c={},r={nonce}", base64::encode(&bound));
+        let without_proof = format!("c={},r={nonce}", STANDARD.encode(&bound));
         let auth_message = format!("{},{},{without_proof}", self.bare, self.server_first);
         let signature = hmac(self.verifier.stored_key(), &[auth_message.as_bytes()]);
         if !hash_matches(&xor(&proof, &signature), self.verifier.stored_key()) {
             return Err(ScramError::Proof);
         }
         let signature = hmac(self.verifier.server_key(), &[auth_message.as_bytes()]);
-        Ok(format!("v={}", base64::encode(&signature)).into_bytes())
+        Ok(format!("v={}", STANDARD.encode(signature)).into_bytes())
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::limits::MAX_SCRAM_MESSAGE;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use proptest::prelude::*;
 
 const EXPORTER: [u8; 32] = [9; 32];
@@ -39,7 +41,7 @@ fn agrees_with_the_example_of_rfc_7677() {
     let first = ClientFirst::with(NONE, "user", nonce, binding.clone()).unwrap();
     assert_eq!(first.message(), b"n,,n=user,r=rOprNGfwEbeRWgbNEkqO");
 
-    let salt = base64::decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
+    let salt = STANDARD.decode("W22ZaJ0SNY7soEsUEjb6gQ==").unwrap();
     let verifier = ScramVerifier::from_password("pencil", salt, 4096).unwrap();
     let hello = ServerFirst::parse_with(NONE, first.message()).unwrap();
     let nonce = Nonce::fixed("%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0");
