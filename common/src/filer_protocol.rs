@@ -17,6 +17,12 @@ use crate::rel_path::RelPath;
 /// Descriptors in flight count against the whole uid, so their number is kept small.
 pub const MAX_UNTAKEN: usize = 8;
 
+/// Operations that a worker may have outstanding at its filer, listings included. One more ends both.
+pub const MAX_OPERATIONS: usize = 256;
+
+/// Files that a worker may have open at once, uploads and files being read together. One more ends both.
+pub const MAX_HANDLES: usize = 1024;
+
 /// What a worker asks of its filer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToFiler {

@@ -275,7 +275,7 @@ pub enum DaemonToFiler {
     Examine {
         /// The operation.
         op: OpId,
-        /// At most [`crate::limits::NAMES_PER_MESSAGE`].
+        /// At most [`crate::limits::FINDINGS_PER_MESSAGE`], so that the answer fits a packet.
         names: Vec<StagingName>,
     },
     /// Recover: remove whatever stands at these names, and the journals beside them. Answered by `Done`.
@@ -300,7 +300,7 @@ pub enum DaemonToFiler {
 /// A filer's role, with the directories that go with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
-    /// Serves a session. Carries the home, staging and the channel to the worker.
+    /// Serves a session. Carries the home, staging and the channel to the worker, in this order.
     Serve {
         /// Whose.
         user: UserName,

@@ -42,6 +42,9 @@ pub const MAX_FILER_REQUESTS: usize = 32;
 /// Staging names in one message, so that it always fits a packet.
 pub const NAMES_PER_MESSAGE: usize = 4096;
 
+/// Findings in one message, which are larger than the names that they answer; so no `Examine` has more names.
+pub const FINDINGS_PER_MESSAGE: usize = 1024;
+
 /// Uploads up to this size are not resumable: sending them again is cheaper than remembering them.
 /// Their reservation lives in the daemon's memory and they have no journal.
 pub const SMALL_UPLOAD_BYTES: u64 = BLOCK_SIZE as u64;

@@ -313,6 +313,12 @@ impl Journal {
     }
 }
 
+/// Whole entries in a journal file of so many bytes, for one who lists uploads without opening them.
+#[must_use]
+pub fn entries_in(journal_bytes: u64) -> u64 {
+    journal_bytes.saturating_sub(HEADER_SIZE as u64) / ENTRY_SIZE
+}
+
 /// By `fstat`, since `File::metadata` is a `statx`, which the filer's sandbox refuses.
 fn file_len(file: &File) -> Result<u64, JournalError> {
     let stat = rustix::fs::fstat(file).map_err(io::Error::from)?;

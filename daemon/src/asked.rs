@@ -1,0 +1,333 @@
+//! What a filer may send in which phase, and what it has asked that is not answered: pure.
+//!
+//! The bounds here are those by which answers always fit a filer's socket buffer. A filer that exceeds
+//! them, or sends what its phase does not allow, is ended with its session.
+
+use std::collections::HashSet;
+
+use berth_common::ids::OpId;
+use berth_common::ledger_protocol::FilerToDaemon;
+use berth_common::limits::{MAX_FILER_REQUESTS, NAMES_PER_MESSAGE};
+
+/// Where a filer stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FilerPhase {
+    /// Spawned; sets itself up.
+    Starting,
+    /// Waits for its role.
+    Spare,
+    /// Has its role; demotes itself to its directories.
+    Joining,
+    /// Serves a session.
+    Serving,
+    /// Recovers, by orders.
+    Recovering,
+}
+
+/// The table: whether a filer may send this now.
+pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
+    use FilerPhase as P;
+    use FilerToDaemon as M;
+    match (phase, message) {
+        (P::Starting, M::Ready)
+        | (P::Joining, M::Joined)
+        | (
+            P::Serving,
+            M::ReserveUpload { .. }
+            | M::Reserve { .. }
+            | M::Claim { .. }
+            | M::Drop { .. }
+            | M::LetGo { .. }
+            | M::Intent { .. }
+            | M::Ticket { .. }
+            | M::Released { .. }
+            | M::Settle { .. }
+            | M::Gone { .. }
+            | M::Usage { .. }
+            | M::Uploads { .. }
+            | M::StagingSyncFailed,
+        )
+        | (P::Recovering, M::Findings { .. } | M::Done { .. } | M::Failed { .. }) => true,
+        (P::Starting | P::Spare | P::Serving | P::Recovering, M::Joined)
+        | (P::Spare | P::Joining | P::Serving | P::Recovering, M::Ready)
+        | (
+            P::Starting | P::Spare | P::Joining | P::Recovering,
+            M::ReserveUpload { .. }
+            | M::Reserve { .. }
+            | M::Claim { .. }
+            | M::Drop { .. }
+            | M::LetGo { .. }
+            | M::Intent { .. }
+            | M::Ticket { .. }
+            | M::Released { .. }
+            | M::Settle { .. }
+            | M::Gone { .. }
+            | M::Usage { .. }
+            | M::Uploads { .. }
+            | M::StagingSyncFailed,
+        )
+        | (
+            P::Starting | P::Spare | P::Joining | P::Serving,
+            M::Findings { .. } | M::Done { .. } | M::Failed { .. },
+        ) => false,
+    }
+}
+
+/// Which order a recovering filer answers; `None` for what it may not send.
+pub(crate) fn answers(phase: FilerPhase, message: &FilerToDaemon) -> Option<OpId> {
+    match message {
+        FilerToDaemon::Findings { op, .. }
+        | FilerToDaemon::Done { op }
+        | FilerToDaemon::Failed { op, .. }
+            if may_send(phase, message) =>
+        {
+            Some(*op)
+        }
+        _ => None,
+    }
+}
+
+/// What a message is called in the log; its content never is.
+pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
+    match message {
+        FilerToDaemon::Ready => "Ready",
+        FilerToDaemon::Joined => "Joined",
+        FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
+        FilerToDaemon::Reserve { .. } => "Reserve",
+        FilerToDaemon::Claim { .. } => "Claim",
+        FilerToDaemon::Drop { .. } => "Drop",
+        FilerToDaemon::LetGo { .. } => "LetGo",
+        FilerToDaemon::Intent { .. } => "Intent",
+        FilerToDaemon::Ticket { .. } => "Ticket",
+        FilerToDaemon::Released { .. } => "Released",
+        FilerToDaemon::Settle { .. } => "Settle",
+        FilerToDaemon::Gone { .. } => "Gone",
+        FilerToDaemon::Usage { .. } => "Usage",
+        FilerToDaemon::Uploads { .. } => "Uploads",
+        FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
+        FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::Done { .. } => "Done",
+        FilerToDaemon::Failed { .. } => "Failed",
+    }
+}
+
+/// What a serving filer has asked.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    open: HashSet<OpId>,
+    ticket: Option<OpId>,
+}
+
+/// How a filer broke the bounds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AskedTooMuch {
+    /// Of all.
+    #[error("it has more than {MAX_FILER_REQUESTS} requests outstanding")]
+    Requests,
+    /// The number is another request's.
+    #[error("it used an operation's number twice")]
+    Number,
+    /// For the ticket.
+    #[error("it asked for the ticket while it has it, or waits for it")]
+    Ticket,
+    /// It has no ticket for this operation.
+    #[error("it released a ticket that it does not hold")]
+    Release,
+    /// In one message.
+    #[error("it sent an empty message, or one of more than {NAMES_PER_MESSAGE} items")]
+    Items,
+}
+
+impl Asked {
+    /// A request that will be answered.
+    pub(crate) fn ask(&mut self, op: OpId) -> Result<(), AskedTooMuch> {
+        if self.open.len() >= MAX_FILER_REQUESTS {
+            return Err(AskedTooMuch::Requests);
+        }
+        if self.open.insert(op) {
+            Ok(())
+        } else {
+            Err(AskedTooMuch::Number)
+        }
+    }
+
+    /// A request that will be answered by the ticket.
+    pub(crate) fn ask_ticket(&mut self, op: OpId) -> Result<(), AskedTooMuch> {
+        if self.ticket.is_some() {
+            return Err(AskedTooMuch::Ticket);
+        }
+        self.ask(op)?;
+        self.ticket = Some(op);
+        Ok(())
+    }
+
+    /// It was answered; with the ticket, if it asked for that.
+    pub(crate) fn answered(&mut self, op: OpId) {
+        self.open.remove(&op);
+    }
+
+    /// It was refused, and what it asked for is not granted.
+    pub(crate) fn refused(&mut self, op: OpId) {
+        self.open.remove(&op);
+        if self.ticket == Some(op) {
+            self.ticket = None;
+        }
+    }
+
+    /// The ticket was given back.
+    pub(crate) fn released(&mut self, op: OpId) -> Result<(), AskedTooMuch> {
+        if self.ticket != Some(op) || self.open.contains(&op) {
+            return Err(AskedTooMuch::Release);
+        }
+        self.ticket = None;
+        Ok(())
+    }
+}
+
+/// Whether a message has a sensible number of items.
+pub(crate) fn check_items(count: usize) -> Result<(), AskedTooMuch> {
+    if (1..=NAMES_PER_MESSAGE).contains(&count) {
+        Ok(())
+    } else {
+        Err(AskedTooMuch::Items)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::entry::SourceFingerprint;
+    use berth_common::ids::{StagingName, UploadToken};
+    use berth_common::rel_path::RelPath;
+
+    use super::*;
+
+    const OP: OpId = OpId(1);
+
+    fn messages() -> [FilerToDaemon; 18] {
+        let name = StagingName(1);
+        let source = SourceFingerprint {
+            size: 0,
+            mtime_ns: 0,
+            ctime_ns: 0,
+            inode: 0,
+        };
+        [
+            FilerToDaemon::Ready,
+            FilerToDaemon::Joined,
+            FilerToDaemon::ReserveUpload {
+                op: OP,
+                path: RelPath::root(),
+                source,
+                token: UploadToken([0; 16]),
+                growth: 0,
+                entries: 0,
+            },
+            FilerToDaemon::Reserve {
+                op: OP,
+                growth: 0,
+                entries: 0,
+            },
+            FilerToDaemon::Claim { op: OP, name },
+            FilerToDaemon::Drop { op: OP, name },
+            FilerToDaemon::LetGo { name },
+            FilerToDaemon::Intent {
+                op: OP,
+                items: vec![],
+            },
+            FilerToDaemon::Ticket { op: OP },
+            FilerToDaemon::Released { op: OP },
+            FilerToDaemon::Settle {
+                op: OP,
+                items: vec![],
+            },
+            FilerToDaemon::Gone { names: vec![] },
+            FilerToDaemon::Usage { op: OP },
+            FilerToDaemon::Uploads {
+                op: OP,
+                after: None,
+            },
+            FilerToDaemon::StagingSyncFailed,
+            FilerToDaemon::Findings {
+                op: OP,
+                findings: vec![],
+            },
+            FilerToDaemon::Done { op: OP },
+            FilerToDaemon::Failed {
+                op: OP,
+                reason: String::new(),
+            },
+        ]
+    }
+
+    #[test]
+    fn the_table_is_this_one_over_all_pairs() {
+        let table = [
+            (FilerPhase::Starting, "x................."),
+            (FilerPhase::Spare, ".................."),
+            (FilerPhase::Joining, ".x................"),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxx..."),
+            (FilerPhase::Recovering, "...............xxx"),
+        ];
+        for (phase, row) in table {
+            for (message, letter) in messages().iter().zip(row.chars()) {
+                let name = name(message);
+                assert_eq!(may_send(phase, message), letter == 'x', "{phase:?} {name}");
+            }
+        }
+    }
+
+    #[test]
+    fn requests_are_bounded_and_their_numbers_single() {
+        let mut asked = Asked::default();
+        for n in 0..MAX_FILER_REQUESTS as u32 {
+            asked.ask(OpId(n)).unwrap();
+        }
+        assert_eq!(asked.ask(OpId(99)), Err(AskedTooMuch::Requests));
+        asked.answered(OpId(5));
+        assert_eq!(asked.ask(OpId(6)), Err(AskedTooMuch::Number));
+        asked.ask(OpId(5)).unwrap();
+    }
+
+    #[test]
+    fn one_ticket_is_asked_for_at_a_time_and_its_release_precedes_the_next() {
+        let mut asked = Asked::default();
+        asked.ask_ticket(OpId(1)).unwrap();
+        assert_eq!(asked.ask_ticket(OpId(2)), Err(AskedTooMuch::Ticket));
+        assert_eq!(
+            asked.released(OpId(1)),
+            Err(AskedTooMuch::Release),
+            "not granted yet"
+        );
+        asked.answered(OpId(1));
+        assert_eq!(asked.ask_ticket(OpId(2)), Err(AskedTooMuch::Ticket));
+        assert_eq!(asked.released(OpId(2)), Err(AskedTooMuch::Release));
+        asked.released(OpId(1)).unwrap();
+        assert_eq!(
+            asked.released(OpId(1)),
+            Err(AskedTooMuch::Release),
+            "only once"
+        );
+        asked.ask_ticket(OpId(2)).unwrap();
+        asked.refused(OpId(2));
+        asked.ask_ticket(OpId(3)).unwrap();
+    }
+
+    #[test]
+    fn empty_and_endless_messages_are_refused() {
+        assert_eq!(check_items(0), Err(AskedTooMuch::Items));
+        assert_eq!(check_items(NAMES_PER_MESSAGE), Ok(()));
+        assert_eq!(check_items(NAMES_PER_MESSAGE + 1), Err(AskedTooMuch::Items));
+    }
+
+    #[test]
+    fn only_a_recovering_filers_answers_are_answers() {
+        for message in messages() {
+            let is_answer = may_send(FilerPhase::Recovering, &message);
+            assert_eq!(
+                answers(FilerPhase::Recovering, &message).is_some(),
+                is_answer
+            );
+            assert_eq!(answers(FilerPhase::Serving, &message), None);
+        }
+    }
+}

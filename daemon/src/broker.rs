@@ -1,0 +1,446 @@
+//! What a worker may ask of the daemon, in which phase: one table, pure.
+//!
+//! A pair that is not allowed ends that session and touches nobody else. Workers are not trusted: whoever
+//! takes one over before its client has logged in gets past no row of this table.
+
+use berth_common::broker_protocol::WorkerToDaemon;
+
+/// Where a worker stands in its one session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Spawned; sets itself up and demotes itself.
+    Starting,
+    /// Ready, without a client.
+    Spare,
+    /// Has a client; its one signature was not asked for yet.
+    Handshake,
+    /// Has its signature; the handshake is not over.
+    Signed,
+    /// The client has to prove the site secret.
+    SitePending,
+    /// Nobody has logged in yet.
+    LoginPending,
+    /// The daemon looks up a name.
+    LoginLookup,
+    /// The client has its challenge.
+    LoginChallenged,
+    /// The daemon checks a proof, and joins a filer.
+    LoginChecking,
+    /// Logged in.
+    Serving,
+    /// Logged in; the daemon looks up the verifier for a change of password.
+    PasswordLookup,
+    /// Logged in; the client has its challenge for a change of password.
+    PasswordChallenged,
+    /// Logged in; the daemon checks a proof and stores the new verifier.
+    PasswordChecking,
+    /// The worker was told to end, or said that it does.
+    Closing,
+}
+
+/// What a message means in its phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// It waits for a client.
+    Ready,
+    /// The signature.
+    Sign,
+    /// The handshake is over.
+    Handshaken,
+    /// Check the site secret.
+    SiteProof,
+    /// Begin a login.
+    LoginFirst,
+    /// End a login.
+    LoginFinal,
+    /// Begin a change of password.
+    PasswordFirst,
+    /// End a change of password.
+    PasswordFinal,
+    /// Take note of a transfer.
+    Note,
+    /// It ends.
+    Closing,
+    /// It arrived too late to matter: the session is over already.
+    Ignore,
+    /// Not allowed: end the session.
+    Break,
+}
+
+impl Phase {
+    /// Whether a user has logged in.
+    #[cfg(test)]
+    pub(crate) fn is_logged_in(self) -> bool {
+        match self {
+            Self::Serving
+            | Self::PasswordLookup
+            | Self::PasswordChallenged
+            | Self::PasswordChecking => true,
+            Self::Starting
+            | Self::Spare
+            | Self::Handshake
+            | Self::Signed
+            | Self::SitePending
+            | Self::LoginPending
+            | Self::LoginLookup
+            | Self::LoginChallenged
+            | Self::LoginChecking
+            | Self::Closing => false,
+        }
+    }
+
+    /// Whether the TLS handshake is under way, during which nothing costly is done for others.
+    pub(crate) fn is_handshake(self) -> bool {
+        matches!(self, Self::Handshake | Self::Signed)
+    }
+}
+
+/// The table.
+pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
+    use Phase as P;
+    use WorkerToDaemon as M;
+    match (phase, message) {
+        (P::Starting, M::Ready) => Step::Ready,
+        (P::Handshake, M::Sign { .. }) => Step::Sign,
+        // TLS 1.3 without tickets: no handshake ends without a signature.
+        (P::Signed, M::Handshaken { .. }) => Step::Handshaken,
+        (P::SitePending, M::SiteProof { .. }) => Step::SiteProof,
+        (P::LoginPending, M::LoginFirst { .. }) => Step::LoginFirst,
+        (P::LoginChallenged, M::LoginFinal { .. }) => Step::LoginFinal,
+        (P::Serving, M::PasswordFirst { .. }) => Step::PasswordFirst,
+        (P::PasswordChallenged, M::PasswordFinal { .. }) => Step::PasswordFinal,
+        // Transfers go on beside a change of password.
+        (
+            P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
+            M::TransferStarted { .. } | M::Progress { .. } | M::TransferEnded { .. },
+        ) => Step::Note,
+        (
+            P::Handshake
+            | P::Signed
+            | P::SitePending
+            | P::LoginPending
+            | P::LoginLookup
+            | P::LoginChallenged
+            | P::LoginChecking
+            | P::Serving
+            | P::PasswordLookup
+            | P::PasswordChallenged
+            | P::PasswordChecking
+            | P::Closing,
+            M::Closing { .. },
+        ) => Step::Closing,
+        // What was on its way when the daemon told the worker to end.
+        (
+            P::Closing,
+            M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        ) => Step::Ignore,
+        (P::Closing, M::Ready | M::Sign { .. } | M::Handshaken { .. })
+        | (
+            P::Starting,
+            M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. }
+            | M::Closing { .. },
+        )
+        | (
+            P::Spare,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. }
+            | M::Closing { .. },
+        )
+        | (
+            P::Handshake,
+            M::Ready
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::Signed,
+            M::Ready
+            | M::Sign { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::SitePending,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::LoginPending,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::LoginLookup | P::LoginChecking,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::LoginChallenged,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. }
+            | M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. },
+        )
+        | (
+            P::Serving,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFinal { .. },
+        )
+        | (
+            P::PasswordLookup | P::PasswordChecking,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. }
+            | M::PasswordFinal { .. },
+        )
+        | (
+            P::PasswordChallenged,
+            M::Ready
+            | M::Sign { .. }
+            | M::Handshaken { .. }
+            | M::SiteProof { .. }
+            | M::LoginFirst { .. }
+            | M::LoginFinal { .. }
+            | M::PasswordFirst { .. },
+        ) => Step::Break,
+    }
+}
+
+/// What a message is called in the log; its content never is.
+pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
+    match message {
+        WorkerToDaemon::Ready => "Ready",
+        WorkerToDaemon::Sign { .. } => "Sign",
+        WorkerToDaemon::Handshaken { .. } => "Handshaken",
+        WorkerToDaemon::SiteProof { .. } => "SiteProof",
+        WorkerToDaemon::LoginFirst { .. } => "LoginFirst",
+        WorkerToDaemon::LoginFinal { .. } => "LoginFinal",
+        WorkerToDaemon::PasswordFirst { .. } => "PasswordFirst",
+        WorkerToDaemon::PasswordFinal { .. } => "PasswordFinal",
+        WorkerToDaemon::TransferStarted { .. } => "TransferStarted",
+        WorkerToDaemon::Progress { .. } => "Progress",
+        WorkerToDaemon::TransferEnded { .. } => "TransferEnded",
+        WorkerToDaemon::Closing { .. } => "Closing",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::broker_protocol::{CloseReason, Direction};
+    use berth_common::ids::RequestId;
+    use berth_common::rel_path::RelPath;
+    use berth_common::scram::ScramVerifier;
+
+    use super::*;
+
+    const PHASES: [Phase; 14] = [
+        Phase::Starting,
+        Phase::Spare,
+        Phase::Handshake,
+        Phase::Signed,
+        Phase::SitePending,
+        Phase::LoginPending,
+        Phase::LoginLookup,
+        Phase::LoginChallenged,
+        Phase::LoginChecking,
+        Phase::Serving,
+        Phase::PasswordLookup,
+        Phase::PasswordChallenged,
+        Phase::PasswordChecking,
+        Phase::Closing,
+    ];
+
+    fn messages() -> [WorkerToDaemon; 12] {
+        let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
+        let id = RequestId(1);
+        [
+            WorkerToDaemon::Ready,
+            WorkerToDaemon::Sign {
+                scheme: 0,
+                message: vec![],
+            },
+            WorkerToDaemon::Handshaken { exporter: [0; 32] },
+            WorkerToDaemon::SiteProof { proof: [0; 32] },
+            WorkerToDaemon::LoginFirst { message: vec![] },
+            WorkerToDaemon::LoginFinal { message: vec![] },
+            WorkerToDaemon::PasswordFirst {
+                message: vec![],
+                verifier,
+            },
+            WorkerToDaemon::PasswordFinal { message: vec![] },
+            WorkerToDaemon::TransferStarted {
+                id,
+                direction: Direction::Put,
+                path: RelPath::root(),
+                size: 0,
+            },
+            WorkerToDaemon::Progress {
+                received: 0,
+                sent: 0,
+            },
+            WorkerToDaemon::TransferEnded {
+                id,
+                resumed_leaves: 0,
+                moved_leaves: 0,
+                error: None,
+            },
+            WorkerToDaemon::Closing {
+                reason: CloseReason::ClientLeft,
+            },
+        ]
+    }
+
+    /// One row a phase, one column a message in the order above: `.` ends the session, `i` is ignored,
+    /// any other letter is the step.
+    const TABLE: [&str; 14] = [
+        "r...........",
+        "............",
+        ".s.........c",
+        "..h........c",
+        "...p.......c",
+        "....l......c",
+        "...........c",
+        ".....f.....c",
+        "...........c",
+        "......a.nnnc",
+        "........nnnc",
+        ".......bnnnc",
+        "........nnnc",
+        "...iiiiiiiic",
+    ];
+
+    #[test]
+    fn the_table_is_this_one_over_all_pairs() {
+        for (phase, row) in PHASES.into_iter().zip(TABLE) {
+            for (message, letter) in messages().iter().zip(row.chars()) {
+                let expected = match letter {
+                    'r' => Step::Ready,
+                    's' => Step::Sign,
+                    'h' => Step::Handshaken,
+                    'p' => Step::SiteProof,
+                    'l' => Step::LoginFirst,
+                    'f' => Step::LoginFinal,
+                    'a' => Step::PasswordFirst,
+                    'b' => Step::PasswordFinal,
+                    'n' => Step::Note,
+                    'c' => Step::Closing,
+                    'i' => Step::Ignore,
+                    _ => Step::Break,
+                };
+                assert_eq!(
+                    step(phase, message),
+                    expected,
+                    "{phase:?} {}",
+                    name(message)
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_signature_is_given_once_and_only_during_the_handshake() {
+        let sign = WorkerToDaemon::Sign {
+            scheme: 0,
+            message: vec![],
+        };
+        let signing: Vec<Phase> = PHASES
+            .into_iter()
+            .filter(|phase| step(*phase, &sign) == Step::Sign)
+            .collect();
+        assert_eq!(signing, [Phase::Handshake]);
+    }
+
+    #[test]
+    fn nothing_of_a_users_is_reached_before_the_login() {
+        for phase in PHASES.into_iter().filter(|phase| !phase.is_logged_in()) {
+            for message in messages() {
+                assert!(
+                    !matches!(
+                        step(phase, &message),
+                        Step::PasswordFirst | Step::PasswordFinal | Step::Note
+                    ),
+                    "{phase:?} {}",
+                    name(&message)
+                );
+            }
+        }
+    }
+}

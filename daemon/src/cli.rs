@@ -1,0 +1,80 @@
+//! The command line of `berthd`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::config::{LogFormat, Overrides};
+
+/// Berth's server. Without a command it serves in the foreground until SIGTERM or SIGINT.
+#[derive(Debug, Parser)]
+#[command(name = "berthd", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) serve: Serve,
+}
+
+/// What to do instead of serving.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Checks a configuration and prints everything that is wrong with it.
+    Check {
+        /// The configuration; without it the defaults are checked.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+}
+
+/// How to serve.
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// The configuration, in TOML.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where ledger, keys and homes lie; made when it is not there.
+    #[arg(long, value_name = "DIR")]
+    data_dir: Option<PathBuf>,
+    /// An address and port to listen on, in place of the configuration's; may be given several times.
+    /// With port 0 the system chooses one, which is printed.
+    #[arg(long, value_name = "ADDR")]
+    listen: Vec<String>,
+    /// Where berth-worker and berth-filer are, if not beside berthd.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) libexec_dir: Option<PathBuf>,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+}
+
+impl Serve {
+    /// What stands here in place of the configuration.
+    pub(crate) fn overrides(&self) -> Overrides {
+        Overrides {
+            data_dir: self.data_dir.clone(),
+            listen: self.listen.clone(),
+            log_format: self.log_format,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn several_listeners_may_be_given() {
+        let cli = Cli::try_parse_from(["berthd", "--listen", "127.0.0.1:0", "--listen", "[::1]:0"])
+            .unwrap();
+        assert_eq!(cli.serve.overrides().listen, ["127.0.0.1:0", "[::1]:0"]);
+        assert!(Cli::try_parse_from(["berthd", "--libexec-dir", "/x", "check"]).is_err());
+    }
+}

@@ -1,0 +1,251 @@
+//! What all parts of the daemon share: one thread, one [`Daemon`], borrowed for moments only.
+//!
+//! No borrow is held across an await: whoever waits takes what it needs, waits, and looks again.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+
+use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+
+use crate::activity::Activity;
+use crate::addresses::Addresses;
+use crate::auth::Failures;
+use crate::config::Config;
+use crate::exit::KillReason;
+use crate::filer_handle::SpareFilers;
+use crate::homes::Homes;
+use crate::identity::Identity;
+use crate::ledger::Ledger;
+use crate::serve::Serving;
+use crate::session::Event;
+use crate::sessions::Sessions;
+use crate::tasks::Flag;
+use crate::tickets::{Grant, Tickets};
+use crate::worker_handle::SpareWorkers;
+
+/// The daemon's state.
+pub(crate) struct Daemon {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    /// Decoy salts are made from it.
+    pub(crate) secret: [u8; 32],
+    /// What a client must know before it may log in, if the site has such a secret.
+    pub(crate) site_secret: Option<Vec<u8>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) homes: Arc<Homes>,
+    pub(crate) workers: Rc<SpareWorkers>,
+    pub(crate) filers: Rc<SpareFilers>,
+    pub(crate) activity: Rc<Activity>,
+    pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
+    pub(crate) tickets: RefCell<Tickets<Vec<StagingName>>>,
+    pub(crate) failures: RefCell<Failures>,
+    pub(crate) addresses: RefCell<Addresses>,
+    /// A permit for each connection that may be there.
+    pub(crate) connections: Arc<Semaphore>,
+    pub(crate) listen: RefCell<Vec<SocketAddr>>,
+    pub(crate) started: Instant,
+    /// Helpers that crashed.
+    pub(crate) crashes: Cell<u64>,
+    /// Raised when no new client or session is taken any more.
+    pub(crate) stopping: Flag,
+    /// A session is not there any more.
+    pub(crate) session_gone: Notify,
+    read_only: RefCell<BTreeSet<UserName>>,
+    turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
+}
+
+/// The means to reach a session.
+pub(crate) struct Control {
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    /// Its filer, once it serves.
+    pub(crate) serving: RefCell<Option<Rc<Serving>>>,
+    /// Up when nothing is left of the session.
+    pub(crate) gone: Flag,
+}
+
+/// What a [`Daemon`] is made of.
+pub(crate) struct Parts {
+    pub(crate) config: Config,
+    pub(crate) identity: Identity,
+    pub(crate) secret: [u8; 32],
+    pub(crate) site_secret: Option<Vec<u8>>,
+    pub(crate) ledger: Ledger,
+    pub(crate) homes: Homes,
+    pub(crate) workers: Rc<SpareWorkers>,
+    pub(crate) filers: Rc<SpareFilers>,
+    pub(crate) activity: Rc<Activity>,
+}
+
+impl Daemon {
+    /// Puts it together; nothing runs yet.
+    pub(crate) fn new(parts: Parts) -> Rc<Self> {
+        let Parts {
+            config,
+            identity,
+            secret,
+            site_secret,
+            ledger,
+            homes,
+            workers,
+            filers,
+            activity,
+        } = parts;
+        Rc::new(Self {
+            sessions: RefCell::default(),
+            tickets: RefCell::default(),
+            failures: RefCell::new(Failures::new(config.failures)),
+            addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
+            connections: Arc::new(Semaphore::new(config.max_connections as usize)),
+            listen: RefCell::default(),
+            started: Instant::now(),
+            crashes: Cell::new(0),
+            stopping: Flag::default(),
+            session_gone: Notify::new(),
+            read_only: RefCell::default(),
+            turns: RefCell::default(),
+            config,
+            identity,
+            secret,
+            site_secret,
+            ledger,
+            homes: Arc::new(homes),
+            workers,
+            filers,
+            activity,
+        })
+    }
+
+    /// A session's control.
+    pub(crate) fn control(&self, session: SessionId) -> Option<Rc<Control>> {
+        self.sessions
+            .borrow()
+            .get(session)
+            .map(|entry| entry.control.clone())
+    }
+
+    /// Ends a session at once and waits until nothing of it is left: reaped and replayed.
+    /// `false` when there is none.
+    ///
+    /// # Cancel safety
+    /// The session is ended all the same.
+    pub(crate) async fn end_session(&self, session: SessionId, reason: KillReason) -> bool {
+        let Some(control) = self.control(session) else {
+            return false;
+        };
+        drop(control.events.send(Event::Kill(reason)));
+        control.gone.up().await;
+        true
+    }
+
+    /// Ends all sessions of a user, and waits likewise.
+    pub(crate) async fn end_sessions_of(&self, user: &UserName, reason: &KillReason) {
+        let ids: Vec<SessionId> = self
+            .sessions
+            .borrow()
+            .of_user(user)
+            .map(|(id, _)| id)
+            .collect();
+        let controls: Vec<Rc<Control>> =
+            ids.into_iter().filter_map(|id| self.control(id)).collect();
+        for control in &controls {
+            drop(control.events.send(Event::Kill(reason.clone())));
+        }
+        for control in &controls {
+            control.gone.up().await;
+        }
+    }
+
+    /// Waits until there is no session.
+    pub(crate) async fn no_sessions(&self) {
+        while self.sessions.borrow().len() > 0 {
+            self.session_gone.notified().await;
+        }
+    }
+
+    /// What may be done for a user by one at a time: replays, expiry, coming and going.
+    pub(crate) fn turn(&self, user: &UserName) -> Rc<Mutex<()>> {
+        let mut turns = self.turns.borrow_mut();
+        turns.retain(|_, turn| Rc::strong_count(turn) > 1);
+        turns.entry(user.clone()).or_default().clone()
+    }
+
+    // Tickets.
+
+    /// Asks for a user's ticket, and hands it out when it is free.
+    pub(crate) fn request_ticket(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        op: OpId,
+        names: Vec<StagingName>,
+    ) {
+        let ask = Grant {
+            session,
+            op,
+            payload: names,
+        };
+        let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
+        self.deliver(granted);
+    }
+
+    /// Tells a session that it has the ticket.
+    pub(crate) fn deliver(&self, granted: Option<Grant<Vec<StagingName>>>) {
+        let Some(Grant {
+            session,
+            op,
+            payload,
+        }) = granted
+        else {
+            return;
+        };
+        let serving = self
+            .control(session)
+            .and_then(|control| control.serving.borrow().clone());
+        match serving {
+            Some(serving) => serving.granted(op, payload),
+            // A session leaves the queue before it leaves the table.
+            None => tracing::error!(session = session.0, "a ticket was granted to no session"),
+        }
+    }
+
+    // Users whose homes are read-only.
+
+    /// Whether changes to a user's home are stopped.
+    pub(crate) fn is_read_only(&self, user: &UserName) -> bool {
+        self.read_only.borrow().contains(user)
+    }
+
+    /// Stops all changes to a user's home until a restart. Sessions that have an intent and wait for the
+    /// ticket are ended, since what they staged must stay as it is for the replay at the next start.
+    pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
+        if self.read_only.borrow_mut().insert(user.clone()) {
+            tracing::error!(
+                %user,
+                reason = ?reason,
+                "the home is read-only from now on; look at the disk, then restart berthd"
+            );
+        }
+        let waiting = self.tickets.borrow_mut().turn_away(user);
+        for grant in waiting {
+            if let Some(control) = self.control(grant.session) {
+                let reason = KillReason::Internal("the home is read-only".to_owned());
+                drop(control.events.send(Event::Kill(reason)));
+            }
+        }
+    }
+
+    /// All of them.
+    pub(crate) fn read_only_users(&self) -> Vec<UserName> {
+        self.read_only.borrow().iter().cloned().collect()
+    }
+
+    /// A user is gone: one of the same name starts afresh.
+    pub(crate) fn forget_user(&self, user: &UserName) {
+        self.read_only.borrow_mut().remove(user);
+    }
+}

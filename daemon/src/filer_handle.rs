@@ -1,0 +1,289 @@
+//! What the daemon does to a filer: gives it its role, and orders a recovering one about.
+//!
+//! What a serving filer asks is answered in [`crate::serve`].
+
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use berth_common::channel::Channel;
+use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
+use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role};
+use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
+use rustix::fd::{AsFd as _, OwnedFd};
+
+use crate::asked::{self, FilerPhase};
+use crate::exit::{ExitReport, KillReason};
+use crate::process::Peer;
+use crate::spares::{SparePhase, Spares};
+
+/// A filer.
+pub(crate) type Filer = Peer<DaemonToFiler, FilerToDaemon>;
+
+/// The spare filers.
+pub(crate) type SpareFilers = Spares<DaemonToFiler, FilerToDaemon>;
+
+/// How long a filer may take to demote itself to its directories.
+const JOIN: Duration = Duration::from_secs(20);
+
+/// How long a recovering filer may take to end after its last order.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// What a filer may send before it has a role.
+pub(crate) fn may_send(phase: SparePhase, message: &FilerToDaemon) -> bool {
+    let phase = match phase {
+        SparePhase::Starting => FilerPhase::Starting,
+        SparePhase::Spare => FilerPhase::Spare,
+    };
+    asked::may_send(phase, message)
+}
+
+/// Why a filer does not do what it should.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FilerError {
+    /// It ended, or was ended.
+    #[error("the filer ended ({0})")]
+    Ended(ExitReport),
+    /// It reports that it cannot.
+    #[error("the filer failed: {0:?}")]
+    Failed(String),
+    /// The system gave no channel.
+    #[error("no channel for the filer: {0}")]
+    Channel(#[from] io::Error),
+}
+
+/// Ends a filer that nobody came to own.
+pub(crate) struct Unowned(Option<Rc<Filer>>);
+
+impl Unowned {
+    /// Takes responsibility.
+    pub(crate) fn new(filer: Rc<Filer>) -> Self {
+        Self(Some(filer))
+    }
+
+    /// It is owned from now on.
+    pub(crate) fn owned(mut self) -> Option<Rc<Filer>> {
+        self.0.take()
+    }
+
+    fn filer(&self) -> Option<&Rc<Filer>> {
+        self.0.as_ref()
+    }
+}
+
+impl Drop for Unowned {
+    fn drop(&mut self) {
+        if let Some(filer) = self.0.take() {
+            filer.process().kill(KillReason::Unneeded);
+        }
+    }
+}
+
+/// Makes a spare filer serve a session. Returns it with the worker's end of the channel between them.
+///
+/// # Errors
+/// When it ends instead, or there is no channel.
+///
+/// # Cancel safety
+/// The filer is killed.
+pub(crate) async fn serve(
+    filer: Rc<Filer>,
+    user: &UserName,
+    session: SessionId,
+    (home, staging): (OwnedFd, OwnedFd),
+) -> Result<(Rc<Filer>, OwnedFd), FilerError> {
+    let (workers_end, filers_end) = Channel::<WorkerToFiler, FilerToWorker>::pair()?;
+    let role = Role::Serve {
+        user: user.clone(),
+        session,
+    };
+    let filers_end = filers_end.into_descriptor();
+    let rights = [home.as_fd(), staging.as_fd(), filers_end.as_fd()];
+    filer.send(&DaemonToFiler::Join(role), &rights);
+    Ok((joined(filer).await?, workers_end.into_descriptor()))
+}
+
+async fn joined(filer: Rc<Filer>) -> Result<Rc<Filer>, FilerError> {
+    let guard = Unowned::new(filer.clone());
+    let reason = match tokio::time::timeout(JOIN, filer.recv()).await {
+        Ok(Ok(message)) if asked::may_send(FilerPhase::Joining, &message) => {
+            return Ok(guard.owned().unwrap_or(filer));
+        }
+        Ok(Ok(other)) => Some(KillReason::Broken(asked::name(&other).to_owned())),
+        Ok(Err(error)) => error.kill_reason(),
+        Err(_) => Some(KillReason::TimedOut("did not join")),
+    };
+    let filer = guard.filer().unwrap_or(&filer);
+    Err(ended(filer, reason).await)
+}
+
+async fn ended(filer: &Filer, reason: Option<KillReason>) -> FilerError {
+    let patience = if reason.is_some() {
+        Duration::ZERO
+    } else {
+        FAREWELL
+    };
+    let reason = reason.unwrap_or(KillReason::TimedOut("did not end"));
+    let status = filer.process().end_within(patience, reason).await;
+    FilerError::Ended(ExitReport::new(status, filer.process().killed(), None))
+}
+
+/// A filer in the role *recover*. It is killed when this is dropped before [`Recoverer::finish`].
+pub(crate) struct Recoverer {
+    filer: Unowned,
+    next: u32,
+}
+
+impl Recoverer {
+    /// Makes a spare filer recover a user's staging.
+    ///
+    /// # Errors
+    /// When it ends instead.
+    pub(crate) async fn join(
+        filer: Rc<Filer>,
+        user: &UserName,
+        staging: OwnedFd,
+    ) -> Result<Self, FilerError> {
+        let role = Role::Recover { user: user.clone() };
+        filer.send(&DaemonToFiler::Join(role), &[staging.as_fd()]);
+        let filer = Unowned::new(joined(filer).await?);
+        Ok(Self { filer, next: 0 })
+    }
+
+    /// Makes staging durable, and tells what stands at these names.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn examine(
+        &mut self,
+        names: &[StagingName],
+    ) -> Result<Vec<Finding>, FilerError> {
+        let mut all = Vec::with_capacity(names.len());
+        for names in names.chunks(FINDINGS_PER_MESSAGE) {
+            let op = self.op();
+            let order = DaemonToFiler::Examine {
+                op,
+                names: names.to_vec(),
+            };
+            match self.order(op, &order).await? {
+                FilerToDaemon::Findings { findings, .. } if findings.len() == names.len() => {
+                    all.extend(findings);
+                }
+                other => return Err(self.broke(&other).await),
+            }
+        }
+        Ok(all)
+    }
+
+    /// Removes what stands at these names, and their journals.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn remove(&mut self, names: &[StagingName]) -> Result<(), FilerError> {
+        for names in names.chunks(NAMES_PER_MESSAGE) {
+            let op = self.op();
+            let order = DaemonToFiler::Remove {
+                op,
+                names: names.to_vec(),
+            };
+            self.done(op, &order).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes all in staging that is not at one of these names.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn sweep(&mut self, keep: &[StagingName]) -> Result<(), FilerError> {
+        for (count, names) in keep.chunks(NAMES_PER_MESSAGE).enumerate() {
+            if let Some(filer) = self.filer.filer() {
+                filer.send(
+                    &DaemonToFiler::Keep {
+                        names: names.to_vec(),
+                    },
+                    &[],
+                );
+            }
+            // Keep is not answered: an examination in between keeps the buffer from filling.
+            if count % 4 == 3 {
+                let op = self.op();
+                self.order(
+                    op,
+                    &DaemonToFiler::Examine {
+                        op,
+                        names: Vec::new(),
+                    },
+                )
+                .await?;
+            }
+        }
+        let op = self.op();
+        self.done(op, &DaemonToFiler::Sweep { op }).await
+    }
+
+    /// Lets it end, and waits until it is reaped.
+    pub(crate) async fn finish(self) {
+        if let Some(filer) = self.filer.owned() {
+            let process = filer.process().clone();
+            // The end of its channel tells it.
+            drop(filer);
+            process
+                .end_within(FAREWELL, KillReason::TimedOut("did not end"))
+                .await;
+        }
+    }
+
+    fn op(&mut self) -> OpId {
+        self.next = self.next.wrapping_add(1);
+        OpId(self.next)
+    }
+
+    async fn done(&mut self, op: OpId, order: &DaemonToFiler) -> Result<(), FilerError> {
+        match self.order(op, order).await? {
+            FilerToDaemon::Done { .. } => Ok(()),
+            other => Err(self.broke(&other).await),
+        }
+    }
+
+    /// One order at a time, so that the answer can only be this one's. There is no deadline: a tree may
+    /// have millions of entries.
+    async fn order(&self, op: OpId, order: &DaemonToFiler) -> Result<FilerToDaemon, FilerError> {
+        let Some(filer) = self.filer.filer() else {
+            return Err(gone());
+        };
+        filer.send(order, &[]);
+        let reason = match filer.recv().await {
+            Ok(FilerToDaemon::Failed {
+                op: answered,
+                reason,
+            }) if answered == op => {
+                return Err(FilerError::Failed(reason));
+            }
+            Ok(message) if asked::answers(FilerPhase::Recovering, &message) == Some(op) => {
+                return Ok(message);
+            }
+            Ok(message) => Some(KillReason::Broken(asked::name(&message).to_owned())),
+            Err(error) => error.kill_reason(),
+        };
+        Err(ended(filer, reason).await)
+    }
+
+    async fn broke(&self, message: &FilerToDaemon) -> FilerError {
+        match self.filer.filer() {
+            Some(filer) => {
+                ended(
+                    filer,
+                    Some(KillReason::Broken(asked::name(message).to_owned())),
+                )
+                .await
+            }
+            None => gone(),
+        }
+    }
+}
+
+fn gone() -> FilerError {
+    FilerError::Ended(ExitReport::Normal)
+}

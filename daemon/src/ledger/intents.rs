@@ -1,0 +1,362 @@
+//! Intents: written before a change of a home, ended by the filer's settle or by replay.
+//!
+//! A batch is written or settled whole or not at all, and changes the user's sums once.
+
+use berth_common::entry::Usage;
+use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::ledger_protocol::{IntentItem, SettleItem};
+use rusqlite::{OptionalExtension as _, Row, named_params};
+
+use super::account::{self, Change, UserId};
+use super::admission::{self, Amount, Settlement};
+use super::memory::{self, Hold, Holding};
+use super::model::{IntentKind, IntentRow, LedgerError, Pending};
+use super::replay::Verdict;
+use super::thread::{Failure, Tx};
+use super::{names, uploads};
+
+/// An intent, with what is reserved for it, in its own row or in that of its upload.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Intent {
+    pub(super) row: IntentRow,
+    reserved: Amount,
+}
+
+const COLUMNS: &str = "name, kind, inode, size, upload IS NOT NULL, reserved_bytes, \
+    reserved_entries";
+
+impl Intent {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let unsigned = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
+        let kind = match row.get_ref(1)?.as_str()? {
+            "take" => IntentKind::Take,
+            "over" => IntentKind::Over,
+            _ => IntentKind::Stage {
+                inode: unsigned(2)?,
+                size: unsigned(3)?,
+            },
+        };
+        let name = StagingName(unsigned(0)?);
+        let reserved = Amount {
+            bytes: row.get(5)?,
+            entries: row.get(6)?,
+        };
+        Ok(Self {
+            row: IntentRow {
+                name,
+                kind,
+                resumable: row.get(4)?,
+            },
+            reserved,
+        })
+    }
+}
+
+/// Reads an intent of this user.
+pub(super) fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Intent, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM intents WHERE name = ?1 AND user = ?2");
+    let mut select = tx.db.prepare_cached(&sql)?;
+    let found = select
+        .query_row([name.0.cast_signed(), user.0], Intent::from_row)
+        .optional()?;
+    let mut intent = found.ok_or(LedgerError::Protocol("a name that is no intent"))?;
+    if intent.row.resumable {
+        intent.reserved = uploads::reserved(tx, name)?;
+    }
+    Ok(intent)
+}
+
+pub(super) fn pending(tx: &Tx<'_>, user: &UserName) -> Result<Pending, Failure> {
+    let user = account::of(tx, user)?.id;
+    let mut select = tx.db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM intents WHERE user = ?1 ORDER BY name"
+    ))?;
+    let rows = select.query_map([user.0], Intent::from_row)?;
+    let intents = rows
+        .map(|intent| Ok(intent?.row))
+        .collect::<rusqlite::Result<_>>()?;
+    let mut select = tx
+        .db
+        .prepare_cached("SELECT name FROM uploads WHERE user = ?1 ORDER BY name")?;
+    let rows = select.query_map([user.0], |row| {
+        Ok(StagingName(row.get::<_, i64>(0)?.cast_unsigned()))
+    })?;
+    Ok(Pending {
+        intents,
+        uploads: rows.collect::<Result<_, _>>()?,
+    })
+}
+
+/// A staged file that is about to be placed, and what it needs.
+struct Staged {
+    holding: Holding,
+    before: Amount,
+    needed: Amount,
+}
+
+pub(super) fn write(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    items: &[IntentItem],
+) -> Result<Vec<StagingName>, Failure> {
+    let account = account::of_active(tx, user)?;
+    memory::check_room(tx, session)?;
+    let mut growth = (0_i128, 0_i128);
+    let mut change = Change::default();
+    let mut written = Vec::with_capacity(items.len());
+    for item in items {
+        written.push(match item {
+            IntentItem::Stage {
+                name,
+                inode,
+                size,
+                replaces,
+            } => {
+                let holding = memory::find_own(tx, account.id, session, *name)?;
+                let needed = admission::needed(*size, *replaces)?;
+                let kind = IntentKind::Stage {
+                    inode: *inode,
+                    size: *size,
+                };
+                let staged = stage(tx, holding, kind, needed)?;
+                growth.0 += i128::from(needed.bytes) - i128::from(staged.before.bytes);
+                growth.1 += i128::from(needed.entries) - i128::from(staged.before.entries);
+                if staged.holding.hold == Hold::Upload {
+                    change.release(staged.before);
+                }
+                reserve_checked(&mut change, staged.needed)?;
+                *name
+            }
+            IntentItem::Take => mint(tx, account.id, session, IntentKind::Take)?,
+            IntentItem::Over => mint(tx, account.id, session, IntentKind::Over)?,
+        });
+    }
+    // The account is as it was before: what stood in memory is counted in it, and so is what
+    // uploads had.
+    account.admit(growth.0, growth.1)?;
+    account::add(tx, account.id, change)?;
+    Ok(written)
+}
+
+/// Adds up what was not admitted yet, and might not fit 63 bits.
+fn reserve_checked(change: &mut Change, more: Amount) -> Result<(), LedgerError> {
+    let fits = |a: i64, b: i64| a.checked_add(b).is_some();
+    let now = change.reserved;
+    if fits(now.bytes, more.bytes) && fits(now.entries, more.entries) {
+        change.reserve(more);
+        return Ok(());
+    }
+    Err(LedgerError::Protocol("sizes that no batch has"))
+}
+
+/// Writes the row of a staged file, which takes over what its reservation in memory held; what an
+/// upload reserves stays in the upload's row.
+fn stage(
+    tx: &Tx<'_>,
+    holding: Holding,
+    kind: IntentKind,
+    needed: Amount,
+) -> Result<Staged, Failure> {
+    let Holding {
+        name,
+        user,
+        session,
+        ..
+    } = holding;
+    let (before, upload, in_row) = match holding.hold {
+        Hold::Reservation => (holding.amount, None, needed),
+        Hold::Upload => {
+            let before = uploads::reserved(tx, name)?;
+            uploads::reserve(tx, name, needed)?;
+            (before, Some(name), Amount::default())
+        }
+        Hold::Intent | Hold::Leftover => {
+            return Err(LedgerError::Protocol("the staged file has an intent").into());
+        }
+    };
+    insert(tx, name, user, kind, upload, in_row)?;
+    own(tx, name, user, session)?;
+    Ok(Staged {
+        holding,
+        before,
+        needed,
+    })
+}
+
+fn mint(
+    tx: &Tx<'_>,
+    user: UserId,
+    session: SessionId,
+    kind: IntentKind,
+) -> Result<StagingName, Failure> {
+    let name = names::mint(tx)?;
+    insert(tx, name, user, kind, None, Amount::default())?;
+    own(tx, name, user, session)?;
+    Ok(name)
+}
+
+fn own(tx: &Tx<'_>, name: StagingName, user: UserId, session: SessionId) -> Result<(), Failure> {
+    memory::put(
+        tx,
+        Holding {
+            name,
+            user,
+            session,
+            hold: Hold::Intent,
+            amount: Amount::default(),
+        },
+    )
+}
+
+fn insert(
+    tx: &Tx<'_>,
+    name: StagingName,
+    user: UserId,
+    kind: IntentKind,
+    upload: Option<StagingName>,
+    reserved: Amount,
+) -> Result<(), Failure> {
+    let (kind, staged) = match kind {
+        IntentKind::Stage { inode, size } => ("stage", Some((inode, size))),
+        IntentKind::Take => ("take", None),
+        IntentKind::Over => ("over", None),
+    };
+    let mut insert = tx.db.prepare_cached(
+        "INSERT INTO intents VALUES (:name, :user, :kind, :inode, :size, :upload, :bytes, \
+         :entries)",
+    )?;
+    insert.execute(named_params! {
+        ":name": name.0.cast_signed(),
+        ":user": user.0,
+        ":kind": kind,
+        ":inode": staged.map(|(inode, _)| inode.cast_signed()),
+        ":size": staged.map(|(_, size)| size.cast_signed()),
+        ":upload": upload.map(|name| name.0.cast_signed()),
+        ":bytes": reserved.bytes,
+        ":entries": reserved.entries,
+    })?;
+    Ok(())
+}
+
+pub(super) fn settle(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    items: &[SettleItem],
+) -> Result<Usage, Failure> {
+    let id = account::of(tx, user)?.id;
+    let mut change = Change::default();
+    for SettleItem { name, outcome } in items {
+        let holding = memory::find_own(tx, id, session, *name)?;
+        if holding.hold != Hold::Intent {
+            return Err(LedgerError::Protocol("what is settled is no intent").into());
+        }
+        let intent = find(tx, id, *name)?;
+        match admission::settlement(intent.row.kind, intent.reserved, *outcome)? {
+            Settlement::Happened {
+                bytes,
+                entries,
+                left,
+            } => {
+                change.used(bytes, entries)?;
+                end(tx, &intent, &mut change)?;
+                // A journal may stand beside an upload's name even where nothing was displaced.
+                let left = left.or(intent.row.resumable.then_some(0));
+                leave(tx, holding, left)?;
+            }
+            Settlement::NotHappened { .. } if intent.row.resumable => reopen(tx, holding)?,
+            Settlement::NotHappened { left } => {
+                end(tx, &intent, &mut change)?;
+                leave(tx, holding, left)?;
+            }
+        }
+    }
+    account::add(tx, id, change)?;
+    Ok(account::of(tx, user)?.usage())
+}
+
+/// Removes an intent, and its upload, with what they reserve.
+fn end(tx: &Tx<'_>, intent: &Intent, change: &mut Change) -> Result<(), Failure> {
+    delete(tx, intent.row.name)?;
+    if intent.row.resumable {
+        uploads::delete(tx, intent.row.name)?;
+    }
+    change.release(intent.reserved);
+    Ok(())
+}
+
+fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
+    let mut delete = tx
+        .db
+        .prepare_cached("DELETE FROM intents WHERE name = ?1")?;
+    delete.execute([name.0.cast_signed()])?;
+    Ok(())
+}
+
+/// The upload is open again, and still its session's.
+fn reopen(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
+    delete(tx, holding.name)?;
+    memory::put(
+        tx,
+        Holding {
+            hold: Hold::Upload,
+            ..holding
+        },
+    )
+}
+
+/// The session remembers the name while so many bytes may stand there, or forgets it.
+fn leave(tx: &Tx<'_>, holding: Holding, left: Option<i64>) -> Result<(), Failure> {
+    let Some(bytes) = left else {
+        return memory::forget(tx, holding.name);
+    };
+    let amount = Amount { bytes, entries: 0 };
+    memory::put(
+        tx,
+        Holding {
+            hold: Hold::Leftover,
+            amount,
+            ..holding
+        },
+    )
+}
+
+pub(super) fn settle_replayed(
+    tx: &Tx<'_>,
+    user: &UserName,
+    verdicts: &[(StagingName, Verdict)],
+) -> Result<(), Failure> {
+    let id = account::of(tx, user)?.id;
+    let mut change = Change::default();
+    for (name, verdict) in verdicts {
+        let intent = find(tx, id, *name)?;
+        let holding = memory::find(tx, *name)?;
+        match verdict.settled {
+            Some(settled) => {
+                change.used(settled.bytes, settled.entries)?;
+                end(tx, &intent, &mut change)?;
+            }
+            None if intent.row.resumable => {
+                delete(tx, *name)?;
+                uploads::touch(tx, *name)?;
+                if let Some(holding) = holding {
+                    memory::put(
+                        tx,
+                        Holding {
+                            hold: Hold::Upload,
+                            ..holding
+                        },
+                    )?;
+                }
+                continue;
+            }
+            None => end(tx, &intent, &mut change)?,
+        }
+        // The dead session's name; at the daemon's start there is none.
+        if let Some(holding) = holding {
+            leave(tx, holding, Some(0))?;
+        }
+    }
+    account::add(tx, id, change)
+}

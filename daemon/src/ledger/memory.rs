@@ -1,0 +1,260 @@
+//! What sessions have in memory: reservations, the uploads and intents that they own, and names
+//! whose left-overs wait to be unlinked.
+//!
+//! It is a temporary table, so that a rolled-back transaction takes it back with the rest. A name
+//! with a durable row is in it only to say whose it is.
+
+use std::collections::HashMap;
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::{SessionId, StagingName, UserName};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+use rusqlite::{OptionalExtension as _, Row};
+
+use super::account::{self, UserId};
+use super::admission::Amount;
+use super::model::{LedgerError, Orphans};
+use super::thread::{Failure, Tx};
+use super::{intents, names};
+
+/// Names that a session may have, before a batch of intents. An honest one has some for each of its
+/// transfers; a filer that was taken over must not fill the daemon's memory with them.
+const MAX_NAMES: i64 = 16_384;
+
+/// Why a session has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hold {
+    /// Set aside in memory; no row.
+    Reservation,
+    /// An open upload, which has a row.
+    Upload,
+    /// An intent, which has a row; and the upload that it commits, if it does.
+    Intent,
+    /// Settled, or dropped after an intent; what stands there is to be unlinked. No row.
+    Leftover,
+}
+
+impl Hold {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Reservation, "reservation"),
+        (Self::Upload, "upload"),
+        (Self::Intent, "intent"),
+        (Self::Leftover, "leftover"),
+    ];
+}
+
+impl FromSql for Hold {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let text = value.as_str()?;
+        let found = Self::ALL.into_iter().find(|(_, name)| *name == text);
+        found.map(|(hold, _)| hold).ok_or(FromSqlError::InvalidType)
+    }
+}
+
+impl ToSql for Hold {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let name = Self::ALL.into_iter().find(|(hold, _)| hold == self);
+        Ok(name.map(|(_, name)| name).unwrap_or_default().into())
+    }
+}
+
+/// A name that a session has.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Holding {
+    pub(super) name: StagingName,
+    pub(super) user: UserId,
+    pub(super) session: SessionId,
+    pub(super) hold: Hold,
+    /// Reserved in memory, or of a left-over; nothing where there is a durable row.
+    pub(super) amount: Amount,
+}
+
+impl Holding {
+    fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            name: StagingName(row.get::<_, i64>(0)?.cast_unsigned()),
+            user: UserId(row.get(1)?),
+            session: SessionId(row.get::<_, i64>(2)?.cast_unsigned()),
+            hold: row.get(3)?,
+            amount: Amount {
+                bytes: row.get(4)?,
+                entries: row.get(5)?,
+            },
+        })
+    }
+
+    /// What this one adds to the sums in memory: reserved, and bytes left over.
+    fn weight(&self) -> (Amount, i64) {
+        match self.hold {
+            Hold::Reservation => (self.amount, 0),
+            Hold::Leftover => (Amount::default(), self.amount.bytes),
+            Hold::Upload | Hold::Intent => (Amount::default(), 0),
+        }
+    }
+}
+
+/// Who has a name.
+pub(super) fn find(tx: &Tx<'_>, name: StagingName) -> Result<Option<Holding>, Failure> {
+    let sql = "SELECT name, user, session, hold, bytes, entries FROM temp.names WHERE name = ?1";
+    let mut select = tx.db.prepare_cached(sql)?;
+    Ok(select
+        .query_row([name.0.cast_signed()], Holding::from_row)
+        .optional()?)
+}
+
+/// The name, if this session of this user has it.
+pub(super) fn find_own(
+    tx: &Tx<'_>,
+    user: UserId,
+    session: SessionId,
+    name: StagingName,
+) -> Result<Holding, Failure> {
+    let own = find(tx, name)?.filter(|it| it.user == user && it.session == session);
+    Ok(own.ok_or(LedgerError::Protocol("a name that is not the session's"))?)
+}
+
+/// Gives a session a name, or another reason to have it.
+pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
+    forget(tx, holding.name)?;
+    let mut insert = tx
+        .db
+        .prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    insert.execute((
+        holding.name.0.cast_signed(),
+        holding.user.0,
+        holding.session.0.cast_signed(),
+        holding.hold,
+        holding.amount.bytes,
+        holding.amount.entries,
+    ))?;
+    match holding.weight() {
+        (
+            Amount {
+                bytes: 0,
+                entries: 0,
+            },
+            0,
+        ) => Ok(()),
+        (reserved, leftover) => account::add_in_memory(tx, holding.user, reserved, leftover),
+    }
+}
+
+/// Takes a name from whatever session has it.
+pub(super) fn forget(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
+    let Some(holding) = find(tx, name)? else {
+        return Ok(());
+    };
+    let mut delete = tx
+        .db
+        .prepare_cached("DELETE FROM temp.names WHERE name = ?1")?;
+    delete.execute([name.0.cast_signed()])?;
+    match holding.weight() {
+        (
+            Amount {
+                bytes: 0,
+                entries: 0,
+            },
+            0,
+        ) => Ok(()),
+        (Amount { bytes, entries }, leftover) => {
+            let reserved = Amount {
+                bytes: -bytes,
+                entries: -entries,
+            };
+            account::add_in_memory(tx, holding.user, reserved, -leftover)
+        }
+    }
+}
+
+/// Refuses a session more names while it has so many.
+pub(super) fn check_room(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
+    let sql = "SELECT count(*) FROM \
+        (SELECT 1 FROM temp.names WHERE session = ?1 LIMIT ?2)";
+    let mut select = tx.db.prepare_cached(sql)?;
+    let count: i64 = select.query_row([session.0.cast_signed(), MAX_NAMES], |row| row.get(0))?;
+    if count >= MAX_NAMES {
+        return Err(LedgerError::Refused(ErrorCode::Busy).into());
+    }
+    Ok(())
+}
+
+pub(super) fn reserve(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    growth: u64,
+    entries: u64,
+) -> Result<StagingName, Failure> {
+    let account = account::of_active(tx, user)?;
+    account.check_leftovers()?;
+    check_room(tx, session)?;
+    let amount = account.admit_instead(Amount::default(), growth, entries)?;
+    let name = names::mint(tx)?;
+    put(
+        tx,
+        Holding {
+            name,
+            user: account.id,
+            session,
+            hold: Hold::Reservation,
+            amount,
+        },
+    )?;
+    Ok(name)
+}
+
+pub(super) fn gone(tx: &Tx<'_>, session: SessionId, names: &[StagingName]) -> Result<(), Failure> {
+    for name in names {
+        match find(tx, *name)? {
+            None => {}
+            Some(it) if it.session == session && it.hold == Hold::Leftover => forget(tx, *name)?,
+            Some(_) => return Err(LedgerError::Protocol("a name that is not settled").into()),
+        }
+    }
+    Ok(())
+}
+
+fn all_of(tx: &Tx<'_>, session: SessionId) -> Result<Vec<Holding>, Failure> {
+    let mut select = tx.db.prepare_cached(
+        "SELECT name, user, session, hold, bytes, entries FROM temp.names WHERE session = ?1 \
+         ORDER BY name",
+    )?;
+    let rows = select.query_map([session.0.cast_signed()], Holding::from_row)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failure> {
+    let mut orphans = Orphans::default();
+    for holding in all_of(tx, session)? {
+        match holding.hold {
+            Hold::Intent => orphans
+                .intents
+                .push(intents::find(tx, holding.user, holding.name)?.row),
+            Hold::Reservation | Hold::Leftover => orphans.names.push(holding.name),
+            Hold::Upload => {}
+        }
+    }
+    Ok(orphans)
+}
+
+pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
+    let mut weights: HashMap<i64, (Amount, i64)> = HashMap::new();
+    for holding in all_of(tx, session)? {
+        if holding.hold == Hold::Upload {
+            super::uploads::touch(tx, holding.name)?;
+        }
+        let (reserved, leftover) = holding.weight();
+        let sum = weights.entry(holding.user.0).or_default();
+        sum.0.bytes -= reserved.bytes;
+        sum.0.entries -= reserved.entries;
+        sum.1 -= leftover;
+    }
+    tx.db.execute(
+        "DELETE FROM temp.names WHERE session = ?1",
+        [session.0.cast_signed()],
+    )?;
+    for (user, (reserved, leftover)) in weights {
+        account::add_in_memory(tx, UserId(user), reserved, leftover)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,419 @@
+//! The ledger: users, limits, usage, reservations, uploads and intents; the daemon's only durable
+//! state.
+//!
+//! One thread owns the SQLite connection. A [`Ledger`] is a handle to its queue and may be cloned.
+//! The thread takes what waits, runs it in one transaction and answers after the commit (group
+//! commit), so that an answer is always durable. The interface speaks in domain words; all SQL is
+//! in the private modules beneath.
+//!
+//! What needs not outlive the daemon (reservations of small files, who owns an upload, which names
+//! a session has) lives in temporary tables of the same connection, in memory: so admission sees
+//! one world, and a transaction that is rolled back takes both halves back. A change of these alone
+//! writes nothing to disk.
+//!
+//! The supervisor, the broker and the admin socket call it. It never makes a path call below
+//! `users/`, never speaks to a peer, knows nothing of tickets (one a user, the supervisor's), of
+//! processes being reaped or of free disk space. `docs/LEDGER.md` has the protocol.
+//!
+//! *Cancel safety* of all methods: a request is queued when its future is first polled; dropping
+//! the future after that drops the answer, not the request. Requests are carried out in the order
+//! in which they were queued.
+
+mod account;
+mod admission;
+mod intents;
+mod memory;
+mod model;
+mod names;
+mod opening;
+mod replay;
+mod schema;
+mod thread;
+mod uploads;
+mod users;
+
+use std::path::Path;
+
+use berth_common::admin_protocol::Change;
+use berth_common::entry::{Limits, Usage};
+use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
+use berth_common::scram::ScramVerifier;
+
+pub(crate) use model::{
+    Claiming, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
+    UserState,
+};
+pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
+pub(crate) use schema::OpenError;
+pub(crate) use thread::{Ledger, Options};
+
+impl Ledger {
+    /// Opens the ledger, or makes it (mode 0600), and starts its thread, which ends with the last
+    /// handle.
+    ///
+    /// # Errors
+    /// [`OpenError::Newer`] for a ledger that a later Berth has written, `NotALedger` for another
+    /// database, else `Sqlite` or `Io`.
+    pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
+        let db = schema::open(path)?;
+        Ok(Self::start(db, options)?)
+    }
+
+    /// Carries out what is queued and closes the database. Requests after it are never answered.
+    pub(crate) async fn close(&self) {
+        self.stop().await;
+    }
+
+    // Users.
+
+    /// Writes a new user, with the state `Creating`.
+    ///
+    /// # Errors
+    /// `UserExists`, or `UserGoing` when one of this name is being made or removed.
+    pub(crate) async fn add_user(
+        &self,
+        user: &UserName,
+        verifier: ScramVerifier,
+        limits: Limits,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::add(tx, &user, &verifier, limits))
+            .await
+    }
+
+    /// The user's directories are there: from `Creating` (or already) to `Active`.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `UserGoing` when it is being removed.
+    pub(crate) async fn activate_user(&self, user: &UserName) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::activate(tx, &user)).await
+    }
+
+    /// Reads a user, whatever its state.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn user(&self, user: &UserName) -> Result<Option<UserRecord>, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| users::get(tx, &user)).await
+    }
+
+    /// Reads at most `count` users in the order of their names, after this one.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn users(
+        &self,
+        after: Option<UserName>,
+        count: usize,
+    ) -> Result<Vec<UserRecord>, LedgerError> {
+        self.read(move |tx| users::page(tx, after.as_ref(), count))
+            .await
+    }
+
+    /// How many users there are, in whatever state.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn count_users(&self) -> Result<u64, LedgerError> {
+        self.read(users::count).await
+    }
+
+    /// The users whose making or removal was cut off, for the daemon's start.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn users_not_active(&self) -> Result<Vec<(UserName, UserState)>, LedgerError> {
+        self.read(users::not_active).await
+    }
+
+    /// Sets what checks the password.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn set_verifier(
+        &self,
+        user: &UserName,
+        verifier: ScramVerifier,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::set_verifier(tx, &user, &verifier))
+            .await
+    }
+
+    /// Refuses or allows logins. It ends no session.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn set_locked(
+        &self,
+        user: &UserName,
+        locked: bool,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::set_locked(tx, &user, locked))
+            .await
+    }
+
+    /// Sets limits. They hold from now on, for every growth; what is there or reserved stays.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn set_limits(
+        &self,
+        user: &UserName,
+        bytes: Change,
+        entries: Change,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::set_limits(tx, &user, bytes, entries))
+            .await
+    }
+
+    /// From whatever state to `Removing`: nothing is reserved or intended for the user from now on.
+    /// The user's sessions are to be ended and replayed next, then the directories removed.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `UserGoing` when it is being removed already.
+    pub(crate) async fn begin_removal(&self, user: &UserName) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::begin_removal(tx, &user)).await
+    }
+
+    /// The user's directories are gone: removes all rows of a user in the state `Removing`, settled
+    /// or not.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `UserExists` when it is not being removed.
+    pub(crate) async fn finish_removal(&self, user: &UserName) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::finish_removal(tx, &user)).await
+    }
+
+    // Sessions.
+
+    /// Sets bytes and entries aside in memory, until an intent, `drop_name` or the session's end.
+    ///
+    /// # Errors
+    /// `Refused` with `QuotaExceeded`, or with `Busy` while too much that was settled waits to be
+    /// unlinked or the session has too many names; `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn reserve(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        growth: u64,
+        entries: u64,
+    ) -> Result<StagingName, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| memory::reserve(tx, &user, session, growth, entries))
+            .await
+    }
+
+    /// Opens, resumes or supersedes a resumable upload, durably.
+    ///
+    /// # Errors
+    /// As `reserve`, and `Refused(UploadBusy)` when this session has this very upload itself.
+    pub(crate) async fn open_upload(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        request: UploadRequest,
+    ) -> Result<UploadOpening, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| opening::open(tx, &user, session, &request))
+            .await
+    }
+
+    /// Makes an upload of the user this session's, so that it can be aborted.
+    ///
+    /// # Errors
+    /// `Refused` with `NoSuchUpload`, or with `UploadBusy` while it is being committed.
+    pub(crate) async fn claim(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        name: StagingName,
+    ) -> Result<Claiming, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| uploads::claim(tx, &user, session, name))
+            .await
+    }
+
+    /// The files of this session's reservation or open upload are gone from staging: forgets it.
+    ///
+    /// # Errors
+    /// `Protocol` when it is neither, or is being committed.
+    pub(crate) async fn drop_name(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        name: StagingName,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| uploads::drop_name(tx, &user, session, name))
+            .await
+    }
+
+    /// The session works on its upload no longer; it stays, without an owner.
+    ///
+    /// # Errors
+    /// `Protocol` when it is not an upload of this session, or is being committed.
+    pub(crate) async fn let_go(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        name: StagingName,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| uploads::let_go(tx, &user, session, name))
+            .await
+    }
+
+    /// Writes intents, all or none, and gives for each its name. Admission is repeated for what
+    /// each replaces now: what is reserved becomes exactly what is needed (R2). The ticket is to be
+    /// granted only after this.
+    ///
+    /// # Errors
+    /// `Refused` with `QuotaExceeded` or `Busy` as above; `UserGoing`; `Protocol` for a
+    /// name that is not the session's reservation or open upload, and for sizes that no file has.
+    pub(crate) async fn intent(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        items: Vec<IntentItem>,
+    ) -> Result<Vec<StagingName>, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| intents::write(tx, &user, session, &items))
+            .await
+    }
+
+    /// Ends intents, all or none; what they say is durable in the home. The answer is the
+    /// acknowledgement.
+    ///
+    /// # Errors
+    /// `Protocol` for what is not an intent of this session, for an outcome of another kind, and
+    /// for a growth beyond what the intent reserved; `Imbalance`.
+    pub(crate) async fn settle(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        items: Vec<SettleItem>,
+    ) -> Result<Usage, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| intents::settle(tx, &user, session, &items))
+            .await
+    }
+
+    /// Nothing stands at these settled names any more. Names that the ledger does not know (any
+    /// more) are ignored.
+    ///
+    /// # Errors
+    /// `Protocol` for a name of another session, and one that is not settled.
+    pub(crate) async fn gone(
+        &self,
+        session: SessionId,
+        names: Vec<StagingName>,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| memory::gone(tx, session, &names))
+            .await
+    }
+
+    /// Limits and usage, reservations in memory included.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn usage(&self, user: &UserName) -> Result<Usage, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| users::usage(tx, &user)).await
+    }
+
+    /// At most `count` of the user's uploads, by name, after this one; and whether these are the
+    /// last.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn uploads(
+        &self,
+        user: &UserName,
+        after: Option<StagingName>,
+        count: usize,
+    ) -> Result<(Vec<UploadRow>, bool), LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| uploads::page(tx, &user, after, count))
+            .await
+    }
+
+    // After a session's death, and at the daemon's start.
+
+    /// What a session left whose worker and filer are reaped (R10).
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn orphans_of(&self, session: SessionId) -> Result<Orphans, LedgerError> {
+        self.read(move |tx| memory::orphans(tx, session)).await
+    }
+
+    /// The session's intents are replayed and its names removed: forgets its reservations and
+    /// names; its uploads have no owner from now on. Intents that could not be replayed stay, for
+    /// the next start, and the user must not change anything until then.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn session_ended(&self, session: SessionId) -> Result<(), LedgerError> {
+        self.write(move |tx| memory::session_ended(tx, session))
+            .await
+    }
+
+    /// The user's rows, for the daemon's start.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn pending(&self, user: &UserName) -> Result<Pending, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| intents::pending(tx, &user)).await
+    }
+
+    /// Settles what replay found, all or none. Before it, staging must be durable (R7), and what
+    /// [`Removal::Before`] names be removed (R16); after it, what [`Removal::After`] names is to be
+    /// (R8, R9), at any time before `session_ended` or by the sweep.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `Protocol` for a name that is no intent of this user; `Imbalance`.
+    pub(crate) async fn settle_replayed(
+        &self,
+        user: &UserName,
+        verdicts: Vec<(StagingName, Verdict)>,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| intents::settle_replayed(tx, &user, &verdicts))
+            .await
+    }
+
+    /// Drops open uploads whose files are missing from staging (R13). Names that are none are
+    /// ignored.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `Protocol` for one that an intent commits: it must be replayed first.
+    pub(crate) async fn drop_uploads(
+        &self,
+        user: &UserName,
+        names: Vec<StagingName>,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| uploads::drop_missing(tx, &user, &names))
+            .await
+    }
+
+    /// A staging name for the daemon's own use; it belongs to nobody.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn mint(&self) -> Result<StagingName, LedgerError> {
+        self.write(names::mint).await
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,319 @@
+//! The ledger's thread: takes what waits in the queue, runs it in one transaction, answers after
+//! the commit.
+//!
+//! Each request runs within a savepoint: one that is refused takes back only itself. A statement
+//! that fails takes the whole transaction back, and everyone in it is told `Unavailable`. A commit
+//! whose outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent
+//! speaks of, and replay would then misread it.
+
+use std::future::pending;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::mpsc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use rusqlite::{Connection, ErrorCode as SqliteCode};
+use tokio::sync::oneshot;
+
+use super::model::LedgerError;
+
+/// Most requests in one transaction.
+const MAX_GROUP: usize = 256;
+
+/// What the ledger is told at its start.
+pub(crate) struct Options {
+    /// Seconds after which an upload expires that nobody works on; 7 days by default.
+    pub(crate) upload_expiry_s: i64,
+    /// Seconds since the epoch, now; the system's clock by default.
+    pub(crate) clock: Box<dyn Fn() -> i64 + Send>,
+    /// Called on the ledger's thread, once, when it is unknown whether a transaction was committed,
+    /// or when the thread is lost. It must end the process: the requests of that transaction and
+    /// all later ones are never answered. The text is for the log.
+    pub(crate) on_fatal: Box<dyn FnOnce(String) + Send>,
+}
+
+impl Options {
+    /// The defaults, with what is to be done when the ledger is lost.
+    pub(crate) fn new(on_fatal: impl FnOnce(String) + Send + 'static) -> Self {
+        Self {
+            upload_expiry_s: 7 * 24 * 3600,
+            clock: Box::new(|| {
+                let now = SystemTime::now()
+                    .duration_since(UNIX_EPOCH)
+                    .unwrap_or_default();
+                i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
+            }),
+            on_fatal: Box::new(on_fatal),
+        }
+    }
+}
+
+/// A handle to the ledger's queue. Its methods are in the module above.
+#[derive(Clone, Debug)]
+pub(crate) struct Ledger {
+    queue: mpsc::Sender<Message>,
+}
+
+enum Message {
+    Job(Box<dyn Job>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Why a request did not do its work.
+pub(super) enum Failure {
+    /// The request is refused; those beside it are not.
+    Refused(LedgerError),
+    /// The database failed; so does the whole group.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<LedgerError> for Failure {
+    fn from(error: LedgerError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<rusqlite::Error> for Failure {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+/// What a request works with: the connection, within a transaction, and the time.
+pub(super) struct Tx<'a> {
+    pub(super) db: &'a Connection,
+    pub(super) now_s: i64,
+    pub(super) upload_expiry_s: i64,
+}
+
+/// A request, with its answer's way back.
+trait Job: Send {
+    fn writes(&self) -> bool;
+    /// Does the work and remembers the outcome.
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error>;
+    fn answer(self: Box<Self>);
+    fn answer_unavailable(self: Box<Self>);
+}
+
+type Outcome<T> = Result<T, LedgerError>;
+
+struct Call<T, F> {
+    writes: bool,
+    work: Option<F>,
+    outcome: Option<Outcome<T>>,
+    reply: oneshot::Sender<Outcome<T>>,
+}
+
+impl<T, F> Job for Call<T, F>
+where
+    T: Send,
+    F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send,
+{
+    fn writes(&self) -> bool {
+        self.writes
+    }
+
+    fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error> {
+        let Some(work) = self.work.take() else {
+            return Ok(());
+        };
+        let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
+        if self.writes {
+            execute("SAVEPOINT request")?;
+        }
+        let outcome = match work(tx) {
+            Ok(value) => Ok(value),
+            Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Sqlite(error)) => return Err(error),
+        };
+        if self.writes {
+            if outcome.is_err() {
+                execute("ROLLBACK TO request")?;
+            }
+            execute("RELEASE request")?;
+        }
+        self.outcome = Some(outcome);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>) {
+        if let Some(outcome) = self.outcome {
+            // Whoever asked may have stopped waiting.
+            let _ = self.reply.send(outcome);
+        }
+    }
+
+    fn answer_unavailable(self: Box<Self>) {
+        let _ = self.reply.send(Err(LedgerError::Unavailable));
+    }
+}
+
+impl Ledger {
+    /// Starts the thread.
+    pub(super) fn start(db: Connection, options: Options) -> io::Result<Self> {
+        let (queue, requests) = mpsc::channel();
+        let Options {
+            upload_expiry_s,
+            clock,
+            on_fatal,
+        } = options;
+        let thread = std::thread::Builder::new().name("ledger".into());
+        thread.spawn(move || {
+            let mut state = Thread {
+                db,
+                upload_expiry_s,
+                clock,
+                failing: false,
+            };
+            // The database is closed after `on_fatal` or never: closing it writes to its files.
+            match catch_unwind(AssertUnwindSafe(|| state.serve(&requests))) {
+                Ok(Ok(stop)) => {
+                    drop(state);
+                    if let Some(reply) = stop {
+                        let _ = reply.send(());
+                    }
+                }
+                Ok(Err(Fatal(error))) => {
+                    on_fatal(format!("outcome of a transaction unknown: {error}"));
+                }
+                Err(_) => on_fatal("the ledger's thread has panicked".into()),
+            }
+        })?;
+        Ok(Self { queue })
+    }
+
+    pub(super) async fn read<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.call(false, work).await
+    }
+
+    pub(super) async fn write<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        self.call(true, work).await
+    }
+
+    /// Never completes when the thread has ended without an answer: what became of the request is
+    /// unknown then, and `on_fatal` ends the daemon.
+    async fn call<T: Send + 'static>(
+        &self,
+        writes: bool,
+        work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, LedgerError> {
+        let (reply, answer) = oneshot::channel();
+        let call = Call {
+            writes,
+            work: Some(work),
+            outcome: None,
+            reply,
+        };
+        let _ = self.queue.send(Message::Job(Box::new(call)));
+        match answer.await {
+            Ok(outcome) => outcome,
+            Err(_) => pending().await,
+        }
+    }
+
+    pub(super) async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        let _ = self.queue.send(Message::Stop(reply));
+        let _ = stopped.await;
+    }
+}
+
+/// It is unknown whether a transaction was committed.
+struct Fatal(rusqlite::Error);
+
+struct Thread {
+    db: Connection,
+    upload_expiry_s: i64,
+    clock: Box<dyn Fn() -> i64 + Send>,
+    failing: bool,
+}
+
+impl Thread {
+    /// Until it is told to stop, or the last handle is gone. Gives whom to tell that it has.
+    fn serve(
+        &mut self,
+        requests: &mpsc::Receiver<Message>,
+    ) -> Result<Option<oneshot::Sender<()>>, Fatal> {
+        let mut stop = None;
+        while stop.is_none() {
+            let Ok(first) = requests.recv() else { break };
+            let mut group = Vec::new();
+            for message in std::iter::once(first).chain(requests.try_iter()) {
+                match message {
+                    Message::Job(job) => group.push(job),
+                    Message::Stop(reply) => stop = Some(reply),
+                }
+                if stop.is_some() || group.len() == MAX_GROUP {
+                    break;
+                }
+            }
+            self.serve_group(group)?;
+        }
+        Ok(stop)
+    }
+
+    fn serve_group(&mut self, mut group: Vec<Box<dyn Job>>) -> Result<(), Fatal> {
+        if group.is_empty() {
+            return Ok(());
+        }
+        match self.run(&mut group)? {
+            Ok(()) => {
+                if std::mem::take(&mut self.failing) {
+                    tracing::info!("the ledger works again");
+                }
+                group.into_iter().for_each(|job| job.answer());
+            }
+            Err(error) => {
+                // A full disk would else fill the log as well.
+                if !std::mem::replace(&mut self.failing, true) {
+                    tracing::error!(%error, "the ledger cannot be read or written");
+                }
+                group.into_iter().for_each(|job| job.answer_unavailable());
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs a group in one transaction. The inner error means that it was rolled back.
+    fn run(&self, group: &mut [Box<dyn Job>]) -> Result<rusqlite::Result<()>, Fatal> {
+        // Readers do without the write lock, so that a ledger that cannot be written can be read.
+        let writes = group.iter().any(|job| job.writes());
+        let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let tx = Tx {
+            db: &self.db,
+            now_s: (self.clock)(),
+            upload_expiry_s: self.upload_expiry_s,
+        };
+        let work = self
+            .db
+            .execute_batch(begin)
+            .and_then(|()| group.iter_mut().try_for_each(|job| job.run(&tx)));
+        if let Err(error) = work {
+            self.roll_back()?;
+            return Ok(Err(error));
+        }
+        match self.db.execute_batch("COMMIT") {
+            Ok(()) => Ok(Ok(())),
+            // The disk was full before the last frame, which alone commits, was written whole.
+            Err(error) if error.sqlite_error_code() == Some(SqliteCode::DiskFull) => {
+                self.roll_back()?;
+                Ok(Err(error))
+            }
+            Err(error) => Err(Fatal(error)),
+        }
+    }
+
+    /// After many errors SQLite has done so by itself.
+    fn roll_back(&self) -> Result<(), Fatal> {
+        if self.db.is_autocommit() {
+            return Ok(());
+        }
+        self.db.execute_batch("ROLLBACK").map_err(Fatal)
+    }
+}

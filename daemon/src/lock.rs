@@ -1,0 +1,141 @@
+//! Two locks in the data directory: one daemon at a time, and none while an earlier one's helpers live.
+//!
+//! `lock.daemon` is the daemon's alone, closed in its children, so that a second daemon is told at once.
+//! `lock` is held on one open file description that all workers and filers inherit: a new daemon gets it
+//! only when none of them lives, not even inside a last system call (rule R10).
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{FlockOperation, Mode, OFlags};
+
+/// How long the helpers of an earlier daemon may take to be gone.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// How often the inherited lock is tried meanwhile.
+const RETRY: Duration = Duration::from_millis(20);
+
+/// Why a data directory is not this daemon's.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LockError {
+    /// Another daemon runs.
+    #[error("another berthd is running on this data directory")]
+    Running,
+    /// An earlier daemon's helpers do not end.
+    #[error("workers of an earlier berthd still live after {} s", PATIENCE.as_secs())]
+    OldWorkers,
+    /// The lock file cannot be used.
+    #[error("cannot lock {0:?} in the data directory: {1}")]
+    Io(&'static str, #[source] io::Error),
+}
+
+/// The daemon's own lock, released at its end.
+#[derive(Debug)]
+pub(crate) struct DaemonLock {
+    _file: OwnedFd,
+}
+
+const DAEMON_LOCK: &str = "lock.daemon";
+const HELPER_LOCK: &str = "lock";
+
+impl DaemonLock {
+    /// Takes the lock that is not inherited.
+    ///
+    /// # Errors
+    /// [`LockError::Running`] at once when another daemon has it.
+    pub(crate) fn take(data_dir: BorrowedFd<'_>) -> Result<Self, LockError> {
+        let file = open(data_dir, DAEMON_LOCK)?;
+        match try_lock(file.as_fd()) {
+            Ok(true) => Ok(Self { _file: file }),
+            Ok(false) => Err(LockError::Running),
+            Err(error) => Err(LockError::Io(DAEMON_LOCK, error)),
+        }
+    }
+}
+
+/// Takes the lock that helpers inherit, waiting for those of an earlier daemon. Blocks: call it before
+/// the runtime has anything else to do.
+///
+/// # Errors
+/// [`LockError::OldWorkers`] after 30 s.
+pub(crate) fn wait_for_old_helpers(data_dir: BorrowedFd<'_>) -> Result<OwnedFd, LockError> {
+    wait(data_dir, PATIENCE)
+}
+
+fn wait(data_dir: BorrowedFd<'_>, patience: Duration) -> Result<OwnedFd, LockError> {
+    let file = open(data_dir, HELPER_LOCK)?;
+    let deadline = Instant::now() + patience;
+    let mut told = false;
+    loop {
+        match try_lock(file.as_fd()) {
+            Ok(true) => return Ok(file),
+            Ok(false) if Instant::now() >= deadline => return Err(LockError::OldWorkers),
+            Ok(false) => {
+                if !told {
+                    tracing::info!("waiting for workers of an earlier berthd to end");
+                    told = true;
+                }
+                std::thread::sleep(RETRY);
+            }
+            Err(error) => return Err(LockError::Io(HELPER_LOCK, error)),
+        }
+    }
+}
+
+fn open(data_dir: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, LockError> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(data_dir, name, flags, Mode::RUSR | Mode::WUSR)
+        .map_err(|error| LockError::Io(name, error.into()))
+}
+
+fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
+    match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(true),
+        Err(rustix::io::Errno::AGAIN) => Ok(false),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::{Command, Stdio};
+
+    use super::*;
+
+    fn data_dir() -> (tempfile::TempDir, OwnedFd) {
+        let dir = tempfile::tempdir().unwrap();
+        let fd = std::fs::File::open(dir.path()).unwrap().into();
+        (dir, fd)
+    }
+
+    #[test]
+    fn a_second_daemon_is_told_at_once() {
+        let (_dir, fd) = data_dir();
+        let first = DaemonLock::take(fd.as_fd()).unwrap();
+        assert!(matches!(
+            DaemonLock::take(fd.as_fd()),
+            Err(LockError::Running)
+        ));
+        drop(first);
+        DaemonLock::take(fd.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn the_helpers_lock_is_held_until_the_last_heir_is_gone() {
+        let (_dir, fd) = data_dir();
+        let lock = wait(fd.as_fd(), Duration::ZERO).unwrap();
+        let mut heir = Command::new("cat")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::from(lock))
+            .spawn()
+            .unwrap();
+        assert!(matches!(
+            wait(fd.as_fd(), Duration::ZERO),
+            Err(LockError::OldWorkers)
+        ));
+        drop(heir.stdin.take());
+        heir.wait().unwrap();
+        wait(fd.as_fd(), Duration::ZERO).unwrap();
+    }
+}

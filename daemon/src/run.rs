@@ -1,0 +1,299 @@
+//! `berthd` from its arguments to its exit code: a table of contents.
+//!
+//! The order matters: as root, listeners are bound before the rights are given up; nothing of the data
+//! directory is read before its lock is held; nothing is replayed before an earlier daemon's helpers are
+//! gone; nobody is let in before everything is replayed.
+
+use std::fmt::Display;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::rc::Rc;
+use std::time::Duration;
+
+use berth_common::journal::BootId;
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::{LocalSet, spawn_local};
+
+use crate::accept::accept;
+use crate::activity::Activity;
+use crate::cli::{Cli, Command, Serve};
+use crate::config::Config;
+use crate::daemon::{Daemon, Parts};
+use crate::data_dir::{DataDir, USERS};
+use crate::exit::KillReason;
+use crate::homes::Homes;
+use crate::identity::Identity;
+use crate::ledger::{Ledger, Options};
+use crate::listener::Bound;
+use crate::lock::{DaemonLock, wait_for_old_helpers};
+use crate::privileges::{Target, close_to_others};
+use crate::session::Event;
+use crate::spares::Spares;
+use crate::spawn::{FILER, Spawner, WORKER};
+use crate::{admin, expiry, filer_handle, log, recovery, watch, worker_handle};
+
+/// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
+/// is at the next start.
+const LAST_REPLAYS: Duration = Duration::from_secs(30);
+
+/// How long the last helpers may take to be reaped.
+const LAST_HELPERS: Duration = Duration::from_secs(5);
+
+/// Why the daemon does not serve: a sentence for the administrator.
+type Fatal = Box<dyn std::error::Error>;
+
+/// Runs the program.
+pub(crate) fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let done = match &cli.command {
+        Some(Command::Check { config }) => check(config.as_deref()),
+        None => serve(&cli.serve),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("berthd: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `berthd check`: everything that can be told without changing anything.
+fn check(file: Option<&Path>) -> Result<(), Fatal> {
+    let config = Config::load(file, Default::default())?;
+    let mut complaints = Vec::new();
+    if let Some(files) = &config.tls_files
+        && let Err(error) = Identity::read(&files.certificate, &files.key)
+    {
+        complaints.push(error.to_string());
+    }
+    if let Err(error) = site_secret(&config) {
+        complaints.push(error.to_string());
+    }
+    if let Err(error) = Target::find(&config.user) {
+        complaints.push(error.to_string());
+    }
+    if complaints.is_empty() {
+        say(format_args!("the configuration is valid"));
+        Ok(())
+    } else {
+        Err(complaints.join("\n  ").into())
+    }
+}
+
+fn serve(args: &Serve) -> Result<(), Fatal> {
+    let config = Config::load(args.config.as_deref(), args.overrides())?;
+    log::start(config.log_format);
+    let bound = become_user(&config)?;
+    close_to_others()?;
+    let data_dir = DataDir::open(&config.data_dir)?;
+    let lock = DaemonLock::take(data_dir.fd())?;
+    // An ordinary user binds only now, so that "is running" is told before "port in use".
+    let bound = bound.map_or_else(|| bind(&config), Ok)?;
+    let secret = data_dir.secret()?;
+    let site_secret = site_secret(&config)?;
+    let identity = Identity::load(config.tls_files.as_ref(), &data_dir)?;
+    let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
+    let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
+    let ledger = Ledger::open(&data_dir.ledger(), ledger_options(&config))?;
+    let homes = Homes::new(data_dir.open_directory(USERS)?);
+
+    // One thread: helpers are spawned on it, and die with it.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let served = LocalSet::new().block_on(&runtime, async {
+        let activity = Rc::new(Activity::default());
+        let setup = worker_handle::setup(&config, &identity, boot_id());
+        let workers = Spares::start(
+            WORKER,
+            config.spare_workers,
+            spawner.clone(),
+            activity.clone(),
+            Some(setup),
+            worker_handle::may_send,
+        );
+        let filers = Spares::start(
+            FILER,
+            config.spare_filers,
+            spawner.clone(),
+            activity.clone(),
+            None,
+            filer_handle::may_send,
+        );
+        let daemon = Daemon::new(Parts {
+            config,
+            identity,
+            secret,
+            site_secret,
+            ledger,
+            homes,
+            workers,
+            filers,
+            activity,
+        });
+        let served = serve_clients(&daemon, &data_dir, bound).await;
+        stop_helpers(&daemon, &spawner).await;
+        daemon.ledger.close().await;
+        served
+    });
+    drop(lock);
+    served
+}
+
+/// As root: binds, and becomes the configured user for good. `None` for an ordinary user.
+fn become_user(config: &Config) -> Result<Option<Vec<Bound>>, Fatal> {
+    let Some(target) = Target::find(&config.user)? else {
+        return Ok(None);
+    };
+    let bound = bind(config)?;
+    DataDir::make_for(&config.data_dir, target.ids())?;
+    target.become_for_good()?;
+    Ok(Some(bound))
+}
+
+fn bind(config: &Config) -> Result<Vec<Bound>, Fatal> {
+    let bound = config
+        .listen
+        .iter()
+        .map(|addr| Bound::new(*addr, config.backlog));
+    Ok(bound.collect::<Result<_, _>>()?)
+}
+
+/// The site secret without the white space around it.
+fn site_secret(config: &Config) -> Result<Option<Vec<u8>>, Fatal> {
+    let Some(path) = &config.site_secret_file else {
+        return Ok(None);
+    };
+    let bytes = std::fs::read(path)
+        .map_err(|error| format!("cannot read site_secret_file {path:?}: {error}"))?;
+    match bytes.trim_ascii() {
+        [] => Err(format!("site_secret_file {path:?} is empty").into()),
+        secret => Ok(Some(secret.to_vec())),
+    }
+}
+
+fn ledger_options(config: &Config) -> Options {
+    let on_fatal = |reason: String| {
+        tracing::error!(reason = ?reason, "the ledger is lost; berthd ends, and replays at its next start");
+        // Helpers die with their parent. Nothing may be answered any more.
+        std::process::exit(70);
+    };
+    let upload_expiry_s = i64::try_from(config.upload_expiry.as_secs()).unwrap_or(i64::MAX);
+    Options {
+        upload_expiry_s,
+        ..Options::new(on_fatal)
+    }
+}
+
+/// Which boot it is, for the journals; unknown where the kernel does not tell.
+fn boot_id() -> BootId {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id")
+        .ok()
+        .and_then(|text| BootId::parse(&text))
+        .unwrap_or(BootId::UNKNOWN)
+}
+
+async fn serve_clients(
+    daemon: &Rc<Daemon>,
+    data_dir: &DataDir,
+    bound: Vec<Bound>,
+) -> Result<(), Fatal> {
+    let mut signals = Signals::new()?;
+    let recovered = tokio::select! {
+        recovered = recovery::at_start(daemon) => recovered,
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopped before serving");
+            return Ok(());
+        }
+    };
+    recovered?;
+    let admin = admin::bind(data_dir)?;
+    let fingerprint = daemon.identity.fingerprint();
+    tracing::info!(%fingerprint, "certificate");
+    say(format_args!("certificate SHA256:{fingerprint}"));
+    for bound in bound {
+        let listener = bound.start()?;
+        let addr = listener.addr;
+        daemon.listen.borrow_mut().push(addr);
+        spawn_local(accept(daemon.clone(), listener));
+        tracing::info!(%addr, "listening");
+        say(format_args!("listening on {addr}"));
+    }
+    let services = [
+        spawn_local(admin::serve(daemon.clone(), admin)),
+        spawn_local(watch::watch_tickets(daemon.clone())),
+        spawn_local(expiry::expire_uploads(daemon.clone())),
+    ];
+    let name = signals.next().await;
+    tracing::info!(signal = name, "stopping");
+    stop_sessions(daemon, &mut signals).await;
+    services.iter().for_each(tokio::task::JoinHandle::abort);
+    Ok(())
+}
+
+/// No new connections; running transfers may end within the grace time, or until a second signal.
+async fn stop_sessions(daemon: &Rc<Daemon>, signals: &mut Signals) {
+    daemon.stopping.raise();
+    let grace = daemon.config.shutdown_grace;
+    let tell = |event: &dyn Fn() -> Event| {
+        for (_, entry) in daemon.sessions.borrow().iter() {
+            drop(entry.control.events.send(event()));
+        }
+    };
+    tell(&|| Event::Shutdown(grace.as_secs() as u32));
+    tokio::select! {
+        () = daemon.no_sessions() => return,
+        () = tokio::time::sleep(grace) => {}
+        _ = signals.next() => {}
+    }
+    tell(&|| Event::Kill(KillReason::Shutdown));
+    if tokio::time::timeout(LAST_REPLAYS, daemon.no_sessions())
+        .await
+        .is_err()
+    {
+        tracing::warn!("sessions are left; the next start replays them");
+    }
+}
+
+async fn stop_helpers(daemon: &Daemon, spawner: &Spawner) {
+    daemon.workers.stop();
+    daemon.filers.stop();
+    if tokio::time::timeout(LAST_HELPERS, spawner.all_reaped())
+        .await
+        .is_err()
+    {
+        tracing::warn!("helpers are left; the next start waits for them");
+    }
+    tracing::info!("stopped");
+}
+
+/// The signals that stop the daemon.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// One line on standard output, for people and for programs that start a daemon. Nobody may be reading.
+fn say(line: impl Display) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "berthd: {line}").and_then(|()| out.flush()));
+}

@@ -1,0 +1,386 @@
+//! Sessions from end to end, with a real ledger, real processes to kill and reap, and helpers that the
+//! test plays.
+
+mod fakes;
+
+use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
+use berth_common::entry::SourceFingerprint;
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::{OpId, SessionId, StagingName, UploadToken};
+use berth_common::ledger_protocol::{
+    DaemonToFiler, FilerToDaemon, Finding, IntentItem, Outcome, SettleItem,
+};
+use berth_common::rel_path::RelPath;
+
+use super::*;
+use fakes::{FakeFiler, Fakes, PASSWORD, run, user};
+
+const OP: OpId = OpId(1);
+
+/// Reserves a small file of this size.
+async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
+    filer.send(&FilerToDaemon::Reserve {
+        op: OP,
+        growth: size,
+        entries: 1,
+    });
+    match filer.recv().await {
+        DaemonToFiler::Reserved { name, .. } => name,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn stage(name: StagingName, size: u64) -> FilerToDaemon {
+    let item = IntentItem::Stage {
+        name,
+        inode: 77,
+        size,
+        replaces: None,
+    };
+    FilerToDaemon::Intent {
+        op: OP,
+        items: vec![item],
+    }
+}
+
+fn open_upload(token: u8, op: OpId) -> FilerToDaemon {
+    FilerToDaemon::ReserveUpload {
+        op,
+        path: RelPath::new("big").unwrap(),
+        source: SourceFingerprint {
+            size: 500,
+            mtime_ns: 1,
+            ctime_ns: 1,
+            inode: 1,
+        },
+        token: UploadToken([token; 16]),
+        growth: 500,
+        entries: 1,
+    }
+}
+
+#[test]
+fn a_session_puts_a_file_and_ends_without_a_replay() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert_eq!(
+            filer.recv().await,
+            DaemonToFiler::Granted {
+                op: OP,
+                names: vec![name]
+            }
+        );
+        filer.send(&FilerToDaemon::Released { op: OP });
+        let outcome = Outcome::Placed { replaced: None };
+        filer.send(&FilerToDaemon::Settle {
+            op: OP,
+            items: vec![SettleItem { name, outcome }],
+        });
+        let DaemonToFiler::Settled { usage, .. } = filer.recv().await else {
+            panic!()
+        };
+        assert_eq!(
+            (usage.used_bytes, usage.used_entries, usage.reserved_bytes),
+            (10, 1, 0)
+        );
+        filer.send(&FilerToDaemon::Gone { names: vec![name] });
+        worker.send(&WorkerToDaemon::Closing {
+            reason: CloseReason::ClientLeft,
+        });
+        worker.crash();
+        filer.crash();
+        fakes.no_sessions().await;
+    });
+}
+
+#[test]
+fn over_quota_is_refused_with_the_numbers() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::Reserve {
+            op: OP,
+            growth: 1001,
+            entries: 1,
+        });
+        let DaemonToFiler::Refused { error, .. } = filer.recv().await else {
+            panic!()
+        };
+        assert!(matches!(
+            error,
+            ErrorCode::QuotaExceeded {
+                limit: 1000,
+                requested: 1001,
+                ..
+            }
+        ));
+    });
+}
+
+#[test]
+fn nothing_is_reserved_below_the_floor_of_free_space() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.min_free_bytes = i64::MAX as u64).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::Reserve {
+            op: OP,
+            growth: 1,
+            entries: 1,
+        });
+        let refused = DaemonToFiler::Refused {
+            op: OP,
+            error: ErrorCode::DiskFull,
+        };
+        assert_eq!(filer.recv().await, refused);
+    });
+}
+
+#[test]
+fn a_wrong_password_is_refused_and_its_session_ends() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker) = fakes.connect("wrong").await;
+        let refused = DaemonToWorker::Refuse {
+            error: ErrorCode::LoginRefused,
+        };
+        assert_eq!(worker.recv().await, refused);
+        let reason = CloseReason::Refused {
+            error: ErrorCode::LoginRefused,
+        };
+        worker.send(&WorkerToDaemon::Closing { reason });
+        worker.crash();
+        fakes.no_sessions().await;
+        assert_eq!(
+            fakes.daemon.crashes.get(),
+            1,
+            "it died by a signal that nobody sent"
+        );
+    });
+}
+
+#[test]
+fn a_session_too_many_is_refused() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.max_sessions_per_user = 1).await;
+        let (_client, _worker, _filer) = fakes.session().await;
+        let (_client, worker) = fakes.connect(PASSWORD).await;
+        let error = ErrorCode::TooManySessions { limit: 1 };
+        assert_eq!(worker.recv().await, DaemonToWorker::Refuse { error });
+    });
+}
+
+#[test]
+fn a_worker_that_asks_out_of_phase_is_killed_and_no_other_session_is_touched() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let (_other, broken, broken_filer) = fakes.session().await;
+        broken.send(&WorkerToDaemon::Handshaken { exporter: [0; 32] });
+        broken.ended().await;
+        broken_filer.ended().await;
+        fakes.sessions(1).await;
+        reserve(&filer, 1).await;
+    });
+}
+
+#[test]
+fn a_filer_that_breaks_the_bounds_is_killed_with_its_worker() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::Released { op: OP });
+        filer.ended().await;
+        worker.ended().await;
+        fakes.no_sessions().await;
+    });
+}
+
+#[test]
+fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer2.send(&FilerToDaemon::Ticket { op: OP });
+        filer.crash();
+        worker.crash();
+
+        // It had happened: nothing stands at the staged file's name any more.
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else {
+            panic!()
+        };
+        assert_eq!(names, [name]);
+        recoverer.send(&FilerToDaemon::Findings {
+            op,
+            findings: vec![Finding::Missing],
+        });
+        recoverer.obey().await;
+        assert_eq!(
+            filer2.recv().await,
+            DaemonToFiler::Granted {
+                op: OP,
+                names: vec![]
+            }
+        );
+        let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
+        fakes.sessions(1).await;
+    });
+}
+
+#[test]
+fn a_holder_past_the_deadline_is_killed() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.ticket = Duration::from_millis(100)).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::Ticket { op: OP });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.ended().await;
+        worker.ended().await;
+        fakes.no_sessions().await;
+        assert!(
+            fakes
+                .daemon
+                .tickets
+                .borrow_mut()
+                .slow(Duration::ZERO, Duration::ZERO, Instant::now())
+                .is_empty()
+        );
+    });
+}
+
+#[test]
+fn an_upload_is_taken_over_by_its_token_and_refused_to_another_client_while_bytes_come() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OP));
+        let DaemonToFiler::UploadReserved {
+            name,
+            resumed: false,
+            ..
+        } = filer.recv().await
+        else {
+            panic!()
+        };
+        worker.send(&WorkerToDaemon::Progress {
+            received: 1,
+            sent: 0,
+        });
+        while !fakes
+            .daemon
+            .sessions
+            .borrow()
+            .is_receiving(SessionId(1), Instant::now())
+        {
+            tokio::task::yield_now().await;
+        }
+        let (_client2, _worker2, filer2) = fakes.session().await;
+        filer2.send(&open_upload(2, OP));
+        let refused = DaemonToFiler::Refused {
+            op: OP,
+            error: ErrorCode::UploadBusy,
+        };
+        assert_eq!(filer2.recv().await, refused);
+        filer2.send(&open_upload(1, OpId(2)));
+        filer.ended().await;
+        worker.ended().await;
+        let DaemonToFiler::UploadReserved {
+            name: same,
+            resumed: true,
+            ..
+        } = filer2.recv().await
+        else {
+            panic!()
+        };
+        assert_eq!(same, name);
+        fakes.sessions(1).await;
+    });
+}
+
+#[test]
+fn a_user_who_is_locked_loses_the_sessions_at_once() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let alice = user("alice");
+        fakes.daemon.ledger.set_locked(&alice, true).await.unwrap();
+        let daemon = fakes.daemon.clone();
+        let ending = tokio::task::spawn_local(async move {
+            daemon
+                .end_sessions_of(&alice, &KillReason::Administrator)
+                .await;
+        });
+        worker.ended().await;
+        filer.ended().await;
+        ending.await.unwrap();
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.crashes.get(), 0);
+    });
+}
+
+#[test]
+fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.crash();
+        worker.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else {
+            panic!()
+        };
+        recoverer.send(&FilerToDaemon::Failed {
+            op,
+            reason: "I/O error".to_owned(),
+        });
+        recoverer.crash();
+        fakes.sessions(1).await;
+        let alice = user("alice");
+        assert_eq!(fakes.daemon.read_only_users(), std::slice::from_ref(&alice));
+        filer2.send(&FilerToDaemon::Ticket { op: OP });
+        let refused = DaemonToFiler::Refused {
+            op: OP,
+            error: ErrorCode::ReadOnly,
+        };
+        assert_eq!(filer2.recv().await, refused);
+        assert_eq!(
+            fakes
+                .daemon
+                .ledger
+                .pending(&alice)
+                .await
+                .unwrap()
+                .intents
+                .len(),
+            1
+        );
+    });
+}
+
+#[test]
+fn the_login_has_a_deadline_of_the_daemons_own() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.login = Duration::ZERO).await;
+        let worker = fakes.worker().await;
+        let addr = fakes.daemon.listen.borrow()[0];
+        let _client = std::net::TcpStream::connect(addr).unwrap();
+        assert!(matches!(worker.recv().await, DaemonToWorker::Client { .. }));
+        worker.ended().await;
+        fakes.no_sessions().await;
+        fakes.daemon.workers.stop();
+        fakes.daemon.filers.stop();
+        fakes.spawner.all_reaped().await;
+    });
+}

@@ -1,0 +1,37 @@
+//! Looks once a second after tickets that are held for too long.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use crate::daemon::Daemon;
+use crate::exit::KillReason;
+use crate::session::Event;
+
+const EVERY: Duration = Duration::from_secs(1);
+
+/// A ticket that is held for longer is logged: a rename may wait for the file system's journal.
+const WARN: Duration = Duration::from_secs(1);
+
+/// Runs for as long as the daemon does.
+pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
+    let mut ticks = tokio::time::interval(EVERY);
+    loop {
+        ticks.tick().await;
+        let slow = daemon
+            .tickets
+            .borrow_mut()
+            .slow(WARN, daemon.config.ticket, Instant::now());
+        for holder in slow {
+            let (session, user) = (holder.session.0, &holder.user);
+            let ms = holder.held.as_millis() as u64;
+            tracing::warn!(session, %user, ms, overdue = holder.overdue, "the ticket is held for long");
+            if !holder.overdue {
+                continue;
+            }
+            if let Some(control) = daemon.control(holder.session) {
+                let reason = KillReason::TimedOut("did not give the ticket back");
+                drop(control.events.send(Event::Kill(reason)));
+            }
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What the daemon does to a worker. What a worker may ask in return is in [`crate::broker`].
+
+use std::rc::Rc;
+
+use berth_common::broker_protocol::{DaemonToWorker, WorkerSetup, WorkerToDaemon};
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::{SessionId, UserName};
+use berth_common::journal::BootId;
+use rustix::fd::{AsFd as _, OwnedFd};
+
+use crate::broker::{self, Phase, Step};
+use crate::config::Config;
+use crate::identity::Identity;
+use crate::process::Peer;
+use crate::spares::{SparePhase, Spares};
+
+/// A worker.
+pub(crate) type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
+
+/// The spare workers.
+pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon>;
+
+/// What every new worker is sent first.
+pub(crate) fn setup(config: &Config, identity: &Identity, boot: BootId) -> DaemonToWorker {
+    let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
+    DaemonToWorker::Setup(WorkerSetup {
+        certificates: identity
+            .certificates()
+            .map(|der| der.to_vec().into())
+            .collect(),
+        signature_scheme: identity.scheme(),
+        server: concat!("berthd/", env!("CARGO_PKG_VERSION")).to_owned(),
+        boot_id: *boot.as_bytes(),
+        idle_seconds: seconds(config.idle),
+        stall_seconds: seconds(config.stall),
+        login_seconds: seconds(config.login),
+        max_transfers: config.max_transfers,
+    })
+}
+
+/// What a worker may send before it has a client, by the broker's table.
+pub(crate) fn may_send(phase: SparePhase, message: &WorkerToDaemon) -> bool {
+    let phase = match phase {
+        SparePhase::Starting => Phase::Starting,
+        SparePhase::Spare => Phase::Spare,
+    };
+    broker::step(phase, message) == Step::Ready
+}
+
+impl Worker {
+    /// Hands a client's socket over; the daemon's copy is closed.
+    pub(crate) fn give_client(
+        &self,
+        session: SessionId,
+        socket: OwnedFd,
+        site_challenge: Option<[u8; 32]>,
+    ) {
+        let site_challenge = site_challenge.map(serde_bytes::ByteArray::new);
+        self.send(
+            &DaemonToWorker::Client {
+                session,
+                site_challenge,
+            },
+            &[socket.as_fd()],
+        );
+    }
+
+    /// Answers the request for a signature.
+    pub(crate) fn give_signature(&self, signature: Vec<u8>) {
+        self.send(&DaemonToWorker::Signed { signature }, &[]);
+    }
+
+    /// The site proof is right.
+    pub(crate) fn accept_site(&self) {
+        self.send(&DaemonToWorker::SiteAccepted, &[]);
+    }
+
+    /// Relays the server's first SCRAM message.
+    pub(crate) fn challenge_login(&self, message: Vec<u8>) {
+        self.send(&DaemonToWorker::LoginChallenge { message }, &[]);
+    }
+
+    /// The login is accepted: hands over the channel to the filer, which has joined.
+    pub(crate) fn accept_login(&self, message: Vec<u8>, user: &UserName, filer: OwnedFd) {
+        let accepted = DaemonToWorker::LoginAccepted {
+            message,
+            user: user.clone(),
+        };
+        self.send(&accepted, &[filer.as_fd()]);
+    }
+
+    /// Relays the server's first SCRAM message of a change of password.
+    pub(crate) fn challenge_password(&self, message: Vec<u8>) {
+        self.send(&DaemonToWorker::PasswordChallenge { message }, &[]);
+    }
+
+    /// The password was changed, or not.
+    pub(crate) fn answer_password(&self, changed: bool) {
+        let answer = match changed {
+            true => DaemonToWorker::PasswordChanged,
+            false => DaemonToWorker::PasswordRefused,
+        };
+        self.send(&answer, &[]);
+    }
+
+    /// Lets the worker tell its client why, and end.
+    pub(crate) fn refuse(&self, error: ErrorCode) {
+        self.send(&DaemonToWorker::Refuse { error }, &[]);
+    }
+
+    /// Lets running transfers end within a grace time.
+    pub(crate) fn shut_down(&self, grace_seconds: u32) {
+        self.send(&DaemonToWorker::Shutdown { grace_seconds }, &[]);
+    }
+}
+
+/// A worker that is shared between a session and those who may end it.
+pub(crate) type SharedWorker = Rc<Worker>;
