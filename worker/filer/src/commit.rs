@@ -1,0 +1,161 @@
+//! Ends an upload: what the worker wrote becomes a file in the home.
+//!
+//! Before anything is stated to the ledger, no writer may be left, and the file's bytes, time and
+//! attributes are durable. Size and inode are taken here, not believed.
+
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::rc::Rc;
+
+use berth_common::digest::Md5;
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::FilerToWorker;
+use berth_common::ids::OpId;
+use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
+use rustix::io::Errno;
+
+use crate::attributes;
+use crate::errors::{log, report};
+use crate::handles::Upload;
+use crate::home::Seen;
+use crate::placing::{self, Kind, Row, Staged};
+use crate::session::Session;
+use crate::sys;
+
+/// Why the staged file cannot be committed.
+struct Unfit {
+    error: ErrorCode,
+    /// Whether what was received is still good, so that the upload can be resumed.
+    trusted: bool,
+}
+
+/// Commits an upload and answers.
+pub(crate) async fn commit(session: Rc<Session>, op: OpId, upload: Upload, digest: Md5) {
+    let name = upload.name;
+    carry_out(&session, op, upload, digest).await;
+    session.handles.borrow_mut().end_use(name);
+}
+
+async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
+    let overwrite = upload.overwrite;
+    let kind = match upload.resumable {
+        true => Kind::ResumableFile { overwrite },
+        false => Kind::SmallFile { overwrite },
+    };
+    let mut staged = Staged {
+        name: upload.name,
+        inode: 0,
+        size: upload.size,
+        kind,
+    };
+    let failed = |error| FilerToWorker::Failed { op, error };
+    if let Err(unfit) = prepare(session, &upload, digest, &mut staged).await {
+        placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
+        return session.answer(op, failed(unfit.error));
+    }
+    match placing::place(session, &mut staged, &upload.path).await {
+        Ok(placed) => {
+            let replaced = placed.replaced.is_some();
+            session.answer(
+                op,
+                FilerToWorker::Committed {
+                    op,
+                    replaced,
+                    usage: placed.usage,
+                },
+            );
+            // R8: after the settle. What was displaced, and the journal.
+            session.clear(staged.name).await;
+        }
+        Err(not_placed) => {
+            // Before the answer: the client may come back for the upload at once.
+            placing::give_up(session, &staged, not_placed.row, true).await;
+            session.answer(op, failed(not_placed.error));
+        }
+    }
+}
+
+/// Makes the staged file final and durable, and notes its inode.
+async fn prepare(
+    session: &Session,
+    upload: &Upload,
+    digest: Md5,
+    staged: &mut Staged,
+) -> Result<(), Unfit> {
+    let keep = |error| Unfit {
+        error,
+        trusted: true,
+    };
+    let lost = |error| Unfit {
+        error,
+        trusted: false,
+    };
+    session.check_writable().map_err(keep)?;
+    let data = session
+        .staging
+        .open_readable(&upload.name.file_name())
+        .map_err(|errno| lost(report("open an upload", errno)))?;
+    match sys::has_no_writer(data.as_fd()) {
+        Ok(true) => {}
+        Ok(false) => {
+            log(format_args!(
+                "the worker commits {} with a writer left",
+                upload.name
+            ));
+            return Err(lost(ErrorCode::Protocol));
+        }
+        Err(error) => {
+            log(format_args!(
+                "cannot look for writers of {}: {error}",
+                upload.name
+            ));
+            return Err(keep(ErrorCode::Internal));
+        }
+    }
+    // From here on nobody can write to it.
+    let seen = Seen::of(&data).map_err(|errno| keep(report("look at an upload", errno)))?;
+    if !seen.is_served_file() || seen.size != upload.size {
+        log(format_args!(
+            "{} has {} bytes, not {}",
+            upload.name, seen.size, upload.size
+        ));
+        return Err(lost(ErrorCode::Protocol));
+    }
+    staged.inode = seen.inode;
+    describe(&data, upload, digest).map_err(|errno| keep(report("set attributes", errno)))?;
+    let staging = std::sync::Arc::clone(&session.staging);
+    let synced = session
+        .helper
+        .run_once(move || staging.sync_file(&data))
+        .await;
+    synced.map_err(|errno| {
+        // Final: the next fsync may succeed and prove nothing.
+        log(format_args!(
+            "a sync of {} failed, it is dropped: {errno}",
+            upload.name
+        ));
+        lost(match report("sync an upload", errno) {
+            ErrorCode::DiskFull => ErrorCode::DiskFull,
+            _ => ErrorCode::Internal,
+        })
+    })
+}
+
+/// Sets time, permission bits and digest. The time first: the digest is kept for the time as it is stored.
+fn describe(data: &OwnedFd, upload: &Upload, digest: Md5) -> Result<(), Errno> {
+    rustix::fs::futimens(data, &modified_at(upload.mtime_ns))?;
+    attributes::set_mode(data, upload.mode)?;
+    attributes::set_digest(data, &Seen::of(data)?, digest)
+}
+
+fn modified_at(mtime_ns: i64) -> Timestamps {
+    Timestamps {
+        last_access: Timespec {
+            tv_sec: 0,
+            tv_nsec: UTIME_OMIT,
+        },
+        last_modification: Timespec {
+            tv_sec: mtime_ns.div_euclid(1_000_000_000),
+            tv_nsec: mtime_ns.rem_euclid(1_000_000_000),
+        },
+    }
+}

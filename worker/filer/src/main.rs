@@ -1,0 +1,42 @@
+//! `berth-filer`: the hands on the disk, for one user's home and staging.
+//!
+//! The daemon executes it, demoted and waiting, and gives it one role for good. It alone makes path calls
+//! below a home and it alone speaks to the ledger; it never hears the network, and it never reads or writes
+//! a file's bytes: these go through descriptors that it passes to its worker.
+
+mod attributes;
+mod commit;
+mod decide;
+mod entries;
+mod errors;
+mod handles;
+mod helper;
+mod home;
+mod ledger;
+mod listing;
+mod mkdir;
+mod outbox;
+mod placing;
+mod questions;
+mod reading;
+mod recover;
+mod remove;
+mod rename;
+mod roles;
+mod run;
+mod serve;
+mod session;
+mod staging;
+#[allow(unsafe_code)]
+mod sys;
+mod tasks;
+#[cfg(test)]
+mod tests;
+mod uploads;
+mod walk;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::run()
+}

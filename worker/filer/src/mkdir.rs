@@ -1,0 +1,99 @@
+//! Makes directories: each is made empty in staging and placed like a file, one after the other.
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::StagingName;
+use berth_common::rel_path::RelPath;
+use rustix::io::Errno;
+
+use crate::errors::report;
+use crate::home::What;
+use crate::placing::{self, Kind, Staged};
+use crate::session::Session;
+
+/// Makes the directory at `path`; with `parents` the missing ones above it too, and one that is there
+/// already is as good.
+pub(crate) async fn make_directory(
+    session: &Session,
+    path: &RelPath,
+    parents: bool,
+) -> Result<(), ErrorCode> {
+    if !parents {
+        return make_one(session, path).await;
+    }
+    let mut so_far = RelPath::root();
+    for name in path.components() {
+        so_far = so_far.join(name).map_err(|_| ErrorCode::PathInvalid)?;
+        let is_last = so_far == *path;
+        match session.home.look(&so_far) {
+            Ok(seen) if seen.what == What::Directory => continue,
+            Ok(seen) if seen.what == What::File && !is_last => {
+                return Err(ErrorCode::NotADirectory);
+            }
+            Ok(seen) if seen.what == What::File => return Err(ErrorCode::AlreadyExists),
+            Ok(_) => return Err(ErrorCode::NotServed),
+            Err(ErrorCode::NotFound) => {}
+            Err(error) => return Err(error),
+        }
+        match make_one(session, &so_far).await {
+            // Another session may have been faster.
+            Err(ErrorCode::AlreadyExists) if matches!(session.home.look(&so_far), Ok(seen) if seen.what == What::Directory) =>
+                {}
+            result => result?,
+        }
+    }
+    Ok(())
+}
+
+async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
+    session.check_writable()?;
+    // Refused before anything is reserved.
+    match session.home.look(path) {
+        Ok(_) => return Err(ErrorCode::AlreadyExists),
+        Err(ErrorCode::NotFound) => {}
+        Err(error) => return Err(error),
+    }
+    if path
+        .split_last()
+        .is_some_and(|(parent, _)| session.home.look(&parent).is_err())
+    {
+        return Err(ErrorCode::NotFound);
+    }
+    let name = session.ledger.reserve(0, 1).await?;
+    let inode = match stage(session, name) {
+        Ok(inode) => inode,
+        Err(errno) => {
+            let error = report("make a directory in staging", errno);
+            session.taken_name(name, errno);
+            let _ = session.discard(name).await;
+            return Err(error);
+        }
+    };
+    let mut staged = Staged {
+        name,
+        inode,
+        size: 0,
+        kind: Kind::Directory,
+    };
+    match placing::place(session, &mut staged, path).await {
+        Ok(_) => {
+            // Nothing is left there.
+            session.ledger.gone(staged.name);
+            Ok(())
+        }
+        Err(not_placed) => {
+            placing::give_up(session, &staged, not_placed.row, false).await;
+            Err(not_placed.error)
+        }
+    }
+}
+
+/// Makes the directory in staging and says its inode number.
+fn stage(session: &Session, name: StagingName) -> Result<u64, Errno> {
+    let name = name.file_name();
+    session.staging.make_directory(&name)?;
+    session
+        .staging
+        .look(&name)?
+        .map(|seen| seen.inode)
+        .ok_or(Errno::NOENT)
+}

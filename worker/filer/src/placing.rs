@@ -1,0 +1,256 @@
+//! Places what is staged in the home: the ticket protocol of put, overwrite and mkdir.
+//!
+//! The order is the rule: staging durable, intent, ticket, act, release, staging durable, settle. What is
+//! staged must be durable itself before (its data, by the caller). After the settle the caller
+//! acknowledges, and only then unlinks what was displaced.
+
+use berth_common::entry::Usage;
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::StagingName;
+use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::rel_path::RelPath;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use crate::decide;
+use crate::errors::report;
+use crate::home::{Place, Seen};
+use crate::session::{Broken, Session};
+
+/// What is staged.
+#[derive(Clone, Debug)]
+pub(crate) struct Staged {
+    pub(crate) name: StagingName,
+    pub(crate) inode: u64,
+    /// Bytes; 0 for a directory.
+    pub(crate) size: u64,
+    pub(crate) kind: Kind,
+}
+
+/// What differs between the things that are placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A file whose reservation lives in the daemon's memory.
+    SmallFile { overwrite: bool },
+    /// A file whose row outlives the session.
+    ResumableFile { overwrite: bool },
+    /// An empty directory; its reservation lives in the daemon's memory.
+    Directory,
+}
+
+/// It is in the home, and settled.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    /// Bytes of the file that now stands at the staging name, if one was displaced.
+    pub(crate) replaced: Option<u64>,
+    pub(crate) usage: Usage,
+}
+
+/// It is not in the home, or that is for replay to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NotPlaced {
+    pub(crate) error: ErrorCode,
+    pub(crate) row: Row,
+}
+
+/// How the row of a thing that was not placed stands, which decides what is to be cleaned up in what order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Row {
+    /// It is open, as before the intent.
+    Open,
+    /// It was dropped with the settle; only the file is left (R9).
+    Dropped,
+    /// It is committing, and stays so: nothing may be touched before replay has looked.
+    Unknown,
+}
+
+/// What happened under the ticket.
+enum Act {
+    Placed {
+        replaced: Option<u64>,
+    },
+    /// What stood there when the intent was stated is not there any more, so that it would need more.
+    Stale,
+    Refused(ErrorCode),
+}
+
+/// Places `staged` at `path`. It may get another name on the way: `staged.name` is the one that counts.
+pub(crate) async fn place(
+    session: &Session,
+    staged: &mut Staged,
+    path: &RelPath,
+) -> Result<Placed, NotPlaced> {
+    let unknown = |error| NotPlaced {
+        error,
+        row: Row::Unknown,
+    };
+    session.sync_staging().await.map_err(unknown)?;
+    let mut row = Row::Open;
+    for again in [false, true] {
+        // Outside the ticket: only to state sizes, and to refuse early.
+        let refused = |error| NotPlaced { error, row };
+        let stated = session
+            .home
+            .place(path)
+            .and_then(|place| target(staged.kind, place.look()?.as_ref()))
+            .map_err(refused)?;
+        if again && row == Row::Dropped {
+            reserve_again(session, staged, stated).await?;
+            row = Row::Open;
+        }
+        let refused = |error| NotPlaced { error, row };
+        let intent = IntentItem::Stage {
+            name: staged.name,
+            inode: staged.inode,
+            size: staged.size,
+            replaces: stated,
+        };
+        let acting = |_| act(session, staged, path, stated);
+        let (_, acted) = session
+            .ledger
+            .with_ticket(Some(intent), acting)
+            .await
+            .map_err(refused)?;
+        if let Act::Placed { replaced } = acted {
+            session.sync_staging().await.map_err(unknown)?;
+            let outcome = Outcome::Placed { replaced };
+            let usage = session
+                .ledger
+                .settle(staged.name, outcome)
+                .await
+                .map_err(unknown)?;
+            return Ok(Placed { replaced, usage });
+        }
+        // Nothing was done, so nothing has to be durable.
+        session
+            .ledger
+            .settle(staged.name, Outcome::NotHappened)
+            .await
+            .map_err(unknown)?;
+        row = match staged.kind {
+            Kind::ResumableFile { .. } => Row::Open,
+            Kind::SmallFile { .. } | Kind::Directory => Row::Dropped,
+        };
+        if let Act::Refused(error) = acted {
+            return Err(NotPlaced { error, row });
+        }
+    }
+    Err(NotPlaced {
+        error: ErrorCode::Busy,
+        row,
+    })
+}
+
+/// What stands at the target and would be replaced.
+fn target(kind: Kind, seen: Option<&Seen>) -> Result<Option<u64>, ErrorCode> {
+    match kind {
+        Kind::SmallFile { overwrite } | Kind::ResumableFile { overwrite } => {
+            decide::put(seen, overwrite)
+        }
+        Kind::Directory => decide::make_directory(seen).map(|()| None),
+    }
+}
+
+/// The act under the ticket: resolve, check, one rename.
+fn act(
+    session: &Session,
+    staged: &Staged,
+    path: &RelPath,
+    stated: Option<u64>,
+) -> Result<Act, Broken> {
+    // R1: resolved now, whatever was seen before.
+    let found = session
+        .home
+        .place(path)
+        .and_then(|place| Ok((target(staged.kind, place.look()?.as_ref())?, place)));
+    let (now, place) = match found {
+        Ok(found) => found,
+        Err(error) => return Ok(Act::Refused(error)),
+    };
+    if !decide::still_fits(stated, now) {
+        return Ok(Act::Stale);
+    }
+    let flags = if now.is_some() {
+        RenameFlags::EXCHANGE
+    } else {
+        RenameFlags::NOREPLACE
+    };
+    match rename_into(session, staged.name, &place, flags) {
+        Ok(()) => {}
+        // Somebody without a ticket, an administrator, was between the look and the rename.
+        Err(Errno::EXIST | Errno::NOENT) => return Ok(Act::Stale),
+        Err(errno) => return Ok(Act::Refused(report("place a staged file", errno))),
+    }
+    if now.is_none() {
+        return Ok(Act::Placed { replaced: None });
+    }
+    // What was displaced stands in staging now, where nobody can change it: its size is exactly known.
+    match session.staging.look(&staged.name.file_name()) {
+        Ok(Some(displaced)) if displaced.is_served_file() => Ok(Act::Placed {
+            replaced: Some(displaced.size),
+        }),
+        other => Err(Broken(format!(
+            "{} was exchanged for {other:?}",
+            staged.name
+        ))),
+    }
+}
+
+fn rename_into(
+    session: &Session,
+    name: StagingName,
+    place: &Place,
+    flags: RenameFlags,
+) -> Result<(), Errno> {
+    let staging = session.staging.directory();
+    rustix::fs::renameat_with(
+        staging,
+        name.file_name(),
+        place.parent(),
+        place.name(),
+        flags,
+    )
+}
+
+/// Reserves anew for what was staged under a reservation that is dropped, and moves it to the new name.
+async fn reserve_again(
+    session: &Session,
+    staged: &mut Staged,
+    stated: Option<u64>,
+) -> Result<(), NotPlaced> {
+    let (bytes, entries) = decide::growth(staged.size, stated);
+    let name = session
+        .ledger
+        .reserve(bytes, entries)
+        .await
+        .map_err(|error| NotPlaced {
+            error,
+            row: Row::Dropped,
+        })?;
+    if let Err(errno) = session.staging.rename(staged.name, name) {
+        // The new reservation has no file; the daemon drops it with the session.
+        return Err(NotPlaced {
+            error: report("rename in staging", errno),
+            row: Row::Dropped,
+        });
+    }
+    session.ledger.gone(staged.name);
+    staged.name = name;
+    // R5 for the new name.
+    let unknown = |error| NotPlaced {
+        error,
+        row: Row::Unknown,
+    };
+    session.sync_staging().await.map_err(unknown)
+}
+
+/// Cleans up after something was not placed. `trusted` tells whether a resumable upload may go on later.
+pub(crate) async fn give_up(session: &Session, staged: &Staged, row: Row, trusted: bool) {
+    match (row, staged.kind) {
+        (Row::Open, Kind::ResumableFile { .. }) if trusted => session.ledger.let_go(staged.name),
+        // A failure is logged; the daemon has the rest swept when the session ends.
+        (Row::Open, _) => drop(session.discard(staged.name).await),
+        (Row::Dropped, _) => session.clear(staged.name).await,
+        (Row::Unknown, _) => {}
+    }
+}

@@ -1,0 +1,109 @@
+//! What reads a home without a ticket: one entry, an open file, and the MD5 that is kept on one.
+
+use std::os::fd::OwnedFd;
+
+use berth_common::digest::Md5;
+use berth_common::entry::Entry;
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::FilerToWorker;
+use berth_common::ids::{Handle, OpId};
+use berth_common::rel_path::RelPath;
+
+use crate::attributes;
+use crate::entries::{entry, fingerprint};
+use crate::errors::report;
+use crate::handles::Reading;
+use crate::home::{READ_FILE, Seen, What};
+use crate::session::Session;
+
+/// The entry at `path`, its digest included.
+pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode> {
+    let name = path.file_name().unwrap_or_default().to_owned();
+    if path.is_root() {
+        return Ok(entry(name, &session.home.look(path)?, None, true));
+    }
+    let place = session.home.place(path)?;
+    let seen = place.look()?.ok_or(ErrorCode::NotFound)?;
+    if !seen.is_served_file() {
+        return Ok(entry(name, &seen, None, true));
+    }
+    // Shown without its attributes when it cannot be opened.
+    match place
+        .open(READ_FILE)
+        .and_then(|file| Ok((Seen::of(&file)?, file)))
+    {
+        Ok((now, file)) if now.is_served_file() => Ok(entry(name, &now, Some(&file), true)),
+        _ => Ok(entry(name, &seen, None, true)),
+    }
+}
+
+/// Opens a file for reading: what the worker is told, and the descriptor that goes with it.
+pub(crate) fn open(
+    session: &Session,
+    op: OpId,
+    path: &RelPath,
+) -> Result<(FilerToWorker, OwnedFd), ErrorCode> {
+    let doing = "open a file for reading";
+    if path.is_root() {
+        return Err(ErrorCode::IsADirectory);
+    }
+    let place = session.home.place(path)?;
+    // Before it is opened: opening a device may do something.
+    check(&place.look()?.ok_or(ErrorCode::NotFound)?)?;
+    let file = place
+        .open(READ_FILE)
+        .map_err(|errno| report(doing, errno))?;
+    let seen = Seen::of(&file).map_err(|errno| report(doing, errno))?;
+    check(&seen)?;
+    let own = file.try_clone().map_err(|error| {
+        report(
+            doing,
+            rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
+        )
+    })?;
+    let md5 = attributes::plain_md5(&file, &seen);
+    let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
+    let fingerprint = fingerprint(&seen, &entry);
+    let handle = session
+        .handles
+        .borrow_mut()
+        .add_reading(Reading { file: own, seen });
+    Ok((
+        FilerToWorker::Opened {
+            op,
+            handle,
+            entry,
+            fingerprint,
+            md5,
+        },
+        file,
+    ))
+}
+
+fn check(seen: &Seen) -> Result<(), ErrorCode> {
+    match seen.what {
+        What::Directory => Err(ErrorCode::IsADirectory),
+        _ if seen.is_served_file() => Ok(()),
+        What::File | What::Symlink | What::Special => Err(ErrorCode::NotServed),
+    }
+}
+
+/// Keeps the plain MD5 of an open file on it, if it is what it was when it was opened. `None` when the
+/// worker has no such file open.
+pub(crate) fn keep_md5(
+    session: &Session,
+    handle: Handle,
+    md5: Md5,
+) -> Option<Result<(), ErrorCode>> {
+    let handles = session.handles.borrow();
+    let Reading { file, seen } = handles.reading(handle)?;
+    let kept = session.check_writable().and_then(|()| {
+        let now = Seen::of(file).map_err(|errno| report("look at an open file", errno))?;
+        // Not by ctime: an attribute that another session set in the meantime changes it.
+        if (now.size, now.mtime_ns) != (seen.size, seen.mtime_ns) {
+            return Err(ErrorCode::SourceChanged);
+        }
+        attributes::set_plain_md5(file, &now, md5).map_err(|errno| report("keep an MD5", errno))
+    });
+    Some(kept)
+}

@@ -1,0 +1,154 @@
+//! The role *recover*: looks at staging for the daemon, and removes there on its order.
+//!
+//! It decides and settles nothing, and never sees a home. Orders are carried out one after the other, each
+//! to its end: there is nobody else to serve.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use berth_common::channel::ChannelError;
+use berth_common::ids::{OpId, StagingName};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding};
+use berth_common::limits::FINDINGS_PER_MESSAGE;
+use rustix::io::Errno;
+
+use crate::home::What;
+use crate::run::{DaemonChannel, RunError};
+use crate::staging::Staging;
+use crate::walk::{Walk, WalkError, next_names};
+
+/// Most bytes of a reason.
+const REASON_BYTES: usize = 1024;
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("cannot make staging durable: {0}")]
+    Sync(Errno),
+    #[error("cannot look at {name}: {errno}")]
+    Look { name: StagingName, errno: Errno },
+    #[error("cannot list staging: {0}")]
+    List(Errno),
+    #[error("cannot unlink {name:?}: {errno}")]
+    Unlink { name: String, errno: Errno },
+    #[error("staging has an entry whose name is no text: {0:?}")]
+    Name(std::ffi::CString),
+    #[error(transparent)]
+    Walk(#[from] WalkError),
+    #[error("{0} names in one order")]
+    TooMany(usize),
+}
+
+/// Carries out the daemon's orders until it closes the channel.
+pub(crate) fn recover(daemon: &DaemonChannel, staging: Staging) -> Result<(), RunError> {
+    let staging = Arc::new(staging);
+    let mut kept = HashSet::new();
+    loop {
+        let message = match daemon.recv() {
+            Ok(received) => received.message,
+            Err(ChannelError::Closed) => return Ok(()),
+            Err(error) => return Err(RunError::Daemon(error.to_string())),
+        };
+        let (op, result) = match message {
+            DaemonToFiler::Examine { op, names } => (
+                op,
+                examine(&staging, &names).map(|findings| FilerToDaemon::Findings { op, findings }),
+            ),
+            DaemonToFiler::Remove { op, names } => (op, done(op, remove(&staging, &names))),
+            DaemonToFiler::Keep { names } => {
+                kept.extend(names);
+                continue;
+            }
+            DaemonToFiler::Sweep { op } => (op, done(op, sweep(&staging, &kept))),
+            other => return Err(RunError::Daemon(format!("no order to recover: {other:?}"))),
+        };
+        let answer = result.unwrap_or_else(|failure| FilerToDaemon::Failed {
+            op,
+            reason: shortened(failure.to_string()),
+        });
+        match daemon.send(&answer, &[]) {
+            Ok(()) => {}
+            Err(ChannelError::Closed) => return Ok(()),
+            Err(error) => return Err(RunError::Daemon(error.to_string())),
+        }
+    }
+}
+
+fn done(op: OpId, result: Result<(), Failure>) -> Result<FilerToDaemon, Failure> {
+    result.map(|()| FilerToDaemon::Done { op })
+}
+
+/// R7: what a dead session did may be in the page cache only. It is made durable before it is looked at,
+/// pinned files of renames too, which one `syncfs` does.
+fn examine(staging: &Arc<Staging>, names: &[StagingName]) -> Result<Vec<Finding>, Failure> {
+    if names.len() > FINDINGS_PER_MESSAGE {
+        return Err(Failure::TooMany(names.len()));
+    }
+    staging.sync_file_system().map_err(Failure::Sync)?;
+    names.iter().map(|name| find(staging, *name)).collect()
+}
+
+fn find(staging: &Arc<Staging>, name: StagingName) -> Result<Finding, Failure> {
+    let looked = staging.look(&name.file_name());
+    let Some(seen) = looked.map_err(|errno| Failure::Look { name, errno })? else {
+        return Ok(Finding::Missing);
+    };
+    if seen.what != What::Directory {
+        return Ok(Finding::File {
+            inode: seen.inode,
+            size: seen.size,
+            links: seen.links,
+        });
+    }
+    let totals = Walk::counting(Arc::clone(staging), &name.file_name()).finish()?;
+    Ok(Finding::Directory {
+        inode: seen.inode,
+        bytes: totals.bytes,
+        entries: totals.entries,
+    })
+}
+
+fn remove(staging: &Arc<Staging>, names: &[StagingName]) -> Result<(), Failure> {
+    for name in names {
+        Walk::removing(Arc::clone(staging), &name.file_name()).finish()?;
+        let journal = name.journal_name();
+        staging.unlink(&journal).map_err(|errno| Failure::Unlink {
+            name: journal,
+            errno,
+        })?;
+    }
+    Ok(())
+}
+
+/// Removes all but what is kept. Begins again until a whole pass finds nothing, since names may be missed
+/// while others are removed.
+fn sweep(staging: &Arc<Staging>, kept: &HashSet<StagingName>) -> Result<(), Failure> {
+    loop {
+        let directory = staging.reopen().map_err(Failure::List)?;
+        let mut removed = false;
+        loop {
+            let names = next_names(&directory).map_err(Failure::List)?;
+            if names.is_empty() {
+                break;
+            }
+            for (name, _) in names {
+                let text = name.to_str().map_err(|_| Failure::Name(name.clone()))?;
+                if StagingName::parse(text).is_some_and(|name| kept.contains(&name)) {
+                    continue;
+                }
+                Walk::removing(Arc::clone(staging), text).finish()?;
+                removed = true;
+            }
+        }
+        if !removed {
+            return Ok(());
+        }
+    }
+}
+
+fn shortened(mut reason: String) -> String {
+    while reason.len() > REASON_BYTES {
+        reason.pop();
+    }
+    reason
+}

@@ -1,0 +1,96 @@
+//! Removes something from the home: it is renamed into staging, measured there, settled, and then cleared.
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::StagingName;
+use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::rel_path::RelPath;
+use rustix::fs::RenameFlags;
+use rustix::io::Errno;
+
+use crate::decide::{self, Removing};
+use crate::errors::report;
+use crate::home::{Place, READ_DIRECTORY};
+use crate::session::{Broken, Session};
+use crate::walk::next_names;
+
+/// Takes what stands at `path` out of the home, durably. What it returns is to be cleared once the removal
+/// was acknowledged (R8).
+pub(crate) async fn remove(
+    session: &Session,
+    path: &RelPath,
+    recursive: bool,
+) -> Result<StagingName, ErrorCode> {
+    session.check_writable()?;
+    // Outside the ticket: only to refuse early.
+    removable(&session.home.place(path)?, recursive)?;
+    let acting = |name: Option<StagingName>| match name {
+        Some(name) => act(session, path, recursive, name),
+        None => Err(Broken("an intent without a name".into())),
+    };
+    let (name, acted) = session
+        .ledger
+        .with_ticket(Some(IntentItem::Take), acting)
+        .await?;
+    let name = name.ok_or(ErrorCode::Internal)?;
+    if let Err(error) = acted {
+        session.ledger.settle(name, Outcome::NotHappened).await?;
+        session.ledger.gone(name);
+        return Err(error);
+    }
+    session.sync_staging().await?;
+    let totals = session.count(name).await?;
+    let outcome = Outcome::Removed {
+        bytes: totals.bytes,
+        entries: totals.entries,
+    };
+    session.ledger.settle(name, outcome).await?;
+    Ok(name)
+}
+
+/// The act under the ticket: resolve, check, one rename.
+fn act(
+    session: &Session,
+    path: &RelPath,
+    recursive: bool,
+    name: StagingName,
+) -> Result<Result<(), ErrorCode>, Broken> {
+    let checked = session
+        .home
+        .place(path)
+        .and_then(|place| removable(&place, recursive).map(|()| place));
+    let place = match checked {
+        Ok(place) => place,
+        Err(error) => return Ok(Err(error)),
+    };
+    match rustix::fs::renameat_with(
+        place.parent(),
+        place.name(),
+        session.staging.directory(),
+        name.file_name(),
+        RenameFlags::NOREPLACE,
+    ) {
+        Ok(()) => Ok(Ok(())),
+        Err(Errno::EXIST) => Err(Broken(format!(
+            "something stands at the minted name {name}"
+        ))),
+        Err(errno) => Ok(Err(report("take something into staging", errno))),
+    }
+}
+
+fn removable(place: &Place, recursive: bool) -> Result<(), ErrorCode> {
+    match decide::remove(place.look()?.as_ref(), recursive)? {
+        Removing::Whole => Ok(()),
+        Removing::IfEmpty => {
+            let names = place
+                .open(READ_DIRECTORY)
+                .and_then(|directory| next_names(&directory));
+            match names
+                .map_err(|errno| report("look into a directory", errno))?
+                .is_empty()
+            {
+                true => Ok(()),
+                false => Err(ErrorCode::DirectoryNotEmpty),
+            }
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The role *serve*: a loop over the daemon's channel, the worker's channel and the helper, with the table
+//! of what a worker may ask.
+//!
+//! The loop never waits inside an operation. What the daemon says is taken first, and what it wakes runs at
+//! once: a ticket is used and given back before anything else is looked at.
+
+use std::rc::Rc;
+
+use berth_common::channel::ChannelError;
+use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
+use berth_common::ids::OpId;
+use berth_common::ledger_protocol::FilerToDaemon;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+
+use crate::commit::commit;
+use crate::helper::Helper;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::outbox::{Flushed, Outbox, WorkerChannel};
+use crate::run::{DaemonChannel, RunError};
+use crate::session::{End, Operation, Session};
+use crate::staging::Staging;
+use crate::{listing, mkdir, reading, remove, rename, uploads};
+
+/// How long the loop sleeps while the uid has too many descriptors in flight.
+const IN_FLIGHT_RETRY: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 5_000_000,
+};
+const AT_ONCE: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 0,
+};
+
+/// Something that can be read, or its peer has gone, which reading tells.
+const READABLE: PollFlags = PollFlags::IN.union(PollFlags::HUP).union(PollFlags::ERR);
+
+/// A filer that serves a session.
+pub(crate) struct Server {
+    session: Rc<Session>,
+}
+
+impl Server {
+    pub(crate) fn new(
+        daemon: DaemonChannel,
+        worker: WorkerChannel,
+        home: Home,
+        staging: Staging,
+        helper: Helper,
+    ) -> std::io::Result<Self> {
+        let end = Rc::new(End::default());
+        let ledger = Ledger::new(daemon, Rc::clone(&end));
+        let outbox = Outbox::new(worker)?;
+        Ok(Self {
+            session: Rc::new(Session::new(home, staging, ledger, helper, outbox, end)),
+        })
+    }
+
+    /// Tells the daemon that the role is taken.
+    pub(crate) fn joined(self) -> Self {
+        self.session.ledger.send(&FilerToDaemon::Joined);
+        self
+    }
+
+    /// Serves until a peer closes its channel or breaks the protocol.
+    pub(crate) fn serve(self) -> Result<(), RunError> {
+        let mut flushed = Flushed::Empty;
+        loop {
+            if let Some(end) = self.session.end.take() {
+                // The operations hold the session; what is half-way is for the daemon to replay.
+                self.session.tasks.clear();
+                return end;
+            }
+            let ready = self.wait(flushed)?;
+            if ready.helper {
+                self.session.helper.acknowledge();
+            }
+            self.session.tasks.run_woken();
+            if ready.daemon {
+                self.hear_daemon();
+                self.session.tasks.run_woken();
+            }
+            if ready.worker {
+                self.hear_worker();
+                self.session.tasks.run_woken();
+            }
+            self.session.pacer.turn();
+            self.session.tasks.run_woken();
+            flushed = self.flush();
+        }
+    }
+
+    fn wait(&self, flushed: Flushed) -> Result<Ready, RunError> {
+        let session = &self.session;
+        let mut for_worker = PollFlags::empty();
+        // A worker that does not take its answers is not asked for more questions.
+        if !session.outbox.is_full() {
+            for_worker |= PollFlags::IN;
+        }
+        if flushed == Flushed::Blocked {
+            for_worker |= PollFlags::OUT;
+        }
+        let timeout = if session.pacer.is_awaited() {
+            Some(&AT_ONCE)
+        } else if flushed == Flushed::TooManyInFlight {
+            Some(&IN_FLIGHT_RETRY)
+        } else {
+            None
+        };
+        let mut waiting = [
+            PollFd::new(session.ledger.channel(), PollFlags::IN),
+            PollFd::new(session.outbox.channel(), for_worker),
+            PollFd::new(&session.helper, PollFlags::IN),
+        ];
+        match rustix::event::poll(&mut waiting, timeout) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(RunError::Broken(format!("poll: {errno}"))),
+        }
+        let [daemon, worker, helper] = waiting.map(|waited| waited.revents().intersects(READABLE));
+        Ok(Ready {
+            daemon,
+            worker,
+            helper,
+        })
+    }
+
+    fn flush(&self) -> Flushed {
+        if self.session.outbox.is_overfull() {
+            self.session
+                .end
+                .misbehaved("it does not take its answers".into());
+        }
+        match self.session.outbox.flush() {
+            Ok(flushed) => flushed,
+            Err(ChannelError::Closed) => {
+                self.session.end.closed();
+                Flushed::Empty
+            }
+            Err(error) => {
+                self.session
+                    .end
+                    .broken(format!("cannot tell the worker: {error}"));
+                Flushed::Empty
+            }
+        }
+    }
+
+    fn hear_daemon(&self) {
+        match self.session.ledger.channel().recv() {
+            Ok(received) => self.session.ledger.deliver(received.message),
+            Err(ChannelError::Closed) => self.session.end.closed(),
+            Err(error) => self
+                .session
+                .end
+                .broken(format!("cannot hear the daemon: {error}")),
+        }
+    }
+
+    fn hear_worker(&self) {
+        match self.session.outbox.channel().recv() {
+            Ok(received) => {
+                if let Err(reason) = self.dispatch(received.message) {
+                    self.session.end.misbehaved(reason);
+                }
+            }
+            Err(ChannelError::WouldBlock) => {}
+            Err(ChannelError::Closed) => self.session.end.closed(),
+            Err(error) => self.session.end.misbehaved(error.to_string()),
+        }
+    }
+
+    /// What a worker may ask. An `Err` says how it breaks the protocol, which ends both.
+    fn dispatch(&self, message: WorkerToFiler) -> Result<(), String> {
+        let session = &self.session;
+        let own = Rc::clone(session);
+        match message {
+            WorkerToFiler::Stat { op, path } => {
+                self.begin(op)?;
+                session.answer(
+                    op,
+                    match reading::stat(session, &path) {
+                        Ok(entry) => FilerToWorker::Entry { op, entry },
+                        Err(error) => FilerToWorker::Failed { op, error },
+                    },
+                );
+            }
+            WorkerToFiler::List { op, path } => listing::begin(session, op, path)?,
+            WorkerToFiler::ListMore { op } => listing::more(session, op)?,
+            WorkerToFiler::ListStop { op } => listing::stop(session, op)?,
+            WorkerToFiler::OpenRead { op, path } => {
+                self.begin(op)?;
+                self.check_handles()?;
+                match reading::open(session, op, &path) {
+                    Ok((answer, file)) => session.answer_with_files(op, answer, vec![file]),
+                    Err(error) => session.answer(op, FilerToWorker::Failed { op, error }),
+                }
+            }
+            WorkerToFiler::KeepMd5 { op, handle, md5 } => {
+                self.begin(op)?;
+                let kept = reading::keep_md5(session, handle, md5);
+                session.answer_done(op, kept.ok_or_else(|| unknown("file", handle))?);
+            }
+            WorkerToFiler::CloseRead { handle } => {
+                let closed = session.handles.borrow_mut().take_reading(handle);
+                closed.ok_or_else(|| unknown("file", handle))?;
+            }
+            WorkerToFiler::OpenUpload { op, upload } => {
+                self.begin(op)?;
+                self.check_handles()?;
+                session.tasks.spawn(uploads::open(own, op, upload));
+            }
+            WorkerToFiler::Commit { op, handle, digest } => {
+                self.begin(op)?;
+                let upload = session.handles.borrow_mut().take_upload(handle);
+                let upload = upload.ok_or_else(|| unknown("upload", handle))?;
+                session.tasks.spawn(commit(own, op, upload, digest));
+            }
+            WorkerToFiler::CloseUpload { handle, keep } => {
+                let upload = session.handles.borrow_mut().take_upload(handle);
+                let upload = upload.ok_or_else(|| unknown("upload", handle))?;
+                session.tasks.spawn(uploads::close(own, upload, keep));
+            }
+            WorkerToFiler::MakeDirectory { op, path, parents } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let made = mkdir::make_directory(&own, &path, parents).await;
+                    own.answer_done(op, made);
+                });
+            }
+            WorkerToFiler::Remove {
+                op,
+                path,
+                recursive,
+            } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let removed = remove::remove(&own, &path, recursive).await;
+                    own.answer_done(op, removed.as_ref().map(drop).map_err(Clone::clone));
+                    if let Ok(left) = removed {
+                        own.clear(left).await;
+                    }
+                });
+            }
+            WorkerToFiler::Rename {
+                op,
+                from,
+                to,
+                overwrite,
+            } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let renamed = rename::rename(&own, &from, &to, overwrite).await;
+                    own.answer_done(op, renamed.as_ref().map(drop).map_err(Clone::clone));
+                    if let Ok(Some(left)) = renamed {
+                        own.clear(left).await;
+                    }
+                });
+            }
+            WorkerToFiler::Usage { op } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let usage = own.ledger.usage().await;
+                    own.answer(
+                        op,
+                        match usage {
+                            Ok(usage) => FilerToWorker::Usage { op, usage },
+                            Err(error) => FilerToWorker::Failed { op, error },
+                        },
+                    );
+                });
+            }
+            WorkerToFiler::Uploads { op } => {
+                self.begin(op)?;
+                session.tasks.spawn(uploads::list(own, op));
+            }
+            WorkerToFiler::AbortUpload { op, upload } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let aborted = uploads::abort(&own, upload).await;
+                    own.answer_done(op, aborted);
+                });
+            }
+            WorkerToFiler::DescriptorsTaken { messages } => {
+                if !session.outbox.taken(messages) {
+                    return Err(format!("it took {messages} messages that it was not sent"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn begin(&self, op: OpId) -> Result<(), String> {
+        self.session.begin(op, Operation::Plain)
+    }
+
+    fn check_handles(&self) -> Result<(), String> {
+        match self.session.handles.borrow().is_full() {
+            true => Err("more files open than it may have".into()),
+            false => Ok(()),
+        }
+    }
+}
+
+/// What `poll` said.
+struct Ready {
+    daemon: bool,
+    worker: bool,
+    helper: bool,
+}
+
+fn unknown(what: &str, handle: berth_common::ids::Handle) -> String {
+    format!("it has no open {what} {handle}")
+}

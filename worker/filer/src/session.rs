@@ -1,0 +1,284 @@
+//! What all operations of a session share. One a process, on the loop's thread.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::{Arc, Mutex};
+
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS};
+use berth_common::ids::{OpId, StagingName};
+use rustix::io::Errno;
+
+use crate::errors::log;
+use crate::handles::Handles;
+use crate::helper::Helper;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::listing::Listing;
+use crate::outbox::Outbox;
+use crate::run::RunError;
+use crate::staging::Staging;
+use crate::tasks::{Filler, Pacer, Tasks, lock, slot};
+use crate::walk::{Totals, Walk};
+
+/// Something is as it cannot be: the process ends, and replay looks at what is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Broken(pub(crate) String);
+
+/// How the loop learns that it is over; the first reason counts.
+#[derive(Debug, Default)]
+pub(crate) struct End(RefCell<Option<Result<(), RunError>>>);
+
+impl End {
+    /// A peer has closed its channel.
+    pub(crate) fn closed(&self) {
+        self.set(Ok(()));
+    }
+
+    /// Something is as it cannot be.
+    pub(crate) fn broken(&self, reason: String) {
+        self.set(Err(RunError::Broken(reason)));
+    }
+
+    /// The worker broke the protocol.
+    pub(crate) fn misbehaved(&self, reason: String) {
+        self.set(Err(RunError::Worker(reason)));
+    }
+
+    /// The reason, if it is over.
+    pub(crate) fn take(&self) -> Option<Result<(), RunError>> {
+        self.0.borrow_mut().take()
+    }
+
+    fn set(&self, reason: Result<(), RunError>) {
+        self.0.borrow_mut().get_or_insert(reason);
+    }
+}
+
+/// An operation of the worker's that was not answered to its end.
+pub(crate) enum Operation {
+    /// One with one answer, or with parts that need no credit.
+    Plain,
+    /// A listing.
+    Listing(Listing),
+}
+
+/// Operations that wait for a sync of staging which has not begun yet.
+type SyncWaiters = Arc<Mutex<Vec<Filler<Result<(), Errno>>>>>;
+
+/// The session.
+pub(crate) struct Session {
+    pub(crate) home: Home,
+    pub(crate) staging: Arc<Staging>,
+    pub(crate) ledger: Ledger,
+    pub(crate) helper: Helper,
+    pub(crate) outbox: Outbox,
+    pub(crate) handles: RefCell<Handles>,
+    pub(crate) operations: RefCell<HashMap<OpId, Operation>>,
+    pub(crate) tasks: Tasks,
+    pub(crate) pacer: Pacer,
+    pub(crate) end: Rc<End>,
+    read_only: Cell<bool>,
+    sync_waiters: SyncWaiters,
+    discards: Cell<usize>,
+    discard_waiters: RefCell<Vec<Filler<()>>>,
+}
+
+impl Session {
+    pub(crate) fn new(
+        home: Home,
+        staging: Staging,
+        ledger: Ledger,
+        helper: Helper,
+        outbox: Outbox,
+        end: Rc<End>,
+    ) -> Self {
+        Self {
+            home,
+            staging: Arc::new(staging),
+            ledger,
+            helper,
+            outbox,
+            handles: RefCell::default(),
+            operations: RefCell::default(),
+            tasks: Tasks::default(),
+            pacer: Pacer::default(),
+            end,
+            read_only: Cell::new(false),
+            sync_waiters: Arc::default(),
+            discards: Cell::new(0),
+            discard_waiters: RefCell::default(),
+        }
+    }
+
+    /// Notes an operation of the worker's; an `Err` says how it breaks the protocol.
+    pub(crate) fn begin(&self, op: OpId, operation: Operation) -> Result<(), String> {
+        let mut operations = self.operations.borrow_mut();
+        if operations.len() >= MAX_OPERATIONS {
+            return Err(format!("more than {MAX_OPERATIONS} operations at once"));
+        }
+        match operations.insert(op, operation) {
+            None => Ok(()),
+            Some(_) => Err(format!("operation {op} is in use")),
+        }
+    }
+
+    /// Answers an operation to its end.
+    pub(crate) fn answer(&self, op: OpId, answer: FilerToWorker) {
+        self.operations.borrow_mut().remove(&op);
+        self.outbox.tell(answer);
+    }
+
+    /// Answers an operation that has nothing to tell but how it went.
+    pub(crate) fn answer_done(&self, op: OpId, result: Result<(), ErrorCode>) {
+        self.answer(
+            op,
+            match result {
+                Ok(()) => FilerToWorker::Done { op },
+                Err(error) => FilerToWorker::Failed { op, error },
+            },
+        );
+    }
+
+    /// Answers an operation with opened files.
+    pub(crate) fn answer_with_files(&self, op: OpId, answer: FilerToWorker, files: Vec<OwnedFd>) {
+        self.operations.borrow_mut().remove(&op);
+        self.outbox.hand_over(answer, files);
+    }
+
+    /// Refuses changes after a failed sync of staging.
+    pub(crate) fn check_writable(&self) -> Result<(), ErrorCode> {
+        if self.read_only.get() {
+            Err(ErrorCode::ReadOnly)
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Makes all name changes so far durable that touched staging. All who ask before a sync begins share
+    /// it. A failure is final: what a next one says proves nothing.
+    pub(crate) async fn sync_staging(&self) -> Result<(), ErrorCode> {
+        let (filler, slot) = slot();
+        let first = {
+            let mut waiters = lock(&self.sync_waiters);
+            waiters.push(filler);
+            waiters.len() == 1
+        };
+        if first {
+            let (waiters, staging) = (Arc::clone(&self.sync_waiters), Arc::clone(&self.staging));
+            // Its own answer is not awaited: the waiters get theirs.
+            drop(self.helper.run_once(move || {
+                let waiters = std::mem::take(&mut *lock(&waiters));
+                let result = staging.sync();
+                for waiter in waiters {
+                    waiter.fill(result);
+                }
+            }));
+        }
+        let result = slot.await;
+        self.synced(result)
+    }
+
+    /// Makes a rename between these directories of the home durable.
+    pub(crate) async fn sync_directories(&self, parents: Vec<OwnedFd>) -> Result<(), ErrorCode> {
+        let staging = Arc::clone(&self.staging);
+        let result = self
+            .helper
+            .run_once(move || staging.sync_directories(&parents))
+            .await;
+        self.synced(result)
+    }
+
+    fn synced(&self, result: Result<(), Errno>) -> Result<(), ErrorCode> {
+        if let Err(errno) = result
+            && !self.read_only.replace(true)
+        {
+            log(format_args!(
+                "a sync of staging failed, no change is made any more: {errno}"
+            ));
+            self.ledger.staging_sync_failed();
+        }
+        self.check_writable()
+    }
+
+    /// Ends the process when making something at a minted name failed because something stands there.
+    pub(crate) fn taken_name(&self, name: StagingName, errno: Errno) {
+        if errno == Errno::EXIST {
+            self.end
+                .broken(format!("something stands at the minted name {name}"));
+        }
+    }
+
+    /// Counts what stands at a staging name.
+    pub(crate) async fn count(&self, name: StagingName) -> Result<Totals, ErrorCode> {
+        let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name());
+        self.helper
+            .run(move || walk.slice())
+            .await
+            .map_err(|error| {
+                log(format_args!("cannot count what was removed: {error}"));
+                ErrorCode::Internal
+            })
+    }
+
+    /// Removes whatever stands at a staging name, and the journal beside it. `false` when that failed: the
+    /// daemon is then not told that it is gone, and has it swept.
+    pub(crate) async fn remove_staged(&self, name: StagingName) -> bool {
+        let mut walk = Walk::removing(Arc::clone(&self.staging), &name.file_name());
+        let staging = Arc::clone(&self.staging);
+        let removed = self.helper.run(move || {
+            walk.slice().map(|result| {
+                result.map_err(|error| error.to_string())?;
+                staging
+                    .unlink(&name.journal_name())
+                    .map_err(|errno| errno.to_string())
+            })
+        });
+        match removed.await {
+            Ok(()) => true,
+            Err(error) => {
+                log(format_args!("cannot remove {name} from staging: {error}"));
+                false
+            }
+        }
+    }
+
+    /// Removes what was settled or dropped and tells the daemon.
+    pub(crate) async fn clear(&self, name: StagingName) {
+        if self.remove_staged(name).await {
+            self.ledger.gone(name);
+        }
+    }
+
+    /// Drops a reservation or an open upload for good: first its files, then its row, which read together
+    /// as "aborted" at any point between.
+    pub(crate) async fn discard(&self, name: StagingName) -> Result<(), ErrorCode> {
+        self.discards.set(self.discards.get() + 1);
+        let dropped = match self.remove_staged(name).await {
+            true => self.ledger.drop_row(name).await,
+            false => Err(ErrorCode::Internal),
+        };
+        if let Err(error) = &dropped {
+            log(format_args!("the row of {name} was not dropped: {error}"));
+        }
+        self.discards.set(self.discards.get() - 1);
+        if self.discards.get() == 0 {
+            for waiter in self.discard_waiters.take() {
+                waiter.fill(());
+            }
+        }
+        dropped
+    }
+
+    /// Waits until no discard is under way, so that the ledger does not call an upload busy that this
+    /// session itself is dropping.
+    pub(crate) async fn discards_are_done(&self) {
+        while self.discards.get() > 0 {
+            let (filler, slot) = slot();
+            self.discard_waiters.borrow_mut().push(filler);
+            slot.await;
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! Staging: the directory beside the home, invisible to clients, whose names the daemon alone mints.
+//!
+//! Into it only `O_EXCL` and NOREPLACE: a name that is taken already is an internal error. Shared with the
+//! helper thread, which syncs, walks and removes here.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use berth_common::ids::StagingName;
+use rustix::fs::{AtFlags, FsWord, Mode, OFlags, RenameFlags};
+use rustix::io::Errno;
+
+use crate::home::{JUST_LOOK, READ_DIRECTORY, READ_FILE, Seen, open_beneath};
+
+/// File systems with one ordered journal: an fsync of staging makes all renames before it durable, since
+/// each of them touches staging. On any other one it takes a `syncfs`.
+const ORDERED_JOURNAL: [FsWord; 2] = [0xEF53 /* ext4 */, 0x5846_5342 /* xfs */];
+
+/// A user's staging directory.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    directory: OwnedFd,
+    ordered_journal: bool,
+    #[cfg(test)]
+    pub(crate) faults: crate::tests::Faults,
+}
+
+impl Staging {
+    /// Takes the staging directory that `directory` is.
+    pub(crate) fn new(directory: impl AsFd) -> std::io::Result<Self> {
+        let directory = open_beneath(directory, ".", READ_DIRECTORY, Mode::empty())?;
+        let ordered_journal = ORDERED_JOURNAL.contains(&rustix::fs::fstatfs(&directory)?.f_type);
+        Ok(Self {
+            directory,
+            ordered_journal,
+            #[cfg(test)]
+            faults: Default::default(),
+        })
+    }
+
+    /// Makes the file `name`, readable and writable by this user alone, which must not be there.
+    pub(crate) fn create(&self, name: &str) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
+        open_beneath(&self.directory, name, flags, Mode::RUSR | Mode::WUSR)
+    }
+
+    /// Opens the file `name` for reading and writing.
+    pub(crate) fn open_writable(&self, name: &str) -> Result<OwnedFd, Errno> {
+        open_beneath(
+            &self.directory,
+            name,
+            OFlags::RDWR | OFlags::NOFOLLOW,
+            Mode::empty(),
+        )
+    }
+
+    /// Opens the file `name` for reading.
+    pub(crate) fn open_readable(&self, name: &str) -> Result<OwnedFd, Errno> {
+        open_beneath(&self.directory, name, READ_FILE, Mode::empty())
+    }
+
+    /// Makes the directory `name`, which must not be there.
+    pub(crate) fn make_directory(&self, name: &str) -> Result<(), Errno> {
+        rustix::fs::mkdirat(&self.directory, name, Mode::RWXU)
+    }
+
+    /// What stands at `name`; `None` for nothing.
+    pub(crate) fn look(&self, name: &str) -> Result<Option<Seen>, Errno> {
+        match open_beneath(&self.directory, name, JUST_LOOK, Mode::empty()) {
+            Ok(object) => Seen::of(object).map(Some),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(errno),
+        }
+    }
+
+    /// Gives what stands at `from` the name `to`.
+    pub(crate) fn rename(&self, from: StagingName, to: StagingName) -> Result<(), Errno> {
+        let (from, to) = (from.file_name(), to.file_name());
+        rustix::fs::renameat_with(
+            &self.directory,
+            from,
+            &self.directory,
+            to,
+            RenameFlags::NOREPLACE,
+        )
+    }
+
+    /// Unlinks `name`; that it is not there is as good.
+    pub(crate) fn unlink(&self, name: &str) -> Result<(), Errno> {
+        match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {
+            Err(Errno::NOENT) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// The directory itself, for calls with one name here and one elsewhere.
+    pub(crate) fn directory(&self) -> BorrowedFd<'_> {
+        self.directory.as_fd()
+    }
+
+    /// A description of its own of the directory, to list it.
+    pub(crate) fn reopen(&self) -> Result<OwnedFd, Errno> {
+        open_beneath(&self.directory, ".", READ_DIRECTORY, Mode::empty())
+    }
+
+    /// Makes all name changes so far durable that touched staging.
+    pub(crate) fn sync(&self) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.faults.before_staging_sync()?;
+        if self.ordered_journal {
+            rustix::fs::fsync(&self.directory)
+        } else {
+            rustix::fs::syncfs(&self.directory)
+        }
+    }
+
+    /// Makes all of the file system durable, pinned files of a recovery included.
+    pub(crate) fn sync_file_system(&self) -> Result<(), Errno> {
+        rustix::fs::syncfs(&self.directory)
+    }
+
+    /// Makes name changes in `directories` of the home durable.
+    pub(crate) fn sync_directories(&self, directories: &[OwnedFd]) -> Result<(), Errno> {
+        if !self.ordered_journal {
+            return self.sync();
+        }
+        #[cfg(test)]
+        self.faults.before_staging_sync()?;
+        directories.iter().try_for_each(rustix::fs::fsync)
+    }
+
+    /// Makes a staged file's bytes, times and attributes durable.
+    pub(crate) fn sync_file(&self, file: &OwnedFd) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.faults.before_data_sync()?;
+        rustix::fs::fsync(file)
+    }
+}

@@ -1,0 +1,208 @@
+//! Faults that only the inside can make: syncs that fail. The rest is tested from outside, in `tests/`.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+#[path = "../tests/harness/mod.rs"]
+mod harness;
+
+use std::any::Any;
+use std::cell::Cell;
+use std::io::Write as _;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, mpsc};
+
+use berth_common::channel::Channel;
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::WorkerToFiler;
+use berth_common::ledger_protocol::FilerToDaemon;
+use rustix::io::Errno;
+
+use crate::helper::Helper;
+use crate::home::Home;
+use crate::ledger::Ledger;
+use crate::outbox::Outbox;
+use crate::serve::Server;
+use crate::session::{End, Session};
+use crate::staging::Staging;
+use harness::{Bench, FilerEnd, source, upload};
+
+/// More than a small upload may have.
+const LARGE: usize = 1024 * 1024 + 5;
+
+/// Which syncs of a staging directory fail: the n-th from now on, once; 0 or less for none.
+#[derive(Debug, Default)]
+pub(crate) struct Faults {
+    data: Arc<AtomicI64>,
+    staging: Arc<AtomicI64>,
+}
+
+impl Faults {
+    pub(crate) fn before_staging_sync(&self) -> Result<(), Errno> {
+        fail_at_one(&self.staging)
+    }
+
+    pub(crate) fn before_data_sync(&self) -> Result<(), Errno> {
+        fail_at_one(&self.data)
+    }
+}
+
+fn fail_at_one(count: &AtomicI64) -> Result<(), Errno> {
+    if count.fetch_sub(1, Ordering::SeqCst) == 1 {
+        Err(Errno::IO)
+    } else {
+        Ok(())
+    }
+}
+
+/// A filer in a thread, and the counters of its faults.
+fn serving() -> (Bench, Arc<AtomicI64>, Arc<AtomicI64>) {
+    let faults = Faults::default();
+    let (data, staging) = (Arc::clone(&faults.data), Arc::clone(&faults.staging));
+    (
+        Bench::serving(move |channel, _: &Path| in_a_thread(channel, faults)),
+        data,
+        staging,
+    )
+}
+
+fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
+    Box::new(std::thread::spawn(move || {
+        daemon.send(&FilerToDaemon::Ready, &[]).unwrap();
+        let mut directories = daemon.recv().unwrap().descriptors.into_iter();
+        let home = Home::new(directories.next().unwrap()).unwrap();
+        let mut staging = Staging::new(directories.next().unwrap()).unwrap();
+        staging.faults = faults;
+        let worker = Channel::from_descriptor(directories.next().unwrap()).unwrap();
+        let helper = Helper::start().unwrap();
+        let server = Server::new(daemon, worker, home, staging, helper).unwrap();
+        server.joined().serve()
+    }))
+}
+
+fn staged_names(bench: &Bench) -> usize {
+    std::fs::read_dir(&bench.staging).unwrap().count()
+}
+
+#[test]
+fn a_failed_sync_of_data_drops_the_upload_for_good() {
+    for size in [5, LARGE] {
+        let (mut bench, data, _) = serving();
+        bench.put("a", b"old", true).unwrap();
+        data.store(1, Ordering::SeqCst);
+        let mut opened = bench.open(upload("a", source(size, 0), true)).unwrap();
+        let bytes = vec![b'x'; size];
+        opened.files[0].write_all(&bytes).unwrap();
+        assert_eq!(bench.commit(opened, &bytes), Err(ErrorCode::Internal));
+        assert_eq!(bench.read("a"), b"old");
+        bench.check();
+        assert!(bench.ledger.rows.is_empty(), "also a resumable one");
+        // The next one is another file, and nothing is wrong with the session.
+        bench.put("a", b"new", true).unwrap();
+        bench.check();
+    }
+}
+
+#[test]
+fn a_failed_sync_of_staging_settles_nothing_and_stops_all_changes() {
+    // The first sync of a put stands before the intent, the second after the act.
+    for (failing, acted) in [(1, false), (2, true)] {
+        let (mut bench, _, staging) = serving();
+        bench.put("a", b"old", true).unwrap();
+        bench.settle_down();
+        let opened = bench.open(upload("later", source(LARGE, 0), true)).unwrap();
+        bench.ledger.log.clear();
+        staging.store(failing, Ordering::SeqCst);
+        assert_eq!(bench.put("a", b"new", true), Err(ErrorCode::ReadOnly));
+        assert_eq!(bench.read("a"), if acted { b"new" } else { b"old" });
+        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+        assert!(!bench.ledger.said().contains(&"Settle"));
+        // What was displaced, or staged, is left for replay to look at.
+        assert_eq!(staged_names(&bench), 1 + 2);
+        let before = bench.ledger.log.len();
+        assert_eq!(bench.put("b", b"x", true), Err(ErrorCode::ReadOnly));
+        assert_eq!(bench.make_directory("d", true), Err(ErrorCode::ReadOnly));
+        assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
+        assert_eq!(bench.rename("a", "b", true), Err(ErrorCode::ReadOnly));
+        assert_eq!(bench.commit(opened, b""), Err(ErrorCode::ReadOnly));
+        // The upload that was open can be resumed.
+        bench.until("its upload to be let go", |bench| {
+            bench.ledger.log.len() > before
+        });
+        assert_eq!(bench.ledger.said()[before..], ["LetGo"]);
+        // Reading goes on.
+        let path = harness::rel("a");
+        let answer = bench.ask(|op| WorkerToFiler::Stat { op, path });
+        assert!(matches!(
+            answer,
+            berth_common::filer_protocol::FilerToWorker::Entry { .. }
+        ));
+    }
+}
+
+#[test]
+fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
+    for rename in [false, true] {
+        let (mut bench, _, staging) = serving();
+        bench.put("a", b"old", true).unwrap();
+        bench.put("b", b"b", true).unwrap();
+        bench.settle_down();
+        bench.ledger.log.clear();
+        staging.store(1, Ordering::SeqCst);
+        let changed = match rename {
+            false => bench.remove("a", false),
+            true => bench.rename("b", "a", true),
+        };
+        assert_eq!(changed, Err(ErrorCode::ReadOnly));
+        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+        assert_eq!(
+            bench.ledger.said(),
+            ["Intent", "Released", "StagingSyncFailed"]
+        );
+        assert_eq!(
+            staged_names(&bench),
+            1,
+            "what was taken is left for replay to look at"
+        );
+    }
+}
+
+#[test]
+fn one_sync_serves_all_who_asked_before_it_began() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = || std::fs::File::open(directory.path()).unwrap();
+    let (_daemon, channel) = harness::DaemonEnd::pair().unwrap();
+    let (_worker, to_worker) = harness::WorkerEnd::pair().unwrap();
+    let end = Rc::new(End::default());
+    let session = Rc::new(Session::new(
+        Home::new(opened()).unwrap(),
+        Staging::new(opened()).unwrap(),
+        Ledger::new(channel, Rc::clone(&end)),
+        Helper::start().unwrap(),
+        Outbox::new(to_worker).unwrap(),
+        end,
+    ));
+    // The helper is held up until all have asked.
+    let (go, held) = mpsc::channel::<()>();
+    drop(session.helper.run_once(move || held.recv()));
+    let done = Rc::new(Cell::new(0));
+    for _ in 0..5 {
+        let (own, done) = (Rc::clone(&session), Rc::clone(&done));
+        session.tasks.spawn(async move {
+            own.sync_staging().await.unwrap();
+            done.set(done.get() + 1);
+        });
+    }
+    session.tasks.run_woken();
+    go.send(()).unwrap();
+    while done.get() < 5 {
+        session.tasks.run_woken();
+        std::thread::yield_now();
+    }
+    assert_eq!(
+        session.staging.faults.staging.load(Ordering::SeqCst),
+        -1,
+        "one sync"
+    );
+}

@@ -1,0 +1,221 @@
+//! Opens, resumes, closes, aborts and lists uploads.
+//!
+//! A small upload is a file in staging with a reservation in the daemon's memory; a larger one has a journal
+//! beside it and a row in the ledger, so that a later session can go on. The bytes and the journal are
+//! written by the worker, through the descriptors that it is handed here and nobody keeps.
+
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+
+use berth_common::entry::UploadSummary;
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::{FilerToWorker, OpenUpload};
+use berth_common::ids::{OpId, StagingName};
+use berth_common::journal;
+use berth_common::ledger_protocol::UploadRow;
+use berth_common::limits::{LEAF_SIZE, SMALL_UPLOAD_BYTES};
+use rustix::io::Errno;
+
+use crate::decide;
+use crate::errors::report;
+use crate::handles::Upload;
+use crate::session::Session;
+
+/// What an upload is opened with.
+struct Opened {
+    name: StagingName,
+    /// The data, and the journal of a resumable one.
+    files: Vec<OwnedFd>,
+    resumed: bool,
+    started_over: bool,
+}
+
+/// Opens an upload and answers.
+pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
+    let resumable = request.source.size > SMALL_UPLOAD_BYTES;
+    let opened = match resumable {
+        true => open_resumable(&session, &request).await,
+        false => open_small(&session, &request).await,
+    };
+    let Opened {
+        name,
+        files,
+        resumed,
+        started_over,
+    } = match opened {
+        Ok(opened) => opened,
+        Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),
+    };
+    let handle = session.handles.borrow_mut().add_upload(Upload {
+        name,
+        path: request.path,
+        size: request.source.size,
+        mtime_ns: request.source.mtime_ns,
+        mode: request.mode,
+        overwrite: request.overwrite,
+        resumable,
+    });
+    let answer = FilerToWorker::UploadOpened {
+        op,
+        handle,
+        resumable,
+        resumed,
+        started_over,
+    };
+    session.answer_with_files(op, answer, files);
+}
+
+/// Bytes and entries by which the home would grow, if the put may be made at all.
+fn growth(session: &Session, request: &OpenUpload) -> Result<(u64, u64), ErrorCode> {
+    session.check_writable()?;
+    if request.path.is_root() {
+        return Err(ErrorCode::IsADirectory);
+    }
+    // More than a file can have.
+    if i64::try_from(request.source.size).is_err() {
+        return Err(ErrorCode::DiskFull);
+    }
+    let target = session.home.place(&request.path)?.look()?;
+    let replaced = decide::put(target.as_ref(), request.overwrite)?;
+    Ok(decide::growth(request.source.size, replaced))
+}
+
+async fn open_small(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {
+    let (bytes, entries) = growth(session, request)?;
+    let name = session.ledger.reserve(bytes, entries).await?;
+    match session.staging.create(&name.file_name()) {
+        Ok(data) => Ok(Opened {
+            name,
+            files: vec![data],
+            resumed: false,
+            started_over: false,
+        }),
+        Err(errno) => Err(not_created(session, name, errno).await),
+    }
+}
+
+async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<Opened, ErrorCode> {
+    // An upload that this session is dropping would be called busy.
+    session.discards_are_done().await;
+    let (bytes, entries) = growth(session, request)?;
+    let OpenUpload {
+        path,
+        source,
+        token,
+        ..
+    } = request;
+    let reserved = session
+        .ledger
+        .reserve_upload(path.clone(), *source, *token, bytes, entries)
+        .await?;
+    let name = reserved.name;
+    if let Some(superseded) = reserved.superseded {
+        let own = Rc::clone(session);
+        session.tasks.spawn(async move {
+            let _ = own.discard(superseded).await;
+        });
+    }
+    let started_over = reserved.superseded.is_some();
+    if reserved.resumed {
+        match open_existing(session, name) {
+            Ok(files) => {
+                return Ok(Opened {
+                    name,
+                    files,
+                    resumed: true,
+                    started_over,
+                });
+            }
+            // One without the other is worth nothing. A power cut may have left that.
+            Err(Errno::NOENT) => drop(session.remove_staged(name).await),
+            Err(errno) => {
+                session.ledger.let_go(name);
+                return Err(report("open an upload again", errno));
+            }
+        }
+    }
+    match create_with_journal(session, name) {
+        Ok(files) => Ok(Opened {
+            name,
+            files,
+            resumed: false,
+            started_over,
+        }),
+        Err(errno) => Err(not_created(session, name, errno).await),
+    }
+}
+
+fn open_existing(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, Errno> {
+    let data = session.staging.open_writable(&name.file_name())?;
+    let journal = session.staging.open_writable(&name.journal_name())?;
+    Ok(vec![data, journal])
+}
+
+fn create_with_journal(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, Errno> {
+    let data = session.staging.create(&name.file_name())?;
+    let journal = session.staging.create(&name.journal_name())?;
+    Ok(vec![data, journal])
+}
+
+async fn not_created(session: &Session, name: StagingName, errno: Errno) -> ErrorCode {
+    session.taken_name(name, errno);
+    let _ = session.discard(name).await;
+    report("make a file in staging", errno)
+}
+
+/// Closes an upload that is not committed.
+pub(crate) async fn close(session: Rc<Session>, upload: Upload, keep: bool) {
+    if upload.resumable && keep {
+        session.ledger.let_go(upload.name);
+    } else if session.check_writable().is_ok() {
+        let _ = session.discard(upload.name).await;
+    }
+    session.handles.borrow_mut().end_use(upload.name);
+}
+
+/// Drops an upload that no session works on.
+pub(crate) async fn abort(session: &Session, name: StagingName) -> Result<(), ErrorCode> {
+    session.check_writable()?;
+    if !session.handles.borrow_mut().use_upload(name) {
+        return Err(ErrorCode::UploadBusy);
+    }
+    let aborted = match session.ledger.claim(name).await {
+        Ok(()) => session.discard(name).await,
+        Err(error) => Err(error),
+    };
+    session.handles.borrow_mut().end_use(name);
+    aborted
+}
+
+/// Lists the open uploads, as many answers as the ledger has parts.
+pub(crate) async fn list(session: Rc<Session>, op: OpId) {
+    let mut after = None;
+    loop {
+        let (rows, last) = match session.ledger.uploads(after).await {
+            Ok(part) => part,
+            Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),
+        };
+        after = rows.last().map(|row| row.name).or(after);
+        let uploads = rows.into_iter().map(|row| summary(&session, row)).collect();
+        let part = FilerToWorker::Uploads { op, uploads, last };
+        if last {
+            return session.answer(op, part);
+        }
+        session.outbox.tell(part);
+    }
+}
+
+fn summary(session: &Session, row: UploadRow) -> UploadSummary {
+    let journal = session.staging.look(&row.name.journal_name());
+    let journal_bytes = journal.ok().flatten().map_or(0, |seen| seen.size);
+    let received = journal::entries_in(journal_bytes).saturating_mul(LEAF_SIZE as u64);
+    UploadSummary {
+        upload: row.name,
+        path: row.path,
+        size: row.source.size,
+        received: received.min(row.source.size),
+        opened_s: row.opened_s,
+        expires_s: row.expires_s,
+        active: row.active,
+    }
+}

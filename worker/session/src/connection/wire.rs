@@ -1,0 +1,176 @@
+//! The client's TCP socket beneath TLS: large reads while transfers run, and the time of the last write.
+
+use std::cell::{Cell, RefCell};
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes that one read from the socket asks for while transfers run. rustls by itself asks for 4 KiB at
+/// a time, which costs a system call each.
+const READ_BYTES: usize = 256 * 1024;
+
+/// What the transfers and the socket tell each other.
+#[derive(Debug)]
+pub(crate) struct Traffic {
+    bulk: Cell<bool>,
+    written_at: Cell<Instant>,
+    /// Who waits for the client's next byte with a large buffer.
+    reader: RefCell<Option<Waker>>,
+}
+
+impl Traffic {
+    /// Nothing is transferred yet.
+    pub(crate) fn new() -> Rc<Self> {
+        let written_at = Cell::new(Instant::now());
+        Rc::new(Self {
+            bulk: Cell::new(false),
+            written_at,
+            reader: RefCell::default(),
+        })
+    }
+
+    /// Says whether uploads run, so that large reads and their buffer are worth it.
+    pub(crate) fn set_bulk(&self, bulk: bool) {
+        self.bulk.set(bulk);
+        if !bulk && let Some(reader) = self.reader.take() {
+            // It waits without its buffer from now on.
+            reader.wake();
+        }
+    }
+
+    /// When the kernel last took bytes for the client.
+    pub(crate) fn written_at(&self) -> Instant {
+        self.written_at.get()
+    }
+}
+
+/// A socket, with bytes that were read ahead.
+#[derive(Debug)]
+pub(crate) struct Wire<S> {
+    socket: S,
+    traffic: Rc<Traffic>,
+    ahead: Vec<u8>,
+    /// The part of `ahead` that was not handed on yet.
+    start: usize,
+    end: usize,
+}
+
+impl<S> Wire<S> {
+    /// Wraps a socket.
+    pub(crate) fn new(socket: S, traffic: Rc<Traffic>) -> Self {
+        Self {
+            socket,
+            traffic,
+            ahead: Vec::new(),
+            start: 0,
+            end: 0,
+        }
+    }
+
+    fn hand_on(&mut self, out: &mut ReadBuf<'_>) {
+        let count = out.remaining().min(self.end - self.start);
+        out.put_slice(&self.ahead[self.start..self.start + count]);
+        self.start += count;
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.start == this.end {
+            if !this.traffic.bulk.get() {
+                this.ahead = Vec::new();
+                (this.start, this.end) = (0, 0);
+                return Pin::new(&mut this.socket).poll_read(cx, out);
+            }
+            if this.ahead.is_empty() {
+                this.ahead = vec![0; READ_BYTES];
+            }
+            let mut ahead = ReadBuf::new(&mut this.ahead);
+            let read = Pin::new(&mut this.socket).poll_read(cx, &mut ahead);
+            if read.is_pending() {
+                this.traffic.reader.replace(Some(cx.waker().clone()));
+            }
+            ready!(read)?;
+            (this.start, this.end) = (0, ahead.filled().len());
+        }
+        this.hand_on(out);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.socket).poll_write(cx, bytes))?;
+        this.traffic.written_at.set(Instant::now());
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let this = self.get_mut();
+        let written = ready!(Pin::new(&mut this.socket).poll_write_vectored(cx, slices))?;
+        this.traffic.written_at.set(Instant::now());
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.socket.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn bytes_arrive_unchanged_while_bulk_goes_on_and_off() {
+        let (near, mut far) = tokio::io::duplex(4096);
+        let traffic = Traffic::new();
+        let mut wire = Wire::new(near, Rc::clone(&traffic));
+        let sent: Vec<u8> = (0..3000u32).map(|n| n as u8).collect();
+        far.write_all(&sent).await.unwrap();
+        let mut got = vec![0; sent.len()];
+        for (n, part) in got.chunks_mut(700).enumerate() {
+            traffic.set_bulk(n % 2 == 0);
+            wire.read_exact(part).await.unwrap();
+        }
+        assert_eq!(got, sent);
+        traffic.set_bulk(false);
+        far.write_all(b"x").await.unwrap();
+        assert_eq!(wire.read_u8().await.unwrap(), b'x');
+        assert!(wire.ahead.is_empty(), "an idle connection keeps no buffer");
+
+        let before = traffic.written_at();
+        wire.write_all(b"y").await.unwrap();
+        assert!(traffic.written_at() >= before);
+        drop(far);
+        assert_eq!(wire.read(&mut [0]).await.unwrap(), 0);
+    }
+}

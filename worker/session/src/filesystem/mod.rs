@@ -1,0 +1,260 @@
+//! The actor that owns the filer's channel: every file operation of the session is a message to it.
+//!
+//! It turns domain words into the filer's protocol and back, and keeps the table of questions that are
+//! open. Session and transfers send to it. It never touches a file, and never waits for an answer in a
+//! handler: each is answered when the filer's own answer comes, in any order.
+
+mod messages;
+mod table;
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient,
+    ResponseFuture, WrapFuture as _,
+};
+use berth_common::channel::{Channel, ChannelError, Received};
+use berth_common::entry::{Entry, UploadSummary, Usage};
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::{self, FilerToWorker, WorkerToFiler};
+use berth_common::ids::OpId;
+use tokio::sync::{mpsc, oneshot};
+
+pub(crate) use messages::*;
+use table::{Delivered, Question, Table};
+
+use crate::channel_io::{self, AsyncChannel};
+use crate::sys;
+
+/// The actor.
+pub(crate) struct FilesystemActor {
+    channel: Rc<AsyncChannel<WorkerToFiler, FilerToWorker>>,
+    table: Table,
+    /// What the channel had no room for. Bounded by the requests that a session may have open.
+    unsent: VecDeque<WorkerToFiler>,
+    lost: Recipient<FilerLost>,
+}
+
+impl FilesystemActor {
+    /// Takes over the channel to the filer; `lost` is told when it fails.
+    ///
+    /// # Errors
+    /// When the descriptor is no channel, or the system refuses.
+    pub(crate) fn start_on(filer: OwnedFd, lost: Recipient<FilerLost>) -> io::Result<Filesystem> {
+        let channel: Channel<WorkerToFiler, FilerToWorker> = Channel::from_descriptor(filer)?;
+        channel.set_nonblocking(true)?;
+        let channel = Rc::new(sys::register(Arc::new(channel))?);
+        let actor = Self {
+            channel,
+            table: Table::default(),
+            unsent: VecDeque::new(),
+            lost,
+        };
+        let actor = actor.start();
+        Ok(Filesystem {
+            stat: actor.clone().recipient(),
+            usage: actor.clone().recipient(),
+            list: actor.clone().recipient(),
+            list_more: actor.clone().recipient(),
+            list_uploads: actor.clone().recipient(),
+            change: actor.clone().recipient(),
+            reading: Reading {
+                open: actor.clone().recipient(),
+                keep_md5: actor.clone().recipient(),
+                close: actor.clone().recipient(),
+            },
+            uploading: Uploading {
+                open: actor.clone().recipient(),
+                commit: actor.clone().recipient(),
+                close: actor.recipient(),
+            },
+        })
+    }
+
+    /// Waits for the filer's next message, and for the one after it.
+    fn listen(&self, ctx: &mut Context<Self>) {
+        let channel = Rc::clone(&self.channel);
+        let next = async move { channel_io::receive(&channel).await };
+        ctx.spawn(next.into_actor(self).map(|received, actor, ctx| {
+            match received
+                .map_err(|_| ())
+                .and_then(|received| actor.take(received, ctx))
+            {
+                Ok(()) => actor.listen(ctx),
+                Err(()) => actor.give_up(ctx),
+            }
+        }));
+    }
+
+    fn take(
+        &mut self,
+        received: Received<FilerToWorker>,
+        ctx: &mut Context<Self>,
+    ) -> Result<(), ()> {
+        if !received.descriptors.is_empty() {
+            // Before anything else, since the filer holds back others until it hears of this.
+            self.post(WorkerToFiler::DescriptorsTaken { messages: 1 }, ctx);
+        }
+        match self.table.deliver(received).map_err(|_| ())? {
+            Delivered::Taken => {}
+            Delivered::UnwantedRead(handle) => self.post(WorkerToFiler::CloseRead { handle }, ctx),
+            Delivered::UnwantedUpload(handle) => {
+                self.post(WorkerToFiler::CloseUpload { handle, keep: true }, ctx);
+            }
+            Delivered::UnwantedListing(op) => self.post(WorkerToFiler::ListStop { op }, ctx),
+        }
+        Ok(())
+    }
+
+    /// Sends now, or when the channel has room again; in order.
+    fn post(&mut self, message: WorkerToFiler, ctx: &mut Context<Self>) {
+        if !self.unsent.is_empty() {
+            return self.unsent.push_back(message);
+        }
+        match self.channel.get_ref().send(&message, &[]) {
+            Ok(()) => {}
+            Err(ChannelError::WouldBlock) => {
+                self.unsent.push_back(message);
+                self.send_rest(ctx);
+            }
+            Err(_) => self.give_up(ctx),
+        }
+    }
+
+    fn send_rest(&self, ctx: &mut Context<Self>) {
+        let Some(first) = self.unsent.front().cloned() else {
+            return;
+        };
+        let channel = Rc::clone(&self.channel);
+        let sent = async move { channel_io::send(&channel, &first).await };
+        ctx.spawn(sent.into_actor(self).map(|sent, actor, ctx| {
+            actor.unsent.pop_front();
+            match sent {
+                Ok(()) => actor.send_rest(ctx),
+                Err(_) => actor.give_up(ctx),
+            }
+        }));
+    }
+
+    /// Drops all open questions, which tells those who asked, and tells the session.
+    fn give_up(&mut self, ctx: &mut Context<Self>) {
+        self.table = Table::default();
+        self.unsent.clear();
+        // One message in the life of a session.
+        self.lost.do_send(FilerLost);
+        ctx.stop();
+    }
+
+    /// Asks a question that has one answer.
+    fn ask<T: 'static>(
+        &mut self,
+        question: impl FnOnce(oneshot::Sender<Answer<T>>) -> Question,
+        message: impl FnOnce(OpId) -> WorkerToFiler,
+        ctx: &mut Context<Self>,
+    ) -> ResponseFuture<Answer<T>> {
+        let (answer, answered) = oneshot::channel();
+        let op = self.table.open(question(answer));
+        self.post(message(op), ctx);
+        // Dropped without an answer: the filer is lost, which ends the session.
+        Box::pin(async move { answered.await.unwrap_or(Err(ErrorCode::Internal)) })
+    }
+}
+
+impl Actor for FilesystemActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.listen(ctx);
+    }
+}
+
+/// Questions with one answer: which question they open, and how the filer is asked.
+macro_rules! asks {
+    ($($request:pat => $kind:ident, $type:ty, $answer:ty, |$op:ident| $message:expr;)*) => {$(
+        impl Handler<$type> for FilesystemActor {
+            type Result = ResponseFuture<Answer<$answer>>;
+
+            fn handle(&mut self, $request: $type, ctx: &mut Self::Context) -> Self::Result {
+                self.ask(Question::$kind, |$op| $message, ctx)
+            }
+        }
+    )*};
+}
+
+asks! {
+    Stat(path) => Entry, Stat, Entry, |op| WorkerToFiler::Stat { op, path };
+    GetUsage => Usage, GetUsage, Usage, |op| WorkerToFiler::Usage { op };
+    OpenRead(path) => OpenRead, OpenRead, OpenFile, |op| WorkerToFiler::OpenRead { op, path };
+    KeepMd5 { handle, md5 } => Done, KeepMd5, (),
+        |op| WorkerToFiler::KeepMd5 { op, handle, md5 };
+    Commit { handle, digest } => Commit, Commit, Committed,
+        |op| WorkerToFiler::Commit { op, handle, digest };
+    OpenUpload { path, source, token, mode, overwrite } => OpenUpload, OpenUpload, OpenedUpload,
+        |op| WorkerToFiler::OpenUpload {
+            op,
+            upload: filer_protocol::OpenUpload { path, source, token, mode, overwrite },
+        };
+    change => Done, Change, (), |op| match change {
+        Change::MakeDirectory { path, parents } => {
+            WorkerToFiler::MakeDirectory { op, path, parents }
+        }
+        Change::Remove { path, recursive } => WorkerToFiler::Remove { op, path, recursive },
+        Change::Rename { from, to, overwrite } => {
+            WorkerToFiler::Rename { op, from, to, overwrite }
+        }
+        Change::AbortUpload(upload) => WorkerToFiler::AbortUpload { op, upload },
+    };
+}
+
+impl Handler<List> for FilesystemActor {
+    type Result = ResponseFuture<Parts<Entry>>;
+
+    fn handle(&mut self, List(path): List, ctx: &mut Self::Context) -> Self::Result {
+        let (part, parts) = mpsc::unbounded_channel();
+        let op = self.table.open(Question::Entries(part));
+        self.post(WorkerToFiler::List { op, path }, ctx);
+        Box::pin(async move { Parts { op, parts } })
+    }
+}
+
+impl Handler<ListUploads> for FilesystemActor {
+    type Result = ResponseFuture<Parts<UploadSummary>>;
+
+    fn handle(&mut self, _: ListUploads, ctx: &mut Self::Context) -> Self::Result {
+        let (part, parts) = mpsc::unbounded_channel();
+        let op = self.table.open(Question::Uploads(part));
+        self.post(WorkerToFiler::Uploads { op }, ctx);
+        Box::pin(async move { Parts { op, parts } })
+    }
+}
+
+impl Handler<ListMore> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, ListMore(op): ListMore, ctx: &mut Self::Context) {
+        if self.table.is_open(op) {
+            self.post(WorkerToFiler::ListMore { op }, ctx);
+        }
+    }
+}
+
+impl Handler<CloseRead> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, CloseRead(handle): CloseRead, ctx: &mut Self::Context) {
+        self.post(WorkerToFiler::CloseRead { handle }, ctx);
+    }
+}
+
+impl Handler<CloseUpload> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, message: CloseUpload, ctx: &mut Self::Context) {
+        let CloseUpload { handle, keep } = message;
+        self.post(WorkerToFiler::CloseUpload { handle, keep }, ctx);
+    }
+}

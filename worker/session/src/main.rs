@@ -1,0 +1,21 @@
+//! `berth-worker`: the process that speaks with one client, started by `berthd` and by nothing else.
+
+mod broker;
+mod channel_io;
+mod connection;
+mod filesystem;
+mod helper;
+mod run;
+mod session;
+mod signer;
+mod sys;
+#[cfg(test)]
+mod tests;
+mod tls;
+mod transfer;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    run::run()
+}

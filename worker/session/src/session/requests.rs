@@ -1,0 +1,136 @@
+//! Answers to the requests that have no conversation: what is asked of the filesystem for each.
+
+use std::rc::Rc;
+
+use berth_common::client_protocol::WorkerToClient;
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::RequestId;
+use berth_common::rel_path::RelPath;
+use tokio::sync::Semaphore;
+
+use super::state::Request;
+use crate::connection::ConnectionGone;
+use crate::filesystem::{Answer, Filesystem, GetUsage, List, ListMore, ListUploads, Stat};
+use crate::transfer::Services;
+use crate::transfer::md5::md5_of;
+
+/// MD5s that are computed at once; each holds a descriptor and a block.
+const MD5S_AT_ONCE: usize = 4;
+
+/// What answering needs.
+#[derive(Clone)]
+pub(crate) struct Answering {
+    filesystem: Filesystem,
+    services: Services,
+    md5s: Rc<Semaphore>,
+    /// One list of uploads at a time: its parts come without being asked for.
+    upload_lists: Rc<Semaphore>,
+}
+
+impl Answering {
+    /// Answers by `filesystem`.
+    pub(crate) fn new(filesystem: Filesystem, services: Services) -> Self {
+        let md5s = Rc::new(Semaphore::new(MD5S_AT_ONCE));
+        Self {
+            filesystem,
+            services,
+            md5s,
+            upload_lists: Rc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Works a request out. All parts of the answer but the last are sent here; the last is returned, so
+    /// that the id is free before the client has it.
+    pub(crate) async fn answer(self, id: RequestId, request: Request) -> WorkerToClient {
+        let answer = match request {
+            Request::Stat(path) => self.stat(id, path).await,
+            Request::List(path) => self.list(id, path).await,
+            Request::Usage => self.usage(id).await,
+            Request::Uploads => self.uploads(id).await,
+            Request::Md5(path) => self.md5(id, path).await,
+            Request::Change(change) => match self.filesystem.change.send(change).await {
+                Ok(done) => done.map(|()| WorkerToClient::Done { id }),
+                Err(_) => Err(ErrorCode::Internal),
+            },
+        };
+        answer.unwrap_or_else(|error| WorkerToClient::Failed { id, error })
+    }
+
+    async fn stat(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
+        let answer = self.filesystem.stat.send(Stat(path)).await;
+        let entry = answer.unwrap_or(Err(ErrorCode::Internal))?;
+        Ok(WorkerToClient::Entry { id, entry })
+    }
+
+    async fn usage(&self, id: RequestId) -> Answer<WorkerToClient> {
+        let answer = self.filesystem.usage.send(GetUsage).await;
+        let usage = answer.unwrap_or(Err(ErrorCode::Internal))?;
+        Ok(WorkerToClient::Usage { id, usage })
+    }
+
+    /// The next part is asked for when the former one has entered the client's queue, so that a listing
+    /// never fills memory.
+    async fn list(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
+        let listing = self.filesystem.list.send(List(path)).await;
+        let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
+        loop {
+            let part = listing
+                .parts
+                .recv()
+                .await
+                .unwrap_or(Err(ErrorCode::Internal))?;
+            let answer = WorkerToClient::Entries {
+                id,
+                entries: part.items,
+                last: part.last,
+            };
+            if part.last {
+                return Ok(answer);
+            }
+            self.pass_on(&answer).await?;
+            let more = self.filesystem.list_more.send(ListMore(listing.op)).await;
+            more.map_err(|_| ErrorCode::Internal)?;
+        }
+    }
+
+    async fn uploads(&self, id: RequestId) -> Answer<WorkerToClient> {
+        let _one = self
+            .upload_lists
+            .acquire()
+            .await
+            .map_err(|_| ErrorCode::Internal)?;
+        let listing = self.filesystem.list_uploads.send(ListUploads).await;
+        let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
+        loop {
+            let part = listing
+                .parts
+                .recv()
+                .await
+                .unwrap_or(Err(ErrorCode::Internal))?;
+            let answer = WorkerToClient::Uploads {
+                id,
+                uploads: part.items,
+                last: part.last,
+            };
+            if part.last {
+                return Ok(answer);
+            }
+            self.pass_on(&answer).await?;
+        }
+    }
+
+    async fn md5(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
+        let _one = self.md5s.acquire().await.map_err(|_| ErrorCode::Internal)?;
+        let (md5, size) = md5_of(path, &self.filesystem.reading, &self.services).await?;
+        Ok(WorkerToClient::Md5 { id, md5, size })
+    }
+
+    async fn pass_on(&self, part: &WorkerToClient) -> Answer<()> {
+        // Nobody is left to be told of this error.
+        self.services
+            .outgoing
+            .send(part)
+            .await
+            .map_err(|ConnectionGone| ErrorCode::Cancelled)
+    }
+}

@@ -1,0 +1,332 @@
+//! The conversation: which phase it is in, which ids are in use, and what a client may say when.
+//!
+//! A plain type, tested over all pairs of phase and message. A pair that is not allowed ends the session.
+
+use std::collections::HashMap;
+
+use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
+use berth_common::ids::RequestId;
+use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::rel_path::RelPath;
+use berth_common::scram::ScramVerifier;
+
+use crate::filesystem::Change;
+use crate::transfer::get::{Get, GetControl};
+use crate::transfer::put::PutControl;
+
+/// Most bytes of a client's name.
+const CLIENT_NAME_BYTES: usize = 128;
+
+/// Most versions that a client may name.
+const MOST_VERSIONS: usize = 16;
+
+/// Where the conversation is. While the daemon is being asked nothing is read from the client, so there
+/// is no phase for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Waits for `Hello`.
+    Hello,
+    /// Waits for the answer to the site challenge.
+    Site,
+    /// Waits for the first SCRAM message.
+    LoginFirst,
+    /// Waits for the second.
+    LoginFinal,
+    /// The client has logged in.
+    Serving,
+    /// Nothing that the client says matters any more.
+    Ending,
+}
+
+/// What a request that is open is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum InUse {
+    Request,
+    Password,
+    Put,
+    Get,
+}
+
+/// What the session is to do.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// Answer `Hello` with this version; `None`: there is none in common.
+    Greet(Option<u16>),
+    /// Have the site proof checked.
+    SiteProof([u8; 32]),
+    /// Relay.
+    LoginFirst(Vec<u8>),
+    /// Relay.
+    LoginFinal(Vec<u8>),
+    /// Relay.
+    PasswordFirst(RequestId, Vec<u8>, ScramVerifier),
+    /// Relay.
+    PasswordFinal(RequestId, Vec<u8>),
+    /// Answer a request.
+    Request(RequestId, Request),
+    /// Begin an upload.
+    Put(Put),
+    /// Begin a download.
+    Get(Get),
+    /// Pass on to the upload.
+    PutControl(RequestId, PutControl),
+    /// Pass on to the download.
+    GetControl(RequestId, GetControl),
+    /// Answer that there are as many transfers as there may be.
+    TooManyTransfers(RequestId),
+    /// Answer that the server is shutting down.
+    ShuttingDown(RequestId),
+    /// Nothing: it is about a transfer that is over, of which the client may not have heard yet, or the
+    /// session is ending.
+    Ignore,
+}
+
+/// A request that has an answer and no conversation.
+#[derive(Debug)]
+pub(crate) enum Request {
+    /// One entry.
+    Stat(RelPath),
+    /// A directory's entries.
+    List(RelPath),
+    /// A change of names.
+    Change(Change),
+    /// Limits and usage.
+    Usage,
+    /// The open uploads.
+    Uploads,
+    /// A file's plain MD5.
+    Md5(RelPath),
+}
+
+/// The client said what it may not say now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the client broke the protocol")]
+pub(crate) struct Refusal;
+
+/// The conversation's state.
+#[derive(Debug)]
+pub(crate) struct State {
+    phase: Phase,
+    in_use: HashMap<RequestId, InUse>,
+    max_transfers: u32,
+    shutting_down: bool,
+    /// A change of password waits for its second message.
+    password: Option<RequestId>,
+}
+
+impl State {
+    /// A conversation that has not begun.
+    pub(crate) fn new(max_transfers: u32) -> Self {
+        Self {
+            phase: Phase::Hello,
+            in_use: HashMap::new(),
+            max_transfers,
+            shutting_down: false,
+            password: None,
+        }
+    }
+
+    /// Goes on to a later phase.
+    pub(crate) fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+    }
+
+    /// The phase.
+    pub(crate) fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// From now on new requests are refused.
+    pub(crate) fn shut_down(&mut self) {
+        self.shutting_down = true;
+    }
+
+    /// Whether they are.
+    pub(crate) fn is_shutting_down(&self) -> bool {
+        self.shutting_down
+    }
+
+    /// A request is answered, or a transfer over: its id may be used again.
+    pub(crate) fn free(&mut self, id: RequestId) {
+        self.in_use.remove(&id);
+        if self.password == Some(id) {
+            self.password = None;
+        }
+    }
+
+    /// Whether nothing is open but what waits for the client's own next word of a change of password.
+    pub(crate) fn is_waiting_for_client(&self) -> bool {
+        self.in_use.keys().all(|id| self.password == Some(*id))
+    }
+
+    /// Transfers that are open.
+    pub(crate) fn transfers(&self) -> usize {
+        self.in_use
+            .values()
+            .filter(|kind| matches!(kind, InUse::Put | InUse::Get))
+            .count()
+    }
+
+    /// A change of password waits for its second message.
+    pub(crate) fn challenged(&mut self, id: RequestId) {
+        self.password = Some(id);
+    }
+
+    /// Takes a message from the client and says what to do.
+    ///
+    /// # Errors
+    /// When it is not allowed in this phase, or contradicts what was said before.
+    #[rustfmt::skip]
+    pub(crate) fn take(&mut self, message: ClientToWorker) -> Result<Step, Refusal> {
+        use ClientToWorker as C;
+        match (self.phase, message) {
+            (Phase::Hello, C::Hello { versions, client }) => greet(&versions, &client),
+            (Phase::Site, C::SiteProof { proof }) => Ok(Step::SiteProof(proof)),
+            (Phase::LoginFirst, C::LoginFirst { message }) => {
+                Ok(Step::LoginFirst(scram(message)?))
+            }
+            (Phase::LoginFinal, C::LoginFinal { message }) => {
+                Ok(Step::LoginFinal(scram(message)?))
+            }
+
+            (Phase::Serving, C::PasswordFirst { id, message, verifier }) => {
+                let message = scram(message)?;
+                if self.in_use.values().any(|kind| *kind == InUse::Password) {
+                    return Err(Refusal);
+                }
+                self.begin(id, InUse::Password, |_| Step::PasswordFirst(id, message, verifier))
+            }
+            (Phase::Serving, C::PasswordFinal { id, message }) => {
+                if self.password.take() != Some(id) {
+                    return Err(Refusal);
+                }
+                Ok(Step::PasswordFinal(id, scram(message)?))
+            }
+            (Phase::Serving, C::Stat { id, path }) => self.request(id, Request::Stat(path)),
+            (Phase::Serving, C::List { id, path }) => self.request(id, Request::List(path)),
+            (Phase::Serving, C::MakeDirectory { id, path, parents }) => {
+                self.request(id, Request::Change(Change::MakeDirectory { path, parents }))
+            }
+            (Phase::Serving, C::Remove { id, path, recursive }) => {
+                self.request(id, Request::Change(Change::Remove { path, recursive }))
+            }
+            (Phase::Serving, C::Rename { id, from, to, overwrite }) => {
+                self.request(id, Request::Change(Change::Rename { from, to, overwrite }))
+            }
+            (Phase::Serving, C::Usage { id }) => self.request(id, Request::Usage),
+            (Phase::Serving, C::Uploads { id }) => self.request(id, Request::Uploads),
+            (Phase::Serving, C::AbortUpload { id, upload }) => {
+                self.request(id, Request::Change(Change::AbortUpload(upload)))
+            }
+            (Phase::Serving, C::Md5 { id, path }) => self.request(id, Request::Md5(path)),
+            (Phase::Serving, C::Put(put)) => {
+                self.begin(put.id, InUse::Put, |_| Step::Put(put))
+            }
+            (Phase::Serving, C::Get { id, path, resume }) => {
+                self.begin(id, InUse::Get, |id| Step::Get(Get { id, path, resume }))
+            }
+
+            (Phase::Serving, C::PutEnd { id, digest, source }) => self.of(id, InUse::Put, || {
+                Step::PutControl(id, PutControl::End { digest, source })
+            }),
+            (Phase::Serving, C::JournalLeaves { id, leaves }) => {
+                if leaves.len() > LEAVES_PER_MESSAGE {
+                    return Err(Refusal);
+                }
+                self.of(id, InUse::Get, || {
+                    Step::GetControl(id, GetControl::JournalLeaves(leaves))
+                })
+            }
+            (Phase::Serving, C::Again { id, offset }) => {
+                self.of(id, InUse::Get, || Step::GetControl(id, GetControl::Again(offset)))
+            }
+            (Phase::Serving, C::GetDone { id }) => {
+                self.of(id, InUse::Get, || Step::GetControl(id, GetControl::Done))
+            }
+            (Phase::Serving, C::Cancel { id }) => match self.in_use.get(&id) {
+                Some(InUse::Put) => Ok(Step::PutControl(id, PutControl::Cancel)),
+                Some(InUse::Get) => Ok(Step::GetControl(id, GetControl::Cancel)),
+                Some(InUse::Request | InUse::Password) => Err(Refusal),
+                None => Ok(Step::Ignore),
+            },
+
+            (Phase::Serving,
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
+            | (Phase::Hello, C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
+            | (Phase::Site, C::Hello { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
+            | (Phase::LoginFirst, C::Hello { .. } | C::SiteProof { .. } | C::LoginFinal { .. })
+            | (Phase::LoginFinal, C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. })
+            | (Phase::Hello | Phase::Site | Phase::LoginFirst | Phase::LoginFinal,
+                C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
+                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
+                | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
+
+            (Phase::Ending,
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
+                | C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
+                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
+                | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
+        }
+    }
+
+    fn request(&mut self, id: RequestId, request: Request) -> Result<Step, Refusal> {
+        self.begin(id, InUse::Request, |id| Step::Request(id, request))
+    }
+
+    /// Puts an id to use, unless the request is refused at once.
+    fn begin(
+        &mut self,
+        id: RequestId,
+        kind: InUse,
+        step: impl FnOnce(RequestId) -> Step,
+    ) -> Result<Step, Refusal> {
+        if self.in_use.contains_key(&id) {
+            return Err(Refusal);
+        }
+        if self.shutting_down {
+            return Ok(Step::ShuttingDown(id));
+        }
+        let is_transfer = matches!(kind, InUse::Put | InUse::Get);
+        if is_transfer && self.transfers() as u64 >= u64::from(self.max_transfers) {
+            return Ok(Step::TooManyTransfers(id));
+        }
+        self.in_use.insert(id, kind);
+        Ok(step(id))
+    }
+
+    /// A message about an open transfer of this kind.
+    fn of(&self, id: RequestId, kind: InUse, step: impl FnOnce() -> Step) -> Result<Step, Refusal> {
+        match self.in_use.get(&id) {
+            Some(in_use) if *in_use == kind => Ok(step()),
+            Some(_) => Err(Refusal),
+            None => Ok(Step::Ignore),
+        }
+    }
+}
+
+fn greet(versions: &[u16], client: &str) -> Result<Step, Refusal> {
+    if versions.len() > MOST_VERSIONS || client.len() > CLIENT_NAME_BYTES {
+        return Err(Refusal);
+    }
+    Ok(Step::Greet(
+        versions
+            .iter()
+            .copied()
+            .find(|version| VERSIONS.contains(version)),
+    ))
+}
+
+fn scram(message: Vec<u8>) -> Result<Vec<u8>, Refusal> {
+    if message.len() > MAX_SCRAM_MESSAGE {
+        Err(Refusal)
+    } else {
+        Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests;

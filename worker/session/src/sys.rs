@@ -1,0 +1,66 @@
+//! The one place for `unsafe`: what neither std nor rustix offers.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::sync::Arc;
+
+use berth_common::channel::{Channel, Message};
+use tokio::io::unix::AsyncFd;
+
+/// Registers a channel with the runtime, for [`crate::channel_io`].
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn register<Tx: Message, Rx: Message>(
+    channel: Arc<Channel<Tx, Rx>>,
+) -> io::Result<AsyncFd<Arc<Channel<Tx, Rx>>>> {
+    // SAFETY: a channel owns one open descriptor, always the same; to give it up takes the channel itself,
+    // of which the `AsyncFd` holds a share as long as it is registered.
+    Ok(unsafe { AsyncFd::register(channel) }?)
+}
+
+/// Gives freed heap memory back to the system, so that an idle session keeps nothing of its transfers.
+pub(crate) fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: malloc_trim takes no pointer and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
+    use berth_common::ids::OpId;
+
+    use crate::channel_io;
+
+    #[tokio::test]
+    async fn a_registered_channel_wakes_who_waits_for_it() {
+        let (near, far) = super::Channel::<WorkerToFiler, FilerToWorker>::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let near = super::register(super::Arc::new(near)).unwrap();
+        let answer = FilerToWorker::Done { op: OpId(1) };
+        let (received, ()) = tokio::join!(channel_io::receive(&near), async {
+            tokio::task::yield_now().await;
+            far.send(&answer, &[]).unwrap();
+        });
+        assert_eq!(received.unwrap().message, answer);
+        channel_io::send(&near, &WorkerToFiler::Usage { op: OpId(2) })
+            .await
+            .unwrap();
+        assert_eq!(
+            far.recv().unwrap().message,
+            WorkerToFiler::Usage { op: OpId(2) }
+        );
+    }
+
+    #[test]
+    fn memory_in_use_survives_being_trimmed() {
+        let kept = vec![7u8; 300_000];
+        drop(vec![1u8; 100_000]);
+        super::give_memory_back();
+        assert!(kept.iter().all(|byte| *byte == 7));
+    }
+}

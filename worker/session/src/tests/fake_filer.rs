@@ -1,0 +1,291 @@
+//! A filer on real files: enough of one for a worker to transfer, and to be watched while it does.
+
+use std::collections::{HashMap, HashSet};
+use std::fs::{self, File, OpenOptions};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use berth_common::channel::Channel;
+use berth_common::digest::Md5;
+use berth_common::entry::{Entry, EntryKind, HomeFingerprint, Limits, SourceFingerprint, Usage};
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::{FilerToWorker, MAX_UNTAKEN, WorkerToFiler};
+use berth_common::ids::Handle;
+use berth_common::limits::SMALL_UPLOAD_BYTES;
+use berth_common::rel_path::RelPath;
+
+type FilerEnd = Channel<FilerToWorker, WorkerToFiler>;
+
+/// A user's files, which outlive the sessions of a test.
+pub(super) struct Home {
+    directory: tempfile::TempDir,
+    /// Tree digests that are stored with files.
+    pub(super) digests: HashMap<RelPath, Md5>,
+    /// Plain MD5s that were kept.
+    pub(super) md5s: Vec<Md5>,
+    /// Uploads that a later session may go on with: data, journal, source.
+    pub(super) open: HashMap<RelPath, (PathBuf, PathBuf, SourceFingerprint)>,
+    /// Whether an upload was kept, for each that was closed without a commit.
+    pub(super) closed: Vec<bool>,
+    untaken: usize,
+    last: u32,
+}
+
+impl Home {
+    pub(super) fn new() -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self {
+            directory: tempfile::tempdir().unwrap(),
+            digests: HashMap::new(),
+            md5s: Vec::new(),
+            open: HashMap::new(),
+            closed: Vec::new(),
+            untaken: 0,
+            last: 0,
+        }))
+    }
+
+    /// Where a file of the home is.
+    pub(super) fn file(&self, path: &str) -> PathBuf {
+        self.directory.path().join(format!("home-{path}"))
+    }
+
+    fn entry(&self, path: &RelPath) -> Option<(Entry, HomeFingerprint)> {
+        let meta = fs::metadata(self.file(path.as_str())).ok()?;
+        let digest = self.digests.get(path).copied();
+        let entry = Entry {
+            name: path.as_str().into(),
+            kind: EntryKind::File,
+            size: meta.len(),
+            mtime_ns: meta.mtime() * 1_000_000_000 + meta.mtime_nsec(),
+            mode: 0o644,
+            digest,
+        };
+        let ctime_ns = meta.ctime() * 1_000_000_000 + meta.ctime_nsec();
+        Some((
+            entry,
+            HomeFingerprint {
+                inode: meta.ino(),
+                ctime_ns,
+                size: meta.len(),
+                digest,
+            },
+        ))
+    }
+}
+
+pub(super) fn usage() -> Usage {
+    Usage {
+        limits: Limits::default(),
+        used_bytes: 1,
+        used_entries: 2,
+        reserved_bytes: 3,
+        reserved_entries: 4,
+    }
+}
+
+/// An upload that a session has open.
+struct Upload {
+    path: RelPath,
+    data: PathBuf,
+    journal: Option<PathBuf>,
+    source: SourceFingerprint,
+}
+
+pub(super) struct FakeFiler {
+    channel: FilerEnd,
+    home: Arc<Mutex<Home>>,
+    uploads: HashMap<Handle, Upload>,
+    reading: HashSet<Handle>,
+}
+
+impl FakeFiler {
+    /// Starts one, and gives the worker's end of its channel.
+    pub(super) fn start(home: Arc<Mutex<Home>>) -> Channel<WorkerToFiler, FilerToWorker> {
+        let (channel, worker) = Channel::pair().unwrap();
+        let mut filer = Self {
+            channel,
+            home,
+            uploads: HashMap::new(),
+            reading: HashSet::new(),
+        };
+        thread::spawn(move || {
+            while let Ok(received) = filer.channel.recv() {
+                filer.answer(received.message);
+            }
+        });
+        worker
+    }
+
+    fn send(&self, message: &FilerToWorker) {
+        // A worker that has ended needs no answer.
+        let _ = self.channel.send(message, &[]);
+    }
+
+    fn answer(&mut self, message: WorkerToFiler) {
+        let home = Arc::clone(&self.home);
+        let mut home = home.lock().unwrap();
+        let not_found = |op| FilerToWorker::Failed {
+            op,
+            error: ErrorCode::NotFound,
+        };
+        match message {
+            WorkerToFiler::Stat { op, path } => match home.entry(&path) {
+                Some((entry, _)) => self.send(&FilerToWorker::Entry { op, entry }),
+                None => self.send(&not_found(op)),
+            },
+            WorkerToFiler::List { op, .. } => {
+                self.send(&FilerToWorker::Entries {
+                    op,
+                    entries: Vec::new(),
+                    last: false,
+                });
+            }
+            WorkerToFiler::ListMore { op } => {
+                home.last += 1;
+                let last = home.last.is_multiple_of(3);
+                self.send(&FilerToWorker::Entries {
+                    op,
+                    entries: Vec::new(),
+                    last,
+                });
+            }
+            WorkerToFiler::OpenRead { op, path } => match home.entry(&path) {
+                Some((entry, fingerprint)) => {
+                    home.last += 1;
+                    let file = File::open(home.file(path.as_str())).unwrap();
+                    let handle = Handle(home.last);
+                    self.reading.insert(handle);
+                    let md5 = None;
+                    let opened = FilerToWorker::Opened {
+                        op,
+                        handle,
+                        entry,
+                        fingerprint,
+                        md5,
+                    };
+                    let _ = self.channel.send(&opened, &[file.as_fd()]);
+                    home.untaken += 1;
+                    assert!(home.untaken <= MAX_UNTAKEN);
+                }
+                None => self.send(&not_found(op)),
+            },
+            WorkerToFiler::KeepMd5 { op, md5, .. } => {
+                home.md5s.push(md5);
+                self.send(&FilerToWorker::Done { op });
+            }
+            WorkerToFiler::CloseRead { handle } => assert!(self.reading.remove(&handle)),
+            WorkerToFiler::OpenUpload { op, upload } => {
+                home.last += 1;
+                let handle = Handle(home.last);
+                let resumable = upload.source.size > SMALL_UPLOAD_BYTES;
+                let staged =
+                    |kind: &str| home.directory.path().join(format!("{kind}-{}", home.last));
+                let found = home
+                    .open
+                    .get(&upload.path)
+                    .filter(|found| found.2 == upload.source);
+                let (resumed, data, journal) = match found {
+                    Some((data, journal, _)) => (true, data.clone(), Some(journal.clone())),
+                    None => (false, staged("data"), resumable.then(|| staged("journal"))),
+                };
+                let open = |path: &PathBuf| {
+                    let mut options = OpenOptions::new();
+                    options.read(true).write(true).create(true).truncate(false);
+                    options.open(path).unwrap()
+                };
+                let files: Vec<File> = [Some(&data), journal.as_ref()]
+                    .into_iter()
+                    .flatten()
+                    .map(open)
+                    .collect();
+                let descriptors: Vec<_> = files.iter().map(File::as_fd).collect();
+                let started_over = false;
+                let opened = FilerToWorker::UploadOpened {
+                    op,
+                    handle,
+                    resumable,
+                    resumed,
+                    started_over,
+                };
+                let _ = self.channel.send(&opened, &descriptors);
+                home.untaken += 1;
+                assert!(home.untaken <= MAX_UNTAKEN);
+                let (path, source) = (upload.path, upload.source);
+                if let Some(journal) = &journal {
+                    home.open
+                        .insert(path.clone(), (data.clone(), journal.clone(), source));
+                }
+                self.uploads.insert(
+                    handle,
+                    Upload {
+                        path,
+                        data,
+                        journal,
+                        source,
+                    },
+                );
+            }
+            WorkerToFiler::Commit { op, handle, digest } => {
+                let upload = self.uploads.remove(&handle).unwrap();
+                assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
+                let journal = upload.journal.as_ref();
+                assert_eq!(
+                    journal.map_or(0, |journal| holders(journal)),
+                    0,
+                    "and the journal"
+                );
+                assert_eq!(
+                    fs::metadata(&upload.data).unwrap().len(),
+                    upload.source.size
+                );
+                let target = home.file(upload.path.as_str());
+                let replaced = target.exists();
+                fs::rename(&upload.data, target).unwrap();
+                home.open.remove(&upload.path);
+                home.digests.insert(upload.path, digest);
+                self.send(&FilerToWorker::Committed {
+                    op,
+                    replaced,
+                    usage: usage(),
+                });
+            }
+            WorkerToFiler::CloseUpload { handle, keep } => {
+                let upload = self.uploads.remove(&handle).unwrap();
+                assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
+                home.closed.push(keep);
+                if !keep {
+                    home.open.remove(&upload.path);
+                }
+            }
+            WorkerToFiler::Usage { op } => {
+                self.send(&FilerToWorker::Usage { op, usage: usage() });
+            }
+            WorkerToFiler::Uploads { op } => {
+                for last in [false, true] {
+                    self.send(&FilerToWorker::Uploads {
+                        op,
+                        uploads: Vec::new(),
+                        last,
+                    });
+                }
+            }
+            WorkerToFiler::MakeDirectory { op, .. }
+            | WorkerToFiler::Remove { op, .. }
+            | WorkerToFiler::Rename { op, .. }
+            | WorkerToFiler::AbortUpload { op, .. } => self.send(&FilerToWorker::Done { op }),
+            WorkerToFiler::DescriptorsTaken { messages } => home.untaken -= messages as usize,
+            WorkerToFiler::ListStop { .. } => {}
+        }
+    }
+}
+
+/// Descriptors of this process, the worker's threads among it, that are open on a file.
+fn holders(path: &Path) -> usize {
+    let path = path.canonicalize().unwrap();
+    let open = fs::read_dir("/proc/self/fd").unwrap();
+    open.filter(|entry| fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|to| to == path))
+        .count()
+}

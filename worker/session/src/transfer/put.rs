@@ -1,0 +1,522 @@
+//! The actor of one upload: opens it, takes its blocks one after the other, and commits it.
+//!
+//! It owns the staged files and the queue of the upload's blocks. The session sends it what the client
+//! says of this transfer, and `Stop`. It never hashes or writes itself: that is the helpers' work, one
+//! block at a time, while the connection reads the next ones. Before it commits or gives up it has
+//! closed both files, and no helper holds them any more.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message,
+    WrapFuture as _,
+};
+use berth_common::broker_protocol::Direction;
+use berth_common::client_protocol::{Put, WorkerToClient};
+use berth_common::digest::Md5;
+use berth_common::entry::SourceFingerprint;
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::Handle;
+use berth_common::journal::{DurablePolicy, JournalError};
+use berth_common::limits::LEAVES_PER_MESSAGE;
+
+use super::journal::{Prepared, StagedFiles, Stored, error_code};
+use super::pipeline::{Block, BlockQueue};
+use super::plan::{Arrival, Failure, ReceivingPlan, Verdict, Violation};
+use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
+use crate::connection::ConnectionGone;
+use crate::filesystem::{
+    Answer, CloseUpload, Commit, Committed, OpenUpload, OpenedUpload, Uploading,
+};
+use crate::helper::HelperGone;
+
+/// What the client says of its upload, beside the blocks.
+#[derive(Debug)]
+pub(crate) enum PutControl {
+    /// All blocks were sent.
+    End {
+        /// The sender's tree digest.
+        digest: Md5,
+        /// The source, looked at again.
+        source: SourceFingerprint,
+    },
+    /// End it, resumably.
+    Cancel,
+}
+
+impl Message for PutControl {
+    type Result = ();
+}
+
+/// The actor.
+pub(crate) struct PutActor {
+    put: Put,
+    services: Services,
+    uploading: Uploading,
+    observers: Observers,
+    stage: Stage,
+    /// Why it ends, when something has ended it before it could commit.
+    fate: Option<Fate>,
+    totals: Option<Totals>,
+}
+
+enum Stage {
+    /// The filer opens the upload, and a helper reads its journal.
+    Opening,
+    /// Blocks come.
+    Receiving(Box<Receiving>),
+    /// The files are closed; the filer has the last word, or it is over.
+    Closed,
+}
+
+struct Receiving {
+    handle: Handle,
+    files: StagedFiles,
+    queue: Rc<BlockQueue>,
+    plan: ReceivingPlan,
+    policy: DurablePolicy,
+    /// A helper writes a block: the next has to wait.
+    storing: bool,
+    /// The client is being told something: the next block has to wait, but not the end.
+    telling: bool,
+    /// A helper flushes.
+    marking: bool,
+    /// A future waits for the next block.
+    waiting: bool,
+    last_step: Instant,
+}
+
+enum Fate {
+    Failed { error: ErrorCode, keep: bool },
+    Violation,
+}
+
+impl Fate {
+    /// An end after which a later session may go on.
+    fn resumable(error: ErrorCode) -> Self {
+        Self::Failed { error, keep: true }
+    }
+
+    /// An end after which nothing of the upload can be used.
+    fn dropped(error: ErrorCode) -> Self {
+        Self::Failed { error, keep: false }
+    }
+}
+
+type Ctx = Context<PutActor>;
+
+impl PutActor {
+    /// The upload that the client asks for.
+    pub(crate) fn new(
+        put: Put,
+        services: Services,
+        uploading: Uploading,
+        observers: Observers,
+    ) -> Self {
+        let stage = Stage::Opening;
+        Self {
+            put,
+            services,
+            uploading,
+            observers,
+            stage,
+            fate: None,
+            totals: None,
+        }
+    }
+
+    fn open(&mut self, ctx: &mut Ctx) {
+        let request = OpenUpload {
+            path: self.put.path.clone(),
+            source: self.put.source,
+            token: self.put.token,
+            mode: self.put.mode,
+            overwrite: self.put.overwrite,
+        };
+        let opened = self.uploading.open.send(request).into_actor(self);
+        ctx.spawn(opened.map(
+            |opened, actor, ctx| match opened.unwrap_or(Err(ErrorCode::Internal)) {
+                Ok(upload) => actor.prepare(upload, ctx),
+                Err(error) => actor.over(Outcome::Failed(error), ctx),
+            },
+        ));
+    }
+
+    fn prepare(&mut self, upload: OpenedUpload, ctx: &mut Ctx) {
+        let OpenedUpload {
+            handle,
+            data,
+            journal,
+            resumed,
+            started_over,
+        } = upload;
+        let Put {
+            id, path, source, ..
+        } = self.put.clone();
+        let size = source.size;
+        let started = Started {
+            id,
+            direction: Direction::Put,
+            path,
+            size,
+        };
+        self.observers.started.do_send(started);
+        self.totals = Some(Totals::default());
+        let boot = self.services.boot;
+        let prepared = self
+            .services
+            .helpers
+            .io
+            .run(move || StagedFiles::prepare(data, journal, resumed, &source, boot));
+        ctx.spawn(
+            prepared
+                .into_actor(self)
+                .map(move |prepared, actor, ctx| match prepared {
+                    Ok(Ok(prepared)) => actor.ready(handle, prepared, started_over, ctx),
+                    Ok(Err(error)) => {
+                        actor.close(handle, &Fate::resumable(error_code(&error)), ctx)
+                    }
+                    Err(HelperGone) => {
+                        actor.close(handle, &Fate::resumable(ErrorCode::Internal), ctx)
+                    }
+                }),
+        );
+    }
+
+    fn ready(&mut self, handle: Handle, prepared: Prepared, started_over: bool, ctx: &mut Ctx) {
+        let Prepared { files, leaves } = prepared;
+        if let Some(totals) = &mut self.totals {
+            totals.resumed_leaves = leaves.len() as u64;
+        }
+        self.stage = Stage::Receiving(Box::new(Receiving {
+            handle,
+            files,
+            // Before the client is told, which may send at once.
+            queue: self.services.routes.add(self.put.id),
+            plan: ReceivingPlan::new(self.put.source, &leaves),
+            policy: DurablePolicy::new(Instant::now()),
+            storing: false,
+            telling: true,
+            marking: false,
+            waiting: false,
+            last_step: Instant::now(),
+        }));
+        let (id, outgoing) = (self.put.id, self.services.outgoing.clone());
+        let tell = async move {
+            let count = leaves.len() as u64;
+            outgoing
+                .send(&WorkerToClient::PutReady {
+                    id,
+                    leaves: count,
+                    started_over,
+                })
+                .await?;
+            for part in leaves.chunks(LEAVES_PER_MESSAGE) {
+                let leaves = part.to_vec();
+                outgoing
+                    .send(&WorkerToClient::JournalLeaves { id, leaves })
+                    .await?;
+            }
+            Ok(())
+        };
+        ctx.spawn(tell.into_actor(self).map(Self::told));
+        ctx.run_interval(TICK, Self::tick);
+    }
+
+    /// The client was told something, and the next block may be handled.
+    fn told(told: Result<(), ConnectionGone>, actor: &mut Self, ctx: &mut Ctx) {
+        if let Stage::Receiving(receiving) = &mut actor.stage {
+            receiving.telling = false;
+            receiving.last_step = Instant::now();
+        }
+        if told.is_err() {
+            actor
+                .fate
+                .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+        }
+        actor.step(ctx);
+    }
+
+    /// Does what comes next. Called after everything that happens to the upload.
+    fn step(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &self.stage else {
+            return;
+        };
+        if receiving.storing {
+            return;
+        }
+        if self.fate.is_none() && !receiving.telling {
+            self.fate = match receiving.plan.verdict(receiving.queue.is_empty()) {
+                Verdict::Wait => None,
+                Verdict::Whole(digest) => return self.commit(digest, ctx),
+                Verdict::SourceChanged => Some(Fate::dropped(ErrorCode::SourceChanged)),
+                Verdict::Mismatch => {
+                    Some(Fate::dropped(ErrorCode::IntegrityMismatch { offset: 0 }))
+                }
+                Verdict::Missing => Some(Fate::Violation),
+            };
+        }
+        if self.fate.is_some() {
+            return self.give_up(ctx);
+        }
+        if receiving.telling {
+            return;
+        }
+        if receiving.files.is_resumable()
+            && !receiving.marking
+            && receiving.policy.is_due(Instant::now())
+        {
+            self.mark(ctx);
+        }
+        self.take_block(ctx);
+    }
+
+    fn take_block(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        let Some(block) = receiving.queue.pop() else {
+            if !receiving.waiting {
+                receiving.waiting = true;
+                let arrived = Rc::clone(&receiving.queue).arrived();
+                ctx.spawn(arrived.into_actor(self).map(|(), actor, ctx| {
+                    if let Stage::Receiving(receiving) = &mut actor.stage {
+                        receiving.waiting = false;
+                    }
+                    actor.step(ctx);
+                }));
+            }
+            return;
+        };
+        match receiving
+            .plan
+            .arrives(block.header.offset, block.data.len())
+        {
+            Ok(Arrival::Check) => {
+                receiving.storing = true;
+                self.store(block, ctx);
+            }
+            Ok(Arrival::Ignore) => {
+                self.services.pool.give(block.data);
+                self.step(ctx);
+            }
+            Err(Violation) => {
+                self.fate = Some(Fate::Violation);
+                self.step(ctx);
+            }
+        }
+    }
+
+    fn store(&mut self, block: Block, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &self.stage else {
+            return;
+        };
+        let files = receiving.files.clone();
+        let stored = self.services.helpers.io.run(move || {
+            let stored = files.store(&block);
+            (block, stored)
+        });
+        ctx.spawn(
+            stored
+                .into_actor(self)
+                .map(|stored, actor, ctx| match stored {
+                    Ok((block, stored)) => actor.stored(block, stored, ctx),
+                    Err(HelperGone) => {
+                        if let Stage::Receiving(receiving) = &mut actor.stage {
+                            receiving.storing = false;
+                        }
+                        actor
+                            .fate
+                            .get_or_insert(Fate::resumable(ErrorCode::Internal));
+                        actor.step(ctx);
+                    }
+                }),
+        );
+    }
+
+    fn stored(&mut self, block: Block, stored: Result<Stored, JournalError>, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        receiving.storing = false;
+        receiving.last_step = Instant::now();
+        let Block { header, data } = block;
+        match stored {
+            Ok(Stored::Good) => {
+                receiving.plan.verified(data.len(), &header.leaves);
+                receiving.policy.written(data.len() as u64);
+                self.services.moved.received(data.len());
+            }
+            Ok(Stored::Differs) => match receiving.plan.differs() {
+                Failure::Again { offset } => self.ask_again(offset, ctx),
+                Failure::GiveUp { offset } => {
+                    let error = ErrorCode::IntegrityMismatch { offset };
+                    self.fate.get_or_insert(Fate::resumable(error));
+                }
+            },
+            // What the journal has is true all the same, so this can be resumed when there is room.
+            Err(error) => drop(self.fate.get_or_insert(Fate::resumable(error_code(&error)))),
+        }
+        self.services.pool.give(data);
+        self.step(ctx);
+    }
+
+    fn ask_again(&mut self, offset: u64, ctx: &mut Ctx) {
+        if let Stage::Receiving(receiving) = &mut self.stage {
+            receiving.telling = true;
+        }
+        let (id, outgoing) = (self.put.id, self.services.outgoing.clone());
+        let tell = async move { outgoing.send(&WorkerToClient::Again { id, offset }).await };
+        ctx.spawn(tell.into_actor(self).map(Self::told));
+    }
+
+    fn mark(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        receiving.marking = true;
+        receiving.policy.begin(Instant::now());
+        let files = receiving.files.clone();
+        let marked = self.services.helpers.sync.run(move || files.mark_durable());
+        ctx.spawn(marked.into_actor(self).map(|marked, actor, ctx| {
+            if let Stage::Receiving(receiving) = &mut actor.stage {
+                receiving.marking = false;
+            }
+            let fate = match marked {
+                Ok(Ok(())) => None,
+                // A flush that failed is final: the next one may lie.
+                Ok(Err(error)) => Some(Fate::dropped(error_code(&error))),
+                Err(HelperGone) => Some(Fate::resumable(ErrorCode::Internal)),
+            };
+            if let Some(fate) = fate {
+                // It outweighs an end that would keep the upload.
+                actor.fate = Some(fate);
+            }
+            actor.step(ctx);
+        }));
+    }
+
+    /// Closes the files, so that no writable descriptor is left here, and has the filer commit.
+    fn commit(&mut self, digest: Md5, ctx: &mut Ctx) {
+        let Some(handle) = self.take_files() else {
+            return;
+        };
+        let committed = self
+            .uploading
+            .commit
+            .send(Commit { handle, digest })
+            .into_actor(self);
+        ctx.spawn(committed.map(|committed, actor, ctx| {
+            let id = actor.put.id;
+            let committed: Answer<Committed> = committed.unwrap_or(Err(ErrorCode::Internal));
+            let outcome = match committed {
+                Ok(Committed { replaced, usage }) => Outcome::Done(Some(WorkerToClient::PutDone {
+                    id,
+                    replaced,
+                    usage,
+                })),
+                Err(error) => Outcome::Failed(error),
+            };
+            actor.over(outcome, ctx);
+        }));
+    }
+
+    fn give_up(&mut self, ctx: &mut Ctx) {
+        if let (Some(handle), Some(fate)) = (self.take_files(), self.fate.take()) {
+            self.close(handle, &fate, ctx);
+        }
+    }
+
+    /// Drops the files, when no helper holds them; counts what was moved.
+    fn take_files(&mut self) -> Option<Handle> {
+        let Stage::Receiving(receiving) = &self.stage else {
+            return None;
+        };
+        if receiving.storing || receiving.marking {
+            return None;
+        }
+        let (handle, moved) = (receiving.handle, receiving.plan.moved_leaves());
+        if let Some(totals) = &mut self.totals {
+            totals.moved_leaves = moved;
+        }
+        self.services.routes.remove(self.put.id);
+        self.stage = Stage::Closed;
+        Some(handle)
+    }
+
+    fn close(&mut self, handle: Handle, fate: &Fate, ctx: &mut Ctx) {
+        let (keep, outcome) = match fate {
+            Fate::Failed { error, keep } => (*keep, Outcome::Failed(error.clone())),
+            Fate::Violation => (true, Outcome::Violation),
+        };
+        // One message in the life of a transfer.
+        self.uploading.close.do_send(CloseUpload { handle, keep });
+        self.over(outcome, ctx);
+    }
+
+    fn over(&mut self, outcome: Outcome, ctx: &mut Ctx) {
+        self.stage = Stage::Closed;
+        self.observers.over.do_send(Over {
+            id: self.put.id,
+            totals: self.totals,
+            outcome,
+        });
+        ctx.stop();
+    }
+
+    fn tick(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &self.stage else {
+            return;
+        };
+        let moved_at = receiving.queue.moved_at().max(receiving.last_step);
+        // A slow disk is not a stall.
+        let stalled = !receiving.storing && moved_at.elapsed() >= self.services.stall;
+        if stalled && self.fate.is_none() {
+            let seconds = u32::try_from(self.services.stall.as_secs()).unwrap_or(u32::MAX);
+            self.fate = Some(Fate::resumable(ErrorCode::Stalled { seconds }));
+        }
+        // Also for a durable mark that has become due.
+        self.step(ctx);
+    }
+}
+
+impl Actor for PutActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.open(ctx);
+    }
+}
+
+impl Handler<PutControl> for PutActor {
+    type Result = ();
+
+    fn handle(&mut self, control: PutControl, ctx: &mut Self::Context) {
+        match (&mut self.stage, control) {
+            (Stage::Receiving(receiving), PutControl::End { digest, source }) => {
+                receiving.plan.ends(digest, source);
+            }
+            // The client has not been told that it may send.
+            (Stage::Opening, PutControl::End { .. }) => {
+                self.fate.get_or_insert(Fate::Violation);
+            }
+            (Stage::Opening | Stage::Receiving(_), PutControl::Cancel) => {
+                self.fate
+                    .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+            }
+            // The answer is on its way.
+            (Stage::Closed, PutControl::End { .. } | PutControl::Cancel) => {}
+        }
+        self.step(ctx);
+    }
+}
+
+impl Handler<Stop> for PutActor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(error): Stop, ctx: &mut Self::Context) {
+        self.fate.get_or_insert(Fate::resumable(error));
+        self.step(ctx);
+    }
+}
