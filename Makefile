@@ -1,0 +1,17 @@
+# The commands of this project. Each does all that it needs by itself.
+
+.DEFAULT_GOAL := build
+.PHONY: build demo test
+
+# Optimised programs in target/release.
+build:
+	@tools/packages.sh build
+	cargo build --release --workspace --bins
+
+# A real server with two users, a large file there and back, killed half way and resumed.
+demo:
+	@tools/demo.sh
+
+# Everything that can fail: unit tests, and tests with real processes.
+test:
+	@tools/test.sh

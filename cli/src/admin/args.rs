@@ -1,0 +1,258 @@
+//! The command line of `berthctl`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use berth_common::admin_protocol::Change;
+use berth_common::ids::UserName;
+use clap::{Args, Parser, Subcommand};
+
+use crate::human;
+
+/// Where the daemon keeps its data unless told otherwise, here and in its own configuration.
+const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
+
+/// Administers a Berth server on this machine.
+///
+/// Run it as the daemon's user or as root.
+#[derive(Debug, Parser)]
+#[command(name = "berthctl", version, arg_required_else_help = true)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
+                        3 no answer from berthd, 5 no such user or session"
+)]
+pub struct Arguments {
+    /// The daemon's admin socket [default: admin/admin.sock in the data directory].
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The daemon's data directory.
+    #[arg(
+        long,
+        global = true,
+        value_name = "DIR",
+        env = "BERTH_DATA_DIR",
+        default_value = DEFAULT_DATA_DIR
+    )]
+    data_dir: PathBuf,
+    /// Print one JSON document instead of text.
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+impl Arguments {
+    /// The socket to ask: the one that is named, else that of the data directory.
+    pub(super) fn socket_path(&self) -> PathBuf {
+        self.socket
+            .clone()
+            .unwrap_or_else(|| self.data_dir.join("admin").join("admin.sock"))
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Make, list, change and remove users.
+    #[command(subcommand)]
+    User(UserCommand),
+    /// Set and show quotas.
+    #[command(subcommand)]
+    Quota(QuotaCommand),
+    /// List and end sessions.
+    #[command(subcommand)]
+    Session(SessionCommand),
+    /// Show how the server is.
+    Status,
+}
+
+/// Commands for users.
+#[derive(Debug, Subcommand)]
+pub(super) enum UserCommand {
+    /// Make a user with an empty home. The password is asked for unless it is given otherwise.
+    Add {
+        /// The user's name: `[a-z_][a-z0-9_.-]*`, at most 64 characters.
+        name: UserName,
+        /// Most bytes in the home: a number with KiB, MiB, GiB, TiB (or kB, MB, …), or `unlimited`.
+        #[arg(long, value_name = "SIZE", default_value = "unlimited", value_parser = size_limit)]
+        quota: Limit,
+        /// Most files and directories in the home: a number, or `unlimited`.
+        #[arg(long, value_name = "NUMBER", default_value = "unlimited", value_parser = count_limit)]
+        entries: Limit,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// List all users.
+    List,
+    /// Show one user.
+    Show {
+        /// Who.
+        name: UserName,
+    },
+    /// Set a user's password. Running sessions go on.
+    Passwd {
+        /// Who.
+        name: UserName,
+        #[command(flatten)]
+        password: PasswordSource,
+    },
+    /// Refuse the user's logins and end the user's sessions at once.
+    Lock {
+        /// Who.
+        name: UserName,
+    },
+    /// Allow the user's logins again.
+    Unlock {
+        /// Who.
+        name: UserName,
+    },
+    /// Remove a user and all of the user's files.
+    Remove {
+        /// Who.
+        name: UserName,
+        /// Do not ask.
+        #[arg(long, short)]
+        yes: bool,
+    },
+}
+
+/// Commands for quotas.
+#[derive(Debug, Subcommand)]
+pub(super) enum QuotaCommand {
+    /// Set limits. They hold at once, for running sessions too; what is there already stays.
+    #[command(arg_required_else_help = true)]
+    Set {
+        /// Whose.
+        name: UserName,
+        /// Most bytes in the home, or `unlimited`.
+        #[arg(long, value_name = "SIZE", value_parser = size_limit, required_unless_present = "entries")]
+        bytes: Option<Limit>,
+        /// Most files and directories in the home, or `unlimited`.
+        #[arg(long, value_name = "NUMBER", value_parser = count_limit)]
+        entries: Option<Limit>,
+    },
+    /// Show a user's limits and usage.
+    Show {
+        /// Whose.
+        name: UserName,
+    },
+}
+
+/// Commands for sessions.
+#[derive(Debug, Subcommand)]
+pub(super) enum SessionCommand {
+    /// List the connections of now.
+    List,
+    /// End a session at once. What it was uploading can be resumed.
+    Kill {
+        /// The session's number, from `session list`.
+        id: u64,
+    },
+}
+
+/// Where a new password comes from; a prompt when nothing is said.
+#[derive(Debug, Args)]
+pub(super) struct PasswordSource {
+    /// Read the password from the first line of this file (else from BERTH_PASSWORD, else a prompt).
+    #[arg(long, value_name = "FILE")]
+    pub(super) password_file: Option<PathBuf>,
+}
+
+/// A limit as it is typed: `None` is `unlimited`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Limit(pub(super) Option<u64>);
+
+impl Limit {
+    /// What the daemon is told when this option was given, or was not.
+    pub(super) fn change(option: Option<Self>) -> Change {
+        match option {
+            None => Change::Keep,
+            Some(Self(None)) => Change::Unlimited,
+            Some(Self(Some(limit))) => Change::To(limit),
+        }
+    }
+}
+
+fn size_limit(text: &str) -> Result<Limit, String> {
+    limit(text, |text| {
+        human::parse_size(text).map_err(|error| error.to_string())
+    })
+}
+
+fn count_limit(text: &str) -> Result<Limit, String> {
+    limit(text, |text| {
+        u64::from_str(text).map_err(|_| "a number is needed".to_owned())
+    })
+}
+
+fn limit(text: &str, parse: impl Fn(&str) -> Result<u64, String>) -> Result<Limit, String> {
+    if matches!(text, "unlimited" | "none") {
+        return Ok(Limit(None));
+    }
+    let number = parse(text)?;
+    // The ledger counts in SQLite's integers.
+    if i64::try_from(number).is_err() {
+        return Err("it is more than 2^63-1; say `unlimited`".to_owned());
+    }
+    Ok(Limit(Some(number)))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(std::iter::once("berthctl").chain(line.split(' ')))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_socket_is_named_or_found_in_the_data_directory() {
+        let path = |line| parse(line).unwrap().socket_path();
+        assert_eq!(
+            path("--data-dir /d status"),
+            PathBuf::from("/d/admin/admin.sock")
+        );
+        assert_eq!(
+            path("status --data-dir /d"),
+            PathBuf::from("/d/admin/admin.sock")
+        );
+        assert_eq!(
+            path("--socket /s --data-dir /d status"),
+            PathBuf::from("/s")
+        );
+    }
+
+    #[test]
+    fn limits_are_sizes_numbers_or_unlimited() {
+        assert_eq!(size_limit("10GiB").unwrap(), Limit(Some(10 << 30)));
+        assert_eq!(size_limit("unlimited").unwrap(), Limit(None));
+        assert_eq!(count_limit("10000").unwrap(), Limit(Some(10_000)));
+        assert!(count_limit("10k").is_err());
+        assert!(size_limit("-1").is_err());
+        assert!(
+            size_limit("9223372036854775808")
+                .unwrap_err()
+                .contains("unlimited")
+        );
+        assert_eq!(Limit::change(None), Change::Keep);
+        assert_eq!(Limit::change(Some(Limit(None))), Change::Unlimited);
+        assert_eq!(Limit::change(Some(Limit(Some(1)))), Change::To(1));
+    }
+
+    #[test]
+    fn a_change_of_nothing_and_a_name_that_is_none_are_refused() {
+        assert!(parse("quota set alice").is_err());
+        assert!(parse("quota set alice --entries 5").is_ok());
+        assert!(parse("user add ../x").is_err());
+        assert!(parse("session kill x").is_err());
+        assert!(parse("--json user list").unwrap().json);
+        assert!(parse("user list --json").unwrap().json);
+    }
+}

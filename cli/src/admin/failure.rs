@@ -1,0 +1,87 @@
+//! Why `berthctl` failed, and the exit code that says so.
+
+use std::io::ErrorKind;
+
+use berth_common::admin_protocol::AdminError;
+use berth_common::scram::ScramError;
+
+use super::socket::SocketError;
+use crate::exit::Exit;
+use crate::password::PasswordError;
+
+/// Why a command failed. `Display` is the sentence that follows `berthctl: `.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    /// There is no answer.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The daemon refuses.
+    #[error("{0}")]
+    Refused(#[from] AdminError),
+    /// The daemon answers something else.
+    #[error(
+        "berthd answered something that was not asked for; is it of the same version as berthctl?"
+    )]
+    OtherAnswer,
+    /// There is no password, or it cannot be read.
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    /// The password cannot be used.
+    #[error("{0}")]
+    Verifier(#[from] ScramError),
+    /// A question that needs a person, and there is none.
+    #[error(
+        "this removes {0} and all of the user's files: say --yes when there is no terminal to ask at"
+    )]
+    NeedsYes(String),
+    /// The person said no.
+    #[error("not confirmed; nothing was changed")]
+    NotConfirmed,
+    /// Standard output or the terminal failed.
+    #[error("cannot print the answer: {0}")]
+    Output(#[from] std::io::Error),
+}
+
+impl Failure {
+    /// The exit code, from the same table as `berth`'s.
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::Socket(_) => Exit::Connect,
+            Self::Refused(AdminError::NoSuchUser(_) | AdminError::NoSuchSession(_)) => {
+                Exit::NotFound
+            }
+            Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) => Exit::Usage,
+            Self::Refused(_) | Self::OtherAnswer | Self::NotConfirmed | Self::Output(_) => {
+                Exit::Failure
+            }
+        }
+    }
+
+    /// Whether nobody is left to read the answer (`berthctl user list | head`): nothing is said.
+    pub(super) fn is_closed_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == ErrorKind::BrokenPipe)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::ids::{SessionId, UserName};
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told_apart_from_what_is_refused() {
+        let alice = || UserName::new("alice").unwrap();
+        for (error, exit) in [
+            (AdminError::NoSuchUser(alice()), Exit::NotFound),
+            (AdminError::NoSuchSession(SessionId(7)), Exit::NotFound),
+            (AdminError::UserExists(alice()), Exit::Failure),
+            (AdminError::Ledger, Exit::Failure),
+        ] {
+            assert_eq!(Failure::from(error).exit(), exit);
+        }
+        assert_eq!(Failure::from(PasswordError::Empty).exit(), Exit::Usage);
+        assert!(Failure::Output(ErrorKind::BrokenPipe.into()).is_closed_pipe());
+        assert!(!Failure::NotConfirmed.is_closed_pipe());
+    }
+}

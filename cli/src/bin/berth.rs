@@ -1,0 +1,7 @@
+//! `berth`: the client.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    berth_cli::run::berth()
+}

@@ -1,0 +1,150 @@
+//! `berth get`: files of the home to local paths.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use berth_common::error_code::ErrorCode;
+use berth_common::rel_path::RelPath;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::json;
+
+use super::{Context, put};
+use crate::args::GetArgs;
+use crate::exit::{Exit, Failure, Failures};
+use crate::progress::Progress;
+use crate::transfer::{GetJob, GetReport, TransferError, get};
+
+pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
+    let jobs = jobs(context, args)?;
+    let progress = Progress::new(context.progress, jobs.len());
+    let running = jobs.into_iter().map(|job| {
+        let file = progress.file(&job.remote.to_string());
+        async move {
+            let result = get(&context.session, &job, &file).await;
+            file.end();
+            (job, result)
+        }
+    });
+    let mut results = stream::iter(running).buffer_unordered(context.at_once());
+    let mut failures = Failures::default();
+    let mut moved = 0;
+    while let Some((job, result)) = results.next().await {
+        match result {
+            Ok(report) => {
+                moved += report.size;
+                progress.file_over(moved);
+                tell(context, &progress, &job, &report)?;
+            }
+            Err(error) => {
+                progress.file_over(moved);
+                progress.suspend(|| failures.tell(&failure(&job, &error)));
+                if error.ends_session() {
+                    break;
+                }
+            }
+        }
+    }
+    progress.end();
+    Ok(failures.exit())
+}
+
+/// Which file goes where.
+fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
+    let to = args.to.clone().unwrap_or_else(|| PathBuf::from("."));
+    let into = to.is_dir();
+    if !into && ends_with_slash(&to) {
+        let sentence = format!(
+            "{}: there is no such local directory; make it first",
+            to.display()
+        );
+        return Err(Failure::new(Exit::NotFound, sentence));
+    }
+    if !into && args.files.len() > 1 {
+        return Err(Failure::usage(format!(
+            "{} is no directory, and several files can only be got into one",
+            to.display()
+        )));
+    }
+    let mut taken = HashSet::new();
+    let mut jobs = Vec::with_capacity(args.files.len());
+    for typed in &args.files {
+        let remote = context.resolve(typed)?;
+        let Some(name) = remote.file_name() else {
+            let sentence = format!("get {remote}: is a directory; only files can be got");
+            return Err(Failure::new(Exit::Failure, sentence));
+        };
+        let local = if into { joined(&to, name) } else { to.clone() };
+        if !taken.insert(local.clone()) {
+            return Err(Failure::usage(format!(
+                "two of the files would become {}",
+                local.display()
+            )));
+        }
+        jobs.push(GetJob {
+            remote,
+            local,
+            force: args.force,
+        });
+    }
+    Ok(jobs)
+}
+
+/// Without the `./` that a default directory would put before every name.
+fn joined(directory: &Path, name: &str) -> PathBuf {
+    if directory == Path::new(".") {
+        PathBuf::from(name)
+    } else {
+        directory.join(name)
+    }
+}
+
+fn ends_with_slash(path: &Path) -> bool {
+    path.as_os_str().as_encoded_bytes().ends_with(b"/")
+}
+
+fn failure(job: &GetJob, error: &TransferError) -> Failure {
+    let failure = match error {
+        TransferError::Server(ErrorCode::IsADirectory) => {
+            Failure::new(Exit::Failure, "is a directory; only files can be got")
+        }
+        _ => error.into(),
+    };
+    failure.of(format_args!("get {}", job.remote))
+}
+
+fn tell(
+    context: &Context,
+    progress: &Progress,
+    job: &GetJob,
+    report: &GetReport,
+) -> Result<(), Failure> {
+    if context.output.style().json {
+        let value = json!({
+            "path": job.remote.to_string(),
+            "local": job.local.display().to_string(),
+            "size": report.size,
+            "digest": report.digest.map(|digest| digest.to_string()),
+            "resumed_leaves": report.resumed_leaves,
+            "moved_leaves": report.moved_leaves,
+            "started_over": report.started_over,
+            "replaced": report.replaced,
+            "unchanged": report.unchanged,
+            "seconds": report.elapsed.as_secs_f64(),
+        });
+        context.output.json(&value)?;
+        return Ok(context.output.flush()?);
+    }
+    let (from, to) = (RelPath::to_string(&job.remote), job.local.display());
+    if report.unchanged {
+        progress.line(&format!("{from} -> {to}: already there, unchanged"));
+        return Ok(());
+    }
+    let seconds = report.elapsed.as_secs_f64();
+    let mut line = format!("{from} -> {to}: ");
+    line.push_str(&put::summary(report.size, report.moved_leaves, seconds));
+    if report.replaced {
+        line.push_str(", replaced");
+    }
+    progress.line(&line);
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! The commands of `berth`, one file each, on a session that is logged in.
+
+mod df;
+mod get;
+mod ls;
+mod md5;
+mod mkdir;
+mod mv;
+mod passwd;
+mod put;
+mod rm;
+mod show;
+mod stat;
+mod uploads;
+
+use berth_common::rel_path::RelPath;
+
+use crate::args::Command;
+use crate::connection::ConnectionError;
+use crate::exit::{Exit, Failure, Failures};
+use crate::output::Output;
+use crate::password::Password;
+use crate::progress::Mode;
+use crate::session::{RequestError, Session};
+use crate::trust::Fingerprint;
+
+/// Most files that move at once, if the server allows as many.
+const MOST_AT_ONCE: u32 = 8;
+
+/// What every command has.
+#[derive(Debug)]
+pub(crate) struct Context {
+    pub(crate) session: Session,
+    /// Of the server's certificate.
+    pub(crate) fingerprint: Fingerprint,
+    /// The user's, to prove a change of it.
+    pub(crate) password: Password,
+    /// For a change of it.
+    pub(crate) new_password: Option<Password>,
+    /// Where relative remote paths start.
+    pub(crate) cwd: RelPath,
+    pub(crate) output: Output,
+    pub(crate) progress: Mode,
+}
+
+/// Carries a command out.
+pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Failure> {
+    let exit = match command {
+        Command::Put(args) => put::run(context, args).await?,
+        Command::Get(args) => get::run(context, args).await?,
+        Command::Ls(args) => ls::run(context, args).await?,
+        Command::Stat(args) => stat::run(context, args).await?,
+        Command::Mkdir(args) => mkdir::run(context, args).await?,
+        Command::Rm(args) => rm::run(context, args).await?,
+        Command::Mv(args) => mv::run(context, args).await?,
+        Command::Df => df::run(context).await?,
+        Command::Md5(args) => md5::run(context, args).await?,
+        Command::Uploads(args) => uploads::run(context, args).await?,
+        Command::Passwd(_) => passwd::run(context).await?,
+    };
+    context.output.flush()?;
+    Ok(exit)
+}
+
+impl Context {
+    /// The path that was typed, from the working directory on.
+    fn resolve(&self, typed: &str) -> Result<RelPath, Failure> {
+        RelPath::resolve(&self.cwd, typed).map_err(|error| Failure::usage(error).of(typed))
+    }
+
+    /// Transfers that may run at once.
+    fn at_once(&self) -> usize {
+        self.session.info().max_transfers.min(MOST_AT_ONCE) as usize
+    }
+
+    /// Carries something out for each path in turn and goes on after a failure, except that of
+    /// the connection.
+    async fn for_each<F>(&self, name: &str, typed: &[String], mut act: F) -> Result<Exit, Failure>
+    where
+        F: AsyncFnMut(&RelPath) -> Result<(), Problem>,
+    {
+        let mut failures = Failures::default();
+        for typed in typed {
+            let path = self.resolve(typed)?;
+            match act(&path).await {
+                Ok(()) => {}
+                Err(Problem::Request(RequestError::Server(code))) => {
+                    // What comes before it on standard output is shown before it.
+                    self.output.flush()?;
+                    let failure = Failure::new(Exit::of_server_error(&code), code);
+                    failures.tell(&failure.of(format_args!("{name} {path}")));
+                }
+                Err(Problem::Request(RequestError::Connection(error))) => {
+                    return Err(lost(&error).of(format_args!("{name} {path}")));
+                }
+                Err(Problem::Output(failure)) => return Err(failure),
+            }
+        }
+        Ok(failures.exit())
+    }
+}
+
+/// Why a command cannot go on with a path.
+#[derive(Debug)]
+enum Problem {
+    Request(RequestError),
+    Output(Failure),
+}
+
+impl From<RequestError> for Problem {
+    fn from(error: RequestError) -> Self {
+        Self::Request(error)
+    }
+}
+
+impl From<std::io::Error> for Problem {
+    fn from(error: std::io::Error) -> Self {
+        Self::Output(error.into())
+    }
+}
+
+/// The session is over.
+fn lost(error: &ConnectionError) -> Failure {
+    let exit = match error {
+        ConnectionError::Refused(code) => Exit::of_server_error(code),
+        ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
+            Exit::Connect
+        }
+    };
+    Failure::new(exit, error)
+}
+
+/// A request without a path of its own has failed.
+fn failed(error: &RequestError) -> Failure {
+    match error {
+        RequestError::Server(code) => Failure::new(Exit::of_server_error(code), code),
+        RequestError::Connection(error) => lost(error),
+    }
+}
+
+/// The directory and file names of remote paths as they are shown: with a leading slash, and one
+/// at the end where a directory was meant.
+fn means_directory(typed: &str) -> bool {
+    typed.ends_with('/') || matches!(typed.rsplit('/').next(), Some("." | ".."))
+}

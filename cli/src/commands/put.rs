@@ -1,0 +1,204 @@
+//! `berth put`: local files into the home.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use berth_common::entry::{EntryKind, Usage};
+use berth_common::error_code::ErrorCode;
+use berth_common::limits::LEAF_SIZE;
+use berth_common::rel_path::RelPath;
+use futures_util::stream::{self, StreamExt as _};
+use serde_json::json;
+
+use super::{Context, failed, means_directory, show};
+use crate::args::PutArgs;
+use crate::exit::{Exit, Failure, Failures};
+use crate::human;
+use crate::progress::Progress;
+use crate::session::RequestError;
+use crate::state::ClientKey;
+use crate::transfer::{PutJob, PutReport, TransferError, put};
+
+pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
+    let jobs = jobs(context, args).await?;
+    let progress = Progress::new(context.progress, jobs.len());
+    let running = jobs.into_iter().map(|job| {
+        let file = progress.file(&job.local.display().to_string());
+        async move {
+            let result = put(&context.session, &job, &file).await;
+            file.end();
+            (job, result)
+        }
+    });
+    let mut results = stream::iter(running).buffer_unordered(context.at_once());
+    let mut failures = Failures::default();
+    let (mut moved, mut usage) = (0, None);
+    while let Some((job, result)) = results.next().await {
+        match result {
+            Ok(report) => {
+                moved += report.size;
+                usage = Some(report.usage);
+                progress.file_over(moved);
+                tell(context, &progress, &job, &report)?;
+            }
+            Err(error) => {
+                progress.file_over(moved);
+                progress.suspend(|| failures.tell(&failure(&job, &error)));
+                if error.ends_session() {
+                    break;
+                }
+            }
+        }
+    }
+    progress.end();
+    if let Some(remark) = usage
+        .as_ref()
+        .and_then(|usage: &Usage| show::quota_remark(usage))
+    {
+        context.output.note(&remark);
+    }
+    Ok(failures.exit())
+}
+
+/// Which file goes where.
+async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure> {
+    let key = ClientKey::of_the_user().or_else(|error| {
+        context.output.note(&format!(
+            "berth: {error}; an upload cannot be taken over at once"
+        ));
+        ClientKey::of_this_process()
+    });
+    let key = key.map_err(|error| Failure::new(Exit::Failure, error))?;
+    let (to, into) = match &args.to {
+        None => (context.cwd.clone(), true),
+        Some(typed) => {
+            let to = context.resolve(typed)?;
+            let into = is_directory(context, typed, &to).await?;
+            (to, into)
+        }
+    };
+    if !into && args.files.len() > 1 {
+        return Err(Failure::usage(format!(
+            "{to} is no directory, and several files can only be put into one; make it first"
+        )));
+    }
+    let mut taken = HashSet::new();
+    let mut jobs = Vec::with_capacity(args.files.len());
+    for local in &args.files {
+        let remote = if into {
+            within(&to, local)?
+        } else {
+            to.clone()
+        };
+        if !taken.insert(remote.clone()) {
+            return Err(Failure::usage(format!(
+                "two of the files would become {remote}"
+            )));
+        }
+        let info = context.session.info();
+        let token = key.token(&context.fingerprint, &info.user, &remote);
+        let (local, overwrite) = (local.clone(), !args.no_overwrite);
+        jobs.push(PutJob {
+            local,
+            remote,
+            token,
+            overwrite,
+        });
+    }
+    Ok(jobs)
+}
+
+/// Whether files go into `to` or become it.
+async fn is_directory(context: &Context, typed: &str, to: &RelPath) -> Result<bool, Failure> {
+    if means_directory(typed) || to.is_root() {
+        return Ok(true);
+    }
+    match context.session.stat(to).await {
+        Ok(entry) => Ok(entry.kind == EntryKind::Directory),
+        Err(RequestError::Server(ErrorCode::NotFound)) => Ok(false),
+        Err(error) => Err(failed(&error).of(to)),
+    }
+}
+
+fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
+    let refused = |why: &str| Failure::usage(format!("put {}: {why}", local.display()));
+    let name = local
+        .file_name()
+        .ok_or_else(|| refused("it names no file"))?;
+    let name = name
+        .to_str()
+        .ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
+    directory
+        .join(name)
+        .map_err(|error| refused(&error.to_string()))
+}
+
+fn failure(job: &PutJob, error: &TransferError) -> Failure {
+    let local = job.local.display();
+    let failure = match error {
+        TransferError::Server(ErrorCode::NotFound) => {
+            let parent = job
+                .remote
+                .split_last()
+                .map_or(RelPath::root(), |(parent, _)| parent);
+            let sentence = format!("there is no directory {parent}; make it with berth mkdir");
+            Failure::new(Exit::NotFound, sentence)
+        }
+        TransferError::Server(
+            ErrorCode::AlreadyExists
+            | ErrorCode::IsADirectory
+            | ErrorCode::NotADirectory
+            | ErrorCode::NotServed
+            | ErrorCode::UploadBusy,
+        ) => Failure::from(error).of(&job.remote),
+        _ => error.into(),
+    };
+    failure.of(format_args!("put {local}"))
+}
+
+fn tell(
+    context: &Context,
+    progress: &Progress,
+    job: &PutJob,
+    report: &PutReport,
+) -> Result<(), Failure> {
+    if context.output.style().json {
+        let value = json!({
+            "path": job.remote.to_string(),
+            "local": job.local.display().to_string(),
+            "size": report.size,
+            "digest": report.digest.to_string(),
+            "resumed_leaves": report.resumed_leaves,
+            "moved_leaves": report.moved_leaves,
+            "started_over": report.started_over,
+            "replaced": report.replaced,
+            "seconds": report.elapsed.as_secs_f64(),
+        });
+        context.output.json(&value)?;
+        // A reader of the pipe learns of each file when it is done.
+        return Ok(context.output.flush()?);
+    }
+    let mut line = format!("{} -> {}: ", job.local.display(), job.remote);
+    line.push_str(&summary(
+        report.size,
+        report.moved_leaves,
+        report.elapsed.as_secs_f64(),
+    ));
+    if report.replaced {
+        line.push_str(", replaced");
+    }
+    progress.line(&line);
+    Ok(())
+}
+
+/// `1.2 GiB in 3.1 s (390.0 MiB/s)`, the rate that of what was moved.
+pub(super) fn summary(size: u64, moved_leaves: u64, seconds: f64) -> String {
+    let moved = moved_leaves.saturating_mul(LEAF_SIZE as u64).min(size);
+    let rate = if seconds > 0.0 {
+        (moved as f64 / seconds) as u64
+    } else {
+        0
+    };
+    let (size, rate) = (human::size(size), human::size(rate));
+    format!("{size} in {} ({rate}/s)", human::duration(seconds))
+}

@@ -1,0 +1,187 @@
+//! How entries, times and usage are shown, as text and as JSON.
+
+use berth_common::entry::{Entry, EntryKind, Usage};
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde_json::{Value, json};
+
+use crate::human;
+
+/// `drwxr-x---`, as `ls -l` shows it.
+pub(super) fn mode(entry: &Entry) -> String {
+    let mut text = String::with_capacity(10);
+    text.push(match entry.kind {
+        EntryKind::File => '-',
+        EntryKind::Directory => 'd',
+        EntryKind::Symlink => 'l',
+        EntryKind::Other => '?',
+    });
+    for (bit, letter) in (0..9).rev().zip("rwxrwxrwx".chars()) {
+        text.push(if entry.mode >> bit & 1 == 1 {
+            letter
+        } else {
+            '-'
+        });
+    }
+    text
+}
+
+/// What it is, in one word.
+pub(super) fn kind(kind: EntryKind) -> &'static str {
+    match kind {
+        EntryKind::File => "file",
+        EntryKind::Directory => "directory",
+        EntryKind::Symlink => "symlink",
+        EntryKind::Other => "other",
+    }
+}
+
+/// A time for people, in the zone of this machine: `2026-03-01 12:00:59`.
+pub(super) fn local_time(nanoseconds: i64) -> String {
+    let time = timestamp(nanoseconds).to_zoned(TimeZone::system());
+    time.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A time for programs: RFC 3339 in UTC.
+pub(super) fn utc_time(nanoseconds: i64) -> String {
+    timestamp(nanoseconds).to_string()
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    // 64 bits of nanoseconds are less than what a timestamp can hold.
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// An entry as JSON, under the path that leads to it.
+pub(super) fn entry(path: &str, entry: &Entry) -> Value {
+    let mut value = json!({
+        "path": path,
+        "name": entry.name,
+        "kind": kind(entry.kind),
+        "size": entry.size,
+        "mode": format!("{:04o}", entry.mode),
+        "mtime": utc_time(entry.mtime_ns),
+        "mtime_ns": entry.mtime_ns,
+    });
+    if let (Some(digest), Some(object)) = (entry.digest, value.as_object_mut()) {
+        object.insert("digest".to_owned(), digest.to_string().into());
+    }
+    value
+}
+
+/// Limits and usage as JSON; a limit that is `null` is unlimited.
+pub(super) fn usage(usage: &Usage) -> Value {
+    json!({
+        "bytes": {
+            "used": usage.used_bytes,
+            "reserved": usage.reserved_bytes,
+            "limit": usage.limits.bytes,
+        },
+        "entries": {
+            "used": usage.used_entries,
+            "reserved": usage.reserved_entries,
+            "limit": usage.limits.entries,
+        },
+    })
+}
+
+/// The share of a limit that is used and reserved, in percent; `None` where there is no limit.
+pub(super) fn share(used: i64, reserved: u64, limit: Option<u64>) -> Option<u64> {
+    let taken = u64::try_from(i128::from(used).max(0) + i128::from(reserved)).unwrap_or(u64::MAX);
+    let limit = limit?;
+    // Nothing of nothing is no reason to worry.
+    Some(if limit == 0 && taken == 0 {
+        0
+    } else {
+        human::percent(taken, limit)
+    })
+}
+
+/// What to tell somebody whose quota is nearly used up: above 80%, and above 95% as a warning.
+pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
+    let bytes = share(usage.used_bytes, usage.reserved_bytes, usage.limits.bytes);
+    let entries = share(
+        usage.used_entries,
+        usage.reserved_entries,
+        usage.limits.entries,
+    );
+    let (percent, of) = match (bytes, entries) {
+        (Some(bytes), Some(entries)) if entries > bytes => (entries, "files and directories"),
+        (None, Some(entries)) => (entries, "files and directories"),
+        (Some(bytes), _) => (bytes, "bytes"),
+        (None, None) => return None,
+    };
+    match percent {
+        ..=80 => None,
+        81..=95 => Some(format!(
+            "{percent}% of your quota of {of} is used; see berth df"
+        )),
+        _ => Some(format!(
+            "warning: {percent}% of your quota of {of} is used; see berth df"
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::entry::Limits;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_is_shown_as_ls_and_as_json() {
+        let mut file = Entry {
+            name: "a\nb".into(),
+            kind: EntryKind::File,
+            size: 3,
+            mtime_ns: 1_600_000_000_500_000_000,
+            mode: 0o640,
+            digest: None,
+        };
+        assert_eq!(mode(&file), "-rw-r-----");
+        let value = entry("/a\nb", &file);
+        assert_eq!(value["mtime"], "2020-09-13T12:26:40.5Z");
+        assert_eq!(
+            (value["mode"].as_str(), value.get("digest")),
+            (Some("0640"), None)
+        );
+        file.kind = EntryKind::Directory;
+        file.mode = 0o755;
+        assert_eq!(mode(&file), "drwxr-xr-x");
+        for extreme in [i64::MIN, i64::MAX, -1] {
+            assert!(utc_time(extreme).ends_with('Z'));
+            assert_eq!(local_time(extreme).len(), 19);
+        }
+    }
+
+    #[test]
+    fn a_quota_is_remarked_upon_when_it_is_nearly_used() {
+        let usage = |used_bytes, limit, used_entries| Usage {
+            limits: Limits {
+                bytes: limit,
+                entries: Some(10),
+            },
+            used_bytes,
+            used_entries,
+            reserved_bytes: 1,
+            reserved_entries: 0,
+        };
+        assert_eq!(quota_remark(&usage(79, Some(100), 1)), None);
+        assert!(
+            quota_remark(&usage(80, Some(100), 1))
+                .unwrap()
+                .starts_with("81% of your quota")
+        );
+        assert!(
+            quota_remark(&usage(99, Some(100), 1))
+                .unwrap()
+                .starts_with("warning: 100%")
+        );
+        assert!(quota_remark(&usage(5, None, 9)).unwrap().contains("files"));
+        assert_eq!(share(-5, 0, Some(0)), Some(0));
+        assert_eq!(
+            share(i64::MAX, u64::MAX, Some(1)).map(|share| share > 100),
+            Some(true)
+        );
+    }
+}

@@ -1,0 +1,273 @@
+//! From a server's name to a TLS 1.3 stream that speaks `berth/1`, and to a sentence when not.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use berth_common::client_protocol::ALPN;
+use rustix::net::sockopt;
+use rustls::pki_types::ServerName;
+use rustls::{AlertDescription, ClientConfig, InvalidMessage};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+
+use crate::target::ServerAddress;
+use crate::trust::Fingerprint;
+use crate::verify::{Trust, TrustError, Verifier};
+
+/// How long one address may take to answer, and then the handshake.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A dead network is noticed after this long, as at the server's end.
+const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A TLS connection to a server that is trusted.
+#[derive(Debug)]
+pub struct Connected {
+    /// What the protocol is spoken on. A test may put something of its own around it.
+    pub stream: TlsStream<TcpStream>,
+    /// The TLS exporter of RFC 9266, to which logins are bound.
+    pub exporter: [u8; 32],
+    /// The SHA-256 of the server's certificate.
+    pub fingerprint: Fingerprint,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// The name does not resolve.
+    #[error("unknown host {host}: {source}")]
+    Resolve {
+        /// The name.
+        host: String,
+        /// What the resolver says.
+        source: io::Error,
+    },
+    /// No address accepts a connection.
+    #[error("cannot connect to {server}: {}", connect_reason(source))]
+    Tcp {
+        /// The server.
+        server: ServerAddress,
+        /// What the operating system says of the last address that was tried.
+        source: io::Error,
+    },
+    /// There is a listener, but it does not answer.
+    #[error(
+        "{server} accepts connections but does not answer in TLS; is it the port of a Berth server?"
+    )]
+    Mute {
+        /// The server.
+        server: ServerAddress,
+    },
+    /// What answers does not speak TLS, or another protocol within it.
+    #[error("{server} does not speak Berth ({what}); is it the port of a Berth server?")]
+    NotBerth {
+        /// The server.
+        server: ServerAddress,
+        /// What it does.
+        what: &'static str,
+    },
+    /// The connection was closed during the handshake.
+    #[error(
+        "{server} closed the connection during the handshake; it may be busy, or no Berth server"
+    )]
+    Closed {
+        /// The server.
+        server: ServerAddress,
+    },
+    /// The handshake failed in another way.
+    #[error("no secure connection to {server}: {source}")]
+    Handshake {
+        /// The server.
+        server: ServerAddress,
+        /// What TLS says.
+        source: io::Error,
+    },
+    /// The server's certificate is not the one expected, or of no authority that is trusted.
+    #[error("{server} shows the certificate {fingerprint}, which is not trusted: {reason}")]
+    Untrusted {
+        /// The server.
+        server: ServerAddress,
+        /// The certificate's.
+        fingerprint: Fingerprint,
+        /// Why not.
+        reason: String,
+    },
+    /// The authorities cannot be read.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
+}
+
+fn connect_reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::ConnectionRefused => "connection refused; is berthd running there?".into(),
+        io::ErrorKind::TimedOut => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
+        _ => error.to_string(),
+    }
+}
+
+/// Connects to a server and makes sure who it is.
+///
+/// # Errors
+/// One variant a reason; each is a sentence for the user.
+///
+/// # Cancel safety
+/// Dropping it closes the connection.
+pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let verifier = Arc::new(Verifier::new(trust, provider.clone())?);
+    let handshake = |source| ConnectError::Handshake {
+        server: server.clone(),
+        source,
+    };
+    let mut config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(|error| handshake(io::Error::other(error)))?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier.clone())
+        .with_no_client_auth();
+    config.alpn_protocols = vec![ALPN.to_vec()];
+    let name = ServerName::try_from(server.host.clone()).map_err(|error| {
+        let source = io::Error::new(io::ErrorKind::InvalidInput, error);
+        ConnectError::Resolve {
+            host: server.host.clone(),
+            source,
+        }
+    })?;
+
+    let tcp = connect_tcp(server).await?;
+    let connector = TlsConnector::from(Arc::new(config));
+    let stream = match timeout(CONNECT_TIMEOUT, connector.connect(name, tcp)).await {
+        Err(_) => {
+            return Err(ConnectError::Mute {
+                server: server.clone(),
+            });
+        }
+        Ok(Err(error)) => return Err(tls_error(server, error, &verifier)),
+        Ok(Ok(stream)) => stream,
+    };
+    let (_, session) = stream.get_ref();
+    if session.alpn_protocol() != Some(ALPN) {
+        return Err(ConnectError::NotBerth {
+            server: server.clone(),
+            what: "another TLS service",
+        });
+    }
+    let exporter = session
+        .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
+        .map_err(|error| handshake(io::Error::other(error)))?;
+    let Some(fingerprint) = verifier.seen().fingerprint else {
+        return Err(handshake(io::Error::other(
+            "the server showed no certificate",
+        )));
+    };
+    Ok(Connected {
+        stream,
+        exporter,
+        fingerprint,
+    })
+}
+
+/// Tries the host's addresses one after the other.
+async fn connect_tcp(server: &ServerAddress) -> Result<TcpStream, ConnectError> {
+    let resolve = |source| ConnectError::Resolve {
+        host: server.host.clone(),
+        source,
+    };
+    let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
+        .await
+        .map_err(resolve)?
+        .collect();
+    let mut last = None;
+    for address in addresses {
+        match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+            Ok(Ok(stream)) => {
+                prepare(&stream).map_err(|source| ConnectError::Tcp {
+                    server: server.clone(),
+                    source,
+                })?;
+                return Ok(stream);
+            }
+            Ok(Err(error)) => last = Some(error),
+            Err(_) => last = Some(io::ErrorKind::TimedOut.into()),
+        }
+    }
+    Err(match last {
+        Some(source) => ConnectError::Tcp {
+            server: server.clone(),
+            source,
+        },
+        None => resolve(io::Error::new(
+            io::ErrorKind::NotFound,
+            "the name has no address",
+        )),
+    })
+}
+
+/// No waiting for larger packets, and a network that is gone is noticed.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
+    sockopt::set_tcp_keepcnt(stream, 3)?;
+    #[cfg(target_os = "linux")]
+    sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
+    Ok(())
+}
+
+fn tls_error(server: &ServerAddress, error: io::Error, verifier: &Verifier) -> ConnectError {
+    let server = server.clone();
+    let seen = verifier.seen();
+    if let (true, Some(fingerprint)) = (seen.refused, seen.fingerprint) {
+        return ConnectError::Untrusted {
+            server,
+            fingerprint,
+            reason: error.to_string(),
+        };
+    }
+    let tls = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    match tls {
+        Some(rustls::Error::InvalidMessage(
+            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
+        )) => ConnectError::NotBerth {
+            server,
+            what: "it does not speak TLS",
+        },
+        Some(rustls::Error::InvalidMessage(_)) => ConnectError::NotBerth {
+            server,
+            what: "what it sends is not TLS",
+        },
+        Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
+            ConnectError::NotBerth {
+                server,
+                what: "another TLS service",
+            }
+        }
+        Some(
+            rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
+            | rustls::Error::PeerIncompatible(_),
+        ) => ConnectError::NotBerth {
+            server,
+            what: "it does not speak TLS 1.3",
+        },
+        Some(_) => ConnectError::Handshake {
+            server,
+            source: error,
+        },
+        None => match error.kind() {
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe => ConnectError::Closed { server },
+            _ => ConnectError::Handshake {
+                server,
+                source: error,
+            },
+        },
+    }
+}

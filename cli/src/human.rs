@@ -1,0 +1,183 @@
+//! Sizes, shares and durations as people write and read them; used by `berth` and `berthctl`.
+
+/// A text that is no size.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a size: write a number and a unit, such as 500MB, 10GiB or 4096")]
+pub struct SizeError(String);
+
+/// Units by their spelling in lower case. A single letter is binary, as in `dd` and `truncate`.
+const UNITS: &[(&str, u64)] = &[
+    ("", 1),
+    ("b", 1),
+    ("k", 1 << 10),
+    ("kb", 1_000),
+    ("kib", 1 << 10),
+    ("m", 1 << 20),
+    ("mb", 1_000_000),
+    ("mib", 1 << 20),
+    ("g", 1 << 30),
+    ("gb", 1_000_000_000),
+    ("gib", 1 << 30),
+    ("t", 1 << 40),
+    ("tb", 1_000_000_000_000),
+    ("tib", 1 << 40),
+    ("p", 1 << 50),
+    ("pb", 1_000_000_000_000_000),
+    ("pib", 1 << 50),
+    ("e", 1 << 60),
+    ("eb", 1_000_000_000_000_000_000),
+    ("eib", 1 << 60),
+];
+
+/// Reads a size in bytes: `4096`, `10GiB`, `500 MB`, `1.5T`. Upper and lower case are alike.
+///
+/// # Errors
+/// When it is no number with a known unit, is not whole in bytes, or exceeds 64 bits.
+pub fn parse_size(text: &str) -> Result<u64, SizeError> {
+    let refused = || SizeError(text.chars().take(80).collect());
+    let trimmed = text.trim();
+    let digits = trimmed
+        .bytes()
+        .take_while(|b| b.is_ascii_digit() || *b == b'.')
+        .count();
+    let (number, unit) = trimmed.split_at(digits);
+    let unit = unit.trim().to_ascii_lowercase();
+    let (_, factor) = UNITS
+        .iter()
+        .find(|(name, _)| *name == unit)
+        .ok_or_else(refused)?;
+    scaled(number, *factor).ok_or_else(refused)
+}
+
+/// `number` times `factor` without floating point, so that no size is rounded.
+fn scaled(number: &str, factor: u64) -> Option<u64> {
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
+    let whole = whole
+        .parse::<u128>()
+        .ok()?
+        .checked_mul(u128::from(factor))?;
+    if fraction.len() > 18 {
+        return None;
+    }
+    let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
+    let numerator = fraction.parse::<u128>().ok()? * u128::from(factor);
+    u64::try_from(whole.checked_add(numerator / denominator)?).ok()
+}
+
+/// A size with a binary unit and one decimal: `0 B`, `1.5 GiB`.
+#[must_use]
+pub fn size(bytes: u64) -> String {
+    const NAMES: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut value = bytes as f64 / 1024.0;
+    let mut unit = 0;
+    // 1023.95 would be shown as 1024.0.
+    while value >= 1023.95 && unit + 1 < NAMES.len() {
+        value /= 1024.0;
+        unit += 1;
+    }
+    format!("{value:.1} {}", NAMES[unit])
+}
+
+/// The same for a usage, which may be below zero for a moment.
+#[must_use]
+pub fn signed_size(bytes: i64) -> String {
+    let text = size(bytes.unsigned_abs());
+    if bytes < 0 { format!("-{text}") } else { text }
+}
+
+/// Which share `part` is of `whole`, in percent rounded down; 100 of nothing.
+#[must_use]
+pub fn percent(part: u64, whole: u64) -> u64 {
+    if whole == 0 {
+        return 100;
+    }
+    u64::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(u64::MAX)
+}
+
+/// A duration in its two largest units: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `6 d 3 h`.
+#[must_use]
+pub fn duration(seconds: f64) -> String {
+    if seconds < 10.0 {
+        return format!("{seconds:.1} s");
+    }
+    let seconds = seconds.round() as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{minutes} min {} s", seconds % 60),
+        3600..86_400 => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_sizes_exactly() {
+        let table = [
+            ("0", 0),
+            ("4096", 4096),
+            ("10GiB", 10 << 30),
+            ("500 MB", 500_000_000),
+            (" 1.5 T ", 3 << 39),
+            ("1kb", 1000),
+            ("1K", 1024),
+            ("0.5k", 512),
+            ("16EiB", 0),
+            ("18446744073709551615", u64::MAX),
+        ];
+        for (text, expected) in table {
+            let got = parse_size(text);
+            if text == "16EiB" {
+                assert!(got.is_err());
+            } else {
+                assert_eq!(got, Ok(expected), "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_what_is_no_size() {
+        for text in [
+            "", "GiB", "-1", "1 X", "1..5G", "1.5.G", ".", "1e3", "ten", "1 G B", "١",
+        ] {
+            assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn shows_sizes_shares_and_durations() {
+        let sizes = [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1.0 KiB"),
+            (1536, "1.5 KiB"),
+            ((1 << 20) - 1, "1.0 MiB"),
+            (3 << 30, "3.0 GiB"),
+            (u64::MAX, "16.0 EiB"),
+        ];
+        for (bytes, text) in sizes {
+            assert_eq!(size(bytes), text);
+        }
+        assert_eq!(signed_size(-1024), "-1.0 KiB");
+        assert_eq!(
+            (percent(1, 3), percent(0, 0), percent(u64::MAX, u64::MAX)),
+            (33, 100, 100)
+        );
+        let durations = [
+            (0.41, "0.4 s"),
+            (59.2, "59 s"),
+            (200.0, "3 min 20 s"),
+            (7500.0, "2 h 5 min"),
+        ];
+        for (seconds, text) in durations {
+            assert_eq!(duration(seconds), text);
+        }
+        assert_eq!(duration(529_200.0), "6 d 3 h");
+    }
+}

@@ -1,0 +1,32 @@
+//! What `berth`, the client, and `berthctl`, the administrator's tool, are made of.
+//!
+//! The client in layers, each of which knows only those before it: `connection` (frames on a
+//! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `commands`.
+//! `connect` and `verify` give it a TLS stream, `reach` asks a person what is needed, `run` puts
+//! it together. `admin` is all of `berthctl`; both share `human`, `output` and `password`.
+//! Tests take the layers one by one, for instance to put a faulty stream below a session.
+
+#![forbid(unsafe_code)]
+
+pub mod admin;
+pub mod args;
+mod buffers;
+mod commands;
+pub mod connect;
+pub mod connection;
+pub mod dirs;
+pub mod exit;
+pub mod human;
+pub mod login;
+pub mod output;
+pub mod password;
+pub mod progress;
+mod reach;
+pub mod requests;
+pub mod run;
+pub mod session;
+pub mod state;
+pub mod target;
+pub mod transfer;
+pub mod trust;
+pub mod verify;

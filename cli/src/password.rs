@@ -1,0 +1,159 @@
+//! Where a password comes from: a file, the environment, or a person; used by `berth` and
+//! `berthctl`.
+//!
+//! Never from the command line, which every process on the machine can read.
+
+use std::fmt;
+use std::io::{self, IsTerminal as _};
+use std::path::{Path, PathBuf};
+
+/// The variable that holds the password of the user who logs in.
+pub const PASSWORD_VARIABLE: &str = "BERTH_PASSWORD";
+
+/// A password; it is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Password(String);
+
+impl Password {
+    /// A password from any other place.
+    #[must_use]
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// The password itself, for SCRAM alone.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Password {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Password(…)")
+    }
+}
+
+/// Why there is no password.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordError {
+    /// The file cannot be read as text.
+    #[error("cannot read the password file {}: {source}", path.display())]
+    File {
+        /// Which file.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// The first line of the file, or what was typed, is empty.
+    #[error("the password is empty")]
+    Empty,
+    /// There is nobody to ask.
+    #[error("no password: give --password-file or {PASSWORD_VARIABLE}, or run it on a terminal")]
+    NoTerminal,
+    /// The two answers differ.
+    #[error("the two passwords differ; nothing was changed")]
+    Differ,
+    /// The terminal failed.
+    #[error("cannot ask for the password: {0}")]
+    Prompt(#[source] io::Error),
+}
+
+/// The password in `file`, if one was given.
+///
+/// # Errors
+/// `File` and `Empty`.
+pub fn from_file(path: &Path) -> Result<Password, PasswordError> {
+    let text = std::fs::read_to_string(path).map_err(|source| PasswordError::File {
+        path: path.to_owned(),
+        source,
+    })?;
+    first_line(&text)
+}
+
+/// The password from the file if one was given, else from [`PASSWORD_VARIABLE`] if that is set;
+/// `None` means that a person has to be asked.
+///
+/// # Errors
+/// `File` and `Empty`.
+pub fn without_asking(file: Option<&Path>) -> Result<Option<Password>, PasswordError> {
+    if let Some(path) = file {
+        return from_file(path).map(Some);
+    }
+    match std::env::var(PASSWORD_VARIABLE) {
+        Ok(text) if text.is_empty() => Err(PasswordError::Empty),
+        Ok(text) => Ok(Some(Password(text))),
+        Err(_) => Ok(None),
+    }
+}
+
+/// Asks on the terminal, without showing what is typed.
+///
+/// # Errors
+/// `NoTerminal`, `Empty` and `Prompt`.
+pub fn ask(question: &str) -> Result<Password, PasswordError> {
+    if !io::stdin().is_terminal() {
+        return Err(PasswordError::NoTerminal);
+    }
+    first_line(&rpassword::prompt_password(question).map_err(PasswordError::Prompt)?)
+}
+
+/// Asks twice for a password that is to be set.
+///
+/// # Errors
+/// As [`ask`], and `Differ`.
+pub fn ask_new(question: &str) -> Result<Password, PasswordError> {
+    let password = ask(question)?;
+    if ask("Again: ")? == password {
+        Ok(password)
+    } else {
+        Err(PasswordError::Differ)
+    }
+}
+
+/// A file's first line without its end, so that `echo secret > file` means `secret`.
+fn first_line(text: &str) -> Result<Password, PasswordError> {
+    let line = text.split(['\r', '\n']).next().unwrap_or_default();
+    if line.is_empty() {
+        Err(PasswordError::Empty)
+    } else {
+        Ok(Password(line.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_gives_its_first_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("password");
+        for (text, expected) in [
+            ("secret\n", "secret"),
+            (" a b \r\nrest", " a b "),
+            ("x", "x"),
+        ] {
+            std::fs::write(&path, text).unwrap();
+            assert_eq!(
+                without_asking(Some(&path)).unwrap().unwrap().as_str(),
+                expected
+            );
+        }
+        std::fs::write(&path, "\nsecret\n").unwrap();
+        assert!(matches!(from_file(&path), Err(PasswordError::Empty)));
+        let missing = from_file(&dir.path().join("none")).unwrap_err().to_string();
+        assert!(
+            missing.starts_with("cannot read the password file"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn a_password_is_never_shown() {
+        assert_eq!(
+            format!("{:?}", Password::new("secret".into())),
+            "Password(…)"
+        );
+    }
+}

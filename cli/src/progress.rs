@@ -1,0 +1,256 @@
+//! What a person sees while files move: bars on a terminal, lines elsewhere, nothing when quiet.
+//!
+//! All of it is on standard error. Transfers know only their [`FileProgress`]; the commands make
+//! them and say what came of each file.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::human;
+use crate::output::{complain, escaped};
+
+/// Files up to this size get no bar of their own: they are gone before it could be read.
+const SMALLEST_BAR: u64 = 1 << 20;
+
+/// Between two lines about the same file.
+const LINE_EVERY: Duration = Duration::from_secs(5);
+
+/// How to show progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Bars that are redrawn.
+    Bars,
+    /// A line now and then.
+    Lines,
+    /// Nothing.
+    Quiet,
+}
+
+/// The progress of one command.
+#[derive(Clone, Debug)]
+pub struct Progress {
+    mode: Mode,
+    bars: MultiProgress,
+    total: Option<ProgressBar>,
+}
+
+impl Progress {
+    /// The progress of moving so many files.
+    #[must_use]
+    pub fn new(mode: Mode, files: usize) -> Self {
+        let target = match mode {
+            Mode::Bars => ProgressDrawTarget::stderr(),
+            Mode::Lines | Mode::Quiet => ProgressDrawTarget::hidden(),
+        };
+        let bars = MultiProgress::with_draw_target(target);
+        let total = (mode == Mode::Bars && files > 1).then(|| {
+            let total = bars.add(ProgressBar::new(files as u64));
+            total.set_style(style(
+                "total {wide_bar} {pos}/{len} files, {msg} in {elapsed}",
+            ));
+            total.enable_steady_tick(Duration::from_millis(200));
+            total
+        });
+        Self { mode, bars, total }
+    }
+
+    /// The progress of one of its files.
+    #[must_use]
+    pub fn file(&self, name: &str) -> FileProgress {
+        let name = escaped(name).into_owned();
+        let state = FileState {
+            size: 0,
+            line_at: Instant::now(),
+            bar: None,
+        };
+        let file = File {
+            name,
+            progress: self.clone(),
+            state: Mutex::new(state),
+        };
+        FileProgress(Some(Arc::new(file)))
+    }
+
+    /// One file is over, well or not. `moved` is what all have moved so far, in bytes.
+    pub fn file_over(&self, moved: u64) {
+        if let Some(total) = &self.total {
+            total.set_message(human::size(moved));
+            total.inc(1);
+        }
+    }
+
+    /// A line that stays.
+    pub fn line(&self, text: &str) {
+        match self.mode {
+            Mode::Bars => self.bars.suspend(|| complain(text)),
+            Mode::Lines => complain(text),
+            Mode::Quiet => {}
+        }
+    }
+
+    /// Keeps the bars away while something else is printed.
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bars.suspend(print)
+    }
+
+    /// Takes the bars away.
+    pub fn end(&self) {
+        if let Some(total) = &self.total {
+            total.finish_and_clear();
+        }
+    }
+}
+
+/// What a transfer tells about itself.
+#[derive(Clone, Debug)]
+pub struct FileProgress(Option<Arc<File>>);
+
+#[derive(Debug)]
+struct File {
+    name: String,
+    progress: Progress,
+    state: Mutex<FileState>,
+}
+
+#[derive(Debug)]
+struct FileState {
+    size: u64,
+    line_at: Instant,
+    bar: Option<ProgressBar>,
+}
+
+impl FileProgress {
+    /// Shows nothing.
+    #[must_use]
+    pub fn hidden() -> Self {
+        Self(None)
+    }
+
+    fn with(&self, act: impl FnOnce(&File, &mut FileState)) {
+        if let Some(file) = &self.0 {
+            let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
+            act(file, &mut state);
+        }
+    }
+
+    /// The transfer begins, at `from` of `size` bytes.
+    pub(crate) fn begin(&self, size: u64, from: u64) {
+        self.with(|file, state| {
+            state.size = size;
+            if file.progress.mode == Mode::Bars && size > SMALLEST_BAR {
+                // Above the total.
+                let bar = file.progress.bars.insert(0, ProgressBar::new(size));
+                bar.set_style(style(
+                    "{prefix} {wide_bar} {percent:>3}% {binary_bytes}/{binary_total_bytes} \
+                     {binary_bytes_per_sec} ETA {eta} {msg}",
+                ));
+                bar.set_prefix(shortened(&file.name));
+                bar.set_position(from);
+                // What was there already came at no rate.
+                bar.reset_eta();
+                state.bar = Some(bar);
+            }
+            if from > 0 {
+                let percent = human::percent(from, size);
+                file.progress
+                    .line(&format!("{}: resumed at {percent}%", file.name));
+            }
+        });
+    }
+
+    /// So many of the file's bytes are over.
+    pub(crate) fn at(&self, position: u64) {
+        self.with(|file, state| {
+            if let Some(bar) = &state.bar {
+                bar.set_position(position);
+            }
+            if file.progress.mode == Mode::Lines && state.line_at.elapsed() >= LINE_EVERY {
+                state.line_at = Instant::now();
+                let (done, size) = (human::size(position), human::size(state.size));
+                let percent = human::percent(position, state.size);
+                file.progress
+                    .line(&format!("{}: {percent}% ({done} of {size})", file.name));
+            }
+        });
+    }
+
+    /// All bytes are over; what is waited for now.
+    pub(crate) fn waiting(&self, what: &'static str) {
+        self.with(|_, state| {
+            if let Some(bar) = &state.bar {
+                bar.set_message(what);
+            }
+        });
+    }
+
+    /// A remark about the file.
+    pub(crate) fn note(&self, text: &str) {
+        self.with(|file, _| file.progress.line(&format!("{}: {text}", file.name)));
+    }
+
+    /// The transfer is over.
+    pub(crate) fn end(&self) {
+        self.with(|_, state| {
+            if let Some(bar) = state.bar.take() {
+                bar.finish_and_clear();
+            }
+        });
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if let Some(bar) = state.bar.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+/// A template that indicatif does not understand would be a plain bar.
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|_| ProgressStyle::default_bar())
+        .progress_chars("=> ")
+}
+
+/// A name that leaves room for the bar.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 28;
+    let length = name.chars().count();
+    if length <= MOST {
+        return name.to_owned();
+    }
+    let tail: String = name.chars().skip(length - (MOST - 1)).collect();
+    format!("…{tail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_names_are_shortened_within_characters() {
+        assert_eq!(shortened("short.iso"), "short.iso");
+        let long = "ä".repeat(40) + ".iso";
+        assert_eq!(shortened(&long).chars().count(), 28);
+        assert!(shortened(&long).ends_with(".iso"));
+    }
+
+    #[test]
+    fn both_templates_are_understood() {
+        for mode in [Mode::Bars, Mode::Lines, Mode::Quiet] {
+            let progress = Progress::new(mode, 2);
+            let file = progress.file("a\x1b");
+            file.begin(5 << 20, 1 << 20);
+            file.at(2 << 20);
+            file.waiting("storing");
+            file.end();
+            progress.file_over(4 << 20);
+            progress.end();
+        }
+        assert!(ProgressStyle::with_template("{prefix} {wide_bar} {binary_bytes_per_sec}").is_ok());
+    }
+}

@@ -1,0 +1,243 @@
+//! The requests of a session other than transfers, one method each.
+
+use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::digest::Md5;
+use berth_common::entry::{Entry, UploadSummary, Usage};
+use berth_common::ids::{RequestId, StagingName};
+use berth_common::rel_path::RelPath;
+use berth_common::scram::{ChannelBinding, ClientFirst, ScramError, ScramVerifier};
+
+use crate::connection::ConnectionError;
+use crate::login::answer;
+use crate::password::Password;
+use crate::session::{Exchange, RequestError, Session};
+
+fn unexpected() -> RequestError {
+    ConnectionError::unexpected("answer").into()
+}
+
+/// Why a password was not changed.
+#[derive(Debug, thiserror::Error)]
+pub enum PasswordChangeError {
+    /// The server refused, or the session is over.
+    #[error(transparent)]
+    Request(#[from] RequestError),
+    /// The new password cannot be one, or hashing failed.
+    #[error(transparent)]
+    Scram(#[from] ScramError),
+}
+
+impl From<ConnectionError> for PasswordChangeError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Request(error.into())
+    }
+}
+
+impl Session {
+    /// One entry, its digest included.
+    ///
+    /// # Errors
+    /// What the server refused it with, or why the session is over; so in all methods here.
+    pub async fn stat(&self, path: &RelPath) -> Result<Entry, RequestError> {
+        let path = path.clone();
+        match self.request(|id| ClientToWorker::Stat { id, path }).await? {
+            WorkerToClient::Entry { entry, .. } => Ok(entry),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// A directory's entries, part by part.
+    ///
+    /// # Errors
+    /// See [`Session::stat`]; that it is no directory is the first part's error.
+    pub async fn list(&self, path: &RelPath) -> Result<Listing, RequestError> {
+        let exchange = self.exchange();
+        let path = path.clone();
+        exchange
+            .send(&ClientToWorker::List {
+                id: exchange.id,
+                path,
+            })
+            .await?;
+        Ok(Listing {
+            exchange,
+            ended: false,
+        })
+    }
+
+    /// Makes a directory; with `parents` also its parents, and it may be there already.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn make_directory(&self, path: &RelPath, parents: bool) -> Result<(), RequestError> {
+        let path = path.clone();
+        self.done(|id| ClientToWorker::MakeDirectory { id, path, parents })
+            .await
+    }
+
+    /// Removes a file, an empty directory or, with `recursive`, a tree.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn remove(&self, path: &RelPath, recursive: bool) -> Result<(), RequestError> {
+        let path = path.clone();
+        self.done(|id| ClientToWorker::Remove {
+            id,
+            path,
+            recursive,
+        })
+        .await
+    }
+
+    /// Renames `from` to `to`, which is the new path itself.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn rename(
+        &self,
+        from: &RelPath,
+        to: &RelPath,
+        overwrite: bool,
+    ) -> Result<(), RequestError> {
+        let (from, to) = (from.clone(), to.clone());
+        self.done(|id| ClientToWorker::Rename {
+            id,
+            from,
+            to,
+            overwrite,
+        })
+        .await
+    }
+
+    /// Limits and usage.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn usage(&self) -> Result<Usage, RequestError> {
+        match self.request(|id| ClientToWorker::Usage { id }).await? {
+            WorkerToClient::Usage { usage, .. } => Ok(usage),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// The open uploads.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn uploads(&self) -> Result<Vec<UploadSummary>, RequestError> {
+        let mut exchange = self.exchange();
+        exchange
+            .send(&ClientToWorker::Uploads { id: exchange.id })
+            .await?;
+        let mut all = Vec::new();
+        loop {
+            match exchange.message().await? {
+                WorkerToClient::Uploads { uploads, last, .. } => {
+                    all.extend(uploads);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                _ => return Err(unexpected()),
+            }
+        }
+    }
+
+    /// Ends an open upload and removes what was received.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn abort_upload(&self, upload: StagingName) -> Result<(), RequestError> {
+        self.done(|id| ClientToWorker::AbortUpload { id, upload })
+            .await
+    }
+
+    /// A file's plain MD5 and size.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn md5(&self, path: &RelPath) -> Result<(Md5, u64), RequestError> {
+        let path = path.clone();
+        match self.request(|id| ClientToWorker::Md5 { id, path }).await? {
+            WorkerToClient::Md5 { md5, size, .. } => Ok((md5, size)),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// Changes the user's password, with a second proof that covers what the server will store.
+    ///
+    /// # Errors
+    /// `Server(PasswordRefused)` when the current password is wrong, `Scram` when the new one
+    /// cannot be a password.
+    pub async fn change_password(
+        &self,
+        current: &Password,
+        new: &Password,
+    ) -> Result<(), PasswordChangeError> {
+        let new = new.clone();
+        let verifier = tokio::task::spawn_blocking(move || ScramVerifier::generate(new.as_str()))
+            .await
+            .unwrap_or(Err(ScramError::Password))?;
+        let info = self.info();
+        let binding = ChannelBinding::covering(&info.exporter, &verifier);
+        let first = ClientFirst::new(info.user.as_str(), binding)?;
+        let mut exchange = self.exchange();
+        let id = exchange.id;
+        let message = first.message().to_vec();
+        exchange
+            .send(&ClientToWorker::PasswordFirst {
+                id,
+                message,
+                verifier,
+            })
+            .await?;
+        let WorkerToClient::PasswordChallenge { message, .. } = exchange.message().await? else {
+            return Err(unexpected().into());
+        };
+        let last = answer(first, current.clone(), message).await?;
+        let message = last.message().to_vec();
+        exchange
+            .send(&ClientToWorker::PasswordFinal { id, message })
+            .await?;
+        match exchange.message().await? {
+            WorkerToClient::Done { .. } => Ok(()),
+            _ => Err(unexpected().into()),
+        }
+    }
+
+    async fn done(
+        &self,
+        message: impl FnOnce(RequestId) -> ClientToWorker,
+    ) -> Result<(), RequestError> {
+        match self.request(message).await? {
+            WorkerToClient::Done { .. } => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+}
+
+/// A directory's entries as they come.
+#[derive(Debug)]
+pub struct Listing {
+    exchange: Exchange,
+    ended: bool,
+}
+
+impl Listing {
+    /// The next part, which may be empty; `None` after the last one.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    pub async fn next_part(&mut self) -> Result<Option<Vec<Entry>>, RequestError> {
+        if self.ended {
+            return Ok(None);
+        }
+        match self.exchange.message().await? {
+            WorkerToClient::Entries { entries, last, .. } => {
+                self.ended = last;
+                Ok(Some(entries))
+            }
+            _ => Err(unexpected()),
+        }
+    }
+}

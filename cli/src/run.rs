@@ -1,0 +1,132 @@
+//! `berth` from its arguments to its exit code.
+
+use std::io::IsTerminal as _;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use berth_common::rel_path::RelPath;
+use clap::Parser as _;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{Args, Command};
+use crate::commands::{self, Context};
+use crate::exit::{Exit, Failure, tell};
+use crate::output::{Output, Style};
+use crate::progress::Mode;
+use crate::reach;
+
+/// How long threads that write or hash may take to end after everything else has.
+const LAST_WRITES: Duration = Duration::from_secs(2);
+
+/// Runs `berth` with this process' arguments.
+#[must_use]
+pub fn berth() -> ExitCode {
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(error) => {
+            // Help and the version are errors too, for clap; they go to standard output.
+            let _ = error.print();
+            return if error.use_stderr() {
+                Exit::Usage
+            } else {
+                Exit::Success
+            }
+            .into();
+        }
+    };
+    run(&args)
+        .unwrap_or_else(|failure| {
+            tell(&failure);
+            failure.exit
+        })
+        .into()
+}
+
+fn run(args: &Args) -> Result<Exit, Failure> {
+    let cwd = resolve(&RelPath::root(), &args.directory)?;
+    for path in args.command.remote_paths() {
+        resolve(&cwd, path)?;
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(Exit::Failure, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(converse(args, cwd));
+    runtime.shutdown_timeout(LAST_WRITES);
+    outcome
+}
+
+fn resolve(cwd: &RelPath, typed: &str) -> Result<RelPath, Failure> {
+    RelPath::resolve(cwd, typed).map_err(|error| Failure::usage(error).of(typed))
+}
+
+async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
+    let reached = reach::reach(args).await?;
+    // Only now, since until here Ctrl-C may simply end the process, also within a question.
+    let mut interrupts = Interrupts::new()?;
+    let session = reached.session.clone();
+    let output = Output::stdout(Style::of_stdout(args.json, args.quiet));
+    let context = Context {
+        session: reached.session,
+        fingerprint: reached.fingerprint,
+        password: reached.password,
+        new_password: reached.new_password,
+        cwd,
+        output,
+        progress: progress_mode(args),
+    };
+    let outcome = tokio::select! {
+        outcome = commands::run(&context, &args.command) => outcome,
+        () = interrupts.next() => Ok(Exit::Interrupted),
+    };
+    // What was cancelled tells the server so before the connection closes.
+    session.close().await;
+    if outcome == Ok(Exit::Interrupted) {
+        tell(&Failure::new(Exit::Interrupted, interrupted(&args.command)));
+    }
+    context.output.flush()?;
+    outcome
+}
+
+fn interrupted(command: &Command) -> &'static str {
+    if command.is_resumable() {
+        "interrupted; run the same command again to go on"
+    } else {
+        "interrupted"
+    }
+}
+
+fn progress_mode(args: &Args) -> Mode {
+    if args.quiet || args.json {
+        Mode::Quiet
+    } else if std::io::stderr().is_terminal() {
+        Mode::Bars
+    } else {
+        Mode::Lines
+    }
+}
+
+/// Ctrl-C and `kill`. A terminal that goes away is left alone, or `nohup` would mean nothing.
+struct Interrupts([Signal; 2]);
+
+impl Interrupts {
+    fn new() -> Result<Self, Failure> {
+        let listen = |kind| {
+            signal(kind).map_err(|error| {
+                Failure::new(Exit::Failure, format!("cannot wait for signals: {error}"))
+            })
+        };
+        Ok(Self([
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::terminate())?,
+        ]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}

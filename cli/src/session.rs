@@ -1,0 +1,433 @@
+//! A logged-in session: requests by number, a task that reads and one that writes.
+//!
+//! Many requests and transfers share the connection; each is an [`Exchange`] with a number of its
+//! own, to which the reading task hands what the server answers. The writing task takes messages
+//! and blocks from one bounded queue, so transfers share the line fairly and none runs ahead of it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::error_code::ErrorCode;
+use berth_common::frame::{self, BlockHeader};
+use berth_common::ids::{RequestId, UserName};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
+
+use crate::buffers::{Buffer, Pool};
+use crate::connection::{Connection, ConnectionError, Frame, read_frame};
+
+/// Messages and blocks that wait for the line: at most 4 MiB.
+const OUTGOING: usize = 4;
+
+/// Frames that wait for one exchange: at most 2 MiB. The reading task waits when it is full, so
+/// whoever has an exchange takes what comes or drops it.
+const INCOMING: usize = 2;
+
+/// How long the last words to a server may take.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why a request failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RequestError {
+    /// The server refused it; the session goes on.
+    #[error(transparent)]
+    Server(#[from] ErrorCode),
+    /// The session is over.
+    #[error(transparent)]
+    Connection(#[from] ConnectionError),
+}
+
+/// What both sides said when the session began.
+#[derive(Clone, Debug)]
+pub struct SessionInfo {
+    /// The user.
+    pub user: UserName,
+    /// The server's name and version; may be empty.
+    pub server: String,
+    /// Transfers that the session may have at once; at least 1.
+    pub max_transfers: u32,
+    /// The TLS exporter, to which a change of password is bound too.
+    pub exporter: [u8; 32],
+}
+
+/// A session. Clones share it; with the last one and its exchanges the connection closes.
+#[derive(Clone)]
+pub struct Session {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    info: SessionInfo,
+    routes: Arc<Routes>,
+    outgoing: mpsc::Sender<Outgoing>,
+    pool: Pool,
+    reader: AbortHandle,
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        self.reader.abort();
+    }
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session")
+            .field("user", &self.shared.info.user)
+            .finish_non_exhaustive()
+    }
+}
+
+enum Outgoing {
+    Frame { head: Vec<u8>, data: Option<Buffer> },
+    Close(oneshot::Sender<()>),
+}
+
+impl Session {
+    /// Begins a session on a connection that has logged in. Needs a tokio runtime.
+    pub(crate) fn start<S>(connection: Connection<S>, info: SessionInfo) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let (incoming, line) = tokio::io::split(connection.stream);
+        let (outgoing, queue) = mpsc::channel(OUTGOING);
+        let routes = Arc::new(Routes::new());
+        let pool = Pool::default();
+        let reader = tokio::spawn(read(incoming, routes.clone(), pool.clone()));
+        tokio::spawn(write(line, queue, routes.clone()));
+        let reader = reader.abort_handle();
+        Self {
+            shared: Arc::new(Shared {
+                info,
+                routes,
+                outgoing,
+                pool,
+                reader,
+            }),
+        }
+    }
+
+    /// What both sides said when it began.
+    #[must_use]
+    pub fn info(&self) -> &SessionInfo {
+        &self.shared.info
+    }
+
+    pub(crate) fn pool(&self) -> &Pool {
+        &self.shared.pool
+    }
+
+    /// Begins an exchange under a number that is not in use.
+    #[must_use]
+    pub fn exchange(&self) -> Exchange {
+        let (sender, incoming) = mpsc::channel(INCOMING);
+        let id = self.shared.routes.add(sender);
+        Exchange {
+            id,
+            incoming,
+            session: self.clone(),
+            cancel: false,
+        }
+    }
+
+    /// Sends a request that has one answer.
+    ///
+    /// # Errors
+    /// What the server refused it with, or why the session is over.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server carries the request out.
+    pub async fn request(
+        &self,
+        message: impl FnOnce(RequestId) -> ClientToWorker,
+    ) -> Result<WorkerToClient, RequestError> {
+        let mut exchange = self.exchange();
+        exchange.send(&message(exchange.id)).await?;
+        exchange.message().await
+    }
+
+    /// Waits until all that was sent is on the line, and closes the connection.
+    pub async fn close(self) {
+        let (done, closed) = oneshot::channel();
+        let farewell = async {
+            if self
+                .shared
+                .outgoing
+                .send(Outgoing::Close(done))
+                .await
+                .is_ok()
+            {
+                let _ = closed.await;
+            }
+        };
+        let _ = timeout(CLOSE_TIMEOUT, farewell).await;
+    }
+}
+
+/// One request or transfer. Dropped, its number is forgotten, and what still comes for it too.
+pub struct Exchange {
+    /// Its number.
+    pub id: RequestId,
+    incoming: mpsc::Receiver<Frame>,
+    session: Session,
+    cancel: bool,
+}
+
+impl fmt::Debug for Exchange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Exchange")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Exchange {
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// Why the session is over.
+    pub async fn send(&self, message: &ClientToWorker) -> Result<(), ConnectionError> {
+        self.queue(frame::encode_message(message)?, None).await
+    }
+
+    /// Sends a block of this transfer without copying its data.
+    pub(crate) async fn send_block(
+        &self,
+        header: &BlockHeader,
+        data: Buffer,
+    ) -> Result<(), ConnectionError> {
+        self.queue(header.encode(data.len())?, Some(data)).await
+    }
+
+    async fn queue(&self, head: Vec<u8>, data: Option<Buffer>) -> Result<(), ConnectionError> {
+        let sent = self
+            .session
+            .shared
+            .outgoing
+            .send(Outgoing::Frame { head, data })
+            .await;
+        sent.map_err(|_| self.session.shared.routes.reason())
+    }
+
+    /// From now on, dropping the exchange tells the server that the transfer is cancelled.
+    pub(crate) fn cancel_when_dropped(&mut self) {
+        self.cancel = true;
+    }
+
+    /// The transfer has ended: there is nothing to cancel.
+    pub(crate) fn finished(&mut self) {
+        self.cancel = false;
+    }
+
+    /// The next frame for this exchange.
+    ///
+    /// # Errors
+    /// Why the session is over, after all frames that came before.
+    ///
+    /// # Cancel safety
+    /// Dropping it loses nothing.
+    pub async fn frame(&mut self) -> Result<Frame, ConnectionError> {
+        match self.incoming.recv().await {
+            Some(frame) => Ok(frame),
+            None => Err(self.session.shared.routes.reason()),
+        }
+    }
+
+    /// The next message, where no block can come. `Failed` is the error that it carries.
+    ///
+    /// # Errors
+    /// What the server refused it with, or why the session is over.
+    pub async fn message(&mut self) -> Result<WorkerToClient, RequestError> {
+        match self.frame().await? {
+            Frame::Message(WorkerToClient::Failed { error, .. }) => {
+                self.finished();
+                Err(error.into())
+            }
+            Frame::Message(message) => Ok(message),
+            Frame::Block(_) => Err(ConnectionError::unexpected("data block").into()),
+        }
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.session.shared.routes.remove(self.id);
+        let message = ClientToWorker::Cancel { id: self.id };
+        if let (true, Ok(head)) = (self.cancel, frame::encode_message(&message)) {
+            // When the queue is full there is no room for politeness: the connection is about to
+            // close, which ends the transfer as well.
+            let _ = self
+                .session
+                .shared
+                .outgoing
+                .try_send(Outgoing::Frame { head, data: None });
+        }
+    }
+}
+
+/// Who waits for what, until the session is over.
+struct Routes {
+    table: Mutex<Table>,
+    over: watch::Sender<bool>,
+}
+
+struct Table {
+    next: u32,
+    open: HashMap<RequestId, mpsc::Sender<Frame>>,
+    reason: Option<ConnectionError>,
+}
+
+impl Routes {
+    fn new() -> Self {
+        let table = Table {
+            next: 1,
+            open: HashMap::new(),
+            reason: None,
+        };
+        Self {
+            table: Mutex::new(table),
+            over: watch::Sender::new(false),
+        }
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add(&self, sender: mpsc::Sender<Frame>) -> RequestId {
+        let mut table = self.table();
+        let mut id = RequestId(table.next);
+        while table.open.contains_key(&id) {
+            id = RequestId(id.0.wrapping_add(1));
+        }
+        table.next = id.0.wrapping_add(1);
+        // Without a route the exchange's first look finds the session over.
+        if table.reason.is_none() {
+            table.open.insert(id, sender);
+        }
+        id
+    }
+
+    fn remove(&self, id: RequestId) {
+        self.table().open.remove(&id);
+    }
+
+    fn find(&self, id: RequestId) -> Option<mpsc::Sender<Frame>> {
+        self.table().open.get(&id).cloned()
+    }
+
+    /// The session is over for this reason, unless it was before.
+    fn end(&self, reason: ConnectionError) {
+        let mut table = self.table();
+        table.reason.get_or_insert(reason);
+        table.open.clear();
+        drop(table);
+        self.over.send_replace(true);
+    }
+
+    fn reason(&self) -> ConnectionError {
+        self.table()
+            .reason
+            .clone()
+            .unwrap_or(ConnectionError::Closed)
+    }
+}
+
+/// The reading task: hands each frame to its exchange until the connection ends.
+async fn read<S: AsyncRead>(mut line: ReadHalf<S>, routes: Arc<Routes>, pool: Pool) {
+    let reason = loop {
+        let frame = match read_frame(&mut line, &pool).await {
+            Ok(frame) => frame,
+            Err(reason) => break reason,
+        };
+        let id = match &frame {
+            Frame::Block(block) => block.header.transfer,
+            Frame::Message(WorkerToClient::Refused { error }) => {
+                break ConnectionError::Refused(error.clone());
+            }
+            Frame::Message(message) => match id_of(message) {
+                Some(id) => id,
+                None => break ConnectionError::unexpected("message of a login"),
+            },
+        };
+        // What comes for a number that is not in use was on its way when the exchange was dropped.
+        if let Some(exchange) = routes.find(id) {
+            let _ = exchange.send(frame).await;
+        }
+    };
+    routes.end(reason);
+}
+
+/// The writing task: puts the queue on the line until it is closed or the line is.
+async fn write<S: AsyncWrite>(
+    mut line: WriteHalf<S>,
+    mut queue: mpsc::Receiver<Outgoing>,
+    routes: Arc<Routes>,
+) {
+    let mut over = routes.over.subscribe();
+    let failed = loop {
+        let next = tokio::select! {
+            next = queue.recv() => next,
+            _ = over.wait_for(|over| *over) => return,
+        };
+        match next {
+            Some(Outgoing::Frame { head, data }) => {
+                let data = data.as_deref().unwrap_or_default();
+                if let Err(error) = put_on_line(&mut line, &head, data, queue.is_empty()).await {
+                    break error;
+                }
+            }
+            close => {
+                let _ = line.shutdown().await;
+                if let Some(Outgoing::Close(done)) = close {
+                    let _ = done.send(());
+                }
+                return routes.end(ConnectionError::Closed);
+            }
+        }
+    };
+    // The server may have said why before it closed: the reading task is given time to find it.
+    let _ = timeout(CLOSE_TIMEOUT, over.wait_for(|over| *over)).await;
+    routes.end(failed.into());
+}
+
+async fn put_on_line<S: AsyncWrite>(
+    line: &mut WriteHalf<S>,
+    head: &[u8],
+    data: &[u8],
+    flush: bool,
+) -> std::io::Result<()> {
+    line.write_all(head).await?;
+    line.write_all(data).await?;
+    if flush { line.flush().await } else { Ok(()) }
+}
+
+/// The request that an answer belongs to; `None` for those that belong to a login.
+fn id_of(message: &WorkerToClient) -> Option<RequestId> {
+    match message {
+        WorkerToClient::Hello { .. }
+        | WorkerToClient::SiteAccepted
+        | WorkerToClient::LoginChallenge { .. }
+        | WorkerToClient::LoginAccepted { .. }
+        | WorkerToClient::Refused { .. } => None,
+        WorkerToClient::PasswordChallenge { id, .. }
+        | WorkerToClient::Failed { id, .. }
+        | WorkerToClient::Done { id }
+        | WorkerToClient::Entry { id, .. }
+        | WorkerToClient::Entries { id, .. }
+        | WorkerToClient::Usage { id, .. }
+        | WorkerToClient::Uploads { id, .. }
+        | WorkerToClient::Md5 { id, .. }
+        | WorkerToClient::PutReady { id, .. }
+        | WorkerToClient::JournalLeaves { id, .. }
+        | WorkerToClient::Again { id, .. }
+        | WorkerToClient::PutDone { id, .. }
+        | WorkerToClient::GetReady { id, .. }
+        | WorkerToClient::GetEnd { id, .. } => Some(*id),
+    }
+}

@@ -1,0 +1,177 @@
+//! Why a transfer failed, in sentences for the user.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use berth_common::error_code::ErrorCode;
+use berth_common::journal::JournalError;
+
+use super::plan::PlanError;
+use crate::connection::ConnectionError;
+use crate::exit::{Exit, Failure};
+use crate::human;
+use crate::session::RequestError;
+
+/// Why a transfer failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The server refused it or gave it up.
+    #[error(transparent)]
+    Server(ErrorCode),
+    /// The session is over.
+    #[error("{0}; run the same command again to go on")]
+    Connection(ConnectionError),
+    /// The operating system refused something here.
+    #[error("{}", local_sentence(what, path, source))]
+    Local {
+        /// What was tried, such as "cannot read".
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
+    /// What is to be put is no regular file.
+    #[error("{0}; only files can be put")]
+    NotAFile(&'static str),
+    /// A directory is in the place of the file that is got.
+    #[error("{} is a directory", path.display())]
+    TargetIsADirectory {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The local file changed while it was being read.
+    #[error("the file changed while it was being sent; run the same command again")]
+    SourceChanged,
+    /// The local file was removed while it was being read.
+    #[error("the file was removed or replaced while it was being sent; nothing was stored")]
+    SourceVanished,
+    /// A local file with other content is in the way.
+    #[error("{} exists with other content; give -f to replace it", path.display())]
+    Exists {
+        /// Which.
+        path: PathBuf,
+    },
+    /// A file where the data would be received is not ours.
+    #[error("{} is in the way and was not made by berth; move it elsewhere", path.display())]
+    ForeignPart {
+        /// Which.
+        path: PathBuf,
+    },
+    /// Another process receives the same file.
+    #[error("another berth is receiving {}", path.display())]
+    Busy {
+        /// Which.
+        path: PathBuf,
+    },
+    /// The local disk is too small for the rest of the file.
+    #[error(
+        "the disk of {} has {} left and {} are needed",
+        path.display(), human::size(*available), human::size(*needed)
+    )]
+    NoRoom {
+        /// Of which file's.
+        path: PathBuf,
+        /// Bytes left.
+        available: u64,
+        /// Bytes needed.
+        needed: u64,
+    },
+    /// Data is not what its digest says.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// All blocks were right and the whole is not.
+    #[error("the whole file differs from its digest; it was discarded, so run the command again")]
+    WholeDiffers,
+    /// The journal of a get failed.
+    #[error("{}: {source}", path.display())]
+    Journal {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong.
+        source: JournalError,
+    },
+}
+
+fn local_sentence(what: &str, path: &Path, source: &io::Error) -> String {
+    match source.kind() {
+        io::ErrorKind::StorageFull => format!("{what} {}: the disk is full", path.display()),
+        io::ErrorKind::QuotaExceeded => {
+            format!("{what} {}: the disk quota is exceeded", path.display())
+        }
+        io::ErrorKind::NotFound => {
+            format!("{what} {}: no such file or directory", path.display())
+        }
+        io::ErrorKind::PermissionDenied => {
+            format!("{what} {}: permission denied", path.display())
+        }
+        _ => format!("{what} {}: {source}", path.display()),
+    }
+}
+
+impl TransferError {
+    /// For `map_err` on a local operation.
+    pub(super) fn local<E: Into<io::Error>>(
+        what: &'static str,
+        path: &Path,
+    ) -> impl FnOnce(E) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Local {
+            what,
+            path,
+            source: source.into(),
+        }
+    }
+
+    /// How the command ends for it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Server(code) => Exit::of_server_error(code),
+            Self::Connection(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            Self::Connection(_) | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
+            Self::Local { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => Exit::NotFound,
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoRoom,
+                _ => Exit::Failure,
+            },
+            Self::NoRoom { .. } => Exit::NoRoom,
+            Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers => Exit::Integrity,
+            Self::NotAFile(_)
+            | Self::TargetIsADirectory { .. }
+            | Self::SourceChanged
+            | Self::SourceVanished
+            | Self::Exists { .. }
+            | Self::ForeignPart { .. }
+            | Self::Busy { .. }
+            | Self::Journal { .. } => Exit::Failure,
+        }
+    }
+
+    /// Whether nothing else can be done on the session either.
+    #[must_use]
+    pub fn ends_session(&self) -> bool {
+        matches!(self, Self::Connection(_))
+    }
+}
+
+impl From<ConnectionError> for TransferError {
+    fn from(error: ConnectionError) -> Self {
+        Self::Connection(error)
+    }
+}
+
+impl From<RequestError> for TransferError {
+    fn from(error: RequestError) -> Self {
+        match error {
+            RequestError::Server(code) => Self::Server(code),
+            RequestError::Connection(error) => Self::Connection(error),
+        }
+    }
+}
+
+impl From<&TransferError> for Failure {
+    fn from(error: &TransferError) -> Self {
+        Self::new(error.exit(), error)
+    }
+}

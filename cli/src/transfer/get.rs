@@ -1,0 +1,311 @@
+//! `get`: one file of the home to a local path, resumed where an earlier try stopped.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use berth_common::client_protocol::{ClientToWorker, GetResume, WorkerToClient};
+use berth_common::digest::Md5;
+use berth_common::entry::{Entry, EntryKind, HomeFingerprint};
+use berth_common::error_code::ErrorCode;
+use berth_common::limits::LEAVES_PER_MESSAGE;
+use berth_common::rel_path::RelPath;
+use tokio::sync::mpsc;
+
+use super::TransferError;
+use super::local;
+use super::part::{Earlier, Part};
+use super::plan::{ReceivePlan, bytes_of};
+use super::sink::{FromSink, Received, Sink, ToSink, WAITING_BLOCKS};
+use crate::connection::{ConnectionError, Frame};
+use crate::progress::FileProgress;
+use crate::session::{Exchange, Session};
+
+/// What is to be got from where.
+#[derive(Clone, Debug)]
+pub struct GetJob {
+    /// The file in the home.
+    pub remote: RelPath,
+    /// The local path itself, not a directory to put it into.
+    pub local: PathBuf,
+    /// Whether what stands there may be replaced.
+    pub force: bool,
+}
+
+/// What a get has done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GetReport {
+    /// Bytes of the file.
+    pub size: u64,
+    /// Its tree digest; of a file that was there already, as far as the server has it.
+    pub digest: Option<Md5>,
+    /// Leaves that were here already.
+    pub resumed_leaves: u64,
+    /// Leaves that came, those that came again included.
+    pub moved_leaves: u64,
+    /// Whether what an earlier try had received was dropped because the file had changed.
+    pub started_over: bool,
+    /// Whether it replaced a file.
+    pub replaced: bool,
+    /// Whether the same content was there already, so that nothing was done.
+    pub unchanged: bool,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// Gets a file. On success it is at its place, whole and on disk.
+///
+/// # Errors
+/// What went wrong; after all but a few, the same get goes on where this one stopped.
+///
+/// # Cancel safety
+/// Dropping it leaves a part that the next try resumes.
+pub async fn get(
+    session: &Session,
+    job: &GetJob,
+    progress: &FileProgress,
+) -> Result<GetReport, TransferError> {
+    let started = Instant::now();
+    if let Some(unchanged) = look_before(session, job).await? {
+        return Ok(unchanged.report(started));
+    }
+    let target = job.local.clone();
+    let (part, earlier) = blocking(move || Part::find(&target)).await??;
+    let mut exchange = session.exchange();
+    let resume = earlier.as_ref().map(|earlier| GetResume {
+        fingerprint: earlier.fingerprint,
+        leaves: earlier.leaves.len() as u64,
+    });
+    exchange.cancel_when_dropped();
+    let (id, path) = (exchange.id, job.remote.clone());
+    exchange
+        .send(&ClientToWorker::Get { id, path, resume })
+        .await?;
+    let (entry, fingerprint, counted) = match exchange.message().await? {
+        WorkerToClient::GetReady {
+            entry,
+            fingerprint,
+            leaves,
+            ..
+        } => (entry, fingerprint, leaves),
+        _ => return Err(ConnectionError::unexpected("answer to a get").into()),
+    };
+    let begun = Begun {
+        entry,
+        fingerprint,
+        counted,
+    };
+    receive(exchange, job, progress, part, earlier, begun)
+        .await
+        .map(|(received, resumed)| GetReport {
+            size: fingerprint.size,
+            digest: Some(received.digest),
+            resumed_leaves: resumed,
+            moved_leaves: received.moved_leaves,
+            started_over: resume.is_some() && counted == 0,
+            replaced: received.replaced,
+            unchanged: false,
+            elapsed: started.elapsed(),
+        })
+}
+
+/// What the server said when it opened the file.
+struct Begun {
+    entry: Entry,
+    fingerprint: HomeFingerprint,
+    counted: u64,
+}
+
+/// Receives the blocks; says what came, and how many leaves were there before.
+async fn receive(
+    mut exchange: Exchange,
+    job: &GetJob,
+    progress: &FileProgress,
+    mut part: Part,
+    earlier: Option<Earlier>,
+    begun: Begun,
+) -> Result<(Received, u64), TransferError> {
+    let Begun {
+        entry,
+        fingerprint,
+        counted,
+    } = begun;
+    let had_some = earlier.is_some();
+    let leaves = earlier.map(|earlier| earlier.leaves).unwrap_or_default();
+    let size = fingerprint.size;
+    let leaves = match counted {
+        0 => Vec::new(),
+        counted if counted == leaves.len() as u64 => leaves,
+        _ => return Err(ConnectionError::unexpected("number of leaves").into()),
+    };
+    for chunk in leaves.chunks(LEAVES_PER_MESSAGE) {
+        let (id, leaves) = (exchange.id, chunk.to_vec());
+        exchange
+            .send(&ClientToWorker::JournalLeaves { id, leaves })
+            .await?;
+    }
+    let plan = ReceivePlan::resume(size, &leaves);
+    let missing = size - bytes_of(counted, size);
+    part = blocking(move || {
+        part.check_room(missing)?;
+        if counted == 0 {
+            part.start_over(&fingerprint)?;
+        }
+        Ok::<_, TransferError>(part)
+    })
+    .await??;
+    progress.begin(size, plan.offset());
+    if had_some && counted == 0 {
+        progress.note("the file on the server has changed since the last try: starting over");
+    }
+    let resumed = plan.resumed();
+    let sink = Sink {
+        part,
+        plan,
+        entry,
+        force: job.force,
+        progress: progress.clone(),
+    };
+    let (blocks, input) = mpsc::channel(WAITING_BLOCKS);
+    let (output, events) = mpsc::unbounded_channel();
+    let thread = tokio::task::spawn_blocking(move || sink.run(input, &output));
+    let received = relay(&mut exchange, blocks, events).await;
+    // The part is closed and unlocked when this returns, whatever came of it.
+    let _ = thread.await;
+    let received = received?;
+    progress.end();
+    Ok((received, resumed))
+}
+
+/// Hands on what comes, in both directions, until the helper thread is done.
+async fn relay(
+    exchange: &mut Exchange,
+    blocks: mpsc::Sender<ToSink>,
+    mut events: mpsc::UnboundedReceiver<FromSink>,
+) -> Result<Received, TransferError> {
+    let mut arrived = false;
+    loop {
+        let next = tokio::select! {
+            event = events.recv() => match event {
+                Some(FromSink::Arrived) => {
+                    // Storing it is nobody's business but ours, nor is a connection lost meanwhile.
+                    arrived = true;
+                    exchange.finished();
+                    let _ = exchange.send(&ClientToWorker::GetDone { id: exchange.id }).await;
+                    continue;
+                }
+                Some(FromSink::Again(offset)) => {
+                    let id = exchange.id;
+                    exchange.send(&ClientToWorker::Again { id, offset }).await?;
+                    continue;
+                }
+                Some(FromSink::Done(received)) => return Ok(received),
+                Some(FromSink::Failed(error)) => return Err(error),
+                None => return Err(ConnectionError::Closed.into()),
+            },
+            frame = exchange.frame(), if !arrived => match frame? {
+                Frame::Block(block) => ToSink::Block(block),
+                Frame::Message(WorkerToClient::GetEnd { digest, .. }) => ToSink::End(digest),
+                Frame::Message(WorkerToClient::Failed { error, .. }) => {
+                    exchange.finished();
+                    return Err(TransferError::Server(error));
+                }
+                Frame::Message(_) => {
+                    return Err(ConnectionError::unexpected("message during a get").into());
+                }
+            },
+        };
+        // When the helper thread has ended, what it said last is taken above.
+        let _ = blocks.send(next).await;
+    }
+}
+
+/// A get that has nothing to do.
+struct Unchanged(Entry);
+
+impl Unchanged {
+    fn report(self, started: Instant) -> GetReport {
+        GetReport {
+            size: self.0.size,
+            digest: self.0.digest,
+            resumed_leaves: 0,
+            moved_leaves: 0,
+            started_over: false,
+            replaced: false,
+            unchanged: true,
+            elapsed: started.elapsed(),
+        }
+    }
+}
+
+/// Looks at what stands at the target, before anything is asked for: a file with other content is
+/// not to be replaced, and one with the same content is all that was wanted.
+async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged>, TransferError> {
+    let target = &job.local;
+    let found = match fs::symlink_metadata(target) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(TransferError::local("cannot look at", target)(error)),
+    };
+    if found.is_dir() {
+        return Err(TransferError::TargetIsADirectory {
+            path: target.clone(),
+        });
+    }
+    if job.force {
+        return Ok(None);
+    }
+    let entry = session.stat(&job.remote).await?;
+    match entry.kind {
+        EntryKind::File => {}
+        EntryKind::Directory => return Err(TransferError::Server(ErrorCode::IsADirectory)),
+        EntryKind::Symlink | EntryKind::Other => {
+            return Err(TransferError::Server(ErrorCode::NotServed));
+        }
+    }
+    let size = fs::metadata(target)
+        .ok()
+        .filter(fs::Metadata::is_file)
+        .map(|found| found.len());
+    if size == Some(entry.size) && is_same(session, job, &entry).await? {
+        return Ok(Some(Unchanged(entry)));
+    }
+    Err(TransferError::Exists {
+        path: target.clone(),
+    })
+}
+
+/// Compares by the digest that the server has, or else by the one that it makes when asked.
+async fn is_same(session: &Session, job: &GetJob, entry: &Entry) -> Result<bool, TransferError> {
+    let path = job.local.clone();
+    let (tree, plain) = digests(path).await?;
+    match entry.digest {
+        Some(digest) => Ok(digest == tree),
+        None => Ok(session.md5(&job.remote).await? == (plain, entry.size)),
+    }
+}
+
+async fn digests(path: PathBuf) -> Result<(Md5, Md5), TransferError> {
+    let hash =
+        |path: &Path| local::digests(path).map_err(TransferError::local("cannot read", path));
+    blocking(move || hash(&path)).await?
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, ConnectionError> {
+    // A blocking task that does not end properly has panicked, or the runtime is going down.
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|_| ConnectionError::Closed)
+}
+
+impl GetReport {
+    /// The share that was there already, in percent; `None` when it began at the beginning.
+    #[must_use]
+    pub fn resumed_percent(&self) -> Option<u64> {
+        let resumed = bytes_of(self.resumed_leaves, self.size);
+        (self.resumed_leaves > 0).then(|| crate::human::percent(resumed, self.size))
+    }
+}

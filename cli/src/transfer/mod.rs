@@ -1,0 +1,16 @@
+//! Moving files: put and get on a session, each with its pure plan and its helper thread.
+
+pub mod error;
+pub mod get;
+pub mod plan;
+pub mod put;
+
+mod durable;
+mod local;
+mod part;
+mod sink;
+mod source;
+
+pub use error::TransferError;
+pub use get::{GetJob, GetReport, get};
+pub use put::{PutJob, PutReport, put};

@@ -1,0 +1,164 @@
+//! The local file of a put: opened once, fingerprinted twice, read ahead on a helper thread.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_common::digest::{self, Md5};
+use berth_common::entry::SourceFingerprint;
+use rustix::fs::OFlags;
+use tokio::sync::mpsc;
+
+use super::TransferError;
+use super::local::nanoseconds;
+use super::plan::block_len;
+use crate::buffers::{Buffer, Pool};
+
+/// Blocks that are read and hashed before they are asked for.
+const READ_AHEAD: usize = 2;
+
+/// A regular file that is open for reading.
+#[derive(Clone, Debug)]
+pub(super) struct Source {
+    path: PathBuf,
+    file: Arc<File>,
+    pub(super) fingerprint: SourceFingerprint,
+    pub(super) mode: u16,
+}
+
+/// A block of the source with its leaves' digests.
+#[derive(Debug)]
+pub(super) struct SourceBlock {
+    pub(super) offset: u64,
+    pub(super) leaves: Vec<Md5>,
+    pub(super) data: Buffer,
+}
+
+impl Source {
+    /// Opens a regular file. Blocks; a FIFO is refused instead of waited for.
+    pub(super) fn open(path: &Path) -> Result<Self, TransferError> {
+        let file = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(path)
+            .map_err(TransferError::local("cannot open", path))?;
+        let metadata = file
+            .metadata()
+            .map_err(TransferError::local("cannot read", path))?;
+        if metadata.is_dir() {
+            return Err(TransferError::NotAFile("is a directory"));
+        }
+        if !metadata.is_file() {
+            return Err(TransferError::NotAFile("is not a regular file"));
+        }
+        Ok(Self {
+            path: path.to_owned(),
+            fingerprint: fingerprint(&metadata),
+            mode: (metadata.mode() & 0o777) as u16,
+            file: Arc::new(file),
+        })
+    }
+
+    /// Takes the fingerprint again, of the file that is open, whatever its name leads to now.
+    pub(super) fn check_unchanged(&self) -> Result<(), TransferError> {
+        let metadata = self
+            .file
+            .metadata()
+            .map_err(TransferError::local("cannot read", &self.path))?;
+        if fingerprint(&metadata) == self.fingerprint {
+            Ok(())
+        } else if metadata.nlink() == 0 {
+            Err(TransferError::SourceVanished)
+        } else {
+            Err(TransferError::SourceChanged)
+        }
+    }
+
+    /// Reads and hashes the blocks from `offset` on, ahead of whoever takes them. The thread ends
+    /// after the last block, after an error, or when nobody takes them any more.
+    pub(super) fn read_from(
+        &self,
+        offset: u64,
+        pool: &Pool,
+    ) -> mpsc::Receiver<Result<SourceBlock, TransferError>> {
+        let (blocks, taken) = mpsc::channel(READ_AHEAD);
+        let (source, pool) = (self.clone(), pool.clone());
+        tokio::task::spawn_blocking(move || {
+            let mut offset = offset;
+            while block_len(offset, source.fingerprint.size) > 0 {
+                let block = source.block(offset, &pool);
+                offset += block.as_ref().map_or(0, |block| block.data.len() as u64);
+                let failed = block.is_err();
+                if blocks.blocking_send(block).is_err() || failed {
+                    return;
+                }
+            }
+        });
+        taken
+    }
+
+    fn block(&self, offset: u64, pool: &Pool) -> Result<SourceBlock, TransferError> {
+        let mut data = pool.take(block_len(offset, self.fingerprint.size));
+        if let Err(error) = self.file.read_exact_at(&mut data, offset) {
+            // The file is shorter than it was.
+            if error.kind() == io::ErrorKind::UnexpectedEof {
+                return Err(TransferError::SourceChanged);
+            }
+            return Err(TransferError::local("cannot read", &self.path)(error));
+        }
+        Ok(SourceBlock {
+            offset,
+            leaves: digest::leaves(&data),
+            data,
+        })
+    }
+}
+
+fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
+    SourceFingerprint {
+        size: metadata.size(),
+        mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
+        ctime_ns: nanoseconds(metadata.ctime(), metadata.ctime_nsec()),
+        inode: metadata.ino(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let refused = |path: &Path| Source::open(path).unwrap_err().to_string();
+        assert!(refused(dir.path()).ends_with("is a directory; only files can be put"));
+        assert!(refused(Path::new("/dev/null")).contains("not a regular file"));
+        let fifo = dir.path().join("fifo");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+        assert!(refused(&fifo).contains("not a regular file"));
+        assert!(refused(&dir.path().join("none")).contains("no such file"));
+    }
+
+    #[test]
+    fn a_change_is_told_from_a_removal() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        std::fs::write(&path, b"content").unwrap();
+        let source = Source::open(&path).unwrap();
+        source.check_unchanged().unwrap();
+        std::fs::remove_file(&path).unwrap();
+        assert!(matches!(
+            source.check_unchanged(),
+            Err(TransferError::SourceVanished)
+        ));
+        std::fs::write(&path, b"content").unwrap();
+        let source = Source::open(&path).unwrap();
+        std::fs::write(&path, b"CONTENT and more").unwrap();
+        assert!(matches!(
+            source.check_unchanged(),
+            Err(TransferError::SourceChanged)
+        ));
+    }
+}

@@ -1,0 +1,230 @@
+//! Runs the real `berth`, with directories of its own for configuration, state and files.
+
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+
+use rustix::process::Signal;
+
+use crate::Outcome;
+use crate::account;
+use crate::binaries::Binaries;
+use crate::process;
+
+/// One user at one machine: what it remembers is its own.
+#[derive(Clone, Debug)]
+pub struct Client {
+    binaries: Arc<Binaries>,
+    directory: PathBuf,
+    user: String,
+    password: String,
+    address: String,
+    fingerprint: Option<String>,
+    environment: Vec<(String, String)>,
+}
+
+impl Client {
+    pub(crate) fn new(
+        binaries: Arc<Binaries>,
+        directory: PathBuf,
+        user: &str,
+        password: &str,
+    ) -> Self {
+        account::make_dir(&directory);
+        for inner in ["files", "config", "state"] {
+            account::make_dir(&directory.join(inner));
+        }
+        Self {
+            binaries,
+            directory,
+            user: user.to_owned(),
+            password: password.to_owned(),
+            address: String::new(),
+            fingerprint: None,
+            environment: Vec::new(),
+        }
+    }
+
+    /// The same client against this address and certificate: a server that was started again.
+    #[must_use]
+    pub fn at(mut self, address: &str, fingerprint: &str) -> Self {
+        address.clone_into(&mut self.address);
+        self.fingerprint = Some(fingerprint.to_owned());
+        self
+    }
+
+    /// The same client, which knows nothing of the server's certificate.
+    #[must_use]
+    pub fn without_fingerprint(mut self) -> Self {
+        self.fingerprint = None;
+        self
+    }
+
+    /// The same client with another password.
+    #[must_use]
+    pub fn with_password(mut self, password: &str) -> Self {
+        password.clone_into(&mut self.password);
+        self
+    }
+
+    /// The same client with one more variable in its environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The directory in which `berth` runs, for local files.
+    #[must_use]
+    pub fn files(&self) -> PathBuf {
+        self.directory.join("files")
+    }
+
+    /// A local file's path.
+    #[must_use]
+    pub fn file(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.files().join(name)
+    }
+
+    /// Makes a small local file.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    pub fn write(&self, name: impl AsRef<Path>, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.file(name);
+        std::fs::write(&path, content)
+            .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        account::give(&path);
+        path
+    }
+
+    /// Runs `berth` to its end.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Outcome {
+        self.spawn(arguments).wait()
+    }
+
+    /// Starts `berth`; it is killed if it still runs when the value is dropped.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        let mut command = self.command();
+        command.args(arguments);
+        let shown: Vec<_> = arguments
+            .iter()
+            .map(|part| part.as_ref().to_string_lossy().into_owned())
+            .collect();
+        Running::start(command, format!("berth {}", shown.join(" ")))
+    }
+
+    fn command(&self) -> Command {
+        let mut command = account::command(&self.binaries.path("berth"));
+        command
+            .current_dir(self.files())
+            .env("HOME", &self.directory)
+            .env("XDG_CONFIG_HOME", self.directory.join("config"))
+            .env("XDG_STATE_HOME", self.directory.join("state"))
+            .env("BERTH_PASSWORD", &self.password)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .args(["-H", &format!("{}@{}", self.user, self.address)]);
+        if let Some(fingerprint) = &self.fingerprint {
+            command.args(["--fingerprint", fingerprint]);
+        }
+        command
+    }
+}
+
+/// A `berth` that runs.
+#[derive(Debug)]
+pub struct Running {
+    command: String,
+    child: Option<Child>,
+    pid: u32,
+}
+
+impl Running {
+    fn start(mut command: Command, shown: String) -> Self {
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("{shown}: {error}"));
+        Self {
+            command: shown,
+            pid: child.id(),
+            child: Some(child),
+        }
+    }
+
+    /// Its process number.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// Kills it as a crash would, and reaps it.
+    pub fn kill(mut self) {
+        self.end();
+    }
+
+    /// Presses Ctrl-C.
+    pub fn interrupt(&self) {
+        process::signal(self.pid, Signal::INT);
+    }
+
+    /// Whether it has ended, without waiting for it.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    pub fn has_ended(&mut self) -> bool {
+        self.child
+            .as_mut()
+            .is_none_or(|child| child.try_wait().unwrap().is_some())
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When its output cannot be read.
+    #[must_use]
+    pub fn wait(mut self) -> Outcome {
+        let child = self.child.take().expect("it was not waited for");
+        let output = child.wait_with_output().unwrap();
+        Outcome::new(std::mem::take(&mut self.command), &output)
+    }
+
+    fn end(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+/// Runs several clients at the same time, each on a thread of its own, and returns what they did.
+///
+/// # Panics
+/// When one of them panics.
+pub fn at_once<T: Send>(jobs: Vec<impl FnOnce() -> T + Send>) -> Vec<T> {
+    thread::scope(|scope| {
+        let running: Vec<_> = jobs.into_iter().map(|job| scope.spawn(job)).collect();
+        running
+            .into_iter()
+            .map(|job| job.join().expect("no job panics"))
+            .collect()
+    })
+}

@@ -1,0 +1,38 @@
+//! The harness: a real `berthd` in a directory of its own, and real clients against it.
+//!
+//! A [`Server`] owns a temporary directory, listens on a port that the kernel chose, keeps what the
+//! daemon logs, and is killed when it is dropped. A [`Client`] runs `berth` with a state and a
+//! configuration of its own. Nothing is shared between two servers, so tests run side by side.
+//!
+//! As root, everything is run by `setpriv` as a fixed unused uid, from copies of the binaries in a
+//! directory that everybody may enter: the daemon never runs as root. As anybody else, it runs as
+//! that user.
+//!
+//! Tests wait on conditions, with a deadline ([`wait_for`], [`wait_until`]), never for a time.
+//! A harness that cannot do its work panics: that is a failed test.
+
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    reason = "a panic is a failed test"
+)]
+
+pub mod account;
+pub mod binaries;
+pub mod client;
+pub mod disk;
+pub mod files;
+pub mod ledger;
+pub mod log;
+pub mod outcome;
+pub mod process;
+pub mod raw;
+pub mod server;
+pub mod wait;
+
+pub use client::{Client, Running};
+pub use files::Content;
+pub use outcome::Outcome;
+pub use raw::{Raw, Received};
+pub use server::{Options, Server};
+pub use wait::{wait_for, wait_until};

@@ -1,0 +1,90 @@
+//! What `/proc` tells of processes, and the end of one that is known to be ours.
+
+use std::fs;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Sends a signal to one process, by its number.
+///
+/// # Panics
+/// When the number is none, or the process may not be signalled. One that has gone already is fine.
+pub fn signal(pid: u32, signal: Signal) {
+    let number = i32::try_from(pid)
+        .ok()
+        .and_then(Pid::from_raw)
+        .expect("a process number");
+    match kill_process(number, signal) {
+        Ok(()) | Err(rustix::io::Errno::SRCH) => {}
+        Err(error) => panic!("kill {pid}: {error}"),
+    }
+}
+
+/// Whether a process runs; one that only waits to be reaped does not.
+#[must_use]
+pub fn runs(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
+}
+
+/// The children of a process that run now.
+#[must_use]
+pub fn children(parent: u32) -> Vec<u32> {
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    processes
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok())
+        .filter(|pid| stat(*pid).is_some_and(|(state, of)| of == parent && state != 'Z'))
+        .collect()
+}
+
+/// The name of a process' program, as far as the kernel keeps it (15 bytes).
+#[must_use]
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Whether every thread of a process is traced by a debugger.
+#[must_use]
+pub fn is_traced(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        let status = fs::read_to_string(thread.path().join("status")).unwrap_or_default();
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix("TracerPid:"))
+            .is_some_and(|tracer| tracer.trim() != "0")
+    })
+}
+
+/// The proportional memory of a process in bytes. Needs root for a process that is not dumpable.
+///
+/// # Panics
+/// When the kernel does not tell.
+#[must_use]
+pub fn pss_bytes(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/smaps_rollup");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Pss:"))
+        .expect("a Pss line");
+    let kib: u64 = line
+        .trim()
+        .trim_end_matches("kB")
+        .trim()
+        .parse()
+        .expect("a number of KiB");
+    kib * 1024
+}
+
+/// State and parent of a process.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name before it stands in parentheses and may hold anything.
+    let mut rest = text.rsplit_once(')')?.1.split_whitespace();
+    Some((rest.next()?.chars().next()?, rest.next()?.parse().ok()?))
+}

@@ -1,0 +1,153 @@
+//! What a test does to its server as an administrator, through the real `berthctl`.
+
+use std::process::Stdio;
+
+use serde_json::Value;
+
+use super::Server;
+use crate::Outcome;
+use crate::account;
+use crate::disk::Sums;
+use crate::wait::{wait_for, wait_until};
+
+/// A session, as `berthctl session list --json` tells it.
+#[derive(Clone, Debug)]
+pub struct Session {
+    /// Its number.
+    pub id: u64,
+    /// The user, once logged in.
+    pub user: Option<String>,
+    /// The worker's process.
+    pub worker: u32,
+    /// The filer's process, once logged in.
+    pub filer: Option<u32>,
+}
+
+impl Server {
+    /// Runs `berthctl` with these arguments and without a terminal.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn berthctl<S: AsRef<str>>(&self, arguments: &[S]) -> Outcome {
+        self.berthctl_with(arguments, None)
+    }
+
+    /// The same with a password in the environment.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn berthctl_with<S: AsRef<str>>(&self, arguments: &[S], password: Option<&str>) -> Outcome {
+        let mut command = account::command(&self.binaries().path("berthctl"));
+        command
+            .arg("--data-dir")
+            .arg(self.data())
+            .current_dir(self.scratch());
+        command
+            .args(arguments.iter().map(AsRef::as_ref))
+            .stdin(Stdio::null());
+        if let Some(password) = password {
+            command.env("BERTH_PASSWORD", password);
+        }
+        let output = command.output().expect("berthctl can be run");
+        let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+        Outcome::new(format!("berthctl {}", arguments.join(" ")), &output)
+    }
+
+    /// Makes a user. `quota` is as `berthctl` takes it: `10MiB`, or `unlimited`.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn add_user(&self, user: &str, password: &str, quota: &str) {
+        self.berthctl_with(&["user", "add", user, "--quota", quota], Some(password))
+            .ok();
+    }
+
+    /// What the ledger has of a user, as `berthctl user show --json` tells it.
+    ///
+    /// # Panics
+    /// When there is no such user.
+    #[must_use]
+    pub fn user(&self, user: &str) -> Value {
+        self.berthctl(&["--json", "user", "show", user]).ok().json()
+    }
+
+    /// The sessions of now.
+    ///
+    /// # Panics
+    /// When they cannot be listed.
+    #[must_use]
+    pub fn sessions(&self) -> Vec<Session> {
+        let listed = self.berthctl(&["--json", "session", "list"]).ok().json();
+        let pid = |value: &Value| value.as_u64().and_then(|pid| u32::try_from(pid).ok());
+        let sessions = listed.as_array().expect("an array of sessions").iter();
+        sessions
+            .map(|session| Session {
+                id: session["session"].as_u64().expect("a session's number"),
+                user: session["user"].as_str().map(str::to_owned),
+                worker: pid(&session["worker_pid"]).expect("a worker's pid"),
+                filer: pid(&session["filer_pid"]),
+            })
+            .collect()
+    }
+
+    /// The sessions of a user, logged in and with a filer.
+    #[must_use]
+    pub fn sessions_of(&self, user: &str) -> Vec<Session> {
+        let mut sessions = self.sessions();
+        sessions.retain(|session| session.user.as_deref() == Some(user) && session.filer.is_some());
+        sessions
+    }
+
+    /// The one session of a user, as soon as there is one.
+    #[must_use]
+    pub fn session_of(&self, user: &str) -> Session {
+        wait_for("the user is logged in", || {
+            self.sessions_of(user).into_iter().next()
+        })
+    }
+
+    /// Waits until a user has no session, so that all of its rows are settled or without owner.
+    pub fn wait_for_no_session_of(&self, user: &str) {
+        wait_until("the user's sessions have ended", || {
+            !self
+                .sessions()
+                .iter()
+                .any(|session| session.user.as_deref() == Some(user))
+        });
+    }
+
+    /// Claims that the ledger equals a walk of the user's home, and that nothing is reserved or
+    /// left in staging: the state of rest without open uploads.
+    ///
+    /// # Panics
+    /// When it does not, within the deadline: what is left over is removed after the answer.
+    #[track_caller]
+    pub fn assert_at_rest(&self, user: &str) {
+        self.wait_for_no_session_of(user);
+        wait_until("staging is empty", || {
+            crate::disk::entries(&self.staging(user)).is_empty()
+        });
+        let row = self.user(user);
+        let walked = self.home_sums(user);
+        let used = Sums {
+            bytes: row["used_bytes"].as_u64().expect("used_bytes"),
+            entries: row["used_entries"].as_u64().expect("used_entries"),
+        };
+        assert_eq!(
+            used, walked,
+            "the ledger (left) and a walk of {user}'s home (right)"
+        );
+        assert_eq!(
+            (&row["reserved_bytes"], &row["reserved_entries"]),
+            (&0.into(), &0.into())
+        );
+        assert_eq!(
+            crate::ledger::open_rows(&self.data(), user),
+            0,
+            "rows of {user}"
+        );
+    }
+}

@@ -1,0 +1,40 @@
+//! How a test's server differs from one with the defaults.
+
+use std::path::{Path, PathBuf};
+
+/// What a server is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    pub(super) config: Vec<String>,
+    pub(super) listen: Option<String>,
+    pub(super) data_dir: Option<PathBuf>,
+}
+
+impl Options {
+    /// The defaults: loopback, a port that the kernel chooses, a log in JSON.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// One more line for the configuration file, as TOML has it: `max_connections = 500`.
+    #[must_use]
+    pub fn set(mut self, line: &str) -> Self {
+        self.config.push(line.to_owned());
+        self
+    }
+
+    /// Another address to listen on.
+    #[must_use]
+    pub fn listen(mut self, address: &str) -> Self {
+        self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// Another data directory than one of the server's own.
+    #[must_use]
+    pub fn data_dir(mut self, path: &Path) -> Self {
+        self.data_dir = Some(path.to_owned());
+        self
+    }
+}

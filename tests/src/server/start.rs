@@ -1,0 +1,184 @@
+//! Starting the daemon and reading what it says when it is up.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Options, Server};
+use crate::account;
+use crate::binaries::Binaries;
+use crate::log::Log;
+use crate::wait;
+
+/// How long a server may take to come up: it may have to wait 30 s for an earlier one's workers.
+const START: Duration = Duration::from_secs(90);
+
+/// How a daemon that did not serve ended.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its exit code; `None` when it had to be killed, or a signal ended it.
+    pub code: Option<i32>,
+    /// What it printed on standard output.
+    pub stdout: String,
+    /// What it printed on standard error: complaints, and its log.
+    pub stderr: String,
+}
+
+/// A daemon that listens.
+pub(super) struct Started {
+    pub(super) daemon: Child,
+    pub(super) address: String,
+    pub(super) fingerprint: String,
+    pub(super) log: Log,
+}
+
+pub(super) fn data(directory: &Path) -> PathBuf {
+    directory.join("data")
+}
+
+pub(super) fn scratch(directory: &Path) -> PathBuf {
+    directory.join("scratch")
+}
+
+pub(super) fn new(options: Options) -> Result<Server, Refusal> {
+    let binaries = Binaries::shared();
+    let directory = tempfile::Builder::new()
+        .prefix("berth-test-")
+        .tempdir()
+        .unwrap();
+    account::give(directory.path());
+    account::make_dir(&scratch(directory.path()));
+    let Started {
+        daemon,
+        address,
+        fingerprint,
+        log,
+    } = self::daemon(&binaries, directory.path(), &options)?;
+    Ok(Server {
+        binaries,
+        directory,
+        options,
+        daemon,
+        address,
+        fingerprint,
+        log,
+        clients: 0.into(),
+    })
+}
+
+pub(super) fn daemon(
+    binaries: &Arc<Binaries>,
+    directory: &Path,
+    options: &Options,
+) -> Result<Started, Refusal> {
+    let config = directory.join("berthd.toml");
+    fs::write(&config, configuration(directory, options)).unwrap();
+    account::give(&config);
+
+    let mut daemon = account::command(&binaries.path("berthd"))
+        .arg("--config")
+        .arg(&config)
+        .current_dir(directory)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("berthd cannot be started: {error}"));
+    let stdout = Log::capture(daemon.stdout.take().expect("a pipe"));
+    let log = Log::capture(daemon.stderr.take().expect("a pipe"));
+
+    let said = |prefix: &str| {
+        stdout
+            .text()
+            .lines()
+            .find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+    };
+    let up = || {
+        Some((
+            said("berthd: listening on ")?,
+            said("berthd: certificate ")?,
+        ))
+    };
+    let mut ended = None;
+    wait::within(START, || {
+        // Asked first: a daemon that has ended may have printed both lines before.
+        ended = daemon.try_wait().unwrap();
+        (ended.is_some() || up().is_some()).then_some(())
+    });
+    match up() {
+        Some((address, fingerprint)) if ended.is_none() => Ok(Started {
+            daemon,
+            address,
+            fingerprint,
+            log,
+        }),
+        _ => {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+            let code = ended.and_then(|status| status.code());
+            Err(Refusal {
+                code,
+                stdout: stdout.finished(),
+                stderr: log.finished(),
+            })
+        }
+    }
+}
+
+/// The configuration file: what every test needs, then what this one asks for.
+fn configuration(directory: &Path, options: &Options) -> String {
+    let data_dir = options.data_dir.clone().unwrap_or_else(|| data(directory));
+    let mut lines = vec![
+        // A path in Rust's debug form is a TOML string, unless it has odd characters.
+        format!("data_dir = {data_dir:?}"),
+        format!(
+            "listen = [{:?}]",
+            options.listen.as_deref().unwrap_or("127.0.0.1:0")
+        ),
+        "log_format = \"json\"".to_owned(),
+    ];
+    lines.extend(options.config.iter().cloned());
+    lines.join("\n") + "\n"
+}
+
+/// Runs `berthd check` on a configuration.
+///
+/// # Panics
+/// When it cannot be run.
+#[must_use]
+pub fn check(configuration: &str) -> crate::Outcome {
+    let binaries = Binaries::shared();
+    let directory = tempfile::Builder::new()
+        .prefix("berth-check-")
+        .tempdir()
+        .unwrap();
+    account::give(directory.path());
+    let config = directory.path().join("berthd.toml");
+    fs::write(&config, configuration).unwrap();
+    account::give(&config);
+    let output = account::command(&binaries.path("berthd"))
+        .arg("check")
+        .arg("--config")
+        .arg(&config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    crate::Outcome::new("berthd check".to_owned(), &output)
+}
+
+impl Refusal {
+    /// Claims that it ended by itself, and that it said this.
+    ///
+    /// # Panics
+    /// When it did not.
+    #[track_caller]
+    pub fn says(&self, text: &str) {
+        assert!(matches!(self.code, Some(1..=120)), "{self:?}");
+        assert!(
+            self.stderr.contains(text),
+            "berthd does not say {text:?} but {self:?}"
+        );
+    }
+}

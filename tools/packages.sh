@@ -1,0 +1,43 @@
+#!/usr/bin/env bash
+# Makes sure that the machine has what a step needs: `packages.sh build` or `packages.sh test`.
+# As root it installs missing Debian packages; as anybody else it says what to install.
+set -euo pipefail
+# shellcheck source=tools/common.sh
+. "$(dirname "$0")/common.sh"
+
+# What each step runs, and the Debian package that has it.
+NEEDED="cc:gcc libc-headers:libc6-dev"
+if [ "${1:-build}" = test ]; then
+    NEEDED="$NEEDED setpriv:util-linux strace:strace"
+fi
+
+has() {
+    case $1 in
+        # The bundled SQLite and ring are C: a compiler without its library's headers is not enough.
+        libc-headers) printf '#include <stdio.h>\nint main(void){return 0;}\n' |
+            cc -x c -o /dev/null - 2>/dev/null ;;
+        # Only root needs these two: the one to become an ordinary user, the other to trace.
+        setpriv | strace) ! is_root || command -v "$1" >/dev/null ;;
+        *) command -v "$1" >/dev/null ;;
+    esac
+}
+
+if ! command -v cargo >/dev/null; then
+    complain "cargo is missing: install a Rust toolchain (rust-version in Cargo.toml), see https://rustup.rs"
+    exit 1
+fi
+
+missing=()
+for need in $NEEDED; do
+    has "${need%%:*}" || missing+=("${need##*:}")
+done
+[ ${#missing[@]} -gt 0 ] || exit 0
+
+if ! is_root || ! command -v apt-get >/dev/null; then
+    complain "these packages are missing: ${missing[*]}"
+    complain "on Debian or Ubuntu: sudo apt-get install --no-install-recommends ${missing[*]}"
+    exit 1
+fi
+say "installing ${missing[*]}"
+apt-get update -qq
+DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"

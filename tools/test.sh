@@ -1,0 +1,22 @@
+#!/usr/bin/env bash
+# Installs what the tests need, builds everything, and runs all tests: units, and real processes.
+# Arguments go to `cargo test` after the package selection: tools/test.sh --test resume
+set -euo pipefail
+# shellcheck source=tools/common.sh
+. "$(dirname "$0")/common.sh"
+cd "$ROOT"
+
+tools/packages.sh test
+
+# The process tests run the programs that stand beside them in target/, which `cargo test` alone
+# would not build for every one of them.
+say "building"
+cargo build --workspace --bins
+cargo test --workspace --no-run
+
+if is_root; then
+    say "running as root: the programs under test run as uid $ORDINARY_ID"
+else
+    say "running as $(id -un): tests that need root say so and are skipped"
+fi
+exec cargo test --workspace "$@"
