@@ -63,8 +63,11 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
                     usage: placed.usage,
                 },
             );
-            // R8: after the settle. What was displaced, and the journal.
-            session.clear(staged.name).await;
+            // R8: after the settle. What was displaced, and the journal; else nothing stands there.
+            match replaced || upload.resumable {
+                true => session.clear(staged.name).await,
+                false => session.ledger.gone(staged.name),
+            }
         }
         Err(not_placed) => {
             // Before the answer: the client may come back for the upload at once.

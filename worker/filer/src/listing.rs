@@ -107,6 +107,8 @@ async fn list(
     let mut names = Vec::new();
     loop {
         credit.take().await;
+        // A credit is a promise to read that a worker may break.
+        session.outbox.has_room().await;
         let (entries, last) = chunk(session, &directory, &mut names)
             .await
             .map_err(|errno| report("list a directory", errno))?;

@@ -13,6 +13,8 @@ use berth_common::channel::{Channel, ChannelError};
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS, MAX_UNTAKEN, WorkerToFiler};
 use rustix::io::Errno;
 
+use crate::tasks::{Filler, slot};
+
 /// The worker's channel, as this process holds it.
 pub(crate) type WorkerChannel = Channel<FilerToWorker, WorkerToFiler>;
 
@@ -45,6 +47,7 @@ struct State {
     plain: VecDeque<FilerToWorker>,
     with_files: VecDeque<(FilerToWorker, Vec<OwnedFd>)>,
     untaken: usize,
+    waiting_for_room: Vec<Filler<()>>,
 }
 
 impl Outbox {
@@ -90,13 +93,31 @@ impl Outbox {
         self.state.borrow().plain.len() >= FULL
     }
 
+    /// Waits until the worker has taken enough. For what makes more messages than one an operation.
+    pub(crate) async fn has_room(&self) {
+        while self.is_full() {
+            let (filler, slot) = slot();
+            self.state.borrow_mut().waiting_for_room.push(filler);
+            slot.await;
+        }
+    }
+
     /// Whether more waits than a worker that reads can have caused.
     pub(crate) fn is_overfull(&self) -> bool {
         self.state.borrow().plain.len() >= OVERFULL
     }
 
-    /// Sends what can be sent.
+    /// Sends what can be sent, and wakes those that wait for room if there is some.
     pub(crate) fn flush(&self) -> Result<Flushed, ChannelError> {
+        let flushed = self.send_waiting();
+        if !self.is_full() {
+            let waiting = std::mem::take(&mut self.state.borrow_mut().waiting_for_room);
+            waiting.into_iter().for_each(|filler| filler.fill(()));
+        }
+        flushed
+    }
+
+    fn send_waiting(&self) -> Result<Flushed, ChannelError> {
         let mut state = self.state.borrow_mut();
         while let Some(message) = state.plain.front() {
             match self.channel.send(message, &[]) {
@@ -131,9 +152,13 @@ fn is_too_many_in_flight(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
     use berth_common::ids::{Handle, OpId};
 
     use super::*;
+    use crate::tasks::Tasks;
 
     fn done(n: u32) -> FilerToWorker {
         FilerToWorker::Done { op: OpId(n) }
@@ -189,5 +214,33 @@ mod tests {
         assert!(!outbox.taken(9), "it was not sent as many");
         assert!(outbox.taken(8));
         assert_eq!(received(), 8);
+    }
+
+    #[test]
+    fn who_makes_many_messages_waits_until_there_is_room() {
+        let (ours, theirs) = WorkerChannel::pair().unwrap();
+        let outbox = Rc::new(Outbox::new(ours).unwrap());
+        let tasks = Tasks::default();
+        let told = Rc::new(Cell::new(0));
+        let (own, count) = (Rc::clone(&outbox), Rc::clone(&told));
+        tasks.spawn(async move {
+            for n in 0..5000 {
+                own.has_room().await;
+                own.tell(done(n));
+                count.set(n + 1);
+            }
+        });
+        tasks.run_woken();
+        assert_eq!(told.get() as usize, FULL, "nothing was sent yet");
+        for n in 0..5000 {
+            if n % 10 == 0 {
+                outbox.flush().unwrap();
+                tasks.run_woken();
+                assert!(outbox.state.borrow().plain.len() <= FULL);
+                outbox.flush().unwrap();
+            }
+            assert_eq!(theirs.recv().unwrap().message, done(n));
+        }
+        assert_eq!(told.get(), 5000);
     }
 }

@@ -228,9 +228,12 @@ async fn reserve_again(
             row: Row::Dropped,
         })?;
     if let Err(errno) = session.staging.rename(staged.name, name) {
-        // The new reservation has no file; the daemon drops it with the session.
+        session.taken_name(name, errno);
+        // The new reservation has no file.
+        let _ = session.ledger.drop_row(name).await;
+        let error = report("rename in staging", errno);
         return Err(NotPlaced {
-            error: report("rename in staging", errno),
+            error,
             row: Row::Dropped,
         });
     }

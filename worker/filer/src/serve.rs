@@ -101,7 +101,7 @@ impl Server {
         if flushed == Flushed::Blocked {
             for_worker |= PollFlags::OUT;
         }
-        let timeout = if session.pacer.is_awaited() {
+        let timeout = if session.pacer.is_awaited() || session.tasks.has_woken() {
             Some(&AT_ONCE)
         } else if flushed == Flushed::TooManyInFlight {
             Some(&IN_FLIGHT_RETRY)

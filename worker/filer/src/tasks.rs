@@ -63,6 +63,11 @@ impl Tasks {
         drop(table);
     }
 
+    /// Whether an operation was woken and has not gone on yet.
+    pub(crate) fn has_woken(&self) -> bool {
+        !lock(&self.woken).is_empty()
+    }
+
     /// Goes on with every operation that was woken, until all wait.
     pub(crate) fn run_woken(&self) {
         loop {

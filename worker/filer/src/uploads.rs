@@ -19,6 +19,7 @@ use rustix::io::Errno;
 use crate::decide;
 use crate::errors::report;
 use crate::handles::Upload;
+use crate::ledger::Reserved;
 use crate::session::Session;
 
 /// What an upload is opened with.
@@ -109,22 +110,40 @@ async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<O
         .reserve_upload(path.clone(), *source, *token, bytes, entries)
         .await?;
     let name = reserved.name;
+    let started_over = reserved.superseded.is_some();
     if let Some(superseded) = reserved.superseded {
         let own = Rc::clone(session);
+        session.handles.borrow_mut().use_upload(superseded);
         session.tasks.spawn(async move {
             let _ = own.discard(superseded).await;
+            own.handles.borrow_mut().end_use(superseded);
         });
     }
-    let started_over = reserved.superseded.is_some();
+    // Until it has a handle, or is given up.
+    session.handles.borrow_mut().use_upload(name);
+    let files = open_files(session, &reserved).await;
+    if files.is_err() {
+        session.handles.borrow_mut().end_use(name);
+    }
+    let (files, resumed) = files?;
+    Ok(Opened {
+        name,
+        files,
+        resumed,
+        started_over,
+    })
+}
+
+/// The files of a resumable upload, and whether they are those that were there.
+async fn open_files(
+    session: &Session,
+    reserved: &Reserved,
+) -> Result<(Vec<OwnedFd>, bool), ErrorCode> {
+    let name = reserved.name;
     if reserved.resumed {
         match open_existing(session, name) {
             Ok(files) => {
-                return Ok(Opened {
-                    name,
-                    files,
-                    resumed: true,
-                    started_over,
-                });
+                return Ok((files, true));
             }
             // One without the other is worth nothing. A power cut may have left that.
             Err(Errno::NOENT) => drop(session.remove_staged(name).await),
@@ -135,12 +154,7 @@ async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<O
         }
     }
     match create_with_journal(session, name) {
-        Ok(files) => Ok(Opened {
-            name,
-            files,
-            resumed: false,
-            started_over,
-        }),
+        Ok(files) => Ok((files, false)),
         Err(errno) => Err(not_created(session, name, errno).await),
     }
 }
@@ -191,6 +205,7 @@ pub(crate) async fn abort(session: &Session, name: StagingName) -> Result<(), Er
 pub(crate) async fn list(session: Rc<Session>, op: OpId) {
     let mut after = None;
     loop {
+        session.outbox.has_room().await;
         let (rows, last) = match session.ledger.uploads(after).await {
             Ok(part) => part,
             Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),

@@ -8,6 +8,7 @@ mod helper;
 mod run;
 mod session;
 mod signer;
+#[allow(unsafe_code)]
 mod sys;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,5 @@
 //! The one place for `unsafe`: what neither std nor rustix offers.
 
-#![allow(unsafe_code)]
-
 use std::io;
 use std::sync::Arc;
 

@@ -11,19 +11,18 @@
     clippy::panic
 )]
 
+pub mod asking;
 pub mod ledger;
 
 use std::any::Any;
 use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io::Write as _;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use berth_common::channel::{Channel, ChannelError};
-use berth_common::digest::Md5;
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
@@ -74,15 +73,19 @@ impl Drop for Process {
     }
 }
 
-/// Held while a process is started. Until it executes its program it has a copy of every descriptor of this
-/// one, so that a file which another test has just closed still has a writer.
+/// Held from a process's start until its first word. Before that it may still have a copy of every descriptor
+/// of this one, so that a file which another test has just closed still has a writer.
 static STARTING: Mutex<()> = Mutex::new(());
+
+/// Waits until no process is being started.
+fn after_starting() {
+    drop(STARTING.lock().unwrap_or_else(PoisonError::into_inner));
+}
 
 /// A filer as a process: `exe` with the channel as descriptor 0.
 pub fn process(exe: &'static str) -> impl FnOnce(FilerEnd, &Path) -> Box<dyn Any> {
     move |channel, directory| {
         let log = File::create(directory.join("log")).unwrap();
-        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         let child = std::process::Command::new(exe)
             .env_clear()
             .stdin(channel.into_descriptor())
@@ -200,6 +203,7 @@ impl Bench {
 
     fn start(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) -> DaemonEnd {
         let (daemon, filer) = DaemonEnd::pair().unwrap();
+        let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
         self.filer = start(filer, self.directory.path());
         (self.halted, self.ended) = (false, false);
         let first = daemon.recv();
@@ -376,95 +380,6 @@ impl Bench {
             FilerToWorker::Failed { error, .. } => Err(error),
             other => panic!("{other:?}"),
         }
-    }
-
-    pub fn make_directory(&mut self, path: &str, parents: bool) -> Result<(), ErrorCode> {
-        let path = rel(path);
-        self.change(|op| WorkerToFiler::MakeDirectory { op, path, parents })
-    }
-
-    pub fn remove(&mut self, path: &str, recursive: bool) -> Result<(), ErrorCode> {
-        let path = rel(path);
-        self.change(|op| WorkerToFiler::Remove {
-            op,
-            path,
-            recursive,
-        })
-    }
-
-    pub fn rename(&mut self, from: &str, to: &str, overwrite: bool) -> Result<(), ErrorCode> {
-        let (from, to) = (rel(from), rel(to));
-        self.change(|op| WorkerToFiler::Rename {
-            op,
-            from,
-            to,
-            overwrite,
-        })
-    }
-
-    pub fn open(&mut self, request: OpenUpload) -> Result<Upload, ErrorCode> {
-        let op = self.begin(|op| WorkerToFiler::OpenUpload {
-            op,
-            upload: request,
-        });
-        match self.answer(op) {
-            (
-                FilerToWorker::UploadOpened {
-                    handle,
-                    resumed,
-                    started_over,
-                    ..
-                },
-                files,
-            ) => {
-                let files = files.into_iter().map(File::from).collect();
-                Ok(Upload {
-                    handle,
-                    files,
-                    resumed,
-                    started_over,
-                })
-            }
-            (FilerToWorker::Failed { error, .. }, _) => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// Closes the upload's files and asks for its commit, without waiting.
-    pub fn begin_commit(&mut self, upload: Upload, bytes: &[u8]) -> OpId {
-        drop(upload.files);
-        drop(STARTING.lock().unwrap_or_else(PoisonError::into_inner));
-        let handle = upload.handle;
-        self.begin(|op| WorkerToFiler::Commit {
-            op,
-            handle,
-            digest: Md5::of(bytes),
-        })
-    }
-
-    /// The end of a commit: whether it replaced a file.
-    pub fn committed(&mut self, op: OpId) -> Result<bool, ErrorCode> {
-        match self.answer(op).0 {
-            FilerToWorker::Committed { replaced, .. } => Ok(replaced),
-            FilerToWorker::Failed { error, .. } => Err(error),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    pub fn commit(&mut self, upload: Upload, bytes: &[u8]) -> Result<bool, ErrorCode> {
-        let op = self.begin_commit(upload, bytes);
-        self.committed(op)
-    }
-
-    /// A whole put: whether it replaced a file.
-    pub fn put(&mut self, path: &str, bytes: &[u8], overwrite: bool) -> Result<bool, ErrorCode> {
-        let mut opened = self.open(upload(path, source(bytes.len(), 0), overwrite))?;
-        opened.files[0].write_all(bytes).unwrap();
-        self.commit(opened, bytes)
-    }
-
-    pub fn read(&self, path: &str) -> Vec<u8> {
-        fs::read(self.home.join(path)).unwrap()
     }
 
     /// Compares the ledger with the home, and staging with the rows.

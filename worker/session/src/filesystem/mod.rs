@@ -39,6 +39,101 @@ pub(crate) struct FilesystemActor {
     lost: Recipient<FilerLost>,
 }
 
+impl Actor for FilesystemActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.listen(ctx);
+    }
+}
+
+/// Questions with one answer: which question they open, and how the filer is asked.
+macro_rules! asks {
+    ($($request:pat => $kind:ident, $type:ty, $answer:ty, |$op:ident| $message:expr;)*) => {$(
+        impl Handler<$type> for FilesystemActor {
+            type Result = ResponseFuture<Answer<$answer>>;
+
+            fn handle(&mut self, $request: $type, ctx: &mut Self::Context) -> Self::Result {
+                self.ask(Question::$kind, |$op| $message, ctx)
+            }
+        }
+    )*};
+}
+
+asks! {
+    Stat(path) => Entry, Stat, Entry, |op| WorkerToFiler::Stat { op, path };
+    GetUsage => Usage, GetUsage, Usage, |op| WorkerToFiler::Usage { op };
+    OpenRead(path) => OpenRead, OpenRead, OpenFile, |op| WorkerToFiler::OpenRead { op, path };
+    KeepMd5 { handle, md5 } => Done, KeepMd5, (),
+        |op| WorkerToFiler::KeepMd5 { op, handle, md5 };
+    Commit { handle, digest } => Commit, Commit, Committed,
+        |op| WorkerToFiler::Commit { op, handle, digest };
+    OpenUpload { path, source, token, mode, overwrite } => OpenUpload, OpenUpload, OpenedUpload,
+        |op| WorkerToFiler::OpenUpload {
+            op,
+            upload: filer_protocol::OpenUpload { path, source, token, mode, overwrite },
+        };
+    change => Done, Change, (), |op| match change {
+        Change::MakeDirectory { path, parents } => {
+            WorkerToFiler::MakeDirectory { op, path, parents }
+        }
+        Change::Remove { path, recursive } => WorkerToFiler::Remove { op, path, recursive },
+        Change::Rename { from, to, overwrite } => {
+            WorkerToFiler::Rename { op, from, to, overwrite }
+        }
+        Change::AbortUpload(upload) => WorkerToFiler::AbortUpload { op, upload },
+    };
+}
+
+impl Handler<List> for FilesystemActor {
+    type Result = ResponseFuture<Parts<Entry>>;
+
+    fn handle(&mut self, List(path): List, ctx: &mut Self::Context) -> Self::Result {
+        let (part, parts) = mpsc::unbounded_channel();
+        let op = self.table.open(Question::Entries(part));
+        self.post(WorkerToFiler::List { op, path }, ctx);
+        Box::pin(async move { Parts { op, parts } })
+    }
+}
+
+impl Handler<ListUploads> for FilesystemActor {
+    type Result = ResponseFuture<Parts<UploadSummary>>;
+
+    fn handle(&mut self, _: ListUploads, ctx: &mut Self::Context) -> Self::Result {
+        let (part, parts) = mpsc::unbounded_channel();
+        let op = self.table.open(Question::Uploads(part));
+        self.post(WorkerToFiler::Uploads { op }, ctx);
+        Box::pin(async move { Parts { op, parts } })
+    }
+}
+
+impl Handler<ListMore> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, ListMore(op): ListMore, ctx: &mut Self::Context) {
+        if self.table.is_open(op) {
+            self.post(WorkerToFiler::ListMore { op }, ctx);
+        }
+    }
+}
+
+impl Handler<CloseRead> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, CloseRead(handle): CloseRead, ctx: &mut Self::Context) {
+        self.post(WorkerToFiler::CloseRead { handle }, ctx);
+    }
+}
+
+impl Handler<CloseUpload> for FilesystemActor {
+    type Result = ();
+
+    fn handle(&mut self, message: CloseUpload, ctx: &mut Self::Context) {
+        let CloseUpload { handle, keep } = message;
+        self.post(WorkerToFiler::CloseUpload { handle, keep }, ctx);
+    }
+}
+
 impl FilesystemActor {
     /// Takes over the channel to the filer; `lost` is told when it fails.
     ///
@@ -161,100 +256,5 @@ impl FilesystemActor {
         self.post(message(op), ctx);
         // Dropped without an answer: the filer is lost, which ends the session.
         Box::pin(async move { answered.await.unwrap_or(Err(ErrorCode::Internal)) })
-    }
-}
-
-impl Actor for FilesystemActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.listen(ctx);
-    }
-}
-
-/// Questions with one answer: which question they open, and how the filer is asked.
-macro_rules! asks {
-    ($($request:pat => $kind:ident, $type:ty, $answer:ty, |$op:ident| $message:expr;)*) => {$(
-        impl Handler<$type> for FilesystemActor {
-            type Result = ResponseFuture<Answer<$answer>>;
-
-            fn handle(&mut self, $request: $type, ctx: &mut Self::Context) -> Self::Result {
-                self.ask(Question::$kind, |$op| $message, ctx)
-            }
-        }
-    )*};
-}
-
-asks! {
-    Stat(path) => Entry, Stat, Entry, |op| WorkerToFiler::Stat { op, path };
-    GetUsage => Usage, GetUsage, Usage, |op| WorkerToFiler::Usage { op };
-    OpenRead(path) => OpenRead, OpenRead, OpenFile, |op| WorkerToFiler::OpenRead { op, path };
-    KeepMd5 { handle, md5 } => Done, KeepMd5, (),
-        |op| WorkerToFiler::KeepMd5 { op, handle, md5 };
-    Commit { handle, digest } => Commit, Commit, Committed,
-        |op| WorkerToFiler::Commit { op, handle, digest };
-    OpenUpload { path, source, token, mode, overwrite } => OpenUpload, OpenUpload, OpenedUpload,
-        |op| WorkerToFiler::OpenUpload {
-            op,
-            upload: filer_protocol::OpenUpload { path, source, token, mode, overwrite },
-        };
-    change => Done, Change, (), |op| match change {
-        Change::MakeDirectory { path, parents } => {
-            WorkerToFiler::MakeDirectory { op, path, parents }
-        }
-        Change::Remove { path, recursive } => WorkerToFiler::Remove { op, path, recursive },
-        Change::Rename { from, to, overwrite } => {
-            WorkerToFiler::Rename { op, from, to, overwrite }
-        }
-        Change::AbortUpload(upload) => WorkerToFiler::AbortUpload { op, upload },
-    };
-}
-
-impl Handler<List> for FilesystemActor {
-    type Result = ResponseFuture<Parts<Entry>>;
-
-    fn handle(&mut self, List(path): List, ctx: &mut Self::Context) -> Self::Result {
-        let (part, parts) = mpsc::unbounded_channel();
-        let op = self.table.open(Question::Entries(part));
-        self.post(WorkerToFiler::List { op, path }, ctx);
-        Box::pin(async move { Parts { op, parts } })
-    }
-}
-
-impl Handler<ListUploads> for FilesystemActor {
-    type Result = ResponseFuture<Parts<UploadSummary>>;
-
-    fn handle(&mut self, _: ListUploads, ctx: &mut Self::Context) -> Self::Result {
-        let (part, parts) = mpsc::unbounded_channel();
-        let op = self.table.open(Question::Uploads(part));
-        self.post(WorkerToFiler::Uploads { op }, ctx);
-        Box::pin(async move { Parts { op, parts } })
-    }
-}
-
-impl Handler<ListMore> for FilesystemActor {
-    type Result = ();
-
-    fn handle(&mut self, ListMore(op): ListMore, ctx: &mut Self::Context) {
-        if self.table.is_open(op) {
-            self.post(WorkerToFiler::ListMore { op }, ctx);
-        }
-    }
-}
-
-impl Handler<CloseRead> for FilesystemActor {
-    type Result = ();
-
-    fn handle(&mut self, CloseRead(handle): CloseRead, ctx: &mut Self::Context) {
-        self.post(WorkerToFiler::CloseRead { handle }, ctx);
-    }
-}
-
-impl Handler<CloseUpload> for FilesystemActor {
-    type Result = ();
-
-    fn handle(&mut self, message: CloseUpload, ctx: &mut Self::Context) {
-        let CloseUpload { handle, keep } = message;
-        self.post(WorkerToFiler::CloseUpload { handle, keep }, ctx);
     }
 }

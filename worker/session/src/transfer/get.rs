@@ -6,8 +6,6 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt as _;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -17,7 +15,7 @@ use actix::{
 };
 use berth_common::broker_protocol::Direction;
 use berth_common::client_protocol::{GetResume, WorkerToClient};
-use berth_common::digest::{self, Md5};
+use berth_common::digest::Md5;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
@@ -26,8 +24,9 @@ use berth_common::rel_path::RelPath;
 
 use super::pipeline::Block;
 use super::plan::{SendingPlan, Violation, leaves_of};
+use super::read::{ReadError, read_block};
 use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
-use crate::connection::{Buffer, ConnectionGone};
+use crate::connection::ConnectionGone;
 use crate::filesystem::{CloseRead, OpenFile, OpenRead, Reading};
 use crate::helper::HelperGone;
 
@@ -100,18 +99,51 @@ struct Sending {
     last_step: Instant,
 }
 
-/// Why a file could not be read.
-#[derive(Debug, thiserror::Error)]
-enum ReadError {
-    /// It is not what it was when it was opened.
-    #[error("the file has changed")]
-    Changed,
-    /// The system refused.
-    #[error(transparent)]
-    Io(io::Error),
+type Ctx = Context<GetActor>;
+
+impl Actor for GetActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.open(ctx);
+    }
 }
 
-type Ctx = Context<GetActor>;
+impl Handler<GetControl> for GetActor {
+    type Result = ();
+
+    fn handle(&mut self, control: GetControl, ctx: &mut Self::Context) {
+        if matches!(self.stage, Stage::Closed) || self.fate.is_some() {
+            // It crossed the end that the client will be told of.
+            return;
+        }
+        if let Stage::Sending(sending) = &mut self.stage {
+            sending.last_step = Instant::now();
+        }
+        let allowed = match control {
+            GetControl::JournalLeaves(leaves) => self.client_has(&leaves),
+            GetControl::Again(offset) => self.again(offset),
+            GetControl::Done => self.done(),
+            GetControl::Cancel => {
+                self.fail(ErrorCode::Cancelled);
+                Ok(())
+            }
+        };
+        if allowed.is_err() {
+            self.fate.get_or_insert(Outcome::Violation);
+        }
+        self.step(ctx);
+    }
+}
+
+impl Handler<Stop> for GetActor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(error): Stop, ctx: &mut Self::Context) {
+        self.fail(error);
+        self.step(ctx);
+    }
+}
 
 impl GetActor {
     /// The download that the client asks for.
@@ -248,7 +280,7 @@ impl GetActor {
             .services
             .helpers
             .io
-            .run(move || read(&file, offset, buffer, unchanged.as_ref()));
+            .run(move || read_block(&file, offset, buffer, unchanged.as_ref()));
         ctx.spawn(read.into_actor(self).map(move |read, actor, ctx| {
             let Stage::Sending(sending) = &mut actor.stage else {
                 return;
@@ -372,79 +404,6 @@ impl GetActor {
         }
         let seconds = u32::try_from(self.services.stall.as_secs()).unwrap_or(u32::MAX);
         self.fail(ErrorCode::Stalled { seconds });
-        self.step(ctx);
-    }
-}
-
-/// Reads and hashes a block, on the helper. With `unchanged` it then looks whether the file is still
-/// what it was.
-fn read(
-    file: &File,
-    offset: u64,
-    mut buffer: Buffer,
-    unchanged: Option<&Entry>,
-) -> Result<(Buffer, Vec<Md5>), ReadError> {
-    file.read_exact_at(&mut buffer, offset)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ReadError::Changed,
-            _ => ReadError::Io(error),
-        })?;
-    if let Some(entry) = unchanged {
-        // Not `metadata`, which is a statx. The ctime may change: another session's put has replaced the
-        // name, and this is the former file, whole.
-        let stat = rustix::fs::fstat(file).map_err(|errno| ReadError::Io(errno.into()))?;
-        let mtime_ns = stat
-            .st_mtime
-            .saturating_mul(1_000_000_000)
-            .saturating_add(i64::try_from(stat.st_mtime_nsec).unwrap_or(0));
-        if u64::try_from(stat.st_size) != Ok(entry.size) || mtime_ns != entry.mtime_ns {
-            return Err(ReadError::Changed);
-        }
-    }
-    let leaves = digest::leaves(&buffer);
-    Ok((buffer, leaves))
-}
-
-impl Actor for GetActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.open(ctx);
-    }
-}
-
-impl Handler<GetControl> for GetActor {
-    type Result = ();
-
-    fn handle(&mut self, control: GetControl, ctx: &mut Self::Context) {
-        if matches!(self.stage, Stage::Closed) || self.fate.is_some() {
-            // It crossed the end that the client will be told of.
-            return;
-        }
-        if let Stage::Sending(sending) = &mut self.stage {
-            sending.last_step = Instant::now();
-        }
-        let allowed = match control {
-            GetControl::JournalLeaves(leaves) => self.client_has(&leaves),
-            GetControl::Again(offset) => self.again(offset),
-            GetControl::Done => self.done(),
-            GetControl::Cancel => {
-                self.fail(ErrorCode::Cancelled);
-                Ok(())
-            }
-        };
-        if allowed.is_err() {
-            self.fate.get_or_insert(Outcome::Violation);
-        }
-        self.step(ctx);
-    }
-}
-
-impl Handler<Stop> for GetActor {
-    type Result = ();
-
-    fn handle(&mut self, Stop(error): Stop, ctx: &mut Self::Context) {
-        self.fail(error);
         self.step(ctx);
     }
 }

@@ -6,6 +6,7 @@ pub(crate) mod md5;
 pub(crate) mod pipeline;
 pub(crate) mod plan;
 pub(crate) mod put;
+mod read;
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -5,6 +5,8 @@
 //! block at a time, while the connection reads the next ones. Before it commits or gives up it has
 //! closed both files, and no helper holds them any more.
 
+mod blocks;
+
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -18,14 +20,13 @@ use berth_common::digest::Md5;
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::Handle;
-use berth_common::journal::{DurablePolicy, JournalError};
+use berth_common::journal::DurablePolicy;
 use berth_common::limits::LEAVES_PER_MESSAGE;
 
-use super::journal::{Prepared, StagedFiles, Stored, error_code};
-use super::pipeline::{Block, BlockQueue};
-use super::plan::{Arrival, Failure, ReceivingPlan, Verdict, Violation};
+use super::journal::{Prepared, StagedFiles, error_code};
+use super::pipeline::BlockQueue;
+use super::plan::{ReceivingPlan, Verdict};
 use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
-use crate::connection::ConnectionGone;
 use crate::filesystem::{
     Answer, CloseUpload, Commit, Committed, OpenUpload, OpenedUpload, Uploading,
 };
@@ -105,6 +106,46 @@ impl Fate {
 }
 
 type Ctx = Context<PutActor>;
+
+impl Actor for PutActor {
+    type Context = Context<Self>;
+
+    fn started(&mut self, ctx: &mut Self::Context) {
+        self.open(ctx);
+    }
+}
+
+impl Handler<PutControl> for PutActor {
+    type Result = ();
+
+    fn handle(&mut self, control: PutControl, ctx: &mut Self::Context) {
+        match (&mut self.stage, control) {
+            (Stage::Receiving(receiving), PutControl::End { digest, source }) => {
+                receiving.plan.ends(digest, source);
+            }
+            // The client has not been told that it may send.
+            (Stage::Opening, PutControl::End { .. }) => {
+                self.fate.get_or_insert(Fate::Violation);
+            }
+            (Stage::Opening | Stage::Receiving(_), PutControl::Cancel) => {
+                self.fate
+                    .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+            }
+            // The answer is on its way.
+            (Stage::Closed, PutControl::End { .. } | PutControl::Cancel) => {}
+        }
+        self.step(ctx);
+    }
+}
+
+impl Handler<Stop> for PutActor {
+    type Result = ();
+
+    fn handle(&mut self, Stop(error): Stop, ctx: &mut Self::Context) {
+        self.fate.get_or_insert(Fate::resumable(error));
+        self.step(ctx);
+    }
+}
 
 impl PutActor {
     /// The upload that the client asks for.
@@ -224,20 +265,6 @@ impl PutActor {
         ctx.run_interval(TICK, Self::tick);
     }
 
-    /// The client was told something, and the next block may be handled.
-    fn told(told: Result<(), ConnectionGone>, actor: &mut Self, ctx: &mut Ctx) {
-        if let Stage::Receiving(receiving) = &mut actor.stage {
-            receiving.telling = false;
-            receiving.last_step = Instant::now();
-        }
-        if told.is_err() {
-            actor
-                .fate
-                .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
-        }
-        actor.step(ctx);
-    }
-
     /// Does what comes next. Called after everything that happens to the upload.
     fn step(&mut self, ctx: &mut Ctx) {
         let Stage::Receiving(receiving) = &self.stage else {
@@ -270,131 +297,6 @@ impl PutActor {
             self.mark(ctx);
         }
         self.take_block(ctx);
-    }
-
-    fn take_block(&mut self, ctx: &mut Ctx) {
-        let Stage::Receiving(receiving) = &mut self.stage else {
-            return;
-        };
-        let Some(block) = receiving.queue.pop() else {
-            if !receiving.waiting {
-                receiving.waiting = true;
-                let arrived = Rc::clone(&receiving.queue).arrived();
-                ctx.spawn(arrived.into_actor(self).map(|(), actor, ctx| {
-                    if let Stage::Receiving(receiving) = &mut actor.stage {
-                        receiving.waiting = false;
-                    }
-                    actor.step(ctx);
-                }));
-            }
-            return;
-        };
-        match receiving
-            .plan
-            .arrives(block.header.offset, block.data.len())
-        {
-            Ok(Arrival::Check) => {
-                receiving.storing = true;
-                self.store(block, ctx);
-            }
-            Ok(Arrival::Ignore) => {
-                self.services.pool.give(block.data);
-                self.step(ctx);
-            }
-            Err(Violation) => {
-                self.fate = Some(Fate::Violation);
-                self.step(ctx);
-            }
-        }
-    }
-
-    fn store(&mut self, block: Block, ctx: &mut Ctx) {
-        let Stage::Receiving(receiving) = &self.stage else {
-            return;
-        };
-        let files = receiving.files.clone();
-        let stored = self.services.helpers.io.run(move || {
-            let stored = files.store(&block);
-            (block, stored)
-        });
-        ctx.spawn(
-            stored
-                .into_actor(self)
-                .map(|stored, actor, ctx| match stored {
-                    Ok((block, stored)) => actor.stored(block, stored, ctx),
-                    Err(HelperGone) => {
-                        if let Stage::Receiving(receiving) = &mut actor.stage {
-                            receiving.storing = false;
-                        }
-                        actor
-                            .fate
-                            .get_or_insert(Fate::resumable(ErrorCode::Internal));
-                        actor.step(ctx);
-                    }
-                }),
-        );
-    }
-
-    fn stored(&mut self, block: Block, stored: Result<Stored, JournalError>, ctx: &mut Ctx) {
-        let Stage::Receiving(receiving) = &mut self.stage else {
-            return;
-        };
-        receiving.storing = false;
-        receiving.last_step = Instant::now();
-        let Block { header, data } = block;
-        match stored {
-            Ok(Stored::Good) => {
-                receiving.plan.verified(data.len(), &header.leaves);
-                receiving.policy.written(data.len() as u64);
-                self.services.moved.received(data.len());
-            }
-            Ok(Stored::Differs) => match receiving.plan.differs() {
-                Failure::Again { offset } => self.ask_again(offset, ctx),
-                Failure::GiveUp { offset } => {
-                    let error = ErrorCode::IntegrityMismatch { offset };
-                    self.fate.get_or_insert(Fate::resumable(error));
-                }
-            },
-            // What the journal has is true all the same, so this can be resumed when there is room.
-            Err(error) => drop(self.fate.get_or_insert(Fate::resumable(error_code(&error)))),
-        }
-        self.services.pool.give(data);
-        self.step(ctx);
-    }
-
-    fn ask_again(&mut self, offset: u64, ctx: &mut Ctx) {
-        if let Stage::Receiving(receiving) = &mut self.stage {
-            receiving.telling = true;
-        }
-        let (id, outgoing) = (self.put.id, self.services.outgoing.clone());
-        let tell = async move { outgoing.send(&WorkerToClient::Again { id, offset }).await };
-        ctx.spawn(tell.into_actor(self).map(Self::told));
-    }
-
-    fn mark(&mut self, ctx: &mut Ctx) {
-        let Stage::Receiving(receiving) = &mut self.stage else {
-            return;
-        };
-        receiving.marking = true;
-        receiving.policy.begin(Instant::now());
-        let files = receiving.files.clone();
-        let marked = self.services.helpers.sync.run(move || files.mark_durable());
-        ctx.spawn(marked.into_actor(self).map(|marked, actor, ctx| {
-            if let Stage::Receiving(receiving) = &mut actor.stage {
-                receiving.marking = false;
-            }
-            let fate = match marked {
-                Ok(Ok(())) => None,
-                // A flush that failed is final: the next one may lie.
-                Ok(Err(error)) => Some(Fate::dropped(error_code(&error))),
-                Err(HelperGone) => Some(Fate::resumable(ErrorCode::Internal)),
-            };
-            if let Some(fate) = fate {
-                // It outweighs an end that would keep the upload.
-                actor.fate = Some(fate);
-            }
-            actor.step(ctx);
-        }));
     }
 
     /// Closes the files, so that no writable descriptor is left here, and has the filer commit.
@@ -471,52 +373,13 @@ impl PutActor {
         };
         let moved_at = receiving.queue.moved_at().max(receiving.last_step);
         // A slow disk is not a stall.
-        let stalled = !receiving.storing && moved_at.elapsed() >= self.services.stall;
+        let stalled =
+            !receiving.storing && !receiving.marking && moved_at.elapsed() >= self.services.stall;
         if stalled && self.fate.is_none() {
             let seconds = u32::try_from(self.services.stall.as_secs()).unwrap_or(u32::MAX);
             self.fate = Some(Fate::resumable(ErrorCode::Stalled { seconds }));
         }
         // Also for a durable mark that has become due.
-        self.step(ctx);
-    }
-}
-
-impl Actor for PutActor {
-    type Context = Context<Self>;
-
-    fn started(&mut self, ctx: &mut Self::Context) {
-        self.open(ctx);
-    }
-}
-
-impl Handler<PutControl> for PutActor {
-    type Result = ();
-
-    fn handle(&mut self, control: PutControl, ctx: &mut Self::Context) {
-        match (&mut self.stage, control) {
-            (Stage::Receiving(receiving), PutControl::End { digest, source }) => {
-                receiving.plan.ends(digest, source);
-            }
-            // The client has not been told that it may send.
-            (Stage::Opening, PutControl::End { .. }) => {
-                self.fate.get_or_insert(Fate::Violation);
-            }
-            (Stage::Opening | Stage::Receiving(_), PutControl::Cancel) => {
-                self.fate
-                    .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
-            }
-            // The answer is on its way.
-            (Stage::Closed, PutControl::End { .. } | PutControl::Cancel) => {}
-        }
-        self.step(ctx);
-    }
-}
-
-impl Handler<Stop> for PutActor {
-    type Result = ();
-
-    fn handle(&mut self, Stop(error): Stop, ctx: &mut Self::Context) {
-        self.fate.get_or_insert(Fate::resumable(error));
         self.step(ctx);
     }
 }

@@ -4,7 +4,8 @@
 //! at once: one that lies deeper is first lifted to the tree's top, under a name that is free there, and
 //! walked in its turn. That changes no sum, and a walk that was cut off can simply begin again.
 
-use std::collections::HashSet;
+mod lifted;
+
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
@@ -16,6 +17,7 @@ use rustix::io::Errno;
 
 use crate::home::{JUST_LOOK, READ_DIRECTORY, Seen, What, open_beneath};
 use crate::staging::Staging;
+use lifted::Lifted;
 
 /// Directories that a walk has open at most.
 const MAX_LEVELS: usize = 64;
@@ -25,9 +27,6 @@ const SLICE: usize = 256;
 
 /// Bytes for one `getdents64`: some hundred names.
 const NAMES_BYTES: usize = 8 * 1024;
-
-/// What the name of a lifted directory begins with; a number follows.
-const LIFTED: &str = "lifted-";
 
 /// What a walk found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,48 +83,6 @@ struct Level {
     directory: OwnedFd,
     name: CString,
     names: Vec<(CString, FileType)>,
-}
-
-/// Numbers of the directories that were lifted.
-#[derive(Default)]
-struct Lifted {
-    /// The first number that is not used.
-    next: u64,
-    /// The first one that is not walked.
-    unwalked: u64,
-    /// Numbers that were somebody else's names.
-    foreign: HashSet<u64>,
-}
-
-impl Lifted {
-    fn name(number: u64) -> String {
-        format!("{LIFTED}{number}")
-    }
-
-    /// Whether an entry of the top is there because it was lifted.
-    fn has(&self, name: &CStr) -> bool {
-        let number = name
-            .to_str()
-            .ok()
-            .and_then(|name| name.strip_prefix(LIFTED)?.parse().ok());
-        number.is_some_and(|number: u64| {
-            number < self.next
-                && !self.foreign.contains(&number)
-                && name.to_bytes() == Self::name(number).as_bytes()
-        })
-    }
-
-    /// The next one to walk.
-    fn pop(&mut self) -> Option<u64> {
-        while self.unwalked < self.next {
-            let number = self.unwalked;
-            self.unwalked += 1;
-            if !self.foreign.contains(&number) {
-                return Some(number);
-            }
-        }
-        None
-    }
 }
 
 impl Walk {
@@ -273,14 +230,11 @@ impl Walk {
             return Ok(());
         };
         loop {
-            let number = self.lifted.next;
-            self.lifted.next += 1;
+            let number = self.lifted.mint();
             let lifted = Lifted::name(number);
             let (from, to) = (&level.directory, &top.directory);
             match rustix::fs::renameat_with(from, name, to, lifted, RenameFlags::NOREPLACE) {
-                Err(Errno::EXIST) => {
-                    self.lifted.foreign.insert(number);
-                }
+                Err(Errno::EXIST) => self.lifted.is_foreign(number),
                 result => return result,
             }
         }
@@ -328,138 +282,4 @@ impl Walk {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::fs;
-    use std::os::unix::fs::symlink;
-    use std::path::Path;
-
-    use super::*;
-
-    fn staging(directory: &Path) -> Arc<Staging> {
-        Arc::new(Staging::new(fs::File::open(directory).unwrap()).unwrap())
-    }
-
-    /// A chain of `depth` directories below `top`, each with a file of one byte, made from the bottom up so
-    /// that no path gets too long.
-    fn chain(directory: &Path, top: &str, depth: usize) {
-        let (one, other) = (directory.join("one"), directory.join("other"));
-        fs::create_dir(&one).unwrap();
-        fs::write(one.join("file"), b"x").unwrap();
-        for _ in 1..depth {
-            fs::create_dir(&other).unwrap();
-            fs::write(other.join("file"), b"x").unwrap();
-            fs::rename(&one, other.join("below")).unwrap();
-            fs::rename(&other, &one).unwrap();
-        }
-        fs::rename(&one, directory.join(top)).unwrap();
-    }
-
-    #[test]
-    fn a_tree_deeper_than_a_walk_has_directories_open_is_counted_and_removed() {
-        let directory = tempfile::tempdir().unwrap();
-        for depth in [
-            1,
-            2,
-            MAX_LEVELS - 1,
-            MAX_LEVELS,
-            MAX_LEVELS + 1,
-            3 * MAX_LEVELS,
-            300,
-        ] {
-            chain(directory.path(), "tree", depth);
-            // Names that a lifted directory could take, one of them a file.
-            fs::create_dir(directory.path().join("tree/lifted-0")).unwrap();
-            fs::write(directory.path().join("tree/lifted-2"), b"123").unwrap();
-            let staging = staging(directory.path());
-            let expected = Totals {
-                bytes: depth as u64 + 3,
-                entries: 2 * depth as u64 + 2,
-            };
-            for _ in 0..2 {
-                // A second count finds some lifted already.
-                let counted = Walk::counting(Arc::clone(&staging), "tree")
-                    .finish()
-                    .unwrap();
-                assert_eq!(counted, expected, "depth {depth}");
-            }
-            Walk::removing(Arc::clone(&staging), "tree")
-                .finish()
-                .unwrap();
-            assert_eq!(
-                fs::read_dir(directory.path()).unwrap().count(),
-                0,
-                "depth {depth}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_deep_tree_can_be_removed_without_having_been_counted() {
-        let directory = tempfile::tempdir().unwrap();
-        chain(directory.path(), "tree", 150);
-        Walk::removing(staging(directory.path()), "tree")
-            .finish()
-            .unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn a_wide_directory_is_walked_in_slices() {
-        let directory = tempfile::tempdir().unwrap();
-        fs::create_dir(directory.path().join("tree")).unwrap();
-        for n in 0..2000 {
-            fs::write(directory.path().join(format!("tree/{n}")), b"ab").unwrap();
-        }
-        let staging = staging(directory.path());
-        let mut walk = Walk::counting(Arc::clone(&staging), "tree");
-        let mut slices = 1;
-        let counted = loop {
-            match walk.slice() {
-                Poll::Pending => slices += 1,
-                Poll::Ready(result) => break result.unwrap(),
-            }
-        };
-        assert_eq!(
-            counted,
-            Totals {
-                bytes: 4000,
-                entries: 2001
-            }
-        );
-        assert!(slices >= 2000 / SLICE, "{slices}");
-        Walk::removing(staging, "tree").finish().unwrap();
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-    }
-
-    #[test]
-    fn other_objects_are_one_entry_and_no_bytes_and_no_link_is_followed() {
-        let directory = tempfile::tempdir().unwrap();
-        let outside = tempfile::tempdir().unwrap();
-        fs::write(outside.path().join("file"), b"outside").unwrap();
-        fs::create_dir(directory.path().join("tree")).unwrap();
-        symlink(outside.path(), directory.path().join("tree/link")).unwrap();
-        symlink(outside.path(), directory.path().join("alone")).unwrap();
-        let staging = staging(directory.path());
-        let count = |name| Walk::counting(Arc::clone(&staging), name).finish().unwrap();
-        assert_eq!(
-            count("tree"),
-            Totals {
-                bytes: 0,
-                entries: 2
-            }
-        );
-        assert_eq!(
-            count("alone"),
-            Totals {
-                bytes: 0,
-                entries: 1
-            }
-        );
-        assert_eq!(count("nothing"), Totals::default());
-        for name in ["tree", "alone", "nothing"] {
-            Walk::removing(Arc::clone(&staging), name).finish().unwrap();
-        }
-        assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
-        assert!(outside.path().join("file").exists());
-    }
-}
+mod tests;

@@ -1,0 +1,160 @@
+//! The blocks of an upload: taken from the queue one at a time, checked and written by a helper, asked for
+//! again where they differ; and the durable marks between them.
+
+use std::rc::Rc;
+use std::time::Instant;
+
+use actix::{ActorFutureExt as _, AsyncContext as _, WrapFuture as _};
+use berth_common::client_protocol::WorkerToClient;
+use berth_common::error_code::ErrorCode;
+use berth_common::journal::JournalError;
+
+use super::{Ctx, Fate, PutActor, Stage};
+use crate::connection::ConnectionGone;
+use crate::helper::HelperGone;
+use crate::transfer::journal::{Stored, error_code};
+use crate::transfer::pipeline::Block;
+use crate::transfer::plan::{Arrival, Failure, Violation};
+
+impl PutActor {
+    /// The client was told something, and the next block may be handled.
+    pub(super) fn told(told: Result<(), ConnectionGone>, actor: &mut Self, ctx: &mut Ctx) {
+        if let Stage::Receiving(receiving) = &mut actor.stage {
+            receiving.telling = false;
+            receiving.last_step = Instant::now();
+        }
+        if told.is_err() {
+            actor
+                .fate
+                .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+        }
+        actor.step(ctx);
+    }
+
+    /// Takes the next block, or waits for it.
+    pub(super) fn take_block(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        let Some(block) = receiving.queue.pop() else {
+            if !receiving.waiting {
+                receiving.waiting = true;
+                let arrived = Rc::clone(&receiving.queue).arrived();
+                ctx.spawn(arrived.into_actor(self).map(|(), actor, ctx| {
+                    if let Stage::Receiving(receiving) = &mut actor.stage {
+                        receiving.waiting = false;
+                    }
+                    actor.step(ctx);
+                }));
+            }
+            return;
+        };
+        match receiving
+            .plan
+            .arrives(block.header.offset, block.data.len())
+        {
+            Ok(Arrival::Check) => {
+                receiving.storing = true;
+                self.store(block, ctx);
+            }
+            Ok(Arrival::Ignore) => {
+                self.services.pool.give(block.data);
+                self.step(ctx);
+            }
+            Err(Violation) => {
+                self.fate = Some(Fate::Violation);
+                self.step(ctx);
+            }
+        }
+    }
+
+    fn store(&mut self, block: Block, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &self.stage else {
+            return;
+        };
+        let files = receiving.files.clone();
+        let stored = self.services.helpers.io.run(move || {
+            let stored = files.store(&block);
+            (block, stored)
+        });
+        ctx.spawn(
+            stored
+                .into_actor(self)
+                .map(|stored, actor, ctx| match stored {
+                    Ok((block, stored)) => actor.stored(block, stored, ctx),
+                    Err(HelperGone) => {
+                        if let Stage::Receiving(receiving) = &mut actor.stage {
+                            receiving.storing = false;
+                        }
+                        actor
+                            .fate
+                            .get_or_insert(Fate::resumable(ErrorCode::Internal));
+                        actor.step(ctx);
+                    }
+                }),
+        );
+    }
+
+    fn stored(&mut self, block: Block, stored: Result<Stored, JournalError>, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        receiving.storing = false;
+        receiving.last_step = Instant::now();
+        let Block { header, data } = block;
+        match stored {
+            Ok(Stored::Good) => {
+                receiving.plan.verified(data.len(), &header.leaves);
+                receiving.policy.written(data.len() as u64);
+                self.services.moved.received(data.len());
+            }
+            Ok(Stored::Differs) => match receiving.plan.differs() {
+                Failure::Again { offset } => self.ask_again(offset, ctx),
+                Failure::GiveUp { offset } => {
+                    let error = ErrorCode::IntegrityMismatch { offset };
+                    self.fate.get_or_insert(Fate::resumable(error));
+                }
+            },
+            // What the journal has is true all the same, so this can be resumed when there is room.
+            Err(error) => drop(self.fate.get_or_insert(Fate::resumable(error_code(&error)))),
+        }
+        self.services.pool.give(data);
+        self.step(ctx);
+    }
+
+    fn ask_again(&mut self, offset: u64, ctx: &mut Ctx) {
+        if let Stage::Receiving(receiving) = &mut self.stage {
+            receiving.telling = true;
+        }
+        let (id, outgoing) = (self.put.id, self.services.outgoing.clone());
+        let tell = async move { outgoing.send(&WorkerToClient::Again { id, offset }).await };
+        ctx.spawn(tell.into_actor(self).map(Self::told));
+    }
+
+    /// Has the data flushed and marked durable, while blocks go on.
+    pub(super) fn mark(&mut self, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        receiving.marking = true;
+        receiving.policy.begin(Instant::now());
+        let files = receiving.files.clone();
+        let marked = self.services.helpers.sync.run(move || files.mark_durable());
+        ctx.spawn(marked.into_actor(self).map(|marked, actor, ctx| {
+            if let Stage::Receiving(receiving) = &mut actor.stage {
+                receiving.marking = false;
+            }
+            let fate = match marked {
+                Ok(Ok(())) => None,
+                // A flush that failed is final: the next one may lie.
+                Ok(Err(error)) => Some(Fate::dropped(error_code(&error))),
+                Err(HelperGone) => Some(Fate::resumable(ErrorCode::Internal)),
+            };
+            if let Some(fate) = fate {
+                // It outweighs an end that would keep the upload.
+                actor.fate = Some(fate);
+            }
+            actor.step(ctx);
+        }));
+    }
+}
