@@ -77,7 +77,8 @@ step "Starting berthd on a port of its own choice$(is_root && echo ", as uid $OR
 "${AS_USER[@]}" "$BIN/berthd" --data-dir "$DEMO/data" --listen 127.0.0.1:0 \
     >"$DEMO/server.out" 2>"$DEMO/server.log" &
 SERVER=$!
-is_up() { grep -q '^berthd: certificate' "$DEMO/server.out" || ! kill -0 "$SERVER" 2>/dev/null; }
+says() { grep -q "^berthd: $1 " "$DEMO/server.out"; }
+is_up() { { says "listening on" && says certificate; } || ! kill -0 "$SERVER" 2>/dev/null; }
 wait_until "berthd listens" is_up
 cat "$DEMO/server.out"
 ADDRESS=$(sed -n 's/^berthd: listening on //p' "$DEMO/server.out")
@@ -120,6 +121,7 @@ client alice
 "${COMMAND[@]}" put archive.tar &
 CLIENT=$!
 # The journal has 16 bytes for each leaf. Looked for a little early, since it is seen a little late.
+# shellcheck disable=SC2017  # whole leaves are meant
 HALF=$((ARCHIVE * 2 / 5 / LEAF_BYTES * 16 + JOURNAL_HEADER_BYTES))
 is_half_way() {
     local journal size

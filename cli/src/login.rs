@@ -57,6 +57,9 @@ pub enum LoginError {
     /// The site asks for a secret, and none was given.
     #[error("this server asks for a site secret: give --site-secret-file")]
     SiteSecretMissing,
+    /// The site secret that was given is not the site's.
+    #[error("the server refused the site secret")]
+    SiteSecretWrong,
     /// The server did not prove that it knows this user.
     #[error("the server could not prove that it knows this user; it may be an impostor")]
     Impostor,
@@ -146,9 +149,14 @@ where
         connection
             .send(&ClientToWorker::SiteProof { proof })
             .await?;
-        let WorkerToClient::SiteAccepted = connection.receive().await? else {
-            return Err(ConnectionError::unexpected("answer to the site proof").into());
-        };
+        match connection.receive().await {
+            Ok(WorkerToClient::SiteAccepted) => {}
+            Ok(_) => return Err(ConnectionError::unexpected("answer to the site proof").into()),
+            Err(ConnectionError::Refused(ErrorCode::LoginRefused)) => {
+                return Err(LoginError::SiteSecretWrong);
+            }
+            Err(error) => return Err(error.into()),
+        }
     }
     let user = prove(&mut connection, exporter, credentials).await?;
     let max_transfers = max_transfers.max(1);

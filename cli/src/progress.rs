@@ -3,6 +3,7 @@
 //! All of it is on standard error. Transfers know only their [`FileProgress`]; the commands make
 //! them and say what came of each file.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,10 @@ use crate::output::{complain, escaped};
 
 /// Files up to this size get no bar of their own: they are gone before it could be read.
 const SMALLEST_BAR: u64 = 1 << 20;
+
+/// What a bar looks like.
+const BAR: &str = "{prefix} {wide_bar} {percent:>3}% {binary_bytes}/{binary_total_bytes} \
+                   {binary_bytes_per_sec} ETA {eta} {msg}";
 
 /// Between two lines about the same file.
 const LINE_EVERY: Duration = Duration::from_secs(5);
@@ -33,25 +38,50 @@ pub enum Mode {
 pub struct Progress {
     mode: Mode,
     bars: MultiProgress,
-    total: Option<ProgressBar>,
+    total: Option<Arc<Total>>,
+}
+
+/// The line below the files' own.
+#[derive(Debug)]
+struct Total {
+    bar: ProgressBar,
+    files: usize,
+    grows: bool,
+    over: AtomicUsize,
+}
+
+impl Total {
+    fn show(&self) {
+        self.bar.set_message(format!(
+            "{}/{} files",
+            self.over.load(Ordering::Relaxed),
+            self.files
+        ));
+    }
 }
 
 impl Progress {
-    /// The progress of moving so many files.
+    /// The progress of moving so many files. `bytes` are their sizes together, if they are known;
+    /// else each file adds its size when it begins.
     #[must_use]
-    pub fn new(mode: Mode, files: usize) -> Self {
+    pub fn new(mode: Mode, files: usize, bytes: Option<u64>) -> Self {
         let target = match mode {
             Mode::Bars => ProgressDrawTarget::stderr(),
             Mode::Lines | Mode::Quiet => ProgressDrawTarget::hidden(),
         };
         let bars = MultiProgress::with_draw_target(target);
         let total = (mode == Mode::Bars && files > 1).then(|| {
-            let total = bars.add(ProgressBar::new(files as u64));
-            total.set_style(style(
-                "total {wide_bar} {pos}/{len} files, {msg} in {elapsed}",
-            ));
-            total.enable_steady_tick(Duration::from_millis(200));
-            total
+            let bar = bars.add(ProgressBar::new(bytes.unwrap_or(0)));
+            bar.set_style(style(BAR));
+            bar.set_prefix("total");
+            let total = Total {
+                bar,
+                files,
+                grows: bytes.is_none(),
+                over: AtomicUsize::new(0),
+            };
+            total.show();
+            Arc::new(total)
         });
         Self { mode, bars, total }
     }
@@ -62,6 +92,7 @@ impl Progress {
         let name = escaped(name).into_owned();
         let state = FileState {
             size: 0,
+            position: 0,
             line_at: Instant::now(),
             bar: None,
         };
@@ -71,14 +102,6 @@ impl Progress {
             state: Mutex::new(state),
         };
         FileProgress(Some(Arc::new(file)))
-    }
-
-    /// One file is over, well or not. `moved` is what all have moved so far, in bytes.
-    pub fn file_over(&self, moved: u64) {
-        if let Some(total) = &self.total {
-            total.set_message(human::size(moved));
-            total.inc(1);
-        }
     }
 
     /// A line that stays.
@@ -98,7 +121,7 @@ impl Progress {
     /// Takes the bars away.
     pub fn end(&self) {
         if let Some(total) = &self.total {
-            total.finish_and_clear();
+            total.bar.finish_and_clear();
         }
     }
 }
@@ -117,6 +140,7 @@ struct File {
 #[derive(Debug)]
 struct FileState {
     size: u64,
+    position: u64,
     line_at: Instant,
     bar: Option<ProgressBar>,
 }
@@ -138,19 +162,22 @@ impl FileProgress {
     /// The transfer begins, at `from` of `size` bytes.
     pub(crate) fn begin(&self, size: u64, from: u64) {
         self.with(|file, state| {
-            state.size = size;
+            (state.size, state.position) = (size, from);
             if file.progress.mode == Mode::Bars && size > SMALLEST_BAR {
                 // Above the total.
                 let bar = file.progress.bars.insert(0, ProgressBar::new(size));
-                bar.set_style(style(
-                    "{prefix} {wide_bar} {percent:>3}% {binary_bytes}/{binary_total_bytes} \
-                     {binary_bytes_per_sec} ETA {eta} {msg}",
-                ));
+                bar.set_style(style(BAR));
                 bar.set_prefix(shortened(&file.name));
                 bar.set_position(from);
                 // What was there already came at no rate.
                 bar.reset_eta();
                 state.bar = Some(bar);
+            }
+            if let Some(total) = &file.progress.total {
+                if total.grows {
+                    total.bar.inc_length(size);
+                }
+                total.bar.inc(from);
             }
             if from > 0 {
                 let percent = human::percent(from, size);
@@ -160,12 +187,17 @@ impl FileProgress {
         });
     }
 
-    /// So many of the file's bytes are over.
+    /// So many of the file's bytes are over; fewer than before when some have to go again.
     pub(crate) fn at(&self, position: u64) {
         self.with(|file, state| {
             if let Some(bar) = &state.bar {
                 bar.set_position(position);
             }
+            if let Some(total) = &file.progress.total {
+                total.bar.inc(position.saturating_sub(state.position));
+                total.bar.dec(state.position.saturating_sub(position));
+            }
+            state.position = position;
             if file.progress.mode == Mode::Lines && state.line_at.elapsed() >= LINE_EVERY {
                 state.line_at = Instant::now();
                 let (done, size) = (human::size(position), human::size(state.size));
@@ -190,7 +222,7 @@ impl FileProgress {
         self.with(|file, _| file.progress.line(&format!("{}: {text}", file.name)));
     }
 
-    /// The transfer is over.
+    /// The transfer is over, well or not: its bar goes.
     pub(crate) fn end(&self) {
         self.with(|_, state| {
             if let Some(bar) = state.bar.take() {
@@ -202,6 +234,10 @@ impl FileProgress {
 
 impl Drop for File {
     fn drop(&mut self) {
+        if let Some(total) = &self.progress.total {
+            total.over.fetch_add(1, Ordering::Relaxed);
+            total.show();
+        }
         let state = self.state.get_mut().unwrap_or_else(PoisonError::into_inner);
         if let Some(bar) = state.bar.take() {
             bar.finish_and_clear();
@@ -240,17 +276,17 @@ mod tests {
     }
 
     #[test]
-    fn both_templates_are_understood() {
+    fn every_mode_takes_a_whole_transfer() {
         for mode in [Mode::Bars, Mode::Lines, Mode::Quiet] {
-            let progress = Progress::new(mode, 2);
+            let progress = Progress::new(mode, 2, None);
             let file = progress.file("a\x1b");
             file.begin(5 << 20, 1 << 20);
             file.at(2 << 20);
             file.waiting("storing");
             file.end();
-            progress.file_over(4 << 20);
+            drop(file);
             progress.end();
         }
-        assert!(ProgressStyle::with_template("{prefix} {wide_bar} {binary_bytes_per_sec}").is_ok());
+        assert!(ProgressStyle::with_template(BAR).is_ok());
     }
 }

@@ -240,7 +240,7 @@ fn login_failure(error: &LoginError) -> Failure {
         LoginError::Refused(code) => login_exit(code),
         LoginError::Connection(ConnectionError::Refused(code)) => login_exit(code),
         LoginError::Connection(_) | LoginError::TimedOut => Exit::Connect,
-        LoginError::SiteSecretMissing => Exit::Login,
+        LoginError::SiteSecretMissing | LoginError::SiteSecretWrong => Exit::Login,
         LoginError::Impostor => Exit::Identity,
         LoginError::Scram(_) => Exit::Login,
     };

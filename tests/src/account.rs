@@ -30,7 +30,7 @@ pub fn uid() -> u32 {
 #[must_use]
 pub fn skipped_without_root() -> bool {
     if !is_root() {
-        eprintln!("skipped: needs root");
+        crate::report("skipped: needs root");
     }
     !is_root()
 }

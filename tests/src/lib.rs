@@ -27,6 +27,7 @@ pub mod log;
 pub mod outcome;
 pub mod process;
 pub mod raw;
+pub mod report;
 pub mod server;
 pub mod wait;
 
@@ -34,5 +35,6 @@ pub use client::{Client, Running};
 pub use files::Content;
 pub use outcome::Outcome;
 pub use raw::{Raw, Received};
+pub use report::report;
 pub use server::{Options, Server};
 pub use wait::{wait_for, wait_until};

@@ -257,7 +257,7 @@ fn sigterm_lets_a_transfer_end_and_then_the_server_ends() {
 fn a_server_that_was_killed_knows_everything_that_it_acknowledged() {
     let mut server = Server::start(Options::new());
     server.add_user("alice", "a", "unlimited");
-    let alice = server.client("alice", "a");
+    let mut alice = server.client("alice", "a");
     for number in 0..5 {
         let name = format!("file-{number}");
         Content::seed(number).write(&alice.file(&name), number * 700_000);
@@ -265,7 +265,7 @@ fn a_server_that_was_killed_knows_everything_that_it_acknowledged() {
         server.kill_daemon();
         server.restart();
         server.assert_at_rest("alice");
-        let alice = alice.clone().at(server.address(), server.fingerprint());
+        alice = alice.at(server.address(), server.fingerprint());
         alice
             .run(&["get", &name, "--to", &format!("back-{number}")])
             .ok();

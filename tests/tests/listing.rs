@@ -8,6 +8,9 @@ use berth_tests::{Options, Raw, Server, account, wait_until};
 
 const ENTRIES: usize = 100_000;
 
+/// Listings that nobody reads: together more than any buffer on the way holds.
+const LISTINGS: usize = 4;
+
 /// Makes a home with a large directory, beside the ledger: for listing it does not matter.
 fn large_home(server: &Server) {
     server.add_user("alice", "a", "unlimited");
@@ -58,8 +61,7 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
     let session = server.session_of("alice");
     let (worker, filer) = (session.worker, session.filer.unwrap());
     let before = (peak_kib(worker), peak_kib(filer));
-    // More answers than any buffer on the way holds, and nobody reads them.
-    for _ in 0..20 {
+    for _ in 0..LISTINGS {
         let id = slow.id();
         slow.send(&ClientToWorker::List {
             id,
@@ -87,7 +89,7 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
     // And when it reads on, all of it comes.
     let mut ended = 0;
     let mut seen = 0;
-    while ended < 20 {
+    while ended < LISTINGS {
         match slow.message() {
             WorkerToClient::Entries { entries, last, .. } => {
                 seen += entries.len();
@@ -96,7 +98,7 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!(seen, 20 * ENTRIES);
+    assert_eq!(seen, LISTINGS * ENTRIES);
     drop(slow);
     wait_until("the session ends", || {
         !server.sessions().iter().any(|s| s.worker == worker)

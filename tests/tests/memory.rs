@@ -57,13 +57,13 @@ fn an_idle_session_costs_under_1_2_mib() {
     costs.sort_unstable_by_key(|(worker, filer)| worker + filer);
     let (worker, filer) = costs[SESSIONS / 2];
     let most = costs.last().map(|(worker, filer)| worker + filer).unwrap();
-    println!(
+    berth_tests::report(&format!(
         "{SESSIONS} idle sessions: median {} KiB (worker {} + filer {}), most {} KiB",
         (worker + filer) / 1024,
         worker / 1024,
         filer / 1024,
         most / 1024
-    );
+    ));
     assert!(worker + filer < MOST_BYTES, "{} bytes", worker + filer);
     drop(idle);
 }

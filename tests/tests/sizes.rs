@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
 use berth_tests::files::{self, Content, assert_same};
-use berth_tests::{Options, Server, account};
+use berth_tests::{Options, Server, account, report};
 
 #[test]
 fn files_around_every_boundary_come_back_as_they_went() {
@@ -103,10 +103,7 @@ fn a_sparse_file_of_5_gib_goes_there_and_back() {
     let needed = 2 * SIZE + (2 << 30);
     let free = rustix::fs::statvfs(server.directory()).unwrap();
     if free.f_bavail * free.f_frsize < needed {
-        eprintln!(
-            "skipped: needs {needed} bytes of free disk in {:?}",
-            server.directory()
-        );
+        report(&format!("skipped: needs {needed} bytes of free disk"));
         return;
     }
     server.add_user("alice", "a", "6GiB");

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::{Command, Stdio};
 
 use berth_tests::files::{Content, assert_same};
-use berth_tests::{Options, Server, account, process, wait_until};
+use berth_tests::{Options, Server, account, process, report, wait_until};
 
 /// System calls that take a path. `fstat` and its like, on a descriptor, are not among them; glibc's
 /// own `fstat` is `newfstatat`, which takes one.
@@ -124,22 +124,34 @@ const OTHER_CALLS: &[&str] = &[
     "userfaultfd",
 ];
 
+/// What the traced workers serve: one command each, as many as there are spares.
+const COMMANDS: [&[&str]; 8] = [
+    &["put", "small", "large"],
+    &["get", "large", "--to", "back"],
+    &["mkdir", "-p", "d/e"],
+    &["mv", "small", "d/e/f"],
+    &["ls", "-l", "d/e"],
+    &["md5", "large"],
+    &["rm", "-r", "d"],
+    &["df"],
+];
+
 #[test]
 fn a_ready_worker_makes_no_path_call_opens_no_socket_and_starts_no_thread() {
     if account::skipped_without_root() {
         return;
     }
     // All the workers that there are, so that the one that is taken is among them.
-    let server = Server::start(Options::new().set("spare_workers = 2"));
+    let server = Server::start(Options::new().set("spare_workers = 8"));
     server.add_user("alice", "a", "unlimited");
     wait_until("the spares are ready", || {
-        server.berthctl(&["status", "--json"]).ok().json()["spare_workers"] == 2
+        server.berthctl(&["status", "--json"]).ok().json()["spare_workers"] == 8
     });
     let workers: Vec<_> = process::children(server.pid())
         .into_iter()
         .filter(|pid| process::name(*pid).as_deref() == Some("berth-worker"))
         .collect();
-    assert!(workers.len() >= 2, "{workers:?}");
+    assert_eq!(workers.len(), COMMANDS.len());
 
     let trace = server.directory().join("trace");
     let mut strace = Command::new("strace");
@@ -158,23 +170,27 @@ fn a_ready_worker_makes_no_path_call_opens_no_socket_and_starts_no_thread() {
     let alice = server.client("alice", "a");
     Content::seed(1).write(&alice.file("small"), 1000);
     Content::seed(2).write(&alice.file("large"), 20 << 20);
-    // One session after the other: each worker serves one client, and the second is traced too.
-    alice.run(&["put", "small", "large"]).ok();
-    let served = server.log().text();
-    alice.run(&["get", "large", "--to", "back"]).ok();
+    // One session a command: each worker serves one client, and every one of them is traced.
+    for command in COMMANDS {
+        alice.run(command).ok();
+    }
     assert_same(&alice.file("large"), &alice.file("back"));
-    assert!(!served.is_empty());
-    // Both traced workers have ended, and strace with them.
+    // When the traced workers have ended, strace ends too.
     wait_until("the traced workers end", || {
         !workers.iter().any(|pid| process::runs(*pid))
     });
     strace.wait().unwrap();
 
     let seen = calls(&fs::read_to_string(&trace).unwrap());
-    eprintln!("system calls of {} workers after Ready:", workers.len());
-    for (call, count) in &seen {
-        eprintln!("  {call:<20} {count}");
-    }
+    let counts: Vec<_> = seen
+        .iter()
+        .map(|(call, count)| format!("{call} {count}"))
+        .collect();
+    let list = counts.join(", ");
+    report(&format!(
+        "system calls of {} workers after Ready: {list}",
+        workers.len()
+    ));
     assert!(
         seen.contains_key("epoll_wait") || seen.contains_key("epoll_pwait"),
         "{seen:?}"

@@ -16,7 +16,7 @@ use crate::transfer::{GetJob, GetReport, TransferError, get};
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let jobs = jobs(context, args)?;
-    let progress = Progress::new(context.progress, jobs.len());
+    let progress = Progress::new(context.progress, jobs.len(), None);
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&job.remote.to_string());
         async move {
@@ -27,16 +27,12 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     });
     let mut results = stream::iter(running).buffer_unordered(context.at_once());
     let mut failures = Failures::default();
-    let mut moved = 0;
     while let Some((job, result)) = results.next().await {
         match result {
             Ok(report) => {
-                moved += report.size;
-                progress.file_over(moved);
                 tell(context, &progress, &job, &report)?;
             }
             Err(error) => {
-                progress.file_over(moved);
                 progress.suspend(|| failures.tell(&failure(&job, &error)));
                 if error.ends_session() {
                     break;

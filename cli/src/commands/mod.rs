@@ -138,8 +138,7 @@ fn failed(error: &RequestError) -> Failure {
     }
 }
 
-/// The directory and file names of remote paths as they are shown: with a leading slash, and one
-/// at the end where a directory was meant.
+/// Whether what was typed can only be a directory, whatever stands there.
 fn means_directory(typed: &str) -> bool {
     typed.ends_with('/') || matches!(typed.rsplit('/').next(), Some("." | ".."))
 }

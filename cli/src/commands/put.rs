@@ -21,7 +21,11 @@ use crate::transfer::{PutJob, PutReport, TransferError, put};
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let jobs = jobs(context, args).await?;
-    let progress = Progress::new(context.progress, jobs.len());
+    // A file that cannot be looked at fails later, with its own sentence.
+    let sizes = jobs
+        .iter()
+        .map(|job| job.local.metadata().map_or(0, |found| found.len()));
+    let progress = Progress::new(context.progress, jobs.len(), Some(sizes.sum()));
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&job.local.display().to_string());
         async move {
@@ -32,17 +36,14 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     });
     let mut results = stream::iter(running).buffer_unordered(context.at_once());
     let mut failures = Failures::default();
-    let (mut moved, mut usage) = (0, None);
+    let mut usage = None;
     while let Some((job, result)) = results.next().await {
         match result {
             Ok(report) => {
-                moved += report.size;
                 usage = Some(report.usage);
-                progress.file_over(moved);
                 tell(context, &progress, &job, &report)?;
             }
             Err(error) => {
-                progress.file_over(moved);
                 progress.suspend(|| failures.tell(&failure(&job, &error)));
                 if error.ends_session() {
                     break;
