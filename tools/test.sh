@@ -19,4 +19,5 @@ if is_root; then
 else
     say "running as $(id -un): tests that need root say so and are skipped"
 fi
-exec cargo test --workspace "$@"
+# All of them, even after one has failed: a CI run costs too much to show one failure at a time.
+exec cargo test --workspace --no-fail-fast "$@"

@@ -5,13 +5,63 @@ use std::path::PathBuf;
 use berth_common::ids::StagingName;
 use clap::{Parser, Subcommand};
 
-use crate::exit::EXIT_CODES;
+use crate::exit::exit_codes;
 use crate::target::Target;
 use crate::trust::Fingerprint;
 
+/// What `berth --help` says below the options, and a manual page besides.
+const MANUAL: &str = "\
+Paths:
+  Remote paths start from the home, or from the directory of -C; a leading / means the home too.
+  `.` and `..` are understood and never lead outside the home. Wildcards mean nothing, so a name
+  may hold any of `* ? [ ]`, spaces and even newlines.
+
+Output:
+  Listings and reports go to standard output; progress, notes and errors to standard error. On a
+  terminal, control characters in names are shown escaped (a newline as \\n); a pipe gets the names
+  as they are. With --json, standard output has one JSON object a line: for ls and stat an entry,
+  for put and get a file that was moved, for uploads an upload, for md5 a file, for df the quota.
+  Commands that print nothing print nothing with --json either. A failure is then an object on
+  standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
+  and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
+  mistakes in the command line are always told in words.
+
+Trust:
+  A server is known by the fingerprint of its certificate. The first connection shows it and asks;
+  from then on the server must have the same certificate. Without a terminal nobody is asked: give
+  --fingerprint, --ca-file or --accept-new. A certificate of an authority that this system trusts,
+  for the server's name, needs no question.
+
+Environment:
+  BERTH_HOST              the user and the server, unless -H is given
+  BERTH_PASSWORD          the password, unless --password-file is given
+  BERTH_SITE_SECRET_FILE  the file with the secret of the site, unless --site-secret-file is given
+  XDG_CONFIG_HOME         its berth/known_hosts holds the known servers [default: ~/.config]
+  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
+                          [default: ~/.local/state]
+
+Examples:
+  export BERTH_HOST=alice@files.example.org
+  berth put holiday.tar                    send a file; the same command again goes on after a cut
+  berth put *.jpg --to pictures/           send several files into a directory
+  berth get holiday.tar --to /tmp/         fetch a file into a directory
+  berth ls -l pictures                     list a directory
+  berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
+  berth --json df                          the quota and its use, for programs";
+
 /// Move files to and from your berth on a server, verified and resumable.
+///
+/// Every user of a Berth server has a home there with a quota of its own. A file appears whole in
+/// it or not at all, every byte is checked, and a transfer that was cut goes on where it stopped
+/// when the same command is given again.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "berth", version, after_help = EXIT_CODES, max_term_width = 100)]
+#[command(
+    name = "berth",
+    version,
+    max_term_width = 100,
+    after_help = "'berth --help' says more; 'berth help COMMAND' explains a command.",
+    after_long_help = format!("{MANUAL}\n\n{}", exit_codes())
+)]
 pub struct Args {
     /// Where and how to log in.
     #[command(flatten)]
@@ -22,24 +72,30 @@ pub struct Args {
         long = "directory",
         value_name = "DIR",
         global = true,
+        help_heading = GENERAL,
         default_value = "/"
     )]
     pub directory: String,
     /// Print nothing but what was asked for, and errors
-    #[arg(short, long, global = true)]
+    #[arg(short, long, global = true, help_heading = GENERAL)]
     pub quiet: bool,
-    /// Print listings and reports as JSON, one object a line
-    #[arg(long, global = true)]
+    /// Print listings, reports and errors as JSON, one object a line
+    #[arg(long, global = true, help_heading = GENERAL)]
     pub json: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
 }
 
+/// Options that all commands have.
+const GENERAL: &str = "General options";
+
 /// Where and how to log in.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Connection")]
 pub struct LoginArgs {
-    /// The user and the server; IPv6 addresses with a port stand in brackets
+    /// The user and the server, by default at port 4022; IPv6 addresses with a port stand in
+    /// brackets
     #[arg(
         short = 'H',
         long,
@@ -82,26 +138,52 @@ pub struct LoginArgs {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Send files to the home; an interrupted put goes on when repeated
+    ///
+    /// A file that stands there is replaced in one step, unless -n is given; until then it stays as
+    /// it was. Times and permission bits are kept. Several files move at once; one that fails does
+    /// not stop the others. A file of more than 1 MiB that is not sent to its end stays at the
+    /// server as an upload, counts against the quota, and is gone on with by the same command as
+    /// long as the local file is unchanged; see `berth uploads`.
     Put(PutArgs),
     /// Fetch files from the home; an interrupted get goes on when repeated
+    ///
+    /// What arrives is kept in NAME.part beside the target, with NAME.part.journal and
+    /// NAME.part.meta, until the file is whole and on disk. Times and permission bits are those of
+    /// the file in the home, whatever the umask is. A local file with the same content is left as
+    /// it is; one that differs is replaced only with -f.
     Get(GetArgs),
     /// List directories
+    ///
+    /// Up to 10,000 entries are sorted by name; a larger directory is printed as it comes.
     Ls(LsArgs),
     /// Show all that is known of files and directories
+    ///
+    /// The digest is the MD5 of the MD5s of the file's 128-KiB leaves; of a file of at most one
+    /// leaf it is the plain MD5, for others see `berth md5`.
     Stat(StatArgs),
     /// Make directories
     Mkdir(MkdirArgs),
     /// Remove files and directories
     Rm(RmArgs),
     /// Move or rename a file or directory
+    ///
+    /// Into TO where that is a directory. A file that stands there is replaced unless -n is given;
+    /// a directory never is.
     Mv(MvArgs),
     /// Show the quota and what is used of it
+    ///
+    /// Reserved is what unfinished uploads will need; see `berth uploads`. From 80% on a note says
+    /// so, from 95% on a warning.
     Df,
     /// Print the MD5 of files, as md5sum does
     Md5(Md5Args),
     /// List unfinished uploads, or end one
+    ///
+    /// They count against the quota until they are finished, ended or expired.
     Uploads(UploadsArgs),
     /// Change your password
+    ///
+    /// The new one never leaves this machine: the server gets what it needs to check it.
     Passwd(PasswdArgs),
 }
 
@@ -139,7 +221,7 @@ pub struct LsArgs {
     /// The directories or files to list [default: the directory of -C]
     #[arg(value_name = "PATH")]
     pub paths: Vec<String>,
-    /// Show mode, size and time too
+    /// Show mode, size in bytes and time too
     #[arg(short)]
     pub long: bool,
 }
@@ -268,6 +350,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn the_long_help_has_what_a_manual_page_needs() {
+        let help = Args::command().render_long_help().to_string();
+        for section in [
+            "Paths:",
+            "Output:",
+            "Trust:",
+            "Environment:",
+            "Examples:",
+            "Exit codes:",
+        ] {
+            assert!(help.contains(&format!("\n{section}\n")), "{section}");
+        }
+        let longest = help.lines().map(|line| line.chars().count()).max();
+        assert!(longest <= Some(100), "{longest:?}");
+    }
+
+    #[test]
+    fn the_examples_of_the_help_can_be_typed() {
+        let examples = MANUAL.split("Examples:\n").nth(1).unwrap();
+        let mut seen = 0;
+        for line in examples
+            .lines()
+            .filter_map(|line| line.strip_prefix("  berth "))
+        {
+            let typed = line.split(" | ").next().unwrap();
+            let typed = typed.split("  ").next().unwrap();
+            let line = format!("berth {typed}");
+            assert!(parse(&line).is_ok(), "{line}");
+            seen += 1;
+        }
+        assert!(seen >= 5);
     }
 
     #[test]

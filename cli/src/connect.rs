@@ -14,6 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::human;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
 use crate::verify::{Trust, TrustError, Verifier};
@@ -21,8 +22,17 @@ use crate::verify::{Trust, TrustError, Verifier};
 /// How long one address may take to answer, and then the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// A dead network is noticed after this long, as at the server's end.
+/// Bytes that nobody acknowledges end the connection after this long, as at the server's end.
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// A connection on which nothing has come for so long is asked whether it still stands.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+
+/// Between such questions.
+const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
+
+/// So many of them without an answer end the connection, also while it is only waited for.
+const KEEPALIVE_PROBES: u32 = 3;
 
 /// A TLS connection to a server that is trusted.
 #[derive(Debug)]
@@ -79,7 +89,7 @@ pub enum ConnectError {
         server: ServerAddress,
     },
     /// The handshake failed in another way.
-    #[error("no secure connection to {server}: {source}")]
+    #[error("no secure connection to {server}: {}", human::reason(source))]
     Handshake {
         /// The server.
         server: ServerAddress,
@@ -105,7 +115,7 @@ fn connect_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused; is berthd running there?".into(),
         io::ErrorKind::TimedOut => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
-        _ => error.to_string(),
+        _ => human::reason(error),
     }
 }
 
@@ -211,9 +221,9 @@ async fn connect_tcp(server: &ServerAddress) -> Result<TcpStream, ConnectError> 
 fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     sockopt::set_socket_keepalive(stream, true)?;
-    sockopt::set_tcp_keepidle(stream, Duration::from_secs(30))?;
-    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(10))?;
-    sockopt::set_tcp_keepcnt(stream, 3)?;
+    sockopt::set_tcp_keepidle(stream, KEEPALIVE_AFTER)?;
+    sockopt::set_tcp_keepintvl(stream, KEEPALIVE_EVERY)?;
+    sockopt::set_tcp_keepcnt(stream, KEEPALIVE_PROBES)?;
     #[cfg(target_os = "linux")]
     sockopt::set_tcp_user_timeout(stream, USER_TIMEOUT.as_millis() as u32)?;
     Ok(())
@@ -269,5 +279,27 @@ fn tls_error(server: &ServerAddress, error: io::Error, verifier: &Verifier) -> C
                 source: error,
             },
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_dead_network_is_noticed_within_a_minute_also_while_an_answer_is_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let server = ServerAddress {
+            host: "127.0.0.1".into(),
+            port: listener.local_addr().unwrap().port(),
+        };
+        let stream = connect_tcp(&server).await.unwrap();
+        assert!(sockopt::socket_keepalive(&stream).unwrap());
+        let idle = sockopt::tcp_keepidle(&stream).unwrap();
+        let probes = sockopt::tcp_keepintvl(&stream).unwrap();
+        let count = sockopt::tcp_keepcnt(&stream).unwrap();
+        assert_eq!(idle + probes * count, Duration::from_secs(60));
+        #[cfg(target_os = "linux")]
+        assert_eq!(sockopt::tcp_user_timeout(&stream).unwrap(), 60_000);
     }
 }

@@ -11,6 +11,7 @@ use berth_common::frame::{self, BlockHeader, FrameError, FrameHeader, FrameKind,
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::buffers::{Buffer, Pool};
+use crate::human;
 
 /// Why a connection is of no use any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -38,9 +39,12 @@ impl ConnectionError {
 impl From<io::Error> for ConnectionError {
     fn from(error: io::Error) -> Self {
         match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Closed,
+            io::ErrorKind::UnexpectedEof
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe => Self::Closed,
             io::ErrorKind::TimedOut => Self::Lost("the server does not answer any more".into()),
-            _ => Self::Lost(error.to_string()),
+            _ => Self::Lost(human::reason(&error)),
         }
     }
 }

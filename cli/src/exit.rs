@@ -1,6 +1,5 @@
-//! How `berth` ends: the documented exit codes, and the failures that choose one.
+//! How `berth` ends: the documented exit codes. The failures that choose one are in `failure`.
 
-use std::fmt;
 use std::process::ExitCode;
 
 use berth_common::error_code::ErrorCode;
@@ -30,20 +29,48 @@ pub enum Exit {
     Interrupted = 130,
 }
 
-/// The table for `berth --help` and the manual page.
-pub const EXIT_CODES: &str = "\
-Exit codes:
-  0    everything asked for was done
-  1    another failure
-  2    the command line is wrong
-  3    the server cannot be reached, or the connection was lost
-  4    the login was refused
-  5    a file or directory does not exist
-  6    over quota, or a disk is full
-  7    data differs from its MD5, also when sent again
-  8    the server's certificate is unknown or has changed
-  130  interrupted
-Where several things fail, the first failure decides.";
+/// The table for `berth --help`, the manual page and `README.md`.
+pub const EXIT_CODES: &[(Exit, &str)] = &[
+    (Exit::Success, "everything asked for was done"),
+    (Exit::Failure, "another failure"),
+    (
+        Exit::Usage,
+        "the command line is wrong, or there is no password",
+    ),
+    (
+        Exit::Connect,
+        "the server cannot be reached, or the connection was lost",
+    ),
+    (Exit::Login, "the login was refused"),
+    (
+        Exit::NotFound,
+        "a file or directory does not exist, here or there",
+    ),
+    (Exit::NoRoom, "over quota, or a disk is full, here or there"),
+    (
+        Exit::Integrity,
+        "data differs from its MD5, also when sent again",
+    ),
+    (
+        Exit::Identity,
+        "the server's certificate is unknown, or not the expected one",
+    ),
+    (
+        Exit::Interrupted,
+        "interrupted; a put or get that is repeated goes on",
+    ),
+];
+
+/// [`EXIT_CODES`] as text.
+#[must_use]
+pub fn exit_codes() -> String {
+    let mut text = "Exit codes:\n".to_owned();
+    for (exit, meaning) in EXIT_CODES {
+        text.push_str(&format!("  {:<4} {meaning}\n", *exit as u8));
+    }
+    text.push_str("Where several things fail, the first failure decides.");
+    text
+}
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
@@ -57,7 +84,9 @@ impl Exit {
     pub fn of_server_error(error: &ErrorCode) -> Self {
         match error {
             ErrorCode::NotFound | ErrorCode::NoSuchUpload => Self::NotFound,
-            ErrorCode::QuotaExceeded { .. } | ErrorCode::DiskFull => Self::NoRoom,
+            ErrorCode::QuotaExceeded { .. }
+            | ErrorCode::TooManyUploads { .. }
+            | ErrorCode::DiskFull => Self::NoRoom,
             ErrorCode::IntegrityMismatch { .. } => Self::Integrity,
             ErrorCode::LoginRefused
             | ErrorCode::TooManyFailures { .. }
@@ -88,99 +117,11 @@ impl Exit {
     }
 }
 
-/// A failure as it is told: one sentence that names the thing, and the code it ends with.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// The exit code.
-    pub exit: Exit,
-    /// The sentence, without the `berth: ` before it. Empty when there is nothing to say.
-    pub sentence: String,
-}
-
-impl Failure {
-    /// A failure with this sentence.
-    #[must_use]
-    pub fn new(exit: Exit, sentence: impl fmt::Display) -> Self {
-        Self {
-            exit,
-            sentence: sentence.to_string(),
-        }
-    }
-
-    /// A command line that cannot be carried out.
-    #[must_use]
-    pub fn usage(sentence: impl fmt::Display) -> Self {
-        Self::new(Exit::Usage, sentence)
-    }
-
-    /// The same failure with what it happened to put before it.
-    #[must_use]
-    pub fn of(self, what: impl fmt::Display) -> Self {
-        Self {
-            sentence: format!("{what}: {}", self.sentence),
-            ..self
-        }
-    }
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.sentence)
-    }
-}
-
-/// Standard output cannot be written. A reader that has seen enough (`berth ls | head`) is told
-/// nothing, as with other tools.
-impl From<std::io::Error> for Failure {
-    fn from(error: std::io::Error) -> Self {
-        if error.kind() == std::io::ErrorKind::BrokenPipe {
-            return Self::new(Exit::Failure, "");
-        }
-        Self::new(Exit::Failure, format!("cannot write the output: {error}"))
-    }
-}
-
-/// Collects failures of a command that goes on after one: the first decides.
-#[derive(Debug, Default)]
-pub struct Failures {
-    first: Option<Exit>,
-}
-
-impl Failures {
-    /// Tells a failure at once and remembers its code.
-    pub fn tell(&mut self, failure: &Failure) {
-        tell(failure);
-        self.first.get_or_insert(failure.exit);
-    }
-
-    /// How the command ends.
-    #[must_use]
-    pub fn exit(&self) -> Exit {
-        self.first.unwrap_or(Exit::Success)
-    }
-}
-
-/// Prints a failure as `berth: sentence`.
-pub fn tell(failure: &Failure) {
-    if !failure.sentence.is_empty() {
-        crate::output::complain(&format!("berth: {failure}"));
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use berth_common::error_code::Resource;
 
     use super::*;
-
-    #[test]
-    fn the_first_failure_decides() {
-        let mut failures = Failures::default();
-        assert_eq!(failures.exit(), Exit::Success);
-        failures.tell(&Failure::new(Exit::NotFound, ""));
-        failures.tell(&Failure::new(Exit::NoRoom, ""));
-        assert_eq!(failures.exit(), Exit::NotFound);
-    }
 
     #[test]
     fn codes_are_those_that_are_documented() {
@@ -198,8 +139,21 @@ mod tests {
         ];
         for (exit, number) in codes {
             assert_eq!(exit as u8, number);
-            assert!(EXIT_CODES.contains(&format!("\n  {number} ")), "{number}");
+            assert!(exit_codes().contains(&format!("\n  {number} ")), "{number}");
         }
+        assert_eq!(
+            codes.map(|(exit, _)| exit)[..],
+            EXIT_CODES.iter().map(|(exit, _)| *exit).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn the_readme_has_the_same_table() {
+        let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
+        let readme = std::fs::read_to_string(readme).unwrap();
+        let row = |(exit, meaning): &(Exit, &str)| format!("| {} | {meaning} |\n", *exit as u8);
+        let table: String = EXIT_CODES.iter().map(row).collect();
+        assert!(readme.contains(&table), "README.md should have\n{table}");
     }
 
     #[test]
@@ -223,11 +177,5 @@ mod tests {
         for (error, exit) in table {
             assert_eq!(Exit::of_server_error(&error), exit, "{error:?}");
         }
-    }
-
-    #[test]
-    fn a_closed_pipe_is_silent() {
-        let failure = Failure::from(std::io::Error::from(std::io::ErrorKind::BrokenPipe));
-        assert_eq!(failure.sentence, "");
     }
 }

@@ -1,9 +1,18 @@
-//! Sizes, shares and durations as people write and read them; used by `berth` and `berthctl`.
+//! Sizes, shares, durations and reasons as people write and read them; used by `berth` and
+//! `berthctl`.
+
+use std::io;
 
 /// A text that is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a size: write a number and a unit, such as 500MB, 10GiB or 4096")]
-pub struct SizeError(String);
+pub enum SizeError {
+    /// It is no number with a unit.
+    #[error("{0:?} is not a size: write a number and a unit, such as 500MB, 10GiB or 4096")]
+    NotASize(String),
+    /// It is one, and no file system holds as much.
+    #[error("{0:?} is too large: a size has at most 64 bits, which is less than 16 EiB")]
+    TooLarge(String),
+}
 
 /// Units by their spelling in lower case. A single letter is binary, as in `dd` and `truncate`.
 const UNITS: &[(&str, u64)] = &[
@@ -29,12 +38,14 @@ const UNITS: &[(&str, u64)] = &[
     ("eib", 1 << 60),
 ];
 
-/// Reads a size in bytes: `4096`, `10GiB`, `500 MB`, `1.5T`. Upper and lower case are alike.
+/// Reads a size in bytes: `4096`, `10GiB`, `500 MB`, `1.5T`. Upper and lower case are alike. What
+/// is left of a byte (`1.1k` is 1126.4) does not count.
 ///
 /// # Errors
-/// When it is no number with a known unit, is not whole in bytes, or exceeds 64 bits.
+/// When it is no number with a known unit, or exceeds 64 bits.
 pub fn parse_size(text: &str) -> Result<u64, SizeError> {
-    let refused = || SizeError(text.chars().take(80).collect());
+    let shown = || text.chars().take(80).collect();
+    let refused = || SizeError::NotASize(shown());
     let trimmed = text.trim();
     let digits = trimmed
         .bytes()
@@ -46,22 +57,22 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
         .iter()
         .find(|(name, _)| *name == unit)
         .ok_or_else(refused)?;
-    scaled(number, *factor).ok_or_else(refused)
+    let bytes = scaled(number, *factor).ok_or_else(refused)?;
+    u64::try_from(bytes).map_err(|_| SizeError::TooLarge(shown()))
 }
 
-/// `number` times `factor` without floating point, so that no size is rounded.
-fn scaled(number: &str, factor: u64) -> Option<u64> {
+/// `number` times `factor` without floating point, so that nothing but the part of a byte is lost.
+fn scaled(number: &str, factor: u64) -> Option<u128> {
     let (whole, fraction) = number.split_once('.').unwrap_or((number, "0"));
-    let whole = whole
-        .parse::<u128>()
-        .ok()?
-        .checked_mul(u128::from(factor))?;
-    if fraction.len() > 18 {
+    // 20 digits are more than 64 bits hold, and with any factor less than 128.
+    if whole.len() > 20 || fraction.len() > 18 {
         return None;
     }
+    let factor = u128::from(factor);
     let denominator = 10_u128.pow(u32::try_from(fraction.len()).ok()?);
-    let numerator = fraction.parse::<u128>().ok()? * u128::from(factor);
-    u64::try_from(whole.checked_add(numerator / denominator)?).ok()
+    let numerator = fraction.parse::<u128>().ok()?.checked_mul(factor)?;
+    let whole = whole.parse::<u128>().ok()?.checked_mul(factor)?;
+    whole.checked_add(numerator / denominator)
 }
 
 /// A size with a binary unit and one decimal: `0 B`, `1.5 GiB`.
@@ -97,6 +108,24 @@ pub fn percent(part: u64, whole: u64) -> u64 {
     u64::try_from(u128::from(part) * 100 / u128::from(whole)).unwrap_or(u64::MAX)
 }
 
+/// What the operating system says, without the number that only a program needs.
+#[must_use]
+pub fn reason(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        io::ErrorKind::QuotaExceeded => "the disk quota is exceeded".to_owned(),
+        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        _ => {
+            let text = error.to_string();
+            match text.rsplit_once(" (os error ") {
+                Some((reason, _)) => reason.to_owned(),
+                None => text,
+            }
+        }
+    }
+}
+
 /// A duration in its two largest units: `0.4 s`, `12 s`, `3 min 20 s`, `2 h 5 min`, `6 d 3 h`.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
@@ -128,16 +157,15 @@ mod tests {
             ("1kb", 1000),
             ("1K", 1024),
             ("0.5k", 512),
-            ("16EiB", 0),
+            ("1.1k", 1126),
             ("18446744073709551615", u64::MAX),
         ];
         for (text, expected) in table {
-            let got = parse_size(text);
-            if text == "16EiB" {
-                assert!(got.is_err());
-            } else {
-                assert_eq!(got, Ok(expected), "{text}");
-            }
+            assert_eq!(parse_size(text), Ok(expected), "{text}");
+        }
+        for text in ["16EiB", "18446744073709551616", "99999999999999999999EB"] {
+            let error = parse_size(text).unwrap_err();
+            assert!(matches!(error, SizeError::TooLarge(_)), "{text}");
         }
     }
 
@@ -148,6 +176,16 @@ mod tests {
         ] {
             assert!(parse_size(text).is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn the_number_of_an_error_is_left_to_programs() {
+        let busy = io::Error::from(rustix::io::Errno::BUSY);
+        assert!(!reason(&busy).contains("os error"), "{}", reason(&busy));
+        assert!(!reason(&busy).is_empty());
+        let full = io::Error::from(rustix::io::Errno::NOSPC);
+        assert_eq!(reason(&full), "the disk is full");
+        assert_eq!(reason(&io::Error::other("as it is")), "as it is");
     }
 
     #[test]

@@ -3,19 +3,21 @@
 //! The client in layers, each of which knows only those before it: `connection` (frames on a
 //! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `commands`.
 //! `connect` and `verify` give it a TLS stream, `reach` asks a person what is needed, `run` puts
-//! it together. `admin` is all of `berthctl`; both share `human`, `output` and `password`.
+//! it together. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
 //! Tests take the layers one by one, for instance to put a faulty stream below a session.
 
 #![forbid(unsafe_code)]
 
 pub mod admin;
 pub mod args;
+pub mod ask;
 mod buffers;
 mod commands;
 pub mod connect;
 pub mod connection;
 pub mod dirs;
 pub mod exit;
+pub mod failure;
 pub mod human;
 pub mod login;
 pub mod output;

@@ -8,10 +8,12 @@ use std::borrow::Cow;
 use std::io::{self, BufWriter, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 
+use serde_json::{Value, json};
+
 /// How to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
-    /// One JSON object a line instead of text.
+    /// One JSON object a line instead of text, on standard error too.
     pub json: bool,
     /// No notes and no progress.
     pub quiet: bool,
@@ -82,7 +84,7 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn json(&self, value: &serde_json::Value) -> io::Result<()> {
-        self.line(&value.to_string())
+        self.line(&json_text(&value.to_string()))
     }
 
     /// Writes out what is buffered.
@@ -106,10 +108,12 @@ impl Output {
         }
     }
 
-    /// A remark on standard error, unless quiet.
+    /// A remark on standard error, unless quiet; with JSON an object like all else.
     pub fn note(&self, text: &str) {
-        if !self.style.quiet {
-            complain(text);
+        match self.style {
+            Style { quiet: true, .. } => {}
+            Style { json: true, .. } => complain_in_json(&json!({ "note": text })),
+            _ => complain(text),
         }
     }
 }
@@ -117,6 +121,32 @@ impl Output {
 /// A line on standard error. That it cannot be written is nobody's concern.
 pub fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "{}", escaped(text));
+}
+
+/// A JSON object on a line of standard error.
+pub fn complain_in_json(value: &Value) {
+    let _ = writeln!(io::stderr(), "{}", json_text(&value.to_string()));
+}
+
+/// JSON whose strings can be printed anywhere: what `serde_json` leaves as it is and a terminal
+/// should not get is written as JSON writes it, `\u202e`.
+#[must_use]
+pub fn json_text(json: &str) -> Cow<'_, str> {
+    // A newline outside a string is layout, and within one it is escaped already.
+    let is_unsafe = |character| character != '\n' && is_unsafe(character);
+    if !json.contains(is_unsafe) {
+        return Cow::Borrowed(json);
+    }
+    let mut safe = String::with_capacity(json.len() + 16);
+    for character in json.chars() {
+        if is_unsafe(character) {
+            // None of them is beyond U+FFFF.
+            safe.push_str(&format!("\\u{:04x}", u32::from(character)));
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
 }
 
 /// A text without control characters: `\n` for a newline, `\u{1b}` for an escape. Characters that
@@ -172,6 +202,16 @@ mod tests {
             (terminal.name("a\nb"), pipe.name("a\nb")),
             ("a\\nb".into(), "a\nb".into())
         );
+    }
+
+    #[test]
+    fn json_has_no_control_characters_either_and_says_the_same() {
+        let value = json!({ "name": "a\n\u{9b}2J\u{7f}\u{202e}\u{1b}" });
+        for text in [value.to_string(), format!("{value:#}")] {
+            let safe = json_text(&text);
+            assert!(!safe.replace('\n', "").contains(is_unsafe), "{safe}");
+            assert_eq!(serde_json::from_str::<Value>(&safe).unwrap(), value);
+        }
     }
 
     #[derive(Clone, Default)]

@@ -3,9 +3,12 @@
 //!
 //! Never from the command line, which every process on the machine can read.
 
+use std::env::VarError;
 use std::fmt;
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::path::{Path, PathBuf};
+
+use crate::{ask, human};
 
 /// The variable that holds the password of the user who logs in.
 pub const PASSWORD_VARIABLE: &str = "BERTH_PASSWORD";
@@ -38,7 +41,7 @@ impl fmt::Debug for Password {
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The file cannot be read as text.
-    #[error("cannot read the password file {}: {source}", path.display())]
+    #[error("cannot read the password file {}: {}", path.display(), human::reason(source))]
     File {
         /// Which file.
         path: PathBuf,
@@ -48,14 +51,20 @@ pub enum PasswordError {
     /// The first line of the file, or what was typed, is empty.
     #[error("the password is empty")]
     Empty,
+    /// The variable has bytes that are no text.
+    #[error("{PASSWORD_VARIABLE} is not UTF-8")]
+    Variable,
     /// There is nobody to ask.
     #[error("no password: give --password-file or {PASSWORD_VARIABLE}, or run it on a terminal")]
     NoTerminal,
+    /// The person left the question by Ctrl-C, before the program heard of it as a signal.
+    #[error("interrupted")]
+    Interrupted,
     /// The two answers differ.
     #[error("the two passwords differ; nothing was changed")]
     Differ,
     /// The terminal failed.
-    #[error("cannot ask for the password: {0}")]
+    #[error("cannot ask for the password: {}", human::reason(.0))]
     Prompt(#[source] io::Error),
 }
 
@@ -75,7 +84,7 @@ pub fn from_file(path: &Path) -> Result<Password, PasswordError> {
 /// `None` means that a person has to be asked.
 ///
 /// # Errors
-/// `File` and `Empty`.
+/// `File`, `Variable` and `Empty`.
 pub fn without_asking(file: Option<&Path>) -> Result<Option<Password>, PasswordError> {
     if let Some(path) = file {
         return from_file(path).map(Some);
@@ -83,19 +92,24 @@ pub fn without_asking(file: Option<&Path>) -> Result<Option<Password>, PasswordE
     match std::env::var(PASSWORD_VARIABLE) {
         Ok(text) if text.is_empty() => Err(PasswordError::Empty),
         Ok(text) => Ok(Some(Password(text))),
-        Err(_) => Ok(None),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => Err(PasswordError::Variable),
     }
 }
 
 /// Asks on the terminal, without showing what is typed.
 ///
 /// # Errors
-/// `NoTerminal`, `Empty` and `Prompt`.
+/// `NoTerminal`, `Interrupted`, `Empty` and `Prompt`.
 pub fn ask(question: &str) -> Result<Password, PasswordError> {
-    if !io::stdin().is_terminal() {
+    if !ask::somebody() {
         return Err(PasswordError::NoTerminal);
     }
-    first_line(&rpassword::prompt_password(question).map_err(PasswordError::Prompt)?)
+    let answer = ask::secret(question).map_err(|error| match error.kind() {
+        io::ErrorKind::Interrupted => PasswordError::Interrupted,
+        _ => PasswordError::Prompt(error),
+    })?;
+    first_line(&answer)
 }
 
 /// Asks twice for a password that is to be set.

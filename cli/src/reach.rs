@@ -4,16 +4,19 @@
 //! in. So the server is found and trusted first, then the questions come, and then it is connected
 //! to again.
 
-use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use berth_common::error_code::ErrorCode;
 
 use crate::args::{Args, Command, LoginArgs};
+use crate::ask;
 use crate::connect::{ConnectError, Connected, connect};
 use crate::connection::ConnectionError;
 use crate::dirs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
 use crate::login::{Credentials, LoginError, SiteSecret, log_in};
 use crate::output::complain;
 use crate::password::{self, Password, PasswordError};
@@ -46,7 +49,7 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
     };
     let new_password = new_password.transpose().map_err(no_password)?;
     let asks_new = matches!(args.command, Command::Passwd(_)) && new_password.is_none();
-    if (password.is_none() || asks_new) && !io::stdin().is_terminal() {
+    if (password.is_none() || asks_new) && !ask::somebody() {
         return Err(no_password(PasswordError::NoTerminal));
     }
 
@@ -55,7 +58,11 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
     let mut answers = (password, new_password);
     if answers.0.is_none() || asks_new {
         drop(connected.stream);
-        answers = ask(target, answers, asks_new).map_err(no_password)?;
+        let whom = target.clone();
+        let asked = ask::beside(move || passwords(&whom, answers, asks_new)).await;
+        answers = asked
+            .unwrap_or(Err(PasswordError::NoTerminal))
+            .map_err(no_password)?;
         connected = again(&target.server, fingerprint).await?;
     }
     let (Some(password), new_password) = answers else {
@@ -81,7 +88,7 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
 
 type Answers = (Option<Password>, Option<Password>);
 
-fn ask(target: &Target, known: Answers, asks_new: bool) -> Result<Answers, PasswordError> {
+fn passwords(target: &Target, known: Answers, asks_new: bool) -> Result<Answers, PasswordError> {
     let current = match known.0 {
         Some(password) => password,
         None => password::ask(&format!("Password of {}@{}: ", target.user, target.server))?,
@@ -94,7 +101,10 @@ fn ask(target: &Target, known: Answers, asks_new: bool) -> Result<Answers, Passw
 }
 
 fn no_password(error: PasswordError) -> Failure {
-    Failure::usage(error)
+    match error {
+        PasswordError::Interrupted => Failure::new(Exit::Interrupted, error),
+        _ => Failure::usage(error),
+    }
 }
 
 fn site_secret(login: &LoginArgs) -> Result<Option<SiteSecret>, Failure> {
@@ -103,8 +113,9 @@ fn site_secret(login: &LoginArgs) -> Result<Option<SiteSecret>, Failure> {
     };
     let content = std::fs::read(path).map_err(|error| {
         Failure::usage(format!(
-            "cannot read the site secret {}: {error}",
-            path.display()
+            "cannot read the site secret {}: {}",
+            path.display(),
+            human::reason(&error)
         ))
     })?;
     Ok(Some(SiteSecret::from_file_content(&content)))
@@ -147,7 +158,7 @@ async fn find(server: &ServerAddress, login: &LoginArgs) -> Result<Connected, Fa
     match connect(server, &Trust::SystemAuthorities).await {
         Ok(connected) => Ok(connected),
         Err(ConnectError::Untrusted { fingerprint, .. }) => {
-            introduce(server, fingerprint, login.accept_new)?;
+            introduce(server, fingerprint, login.accept_new).await?;
             known
                 .add(server, fingerprint)
                 .map_err(|error| Failure::new(Exit::Failure, error))?;
@@ -174,7 +185,7 @@ fn config_dir(login: &LoginArgs) -> Result<PathBuf, Failure> {
 }
 
 /// Decides whether a server that nobody knows is trusted from now on.
-fn introduce(
+async fn introduce(
     server: &ServerAddress,
     fingerprint: Fingerprint,
     accept_new: bool,
@@ -186,7 +197,7 @@ fn introduce(
         let sentence = format!("{server} is not known, with the certificate {fingerprint}; {why}");
         Failure::new(Exit::Identity, sentence)
     };
-    if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
+    if !ask::somebody() || !io::stderr().is_terminal() {
         return Err(refused("give --fingerprint, --ca-file or --accept-new"));
     }
     complain(&format!(
@@ -194,13 +205,10 @@ fn introduce(
     ));
     complain(&format!("  {fingerprint}"));
     complain("Compare it with what berthd printed at its start.");
-    let _ = write!(io::stderr(), "Trust this server from now on? (yes/no) ");
-    let mut answer = String::new();
-    let read = io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && answer.trim().eq_ignore_ascii_case("yes") {
-        Ok(())
-    } else {
-        Err(refused("it was not trusted"))
+    let question = "Trust this server from now on? (yes/no) ";
+    match ask::beside(|| ask::line(question)).await {
+        Some(Ok(answer)) if answer.eq_ignore_ascii_case("yes") => Ok(()),
+        _ => Err(refused("it was not trusted")),
     }
 }
 
@@ -210,11 +218,10 @@ fn changed(
     expected: Fingerprint,
     seen: Fingerprint,
 ) -> Failure {
-    complain("THE SERVER IS NOT THE ONE IT WAS. Somebody may be between you and the server.");
     Failure::new(
         Exit::Identity,
         format!(
-            "{server} shows the certificate {seen}, and {expected} is known; if its administrator \
+            "THE SERVER IS NOT THE ONE IT WAS; somebody may be between you and it. {server} shows the certificate {seen}, and {expected} is known; if its administrator \
              confirms the change, delete the line of {server} from {} and connect again",
             known.path().display()
         ),
@@ -236,6 +243,12 @@ fn connect_failure(error: &ConnectError) -> Failure {
 }
 
 fn login_failure(error: &LoginError) -> Failure {
+    let code = match error {
+        LoginError::Refused(code) | LoginError::Connection(ConnectionError::Refused(code)) => {
+            Some(code)
+        }
+        _ => None,
+    };
     let exit = match error {
         LoginError::Refused(code) => login_exit(code),
         LoginError::Connection(ConnectionError::Refused(code)) => login_exit(code),
@@ -244,7 +257,11 @@ fn login_failure(error: &LoginError) -> Failure {
         LoginError::Impostor => Exit::Identity,
         LoginError::Scram(_) => Exit::Login,
     };
-    Failure::new(exit, error)
+    let failure = Failure::new(exit, error);
+    match code {
+        Some(code) => failure.coded(code),
+        None => failure,
+    }
 }
 
 fn login_exit(code: &ErrorCode) -> Exit {
@@ -279,14 +296,14 @@ mod tests {
         }
     }
 
-    #[test]
-    fn without_a_terminal_an_unknown_server_is_refused() {
+    #[tokio::test]
+    async fn without_a_terminal_an_unknown_server_is_refused() {
         let server = "host:1".parse().unwrap();
         let fingerprint = Fingerprint::from_bytes([1; 32]);
-        assert_eq!(introduce(&server, fingerprint, true), Ok(()));
+        assert_eq!(introduce(&server, fingerprint, true).await, Ok(()));
         // Under cargo's test harness standard error is no terminal, or standard input is none.
         if !io::stdin().is_terminal() {
-            let failure = introduce(&server, fingerprint, false).unwrap_err();
+            let failure = introduce(&server, fingerprint, false).await.unwrap_err();
             assert_eq!(failure.exit, Exit::Identity);
             assert!(failure.sentence.contains(&fingerprint.to_string()));
         }

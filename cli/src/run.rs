@@ -9,8 +9,11 @@ use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, Command};
+use crate::ask;
 use crate::commands::{self, Context};
-use crate::exit::{Exit, Failure, tell};
+use crate::exit::Exit;
+use crate::failure::{Failure, tell};
+use crate::human;
 use crate::output::{Output, Style};
 use crate::progress::Mode;
 use crate::reach;
@@ -36,7 +39,7 @@ pub fn berth() -> ExitCode {
     };
     run(&args)
         .unwrap_or_else(|failure| {
-            tell(&failure);
+            tell("berth", &failure, Style::of_stdout(args.json, args.quiet));
             failure.exit
         })
         .into()
@@ -50,7 +53,10 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Failure::new(Exit::Failure, format!("cannot start: {error}")))?;
+        .map_err(|error| {
+            let reason = human::reason(&error);
+            Failure::new(Exit::Failure, format!("cannot start: {reason}"))
+        })?;
     let outcome = runtime.block_on(converse(args, cwd));
     runtime.shutdown_timeout(LAST_WRITES);
     outcome
@@ -61,9 +67,15 @@ fn resolve(cwd: &RelPath, typed: &str) -> Result<RelPath, Failure> {
 }
 
 async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
-    let reached = reach::reach(args).await?;
-    // Only now, since until here Ctrl-C may simply end the process, also within a question.
     let mut interrupts = Interrupts::new()?;
+    let reached = tokio::select! {
+        reached = reach::reach(args) => reached?,
+        () = interrupts.next() => {
+            // It may have happened within a question for a password.
+            ask::restore_terminal();
+            return Err(Failure::new(Exit::Interrupted, "interrupted"));
+        }
+    };
     let session = reached.session.clone();
     let output = Output::stdout(Style::of_stdout(args.json, args.quiet));
     let context = Context {
@@ -82,7 +94,8 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
     // What was cancelled tells the server so before the connection closes.
     session.close().await;
     if outcome == Ok(Exit::Interrupted) {
-        tell(&Failure::new(Exit::Interrupted, interrupted(&args.command)));
+        let failure = Failure::new(Exit::Interrupted, interrupted(&args.command));
+        tell("berth", &failure, context.output.style());
     }
     context.output.flush()?;
     outcome
@@ -113,7 +126,10 @@ impl Interrupts {
     fn new() -> Result<Self, Failure> {
         let listen = |kind| {
             signal(kind).map_err(|error| {
-                Failure::new(Exit::Failure, format!("cannot wait for signals: {error}"))
+                Failure::new(
+                    Exit::Failure,
+                    format!("cannot wait for signals: {}", human::reason(&error)),
+                )
             })
         };
         Ok(Self([

@@ -14,6 +14,7 @@ use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
 use crate::dirs;
+use crate::human;
 use crate::trust::Fingerprint;
 
 /// The key of this client's upload tokens.
@@ -33,7 +34,7 @@ pub enum StateError {
     #[error("no state directory: neither XDG_STATE_HOME nor HOME is an absolute path")]
     NoDirectory,
     /// The key cannot be read or written.
-    #[error("cannot keep the client's key in {}: {source}", path.display())]
+    #[error("cannot keep the client's key in {}: {}", path.display(), human::reason(source))]
     Io {
         /// Which file.
         path: PathBuf,

@@ -12,6 +12,7 @@ use std::str::FromStr;
 use sha2::{Digest as _, Sha256};
 
 use crate::dirs;
+use crate::human;
 use crate::target::ServerAddress;
 
 /// The SHA-256 of a server's certificate. Shown as `SHA256:` and 64 hexadecimal digits.
@@ -87,7 +88,7 @@ impl FromStr for Fingerprint {
 #[derive(Debug, thiserror::Error)]
 pub enum KnownServersError {
     /// It cannot be read or written.
-    #[error("cannot use the file of known servers {}: {source}", path.display())]
+    #[error("cannot use the file of known servers {}: {}", path.display(), human::reason(source))]
     Io {
         /// Which file.
         path: PathBuf,

@@ -165,6 +165,8 @@ pub enum ClientToWorker {
         leaves: Vec<Md5>,
     },
     /// The block at this offset differed from its MD5 (or something before it did): send from there again.
+    /// Once for each block; a second time, or for an earlier one, it is answered by `Failed` with
+    /// `IntegrityMismatch`.
     Again {
         /// The transfer, a get.
         id: RequestId,

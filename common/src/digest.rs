@@ -106,6 +106,28 @@ pub fn leaves(block: &[u8]) -> Vec<Md5> {
     hash_each(&leaves)
 }
 
+/// The MD5s of the leaves of several blocks, hashed together: for each block what [`leaves`] gives.
+///
+/// Where a processor hashes more leaves at once than a block has (sixteen with AVX-512), two
+/// blocks together take hardly longer than one.
+#[must_use]
+pub fn leaves_of_blocks(blocks: &[&[u8]]) -> Vec<Vec<Md5>> {
+    let leaves: Vec<&[u8]> = blocks
+        .iter()
+        .flat_map(|block| block.chunks(LEAF_SIZE))
+        .collect();
+    let mut digests = hash_each(&leaves).into_iter();
+    blocks
+        .iter()
+        .map(|block| {
+            digests
+                .by_ref()
+                .take(block.len().div_ceil(LEAF_SIZE))
+                .collect()
+        })
+        .collect()
+}
+
 // Only neighbours of equal length share lanes, and all leaves but a file's last are equal.
 #[cfg(feature = "simd")]
 fn hash_each(leaves: &[&[u8]]) -> Vec<Md5> {
@@ -279,6 +301,29 @@ mod tests {
             }
         }
         assert!(leaves(&[]).is_empty());
+    }
+
+    #[test]
+    fn blocks_hashed_together_agree_with_each_by_itself() {
+        let full = 8 * LEAF_SIZE;
+        for lens in [
+            vec![],
+            vec![0],
+            vec![full],
+            vec![full, full],
+            vec![full, 1],
+            vec![0, full, 0],
+            vec![full, full - 1],
+            vec![LEAF_SIZE, full, 3 * LEAF_SIZE + 64],
+        ] {
+            let blocks: Vec<Vec<u8>> = (1u64..)
+                .zip(&lens)
+                .map(|(n, len)| bytes(*len, n * 7919))
+                .collect();
+            let parts: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
+            let expected: Vec<Vec<Md5>> = parts.iter().map(|part| reference(part)).collect();
+            assert_eq!(leaves_of_blocks(&parts), expected, "{lens:?}");
+        }
     }
 
     #[test]

@@ -51,6 +51,11 @@ pub enum ErrorCode {
     UploadBusy,
     /// There is no such upload of this user.
     NoSuchUpload,
+    /// An unfinished upload more than the user may have.
+    TooManyUploads {
+        /// The bound.
+        limit: u32,
+    },
     /// A block, or the whole, differs from its MD5, also when sent again.
     IntegrityMismatch {
         /// Where in the file, in bytes.
@@ -140,6 +145,12 @@ impl fmt::Display for ErrorCode {
                 "another client is uploading this file; try again when it has been silent for 15 s"
             }
             Self::NoSuchUpload => "no such upload",
+            Self::TooManyUploads { limit } => {
+                return write!(
+                    f,
+                    "more than {limit} unfinished uploads of this user; finish or abort some"
+                );
+            }
             Self::IntegrityMismatch { offset } => {
                 return write!(
                     f,

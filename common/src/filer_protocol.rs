@@ -40,12 +40,12 @@ pub enum WorkerToFiler {
         /// The directory.
         path: RelPath,
     },
-    /// Credit for one more chunk of a listing whose last chunk has not come yet.
+    /// Credit for one more chunk of a listing, or part of `Uploads`, whose last one has not come yet.
     ListMore {
         /// The listing.
         op: OpId,
     },
-    /// Ends a listing early. Not answered.
+    /// Ends a listing, or `Uploads`, early. Not answered.
     ListStop {
         /// The listing.
         op: OpId,
@@ -130,7 +130,7 @@ pub enum WorkerToFiler {
         /// The operation.
         op: OpId,
     },
-    /// Answered by `Uploads`, one or more.
+    /// Answered by `Uploads`, one part; the next one comes when `ListMore` asks for it.
     Uploads {
         /// The operation.
         op: OpId,

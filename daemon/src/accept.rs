@@ -3,17 +3,38 @@
 //! While all workers are taken, or as many connections are there as may be, connections wait in the
 //! kernel's backlog, so that a flood costs no memory of the daemon's.
 
+use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
 
 use crate::daemon::Daemon;
 use crate::listener::{Connection, Listener};
-use crate::session::{self, Admission, CountedAddress};
+use crate::session;
 
 /// How long to wait when the system has no descriptors or memory left.
 const SHORTAGE: Duration = Duration::from_millis(100);
+
+/// What a connection has of the bounds on connections, until its worker is reaped.
+pub(crate) struct Admission {
+    _permit: OwnedSemaphorePermit,
+    _address: CountedAddress,
+}
+
+/// A connection that is counted for its address.
+struct CountedAddress {
+    daemon: Rc<Daemon>,
+    peer: SocketAddr,
+}
+
+impl Drop for CountedAddress {
+    fn drop(&mut self) {
+        self.daemon.addresses.borrow_mut().leave(self.peer.ip());
+    }
+}
 
 /// Accepts until the daemon stops.
 pub(crate) async fn accept(daemon: Rc<Daemon>, listener: Listener) {
@@ -25,28 +46,41 @@ pub(crate) async fn accept(daemon: Rc<Daemon>, listener: Listener) {
 }
 
 async fn accept_all(daemon: &Rc<Daemon>, listener: &Listener) {
+    let mut short = false;
     loop {
-        // The semaphore is never closed.
-        let Ok(permit) = daemon.connections.clone().acquire_owned().await else {
-            return;
-        };
-        daemon.workers.available().await;
-        let connection = match listener.accept().await {
-            Ok(connection) => connection,
+        match accept_one(daemon, listener).await {
+            Ok(()) => short = false,
             Err(error) => {
-                tracing::error!(addr = %listener.addr, %error, "cannot accept");
+                // Once, and not ten times a second for as long as the shortage lasts.
+                if !std::mem::replace(&mut short, true) {
+                    tracing::error!(addr = %listener.addr, %error, "cannot accept; trying on");
+                }
                 tokio::time::sleep(SHORTAGE).await;
-                continue;
             }
-        };
-        let Some(address) = admit(daemon, &connection) else {
-            continue;
-        };
-        // Another listener may have been faster; this one connection waits here then.
-        let worker = daemon.workers.take().await;
-        let admission = Admission::new(permit, address);
-        spawn_local(session::run(daemon.clone(), worker, connection, admission));
+        }
     }
+}
+
+async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> {
+    // Somebody must be waiting before a place is taken, or idle listeners would keep others' clients out.
+    listener.waiting().await?;
+    let places = daemon.connections.clone();
+    let permit = places.acquire_owned().await.map_err(io::Error::other)?;
+    daemon.workers.available().await;
+    let Some(connection) = listener.accept().await? else {
+        return Ok(());
+    };
+    let Some(address) = admit(daemon, &connection) else {
+        return Ok(());
+    };
+    // Another listener may have been faster; this one connection waits here then.
+    let worker = daemon.workers.take().await;
+    let admission = Admission {
+        _permit: permit,
+        _address: address,
+    };
+    spawn_local(session::run(daemon.clone(), worker, connection, admission));
+    Ok(())
 }
 
 /// Counts the connection for its address; one too many is closed.

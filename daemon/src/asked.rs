@@ -111,10 +111,15 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
     }
 }
 
+/// Names in messages that are not answered, and that the ledger has not dealt with yet. An honest filer
+/// has no more than the ledger lets it have of left-overs, with a batch, and than it may have open files.
+const MAX_NOTED: usize = 32_768;
+
 /// What a serving filer has asked.
 #[derive(Debug, Default)]
 pub(crate) struct Asked {
     open: HashSet<OpId>,
+    noted: usize,
     ticket: Option<OpId>,
 }
 
@@ -124,6 +129,9 @@ pub(crate) enum AskedTooMuch {
     /// Of all.
     #[error("it has more than {MAX_FILER_REQUESTS} requests outstanding")]
     Requests,
+    /// Of those that are not answered.
+    #[error("it tells of names faster than the ledger can take note")]
+    Notes,
     /// The number is another request's.
     #[error("it used an operation's number twice")]
     Number,
@@ -172,6 +180,20 @@ impl Asked {
         if self.ticket == Some(op) {
             self.ticket = None;
         }
+    }
+
+    /// A message about so many names that is not answered, but takes memory until it is dealt with.
+    pub(crate) fn note(&mut self, names: usize) -> Result<(), AskedTooMuch> {
+        self.noted += names;
+        if self.noted > MAX_NOTED {
+            return Err(AskedTooMuch::Notes);
+        }
+        Ok(())
+    }
+
+    /// It was dealt with.
+    pub(crate) fn noted(&mut self, names: usize) {
+        self.noted = self.noted.saturating_sub(names);
     }
 
     /// The ticket was given back.
@@ -310,6 +332,18 @@ mod tests {
         asked.ask_ticket(OpId(2)).unwrap();
         asked.refused(OpId(2));
         asked.ask_ticket(OpId(3)).unwrap();
+    }
+
+    #[test]
+    fn what_is_not_answered_is_bounded_too() {
+        let mut asked = Asked::default();
+        asked.note(MAX_NOTED).unwrap();
+        assert_eq!(asked.note(1), Err(AskedTooMuch::Notes));
+        let mut asked = Asked::default();
+        for _ in 0..3 {
+            asked.note(MAX_NOTED).unwrap();
+            asked.noted(MAX_NOTED);
+        }
     }
 
     #[test]

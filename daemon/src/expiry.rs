@@ -10,7 +10,7 @@ use berth_common::ids::{SessionId, StagingName, UserName};
 use rustix::time::ClockId;
 
 use crate::daemon::Daemon;
-use crate::ledger::{Claiming, LedgerError};
+use crate::ledger::{LedgerError, UserRecord};
 use crate::recovery::{self, RecoveryError};
 
 const EVERY: Duration = Duration::from_secs(3600);
@@ -53,20 +53,19 @@ pub(crate) async fn expire_uploads(daemon: Rc<Daemon>) {
     loop {
         // A little more than an hour, so that the first round is not too early by a rounding.
         tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
-        let now_s = wall_s();
-        if !start.may_expire(now_s, boot_s()) {
+        if !start.may_expire(wall_s(), boot_s()) {
             tracing::warn!(
                 "the clock has jumped: no upload expires until it is right or berthd restarts"
             );
             continue;
         }
-        if let Err(error) = round(&daemon, now_s).await {
+        if let Err(error) = round(&daemon).await {
             tracing::error!(%error, "uploads cannot expire");
         }
     }
 }
 
-async fn round(daemon: &Daemon, now_s: i64) -> Result<(), LedgerError> {
+async fn round(daemon: &Daemon) -> Result<(), LedgerError> {
     let mut after = None;
     loop {
         let users = daemon.ledger.users(after, PER_PAGE).await?;
@@ -74,59 +73,36 @@ async fn round(daemon: &Daemon, now_s: i64) -> Result<(), LedgerError> {
             return Ok(());
         };
         after = Some(last.name.clone());
-        for user in users
-            .iter()
-            .filter(|user| user.uploads > 0 && user.may_log_in())
-        {
+        // Who is locked cannot go on with an upload, and shall not lose it for that.
+        let may_expire = |user: &&UserRecord| user.uploads > 0 && user.may_log_in();
+        for user in users.iter().filter(may_expire) {
             if daemon.is_read_only(&user.name) {
                 continue;
             }
-            if let Err(error) = expire_user(daemon, &user.name, now_s).await {
+            if let Err(error) = expire_user(daemon, &user.name).await {
                 tracing::error!(user = %user.name, %error, "uploads cannot expire");
             }
         }
     }
 }
 
-async fn expire_user(daemon: &Daemon, user: &UserName, now_s: i64) -> Result<(), RecoveryError> {
+/// Removes one user's uploads whose time is over.
+///
+/// # Errors
+/// The filer's and the ledger's; what is left is tried again in the next round.
+pub(crate) async fn expire_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     // A number of its own, so that no session can resume what is being removed.
     let expirer = daemon.sessions.borrow_mut().number();
-    let expired = claim_expired(daemon, user, expirer, now_s).await;
-    let removed = match expired {
-        Ok(names) if names.is_empty() => Ok(()),
-        Ok(names) => remove(daemon, user, expirer, &names).await,
-        Err(error) => Err(error.into()),
-    };
-    daemon.ledger.session_ended(expirer).await?;
-    removed
-}
-
-async fn claim_expired(
-    daemon: &Daemon,
-    user: &UserName,
-    expirer: SessionId,
-    now_s: i64,
-) -> Result<Vec<StagingName>, LedgerError> {
-    let (mut names, mut after, mut last) = (Vec::new(), None, false);
-    while !last {
-        let (rows, is_last) = daemon.ledger.uploads(user, after, PER_PAGE).await?;
-        last = is_last;
-        after = rows.last().map(|row| row.name).or(after);
-        for row in rows
-            .iter()
-            .filter(|row| !row.active && row.expires_s <= now_s)
-        {
-            match daemon.ledger.claim(user, expirer, row.name).await {
-                Ok(Claiming::Claimed) => names.push(row.name),
-                // Somebody has gone on with it meanwhile.
-                Ok(Claiming::HeldBy(_)) | Err(LedgerError::Refused(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
+    let expired = daemon.ledger.claim_expired(user, expirer).await?;
+    if expired.is_empty() {
+        return Ok(());
     }
-    Ok(names)
+    let removed = remove(daemon, user, expirer, &expired).await;
+    // What could not be removed is as old as it was, and is tried again in the next round.
+    recovery::patiently(async || daemon.ledger.give_up_claims(expirer).await).await?;
+    removed
 }
 
 /// The files first, then the rows: a crash between leaves rows without files, which the next start drops.
@@ -136,10 +112,10 @@ async fn remove(
     expirer: SessionId,
     names: &[StagingName],
 ) -> Result<(), RecoveryError> {
-    let mut recoverer = recovery::recoverer(daemon, user).await?;
-    let removed = recoverer.remove(names).await;
-    recoverer.finish().await;
-    removed?;
+    recovery::recover(daemon, user, async |recoverer| {
+        Ok(recoverer.remove(names).await?)
+    })
+    .await?;
     for name in names {
         daemon.ledger.drop_name(user, expirer, *name).await?;
         tracing::info!(%user, upload = name.0, "an upload has expired");

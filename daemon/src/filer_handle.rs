@@ -48,6 +48,9 @@ pub(crate) enum FilerError {
     /// It reports that it cannot.
     #[error("the filer failed: {0:?}")]
     Failed(String),
+    /// The user's directories cannot be opened.
+    #[error("the home cannot be opened: {0}")]
+    Home(#[source] io::Error),
     /// The system gave no channel.
     #[error("no channel for the filer: {0}")]
     Channel(#[from] io::Error),

@@ -109,32 +109,42 @@ pub(crate) struct Connection {
 }
 
 impl Listener {
-    /// Takes the next connection out of the backlog.
+    /// Waits until a connection is in the backlog.
+    ///
+    /// # Errors
+    /// When the runtime ends.
+    ///
+    /// # Cancel safety
+    /// No connection is lost.
+    pub(crate) async fn waiting(&self) -> io::Result<()> {
+        // The guard is dropped as it is: the socket stays readable.
+        self.socket.readable().await.map(drop)
+    }
+
+    /// Takes the next connection out of the backlog; `None` when it has gone meanwhile. Call it after
+    /// [`Listener::waiting`].
     ///
     /// # Errors
     /// What `accept` reports; a shortage of descriptors or memory passes, so the caller tries again later.
     ///
     /// # Cancel safety
     /// No connection is lost.
-    pub(crate) async fn accept(&self) -> io::Result<Connection> {
-        loop {
-            let mut ready = self.socket.readable().await?;
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            match rustix::net::acceptfrom_with(ready.get_inner(), flags) {
-                Ok((socket, Some(peer))) => {
-                    let Ok(peer) = SocketAddr::try_from(peer) else {
-                        continue;
-                    };
-                    match prepare(&socket) {
-                        Ok(()) => return Ok(Connection { socket, peer }),
-                        // The client has gone already.
-                        Err(_) => continue,
-                    }
-                }
-                Ok((_, None)) | Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => {}
-                Err(Errno::AGAIN) => ready.clear_ready(),
-                Err(error) => return Err(error.into()),
+    pub(crate) async fn accept(&self) -> io::Result<Option<Connection>> {
+        let mut ready = self.socket.readable().await?;
+        let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+        match rustix::net::acceptfrom_with(ready.get_inner(), flags) {
+            Ok((socket, peer)) => {
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                // A client that has gone already has no options to be set.
+                let prepared = prepare(&socket).ok().and(peer);
+                Ok(prepared.map(|peer| Connection { socket, peer }))
             }
+            Err(Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => Ok(None),
+            Err(Errno::AGAIN) => {
+                ready.clear_ready();
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
         }
     }
 }
@@ -163,7 +173,8 @@ mod tests {
         runtime.block_on(async {
             let listener = bound.start().unwrap();
             let client = std::net::TcpStream::connect(listener.addr).unwrap();
-            let connection = listener.accept().await.unwrap();
+            listener.waiting().await.unwrap();
+            let connection = listener.accept().await.unwrap().unwrap();
             assert_eq!(connection.peer, client.local_addr().unwrap());
             connection
         })

@@ -6,6 +6,8 @@ use std::io;
 use nix::unistd::{Gid, Uid, User};
 use rustix::process::{DumpableBehavior, Resource, Rlimit};
 
+use crate::sys;
+
 /// Why the daemon does not serve.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PrivilegeError {
@@ -89,10 +91,11 @@ impl Target {
 }
 
 /// What every daemon does to itself: files are made for the user alone, other processes of the same user
-/// cannot trace it or read its memory, and it may have as many descriptors as the system allows.
+/// cannot trace it or read its memory, it may have as many descriptors as the system allows, and none
+/// that it was started with by mistake is handed on to its children.
 ///
 /// # Errors
-/// When it cannot be made undumpable, which no kernel refuses.
+/// When it cannot be made undumpable, or its descriptors cannot be closed in children.
 pub(crate) fn close_to_others() -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let limit = rustix::process::getrlimit(Resource::Nofile);
@@ -103,6 +106,7 @@ pub(crate) fn close_to_others() -> io::Result<()> {
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, most) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
+    sys::close_on_exec_from(3)?;
     rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
     Ok(())
 }

@@ -4,6 +4,8 @@
 //! recovered makes the user's home read-only until a restart. Nothing here touches a home but to take a
 //! removed user's away whole.
 
+use std::time::Duration;
+
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
 
@@ -12,7 +14,16 @@ use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide};
 
 /// How often a filer that ends while it recovers is replaced.
-const TRIES: u32 = 3;
+const TRIES: usize = 3;
+
+/// How long it is waited for a ledger that cannot be read or written (a disk that is full for a moment),
+/// before it is asked again. Longer than all of these, and only a restart helps.
+const PAUSES: [Duration; 4] = [
+    Duration::from_secs(1),
+    Duration::from_secs(2),
+    Duration::from_secs(4),
+    Duration::from_secs(8),
+];
 
 /// Users read from the ledger at once.
 const USERS_PER_PAGE: usize = 256;
@@ -49,7 +60,8 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
         tracing::error!(session = session.0, %user, %error, "recovery failed");
         daemon.make_read_only(user, &error.to_string());
     }
-    if let Err(error) = daemon.ledger.session_ended(session).await {
+    let ended = patiently(async || daemon.ledger.session_ended(session).await);
+    if let Err(error) = ended.await {
         tracing::error!(session = session.0, %user, %error, "the session's end is not recorded");
     }
 }
@@ -59,40 +71,84 @@ async fn replay_session(
     user: &UserName,
     session: SessionId,
 ) -> Result<(), RecoveryError> {
-    for attempt in 1.. {
+    let left = patiently(async || daemon.ledger.orphans_of(session).await).await?;
+    if left.intents.is_empty() && left.names.is_empty() {
+        return Ok(());
+    }
+    tracing::info!(
+        session = session.0,
+        %user,
+        intents = left.intents.len(),
+        names = left.names.len(),
+        "replaying what the session left"
+    );
+    recover(daemon, user, async |recoverer| {
         // Asked again each time: what an attempt has settled is not there any more.
         let left = daemon.ledger.orphans_of(session).await?;
-        if left.intents.is_empty() && left.names.is_empty() {
-            return Ok(());
-        }
-        tracing::info!(
-            session = session.0,
-            %user,
-            intents = left.intents.len(),
-            names = left.names.len(),
-            "replaying what the session left"
-        );
-        let mut recoverer = recoverer(daemon, user).await?;
-        let done = async {
-            replay(daemon, &mut recoverer, user, &left.intents).await?;
-            Ok(recoverer.remove(&left.names).await?)
+        replay(daemon, recoverer, user, &left.intents).await?;
+        Ok(recoverer.remove(&left.names).await?)
+    })
+    .await
+}
+
+/// Has a filer recover a user's staging; does all of `work` again when the filer ends meanwhile, or the
+/// ledger is unavailable for a while. The filer is reaped afterwards.
+pub(crate) async fn recover(
+    daemon: &Daemon,
+    user: &UserName,
+    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
+) -> Result<(), RecoveryError> {
+    let (mut ended, mut pauses) = (0, PAUSES.into_iter());
+    loop {
+        let error = match recover_once(daemon, user, &work).await {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
         };
-        match done.await {
-            Ok(()) => {
-                recoverer.finish().await;
-                return Ok(());
-            }
-            Err(RecoveryError::Filer(FilerError::Ended(report))) if attempt < TRIES => {
+        match &error {
+            // Also one that was a spare and died just before it was taken.
+            RecoveryError::Filer(FilerError::Ended(report)) => {
+                ended += 1;
+                if ended == TRIES {
+                    return Err(error);
+                }
                 tracing::warn!(%user, %report, "a recovering filer ended; trying again");
-                drop(recoverer);
             }
-            Err(error) => {
-                recoverer.finish().await;
-                return Err(error);
-            }
+            RecoveryError::Ledger(LedgerError::Unavailable) => match pauses.next() {
+                Some(pause) => tokio::time::sleep(pause).await,
+                None => return Err(error),
+            },
+            _ => return Err(error),
         }
     }
-    Ok(())
+}
+
+async fn recover_once(
+    daemon: &Daemon,
+    user: &UserName,
+    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
+) -> Result<(), RecoveryError> {
+    let staging = daemon
+        .homes
+        .open_staging(user)?
+        .ok_or(RecoveryError::NoStaging)?;
+    let filer = daemon.filers.take().await;
+    let mut recoverer = Recoverer::join(filer, user, staging).await?;
+    let done = work(&mut recoverer).await;
+    recoverer.finish().await;
+    done
+}
+
+/// Asks the ledger again, ever more slowly, while it is unavailable.
+pub(crate) async fn patiently<T>(
+    ask: impl AsyncFn() -> Result<T, LedgerError>,
+) -> Result<T, LedgerError> {
+    for pause in PAUSES {
+        match ask().await {
+            Err(LedgerError::Unavailable) => tokio::time::sleep(pause).await,
+            answer => return answer,
+        }
+    }
+    ask().await
 }
 
 /// Examines, decides, removes and settles, in the order of rules R7, R8, R9 and R16.
@@ -126,19 +182,6 @@ fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingN
         .iter()
         .filter(|(_, verdict)| verdict.removal == when);
     chosen.map(|(name, _)| *name).collect()
-}
-
-/// A filer that recovers this user's staging; waits for a spare one.
-pub(crate) async fn recoverer(
-    daemon: &Daemon,
-    user: &UserName,
-) -> Result<Recoverer, RecoveryError> {
-    let staging = daemon
-        .homes
-        .open_staging(user)?
-        .ok_or(RecoveryError::NoStaging)?;
-    let filer = daemon.filers.take().await;
-    Ok(Recoverer::join(filer, user, staging).await?)
 }
 
 /// Before anybody is let in: users that were coming or going, then all intents, lost uploads, and a
@@ -176,10 +219,10 @@ pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
 async fn recover_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
-    let mut recoverer = recoverer(daemon, user).await?;
-    let swept = sweep_user(daemon, &mut recoverer, user).await;
-    recoverer.finish().await;
-    swept
+    recover(daemon, user, async |recoverer| {
+        sweep_user(daemon, recoverer, user).await
+    })
+    .await
 }
 
 async fn sweep_user(
@@ -196,20 +239,16 @@ async fn sweep_user(
     let uploads = daemon.ledger.pending(user).await?.uploads;
     let findings = recoverer.examine(&uploads).await?;
     let is_missing = |finding: &Finding| matches!(finding, Finding::Missing);
-    let lost: Vec<StagingName> = uploads
-        .iter()
+    let (lost, keep): (Vec<_>, Vec<_>) = uploads
+        .into_iter()
         .zip(&findings)
-        .filter(|(_, finding)| is_missing(finding))
-        .map(|(name, _)| *name)
-        .collect();
+        .partition(|(_, finding)| is_missing(finding));
+    let names = |some: Vec<(StagingName, _)>| some.into_iter().map(|(name, _)| name).collect();
+    let (lost, keep): (Vec<StagingName>, Vec<StagingName>) = (names(lost), names(keep));
     if !lost.is_empty() {
         tracing::warn!(%user, uploads = lost.len(), "uploads without a file are dropped");
-        daemon.ledger.drop_uploads(user, lost.clone()).await?;
+        daemon.ledger.drop_uploads(user, lost).await?;
     }
-    let keep: Vec<StagingName> = uploads
-        .into_iter()
-        .filter(|name| !lost.contains(name))
-        .collect();
     Ok(recoverer.sweep(&keep).await?)
 }
 
@@ -233,10 +272,10 @@ pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;
     if daemon.homes.open_staging(user)?.is_some() {
-        let mut recoverer = recoverer(daemon, user).await?;
-        let swept = recoverer.sweep(&[]).await;
-        recoverer.finish().await;
-        swept?;
+        recover(daemon, user, async |recoverer| {
+            Ok(recoverer.sweep(&[]).await?)
+        })
+        .await?;
     }
     let (homes, leaving) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.remove(&leaving)).await?;

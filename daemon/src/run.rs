@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use berth_common::journal::BootId;
 use clap::Parser as _;
+use rustix::process::Resource;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -41,6 +42,12 @@ const LAST_REPLAYS: Duration = Duration::from_secs(30);
 /// How long the last helpers may take to be reaped.
 const LAST_HELPERS: Duration = Duration::from_secs(5);
 
+/// Descriptors that a session takes: channel, pidfd and panic pipe of its worker and of its filer.
+const PER_CONNECTION: u64 = 6;
+
+/// Descriptors for all else: sessions that begin, spares, administrators, the ledger.
+const BESIDES: u64 = 256;
+
 /// Why the daemon does not serve: a sentence for the administrator.
 type Fatal = Box<dyn std::error::Error>;
 
@@ -60,27 +67,23 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// `berthd check`: everything that can be told without changing anything.
+/// `berthd check`: everything that can be told without changing anything, all at once.
 fn check(file: Option<&Path>) -> Result<(), Fatal> {
-    let config = Config::load(file, Default::default())?;
-    let mut complaints = Vec::new();
+    let (config, mut complaints) = Config::examine(file, Default::default())?;
     if let Some(files) = &config.tls_files
         && let Err(error) = Identity::read(&files.certificate, &files.key)
     {
-        complaints.push(error.to_string());
+        complaints.add(error);
     }
     if let Err(error) = site_secret(&config) {
-        complaints.push(error.to_string());
+        complaints.add(error);
     }
     if let Err(error) = Target::find(&config.user) {
-        complaints.push(error.to_string());
+        complaints.add(error);
     }
-    if complaints.is_empty() {
-        say(format_args!("the configuration is valid"));
-        Ok(())
-    } else {
-        Err(complaints.join("\n  ").into())
-    }
+    complaints.none()?;
+    say(format_args!("the configuration is valid"));
+    Ok(())
 }
 
 fn serve(args: &Serve) -> Result<(), Fatal> {
@@ -88,6 +91,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     log::start(config.log_format);
     let bound = become_user(&config)?;
     close_to_others()?;
+    check_descriptors(&config);
     let data_dir = DataDir::open(&config.data_dir)?;
     let lock = DaemonLock::take(data_dir.fd())?;
     // An ordinary user binds only now, so that "is running" is told before "port in use".
@@ -105,6 +109,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
         .enable_all()
         .build()?;
     let served = LocalSet::new().block_on(&runtime, async {
+        // Where a parent has told it to ignore SIGCHLD, children would vanish without being reaped.
+        let _children = signal(SignalKind::child())?;
         let activity = Rc::new(Activity::default());
         let setup = worker_handle::setup(&config, &identity, boot_id());
         let workers = Spares::start(
@@ -139,8 +145,24 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
         daemon.ledger.close().await;
         served
     });
+    // It waits for what its other threads have begun below `users/`.
+    drop(runtime);
     drop(lock);
     served
+}
+
+/// Says so when there are not enough descriptors for as many connections as may be.
+fn check_descriptors(config: &Config) {
+    let needed = u64::from(config.max_connections) * PER_CONNECTION + BESIDES;
+    if let Some(most) = rustix::process::getrlimit(Resource::Nofile).current
+        && most < needed
+    {
+        tracing::warn!(
+            most,
+            needed,
+            "too few open files are allowed for max_connections; raise LimitNOFILE or lower it"
+        );
+    }
 }
 
 /// As root: binds, and becomes the configured user for good. `None` for an ordinary user.
@@ -184,6 +206,7 @@ fn ledger_options(config: &Config) -> Options {
     let upload_expiry_s = i64::try_from(config.upload_expiry.as_secs()).unwrap_or(i64::MAX);
     Options {
         upload_expiry_s,
+        max_uploads: config.max_uploads,
         ..Options::new(on_fatal)
     }
 }

@@ -17,6 +17,7 @@ use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
 use tokio::sync::{Notify, watch};
 
+use crate::exit::KillReason;
 use crate::process::{Peer, Process};
 use crate::sys;
 
@@ -99,7 +100,9 @@ impl Spawner {
         // Closes our copies of the child's ends, or its death would go unnoticed.
         drop(command);
         let process = self.watch(program, child, panics)?;
-        Peer::new(process, ours)
+        Peer::new(process.clone(), ours).inspect_err(|error| {
+            process.kill(KillReason::Channel(error.to_string()));
+        })
     }
 
     fn watch(
@@ -192,7 +195,7 @@ mod tests {
     use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 
     use super::*;
-    use crate::exit::{ExitReport, KillReason};
+    use crate::exit::ExitReport;
     use crate::process::PeerError;
 
     type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
@@ -229,7 +232,8 @@ mod tests {
     #[test]
     fn a_helper_inherits_channel_lock_and_pipe_and_no_environment() {
         let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done >&1; \
-                      tr '\\0' '\\n' < /proc/$$/environ | grep -c . >&1; exit 3";
+                      tr '\\0' '\\n' < /proc/$$/environ | grep -c . >&1; \
+                      for fd in /proc/$$/fd/*; do readlink $fd; done >&1; exit 3";
         let dir = helpers(script);
         local(async {
             let spawner = spawner(dir.path());
@@ -241,13 +245,17 @@ mod tests {
         });
         let written = std::fs::read_to_string(dir.path().join("lock")).unwrap();
         let lines: Vec<&str> = written.lines().collect();
-        let [channel, lock, pipe, variables] = lines[..] else {
+        let [channel, lock, pipe, variables, ref all @ ..] = lines[..] else {
             panic!("{written:?}")
         };
         assert!(channel.starts_with("socket:"), "{written:?}");
         assert!(lock.ends_with("/lock"), "{written:?}");
         assert!(pipe.starts_with("pipe:"), "{written:?}");
         assert_eq!(variables, "0", "{written:?}");
+        // The shell itself has opened the script.
+        let inherited = all.iter().filter(|link| !link.ends_with(WORKER));
+        let inherited: Vec<&str> = inherited.copied().collect();
+        assert_eq!(inherited, [channel, lock, pipe]);
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! The daemon's only unsafe code: registering a descriptor with the runtime.
+//! The daemon's only unsafe code: registering a descriptor with the runtime, and marking those that
+//! children must not inherit.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -23,9 +24,31 @@ pub(crate) fn watch<T: OwnsDescriptor>(inner: T) -> io::Result<AsyncFd<T>> {
     Ok(unsafe { AsyncFd::register_with_interest(inner, Interest::READABLE) }?)
 }
 
+/// Marks all descriptors from `first` on to be closed in the programs that are executed.
+///
+/// # Errors
+/// On a kernel before 5.11.
+pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
+    let flags = libc::CLOSE_RANGE_CLOEXEC;
+    // SAFETY: with this flag nothing is closed; whoever owns a descriptor keeps it.
+    match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_inherited_is_not_handed_on() {
+        let file = tempfile::tempfile().unwrap();
+        rustix::io::fcntl_setfd(&file, rustix::io::FdFlags::empty()).unwrap();
+        close_on_exec_from(3).unwrap();
+        let flags = rustix::io::fcntl_getfd(&file).unwrap();
+        assert_eq!(flags, rustix::io::FdFlags::CLOEXEC);
+    }
 
     #[test]
     fn a_pipe_with_bytes_becomes_readable() {

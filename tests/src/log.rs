@@ -47,6 +47,14 @@ impl Line {
         )
     }
 
+    /// Whether the line tells that a transfer in this direction (`put` or `get`) has succeeded.
+    #[must_use]
+    pub fn is_success_of(&self, direction: &str) -> bool {
+        self.number("moved_leaves").is_some()
+            && self.field("error").is_none()
+            && self.field("direction").and_then(Value::as_str) == Some(direction)
+    }
+
     /// What the line says.
     #[must_use]
     pub fn message(&self) -> String {

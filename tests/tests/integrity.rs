@@ -171,9 +171,9 @@ fn a_source_that_changed_between_tries_starts_over_and_says_so() {
     flip_byte(&alice.file("big"), 5);
     let mark = server.log().mark();
     alice.run(&["put", "big"]).ok().says("changed");
-    let ended = server.log().wait_after(mark, "the transfer's end", |line| {
-        line.number("moved_leaves").is_some()
-    });
+    let ended = server
+        .log()
+        .wait_after(mark, "the transfer's end", |line| line.is_success_of("put"));
     assert_eq!(ended.number("resumed_leaves"), Some(0));
     assert_same(&alice.file("big"), &server.home("alice").join("big"));
     server.assert_at_rest("alice");

@@ -24,18 +24,17 @@ fn over_quota_is_refused_before_data_flows_with_the_numbers() {
     Content::seed(1).write(&alice.file("small"), 1000);
     Content::seed(2).write(&alice.file("big"), 64 * MIB);
     alice.run(&["put", "small"]).ok();
-    let mark = server.log().mark();
     alice
         .run(&["put", "big"])
         .code_is(NO_ROOM)
-        .says("67108864 more bytes")
-        .says("1000 used")
-        .says("0 reserved")
-        .says("1048576");
+        .says("64.0 MiB more")
+        .says("1000 B used")
+        .says("0 B reserved")
+        .says("of 1.0 MiB");
     server.assert_at_rest("alice");
-    let moved = server
-        .log()
-        .after(mark, |line| line.number("moved_leaves") > Some(0));
+    let moved = server.log().after(0, |line| {
+        line.number("moved_leaves") > Some(0) && line.number("size") == Some(64 * MIB)
+    });
     assert!(moved.is_empty(), "no leaf was taken: {moved:?}");
 }
 
@@ -141,8 +140,11 @@ fn entries_are_limited_like_bytes() {
     alice
         .run(&["put", "f", "--to", "d/3"])
         .code_is(NO_ROOM)
-        .says("entries");
-    alice.run(&["mkdir", "e"]).code_is(NO_ROOM).says("entries");
+        .says("files and directories");
+    alice
+        .run(&["mkdir", "e"])
+        .code_is(NO_ROOM)
+        .says("files and directories");
     alice.run(&["put", "f", "--to", "d/2"]).ok();
     alice.run(&["mv", "d/2", "d/1"]).ok();
     alice.run(&["put", "f", "--to", "d/3"]).ok();

@@ -129,8 +129,12 @@ impl Scene {
     fn finish(&self) -> Line {
         let mark = self.server.log().mark();
         self.start().wait().ok();
+        let direction = match self.way {
+            Way::Put => "put",
+            Way::Get => "get",
+        };
         let what = "the end of the transfer is logged";
-        let ended = |line: &Line| line.number("moved_leaves").is_some();
+        let ended = |line: &Line| line.is_success_of(direction);
         self.server.log().wait_after(mark, what, ended)
     }
 

@@ -16,10 +16,16 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
 ///
 /// Run it as the daemon's user or as root.
 #[derive(Debug, Parser)]
-#[command(name = "berthctl", version, arg_required_else_help = true)]
+#[command(
+    name = "berthctl",
+    version,
+    arg_required_else_help = true,
+    max_term_width = 100
+)]
 #[command(
     after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
-                        3 no answer from berthd, 5 no such user or session"
+                        3 no answer from berthd, 5 no such user or session, \
+                        130 interrupted"
 )]
 pub struct Arguments {
     /// The daemon's admin socket [default: admin/admin.sock in the data directory].
@@ -34,7 +40,7 @@ pub struct Arguments {
         default_value = DEFAULT_DATA_DIR
     )]
     data_dir: PathBuf,
-    /// Print one JSON document instead of text.
+    /// Print one JSON document instead of text, and failures as a JSON object on standard error.
     #[arg(long, global = true)]
     pub(super) json: bool,
     #[command(subcommand)]
@@ -120,15 +126,18 @@ pub(super) enum UserCommand {
 #[derive(Debug, Subcommand)]
 pub(super) enum QuotaCommand {
     /// Set limits. They hold at once, for running sessions too; what is there already stays.
-    #[command(arg_required_else_help = true)]
+    #[command(
+        arg_required_else_help = true,
+        group = clap::ArgGroup::new("limits").required(true).multiple(true)
+    )]
     Set {
         /// Whose.
         name: UserName,
         /// Most bytes in the home, or `unlimited`.
-        #[arg(long, value_name = "SIZE", value_parser = size_limit, required_unless_present = "entries")]
+        #[arg(long, value_name = "SIZE", value_parser = size_limit, group = "limits")]
         bytes: Option<Limit>,
         /// Most files and directories in the home, or `unlimited`.
-        #[arg(long, value_name = "NUMBER", value_parser = count_limit)]
+        #[arg(long, value_name = "NUMBER", value_parser = count_limit, group = "limits")]
         entries: Option<Limit>,
     },
     /// Show a user's limits and usage.
@@ -146,6 +155,7 @@ pub(super) enum SessionCommand {
     /// End a session at once. What it was uploading can be resumed.
     Kill {
         /// The session's number, from `session list`.
+        #[arg(value_parser = session_number)]
         id: u64,
     },
 }
@@ -173,6 +183,11 @@ impl Limit {
     }
 }
 
+fn session_number(text: &str) -> Result<u64, String> {
+    text.parse()
+        .map_err(|_| "write a number, as session list prints it".to_owned())
+}
+
 fn size_limit(text: &str) -> Result<Limit, String> {
     limit(text, |text| {
         human::parse_size(text).map_err(|error| error.to_string())
@@ -181,7 +196,7 @@ fn size_limit(text: &str) -> Result<Limit, String> {
 
 fn count_limit(text: &str) -> Result<Limit, String> {
     limit(text, |text| {
-        u64::from_str(text).map_err(|_| "a number is needed".to_owned())
+        u64::from_str(text).map_err(|_| "write a whole number, or `unlimited`".to_owned())
     })
 }
 
@@ -192,7 +207,7 @@ fn limit(text: &str, parse: impl Fn(&str) -> Result<u64, String>) -> Result<Limi
     let number = parse(text)?;
     // The ledger counts in SQLite's integers.
     if i64::try_from(number).is_err() {
-        return Err("it is more than 2^63-1; say `unlimited`".to_owned());
+        return Err("it is more than 2^63-1; write `unlimited`".to_owned());
     }
     Ok(Limit(Some(number)))
 }
@@ -251,6 +266,11 @@ mod tests {
         assert!(parse("quota set alice").is_err());
         assert!(parse("quota set alice --entries 5").is_ok());
         assert!(parse("user add ../x").is_err());
+        let error = parse("quota set alice").unwrap_err().to_string();
+        assert!(
+            error.contains("--bytes <SIZE>|--entries <NUMBER>"),
+            "either is enough: {error}"
+        );
         assert!(parse("session kill x").is_err());
         assert!(parse("--json user list").unwrap().json);
         assert!(parse("user list --json").unwrap().json);

@@ -7,6 +7,8 @@ use berth_common::scram::ScramError;
 
 use super::socket::SocketError;
 use crate::exit::Exit;
+use crate::failure;
+use crate::human;
 use crate::password::PasswordError;
 
 /// Why a command failed. `Display` is the sentence that follows `berthctl: `.
@@ -34,11 +36,14 @@ pub(super) enum Failure {
         "this removes {0} and all of the user's files: say --yes when there is no terminal to ask at"
     )]
     NeedsYes(String),
+    /// Ctrl-C, within a question or while the daemon was waited for.
+    #[error("interrupted; a change that berthd was asked for already may have been made")]
+    Interrupted,
     /// The person said no.
     #[error("not confirmed; nothing was changed")]
     NotConfirmed,
     /// Standard output or the terminal failed.
-    #[error("cannot print the answer: {0}")]
+    #[error("cannot print the answer: {}", human::reason(.0))]
     Output(#[from] std::io::Error),
 }
 
@@ -50,11 +55,17 @@ impl Failure {
             Self::Refused(AdminError::NoSuchUser(_) | AdminError::NoSuchSession(_)) => {
                 Exit::NotFound
             }
+            Self::Interrupted | Self::Password(PasswordError::Interrupted) => Exit::Interrupted,
             Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) => Exit::Usage,
             Self::Refused(_) | Self::OtherAnswer | Self::NotConfirmed | Self::Output(_) => {
                 Exit::Failure
             }
         }
+    }
+
+    /// The same for `failure::tell`, which knows both forms in which failures are told.
+    pub(super) fn told(&self) -> failure::Failure {
+        failure::Failure::new(self.exit(), self)
     }
 
     /// Whether nobody is left to read the answer (`berthctl user list | head`): nothing is said.

@@ -20,21 +20,41 @@ use failure::Failure;
 use show::Printer;
 use socket::AdminSocket;
 
-use crate::output::complain;
+use crate::ask;
+use crate::failure::tell;
+use crate::output::Style;
 
 /// Carries out one command line. What it prints on standard output is the answer (with `--json`,
-/// one JSON document); a failure is one sentence on standard error.
+/// one JSON document); a failure is one sentence on standard error (with `--json`, an object).
 #[must_use]
 pub fn run(arguments: Arguments) -> ExitCode {
-    match carry_out(arguments) {
+    let style = Style::of_stdout(arguments.json, false);
+    match interruptible(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             if !failure.is_closed_pipe() {
-                complain(&format!("berthctl: {failure}"));
+                tell("berthctl", &failure.told(), style);
             }
             failure.exit().into()
         }
     }
+}
+
+/// Carries it out on a thread of its own, while this one waits for Ctrl-C: the terminal must not
+/// stay without echo when a question for a password is left.
+fn interruptible(arguments: Arguments) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        tokio::select! {
+            done = ask::beside(|| carry_out(arguments)) => done.unwrap_or(Err(Failure::Interrupted)),
+            _ = tokio::signal::ctrl_c() => {
+                ask::restore_terminal();
+                Err(Failure::Interrupted)
+            }
+        }
+    })
 }
 
 fn carry_out(arguments: Arguments) -> Result<(), Failure> {

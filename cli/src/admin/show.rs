@@ -7,6 +7,7 @@ use berth_common::entry::Usage;
 use serde_json::{Value, json};
 
 use crate::human;
+use crate::output::json_text;
 
 /// How answers are printed.
 pub(super) struct Printer {
@@ -22,7 +23,7 @@ impl Printer {
     pub(super) fn print(&self, text: &str, json: &Value) -> io::Result<()> {
         let mut out = io::stdout().lock();
         if self.json {
-            writeln!(out, "{json:#}")?;
+            writeln!(out, "{}", json_text(&format!("{json:#}")))?;
         } else if !text.is_empty() {
             writeln!(out, "{}", text.trim_end_matches('\n'))?;
         }

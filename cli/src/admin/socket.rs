@@ -8,6 +8,8 @@ use std::time::Duration;
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
 use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 
+use crate::human;
+
 /// How long the daemon may take to answer what it can answer at once.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -44,7 +46,7 @@ pub(super) enum SocketError {
     #[error("berthd has not answered for {} s; its log may say why", .0.as_secs())]
     Silent(Duration),
     /// Any other failure of the socket.
-    #[error("cannot speak with berthd at {}: {error}", path.display())]
+    #[error("cannot speak with berthd at {}: {}", path.display(), human::reason(error))]
     Io {
         /// The socket.
         path: PathBuf,

@@ -1,7 +1,5 @@
 //! `berthctl user`: add, list, show, passwd, lock, unlock, remove.
 
-use std::io::{self, BufRead, IsTerminal, Write};
-
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, UserSummary};
 use berth_common::entry::Limits;
 use berth_common::ids::UserName;
@@ -12,7 +10,7 @@ use super::args::{PasswordSource, UserCommand};
 use super::failure::Failure;
 use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
-use crate::{human, password};
+use crate::{ask, human, password};
 
 /// Carries out one of the commands.
 ///
@@ -196,21 +194,16 @@ fn new_verifier(user: &UserName, source: &PasswordSource) -> Result<ScramVerifie
 /// Asks the person at the terminal to type the user's name.
 fn confirm_removal(user: &UserSummary) -> Result<(), Failure> {
     let name = user.user.as_str();
-    if !io::stdin().is_terminal() {
+    if !ask::somebody() {
         return Err(Failure::NeedsYes(format!("user {name}")));
     }
-    let mut terminal = io::stderr().lock();
-    write!(
-        terminal,
+    let typed = ask::line(&format!(
         "This ends all sessions of user {name} and removes {} entries with {}. \
          It cannot be undone.\nType the user's name to go on: ",
         user.usage.used_entries,
         human::signed_size(user.usage.used_bytes),
-    )?;
-    terminal.flush()?;
-    let mut typed = String::new();
-    io::stdin().lock().read_line(&mut typed)?;
-    if typed.trim() == name {
+    ))?;
+    if typed == name {
         Ok(())
     } else {
         Err(Failure::NotConfirmed)

@@ -1,7 +1,8 @@
 //! `berth df`: the quota, and what is used and reserved of it.
 
 use super::{Context, failed, show};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::human;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
@@ -42,5 +43,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
         limits.entries.map(|limit| limit.to_string()),
         show::share(usage.used_entries, entries, limits.entries),
     ))?;
+    if let Some(remark) = show::quota_remark(&usage) {
+        output.flush()?;
+        output.note(&remark);
+    }
     Ok(Exit::Success)
 }

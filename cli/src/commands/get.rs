@@ -10,7 +10,8 @@ use serde_json::json;
 
 use super::{Context, put};
 use crate::args::GetArgs;
-use crate::exit::{Exit, Failure, Failures};
+use crate::exit::Exit;
+use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
 use crate::transfer::{GetJob, GetReport, TransferError, get};
 
@@ -26,7 +27,7 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
         }
     });
     let mut results = stream::iter(running).buffer_unordered(context.at_once());
-    let mut failures = Failures::default();
+    let mut failures = Failures::new(context.output.style());
     while let Some((job, result)) = results.next().await {
         match result {
             Ok(report) => {
@@ -48,12 +49,16 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
 fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
     let to = args.to.clone().unwrap_or_else(|| PathBuf::from("."));
     let into = to.is_dir();
-    if !into && ends_with_slash(&to) {
-        let sentence = format!(
-            "{}: there is no such local directory; make it first",
-            to.display()
-        );
-        return Err(Failure::new(Exit::NotFound, sentence));
+    let directory = if ends_with_slash(&to) {
+        Some(to.as_path())
+    } else {
+        // Of a name alone the parent is the empty path: the directory that we are in.
+        to.parent().filter(|parent| !parent.as_os_str().is_empty())
+    };
+    if let Some(missing) = directory.filter(|directory| !into && !directory.is_dir()) {
+        let missing = missing.display();
+        let sentence = format!("{missing}: there is no such local directory; make it first");
+        return Err(Failure::new(Exit::NotFound, sentence).locally(missing));
     }
     if !into && args.files.len() > 1 {
         return Err(Failure::usage(format!(
@@ -67,7 +72,7 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
         let remote = context.resolve(typed)?;
         let Some(name) = remote.file_name() else {
             let sentence = format!("get {remote}: is a directory; only files can be got");
-            return Err(Failure::new(Exit::Failure, sentence));
+            return Err(Failure::new(Exit::Failure, sentence).at(&remote));
         };
         let local = if into { joined(&to, name) } else { to.clone() };
         if !taken.insert(local.clone()) {
@@ -102,10 +107,14 @@ fn failure(job: &GetJob, error: &TransferError) -> Failure {
     let failure = match error {
         TransferError::Server(ErrorCode::IsADirectory) => {
             Failure::new(Exit::Failure, "is a directory; only files can be got")
+                .coded(&ErrorCode::IsADirectory)
         }
         _ => error.into(),
     };
-    failure.of(format_args!("get {}", job.remote))
+    failure
+        .of(format_args!("get {}", job.remote))
+        .at(&job.remote)
+        .locally(job.local.display())
 }
 
 fn tell(

@@ -6,7 +6,8 @@ use berth_common::rel_path::RelPath;
 
 use super::{Context, Problem, show};
 use crate::args::LsArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::session::RequestError;
 
 /// A directory of up to so many entries is sorted by name; a larger one is printed as it comes,

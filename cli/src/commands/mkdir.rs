@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::args::MkdirArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 pub(super) async fn run(context: &Context, args: &MkdirArgs) -> Result<Exit, Failure> {
     context

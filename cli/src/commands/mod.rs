@@ -17,7 +17,8 @@ use berth_common::rel_path::RelPath;
 
 use crate::args::Command;
 use crate::connection::ConnectionError;
-use crate::exit::{Exit, Failure, Failures};
+use crate::exit::Exit;
+use crate::failure::{Failure, Failures};
 use crate::output::Output;
 use crate::password::Password;
 use crate::progress::Mode;
@@ -79,7 +80,7 @@ impl Context {
     where
         F: AsyncFnMut(&RelPath) -> Result<(), Problem>,
     {
-        let mut failures = Failures::default();
+        let mut failures = Failures::new(self.output.style());
         for typed in typed {
             let path = self.resolve(typed)?;
             match act(&path).await {
@@ -87,11 +88,11 @@ impl Context {
                 Err(Problem::Request(RequestError::Server(code))) => {
                     // What comes before it on standard output is shown before it.
                     self.output.flush()?;
-                    let failure = Failure::new(Exit::of_server_error(&code), code);
-                    failures.tell(&failure.of(format_args!("{name} {path}")));
+                    let failure = Failure::of_server(&code).of(format_args!("{name} {path}"));
+                    failures.tell(&failure.at(&path));
                 }
                 Err(Problem::Request(RequestError::Connection(error))) => {
-                    return Err(lost(&error).of(format_args!("{name} {path}")));
+                    return Err(lost(&error).of(format_args!("{name} {path}")).at(&path));
                 }
                 Err(Problem::Output(failure)) => return Err(failure),
             }
@@ -121,19 +122,20 @@ impl From<std::io::Error> for Problem {
 
 /// The session is over.
 fn lost(error: &ConnectionError) -> Failure {
-    let exit = match error {
-        ConnectionError::Refused(code) => Exit::of_server_error(code),
-        ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
-            Exit::Connect
+    match error {
+        ConnectionError::Refused(code) => {
+            Failure::new(Exit::of_server_error(code), error).coded(code)
         }
-    };
-    Failure::new(exit, error)
+        ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
+            Failure::new(Exit::Connect, error)
+        }
+    }
 }
 
 /// A request without a path of its own has failed.
 fn failed(error: &RequestError) -> Failure {
     match error {
-        RequestError::Server(code) => Failure::new(Exit::of_server_error(code), code),
+        RequestError::Server(code) => Failure::of_server(code),
         RequestError::Connection(error) => lost(error),
     }
 }

@@ -1,7 +1,8 @@
 //! `berth passwd`: a new password, which stays here; the server gets what proves it.
 
 use super::{Context, failed};
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::requests::PasswordChangeError;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {

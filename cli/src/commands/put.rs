@@ -12,7 +12,8 @@ use serde_json::json;
 
 use super::{Context, failed, means_directory, show};
 use crate::args::PutArgs;
-use crate::exit::{Exit, Failure, Failures};
+use crate::exit::Exit;
+use crate::failure::{Failure, Failures};
 use crate::human;
 use crate::progress::Progress;
 use crate::session::RequestError;
@@ -35,7 +36,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
         }
     });
     let mut results = stream::iter(running).buffer_unordered(context.at_once());
-    let mut failures = Failures::default();
+    let mut failures = Failures::new(context.output.style());
     let mut usage = None;
     while let Some((job, result)) = results.next().await {
         match result {
@@ -56,7 +57,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
         .as_ref()
         .and_then(|usage: &Usage| show::quota_remark(usage))
     {
-        context.output.note(&remark);
+        context.output.note(&format!("{remark}; see berth df"));
     }
     Ok(failures.exit())
 }
@@ -117,7 +118,7 @@ async fn is_directory(context: &Context, typed: &str, to: &RelPath) -> Result<bo
     match context.session.stat(to).await {
         Ok(entry) => Ok(entry.kind == EntryKind::Directory),
         Err(RequestError::Server(ErrorCode::NotFound)) => Ok(false),
-        Err(error) => Err(failed(&error).of(to)),
+        Err(error) => Err(failed(&error).of(format_args!("put to {to}")).at(to)),
     }
 }
 
@@ -143,7 +144,7 @@ fn failure(job: &PutJob, error: &TransferError) -> Failure {
                 .split_last()
                 .map_or(RelPath::root(), |(parent, _)| parent);
             let sentence = format!("there is no directory {parent}; make it with berth mkdir");
-            Failure::new(Exit::NotFound, sentence)
+            Failure::new(Exit::NotFound, sentence).coded(&ErrorCode::NotFound)
         }
         TransferError::Server(
             ErrorCode::AlreadyExists
@@ -152,9 +153,15 @@ fn failure(job: &PutJob, error: &TransferError) -> Failure {
             | ErrorCode::NotServed
             | ErrorCode::UploadBusy,
         ) => Failure::from(error).of(&job.remote),
-        _ => error.into(),
+        _ => Failure {
+            sentence: error.about(&job.local),
+            ..error.into()
+        },
     };
-    failure.of(format_args!("put {local}"))
+    failure
+        .of(format_args!("put {local}"))
+        .at(&job.remote)
+        .locally(local)
 }
 
 fn tell(

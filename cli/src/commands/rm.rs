@@ -2,7 +2,8 @@
 
 use super::Context;
 use crate::args::RmArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 
 pub(super) async fn run(context: &Context, args: &RmArgs) -> Result<Exit, Failure> {
     context

@@ -97,7 +97,7 @@ pub(super) fn share(used: i64, reserved: u64, limit: Option<u64>) -> Option<u64>
     })
 }
 
-/// What to tell somebody whose quota is nearly used up: above 80%, and above 95% as a warning.
+/// What to tell somebody whose quota is nearly used up: from 80% on, and from 95% on as a warning.
 pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
     let bytes = share(usage.used_bytes, usage.reserved_bytes, usage.limits.bytes);
     let entries = share(
@@ -112,12 +112,12 @@ pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
         (None, None) => return None,
     };
     match percent {
-        ..=80 => None,
-        81..=95 => Some(format!(
-            "{percent}% of your quota of {of} is used; see berth df"
+        ..80 => None,
+        80..95 => Some(format!(
+            "{percent}% of your quota of {of} is used or reserved"
         )),
         _ => Some(format!(
-            "warning: {percent}% of your quota of {of} is used; see berth df"
+            "warning: {percent}% of your quota of {of} is used or reserved"
         )),
     }
 }
@@ -166,12 +166,11 @@ mod tests {
             reserved_bytes: 1,
             reserved_entries: 0,
         };
-        assert_eq!(quota_remark(&usage(79, Some(100), 1)), None);
-        assert!(
-            quota_remark(&usage(80, Some(100), 1))
-                .unwrap()
-                .starts_with("81% of your quota")
-        );
+        assert_eq!(quota_remark(&usage(78, Some(100), 1)), None);
+        let remark = |used_bytes| quota_remark(&usage(used_bytes, Some(100), 1)).unwrap();
+        for (used_bytes, beginning) in [(79, "80% of"), (93, "94% of"), (94, "warning: 95% of")] {
+            assert!(remark(used_bytes).starts_with(beginning), "{used_bytes}");
+        }
         assert!(
             quota_remark(&usage(99, Some(100), 1))
                 .unwrap()

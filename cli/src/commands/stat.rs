@@ -2,7 +2,8 @@
 
 use super::{Context, show};
 use crate::args::StatArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::human;
 
 pub(super) async fn run(context: &Context, args: &StatArgs) -> Result<Exit, Failure> {

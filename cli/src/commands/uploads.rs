@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{Context, failed, show};
 use crate::args::UploadsArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::Failure;
 use crate::human;
 
 pub(super) async fn run(context: &Context, args: &UploadsArgs) -> Result<Exit, Failure> {

@@ -8,7 +8,8 @@ use berth_common::journal::JournalError;
 
 use super::plan::PlanError;
 use crate::connection::ConnectionError;
-use crate::exit::{Exit, Failure};
+use crate::exit::Exit;
+use crate::failure::{Failure, sentence};
 use crate::human;
 use crate::session::RequestError;
 
@@ -16,7 +17,7 @@ use crate::session::RequestError;
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The server refused it or gave it up.
-    #[error(transparent)]
+    #[error("{}", sentence(.0))]
     Server(ErrorCode),
     /// The session is over.
     #[error("{0}; run the same command again to go on")]
@@ -37,6 +38,12 @@ pub enum TransferError {
     /// A directory is in the place of the file that is got.
     #[error("{} is a directory", path.display())]
     TargetIsADirectory {
+        /// Which.
+        path: PathBuf,
+    },
+    /// What stands in the place of the file that is got is neither a file nor a directory.
+    #[error("{} is not a regular file and is not replaced", path.display())]
+    TargetNotAFile {
         /// Which.
         path: PathBuf,
     },
@@ -64,6 +71,12 @@ pub enum TransferError {
         /// Which.
         path: PathBuf,
     },
+    /// Somebody has removed or replaced the file into which the data was received.
+    #[error("{} was removed or replaced while it was being received", path.display())]
+    PartGone {
+        /// Which.
+        path: PathBuf,
+    },
     /// The local disk is too small for the rest of the file.
     #[error(
         "the disk of {} has {} left and {} are needed",
@@ -84,7 +97,7 @@ pub enum TransferError {
     #[error("the whole file differs from its digest; it was discarded, so run the command again")]
     WholeDiffers,
     /// The journal of a get failed.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {}", path.display(), journal_sentence(source))]
     Journal {
         /// Which.
         path: PathBuf,
@@ -94,18 +107,21 @@ pub enum TransferError {
 }
 
 fn local_sentence(what: &str, path: &Path, source: &io::Error) -> String {
+    format!("{what} {}: {}", path.display(), human::reason(source))
+}
+
+fn journal_sentence(source: &JournalError) -> String {
+    match source {
+        JournalError::Io(error) => format!("{source}: {}", human::reason(error)),
+        _ => source.to_string(),
+    }
+}
+
+fn local_exit(source: &io::Error) -> Exit {
     match source.kind() {
-        io::ErrorKind::StorageFull => format!("{what} {}: the disk is full", path.display()),
-        io::ErrorKind::QuotaExceeded => {
-            format!("{what} {}: the disk quota is exceeded", path.display())
-        }
-        io::ErrorKind::NotFound => {
-            format!("{what} {}: no such file or directory", path.display())
-        }
-        io::ErrorKind::PermissionDenied => {
-            format!("{what} {}: permission denied", path.display())
-        }
-        _ => format!("{what} {}: {source}", path.display()),
+        io::ErrorKind::NotFound => Exit::NotFound,
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoRoom,
+        _ => Exit::Failure,
     }
 }
 
@@ -123,6 +139,17 @@ impl TransferError {
         }
     }
 
+    /// The sentence about `path`, which whoever shows it has named already.
+    #[must_use]
+    pub fn about(&self, named: &Path) -> String {
+        match self {
+            Self::Local { what, path, source } if path == named => {
+                format!("{what} it: {}", human::reason(source))
+            }
+            _ => self.to_string(),
+        }
+    }
+
     /// How the command ends for it.
     #[must_use]
     pub fn exit(&self) -> Exit {
@@ -130,15 +157,17 @@ impl TransferError {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code)) => Exit::of_server_error(code),
             Self::Connection(_) | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
-            Self::Local { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => Exit::NotFound,
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoRoom,
-                _ => Exit::Failure,
-            },
+            Self::Local { source, .. }
+            | Self::Journal {
+                source: JournalError::Io(source),
+                ..
+            } => local_exit(source),
             Self::NoRoom { .. } => Exit::NoRoom,
             Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers => Exit::Integrity,
             Self::NotAFile(_)
             | Self::TargetIsADirectory { .. }
+            | Self::TargetNotAFile { .. }
+            | Self::PartGone { .. }
             | Self::SourceChanged
             | Self::SourceVanished
             | Self::Exists { .. }
@@ -172,6 +201,11 @@ impl From<RequestError> for TransferError {
 
 impl From<&TransferError> for Failure {
     fn from(error: &TransferError) -> Self {
-        Self::new(error.exit(), error)
+        let failure = Self::new(error.exit(), error);
+        match error {
+            TransferError::Server(code)
+            | TransferError::Connection(ConnectionError::Refused(code)) => failure.coded(code),
+            _ => failure,
+        }
     }
 }

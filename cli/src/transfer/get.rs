@@ -122,7 +122,7 @@ async fn receive(
     mut exchange: Exchange,
     job: &GetJob,
     progress: &FileProgress,
-    mut part: Part,
+    part: Part,
     earlier: Option<Earlier>,
     begun: Begun,
 ) -> Result<(Received, u64), TransferError> {
@@ -147,12 +147,13 @@ async fn receive(
     }
     let plan = ReceivePlan::resume(size, &leaves);
     let missing = size - bytes_of(counted, size);
-    part = blocking(move || {
-        part.check_room(missing)?;
+    let part = blocking(move || {
+        part.check_room(missing, counted == 0)?;
         if counted == 0 {
-            part.start_over(&fingerprint)?;
+            part.start_over(&fingerprint)
+        } else {
+            Ok(part)
         }
-        Ok::<_, TransferError>(part)
     })
     .await??;
     progress.begin(size, plan.offset());
@@ -253,6 +254,13 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
             path: target.clone(),
         });
     }
+    // `-f` replaces files, and links to files; never a device, or a link to one.
+    let behind = fs::metadata(target).ok();
+    if behind.as_ref().is_some_and(|behind| !behind.is_file()) {
+        return Err(TransferError::TargetNotAFile {
+            path: target.clone(),
+        });
+    }
     if job.force {
         return Ok(None);
     }
@@ -264,10 +272,7 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
             return Err(TransferError::Server(ErrorCode::NotServed));
         }
     }
-    let size = fs::metadata(target)
-        .ok()
-        .filter(fs::Metadata::is_file)
-        .map(|found| found.len());
+    let size = behind.map(|behind| behind.len());
     if size == Some(entry.size) && is_same(session, job, &entry).await? {
         return Ok(Some(Unchanged(entry)));
     }

@@ -136,7 +136,12 @@ impl Sink {
     fn finish(self, digest: Md5) -> FromSink {
         self.progress.waiting("storing");
         match self.part.commit(&self.entry, self.force) {
-            Ok(replaced) => {
+            Ok(committed) => {
+                if !committed.attributes_kept {
+                    self.progress
+                        .note("the file system does not keep its time or mode");
+                }
+                let replaced = committed.replaced;
                 let moved_leaves = self.plan.moved();
                 FromSink::Done(Received {
                     digest,

@@ -318,3 +318,22 @@ async fn nothing_that_differs_is_overwritten_and_what_is_the_same_is_left() {
     assert!(report.unwrap().replaced);
     assert_eq!(std::fs::read(&local).unwrap(), file);
 }
+
+#[tokio::test]
+async fn force_never_replaces_what_is_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let fifo = dir.path().join("fifo");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
+    let link = dir.path().join("link");
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    let (session, mut server) = session().await;
+    for target in [fifo.as_path(), &link, Path::new("/dev/null")] {
+        for force in [true, false] {
+            let error = get_file(&session, target, force).await.unwrap_err();
+            assert!(matches!(error, TransferError::TargetNotAFile { .. }));
+        }
+    }
+    drop(session);
+    assert!(server.next().await.is_none(), "nothing was asked for");
+    assert_eq!(names_in(dir.path()), ["fifo", "link"]);
+}

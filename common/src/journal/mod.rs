@@ -129,6 +129,28 @@ impl Journal {
     /// # Errors
     /// `Truncated`, `NotAJournal` and `OtherSource` mean starting over; else `Io`.
     pub fn open(file: File, fingerprint: [u8; 16], boot: BootId) -> Result<Opened, JournalError> {
+        let journal = Self::open_unread(file, fingerprint, boot)?;
+        let (trusted, entries) = (journal.verified, journal.verified + journal.unconfirmed);
+        let leaves = journal.read_entries(0..trusted)?;
+        let unconfirmed = journal.read_entries(trusted..entries)?;
+        Ok(Opened {
+            journal,
+            leaves,
+            unconfirmed,
+        })
+    }
+
+    /// As [`Journal::open`], but reads the header alone, for a caller whose memory must not grow
+    /// with the file: [`Journal::read_leaves`] and [`Journal::read_unconfirmed`] give the entries
+    /// part by part.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn open_unread(
+        file: File,
+        fingerprint: [u8; 16],
+        boot: BootId,
+    ) -> Result<Self, JournalError> {
         let len = file_len(&file)?;
         if len < HEADER_SIZE as u64 {
             return Err(JournalError::Truncated);
@@ -155,16 +177,10 @@ impl Journal {
             unconfirmed: entries - trusted,
             flush_failed: false,
         };
-        let leaves = journal.read_entries(0..trusted)?;
-        let unconfirmed = journal.read_entries(trusted..entries)?;
-        if unconfirmed.is_empty() {
+        if journal.unconfirmed == 0 {
             journal.adopt(trusted)?;
         }
-        Ok(Opened {
-            journal,
-            leaves,
-            unconfirmed,
-        })
+        Ok(journal)
     }
 
     /// Says that the first `confirmed` of the unconfirmed leaves were hashed again and are true.
@@ -207,6 +223,12 @@ impl Journal {
         self.verified
     }
 
+    /// Leaves after the verified ones that await [`Journal::accept`].
+    #[must_use]
+    pub fn unconfirmed(&self) -> u64 {
+        self.unconfirmed
+    }
+
     /// Leaves that the durable mark covers, from the file's first on.
     #[must_use]
     pub fn durable(&self) -> u64 {
@@ -243,6 +265,20 @@ impl Journal {
     /// `OutOfRange` beyond the verified leaves, else `Io`.
     pub fn read_leaves(&self, range: Range<u64>) -> Result<Vec<Md5>, JournalError> {
         if range.end > self.verified {
+            return Err(self.out_of_range(range.end));
+        }
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.read_entries(range)
+    }
+
+    /// Reads the MD5s of unconfirmed leaves, numbered from the file's first leaf on.
+    ///
+    /// # Errors
+    /// `OutOfRange` outside of them, else `Io`.
+    pub fn read_unconfirmed(&self, range: Range<u64>) -> Result<Vec<Md5>, JournalError> {
+        if range.start < self.verified || range.end > self.verified + self.unconfirmed {
             return Err(self.out_of_range(range.end));
         }
         if range.is_empty() {

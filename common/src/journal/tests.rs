@@ -64,6 +64,26 @@ fn round_trips_in_the_same_boot() {
 }
 
 #[test]
+fn a_journal_that_is_opened_unread_gives_the_same_leaves_part_by_part() {
+    let file = file_with(&journal(10, &[4]));
+    let mut journal = Journal::open_unread(file, SOURCE, NEXT_BOOT).unwrap();
+    assert_eq!((journal.verified(), journal.unconfirmed()), (4, 6));
+    assert_eq!(journal.read_leaves(0..4).unwrap(), leaves(0..4));
+    assert_eq!(journal.read_unconfirmed(4..7).unwrap(), leaves(4..7));
+    assert_eq!(journal.read_unconfirmed(7..10).unwrap(), leaves(7..10));
+    for outside in [3..5, 9..11] {
+        assert!(matches!(
+            journal.read_unconfirmed(outside),
+            Err(JournalError::OutOfRange { available: 10, .. })
+        ));
+    }
+    journal.accept(5).unwrap();
+    assert_eq!((journal.verified(), journal.unconfirmed()), (9, 0));
+    assert_eq!(journal.read_leaves(0..9).unwrap(), leaves(0..9));
+    assert!(journal.read_unconfirmed(9..9).unwrap().is_empty());
+}
+
+#[test]
 fn creating_over_an_old_journal_forgets_it() {
     let file = file_with(&journal(10, &[4, 8]));
     let journal = Journal::create(file, SOURCE, BOOT).unwrap();

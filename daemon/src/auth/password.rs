@@ -53,8 +53,8 @@ impl AwaitingPassword {
         ))
     }
 
-    /// Checks SCRAM's client-final-message; gives the verifier to be stored. `now` is the record as
-    /// it is now.
+    /// Checks SCRAM's client-final-message; gives the verifier that was proved, and the one to be
+    /// stored in its place. `now` is the record as it is now.
     ///
     /// # Errors
     /// `Proof` and `Changed`. The session goes on.
@@ -62,10 +62,12 @@ impl AwaitingPassword {
         self,
         message: &[u8],
         now: Option<&UserRecord>,
-    ) -> Result<ScramVerifier, Refusal> {
+    ) -> Result<(ScramVerifier, ScramVerifier), Refusal> {
         crypto::verify(self.awaiting, message, &self.binding).map_err(RefusalReason::Proof)?;
         match now {
-            Some(now) if now.may_log_in() && now.verifier == self.current => Ok(self.new),
+            Some(now) if now.may_log_in() && now.verifier == self.current => {
+                Ok((self.current, self.new))
+            }
             _ => Err(RefusalReason::Changed.into()),
         }
     }

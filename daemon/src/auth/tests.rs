@@ -203,7 +203,9 @@ fn change(
         &EXPORTER,
     )?;
     let last = first.answer(password, &challenge).unwrap();
-    awaiting.finish(last.message(), Some(now))
+    let (from, to) = awaiting.finish(last.message(), Some(now))?;
+    assert_eq!(from, record.verifier);
+    Ok(to)
 }
 
 #[test]

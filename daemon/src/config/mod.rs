@@ -36,6 +36,8 @@ pub(crate) struct Config {
     pub(crate) max_connections_per_address: u32,
     pub(crate) max_sessions_per_user: u32,
     pub(crate) max_transfers: u32,
+    /// Open, resumable uploads of one user.
+    pub(crate) max_uploads: u32,
     pub(crate) login: Duration,
     pub(crate) idle: Duration,
     pub(crate) stall: Duration,
@@ -93,6 +95,24 @@ pub(crate) struct Complaints {
     sentences: Vec<String>,
 }
 
+impl Complaints {
+    /// One more.
+    pub(crate) fn add(&mut self, sentence: impl fmt::Display) {
+        self.sentences.push(sentence.to_string());
+    }
+
+    /// Whether there is none.
+    ///
+    /// # Errors
+    /// With all of them.
+    pub(crate) fn none(self) -> Result<(), ConfigError> {
+        match self.sentences[..] {
+            [] => Ok(()),
+            _ => Err(ConfigError::Complaints(self)),
+        }
+    }
+}
+
 impl fmt::Display for Complaints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} cannot be used:", self.source)?;
@@ -108,6 +128,19 @@ impl Config {
     /// # Errors
     /// When the file cannot be read, or with every complaint about it at once.
     pub(crate) fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let (config, complaints) = Self::examine(file, overrides)?;
+        complaints.none()?;
+        Ok(config)
+    }
+
+    /// The same, with the complaints beside what is to be used only when there are none.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn examine(
+        file: Option<&Path>,
+        overrides: Overrides,
+    ) -> Result<(Self, Complaints), ConfigError> {
         let mut sentences = Vec::new();
         let (source, mut raw) = match file {
             Some(path) => {
@@ -130,11 +163,7 @@ impl Config {
         if let Some(format) = overrides.log_format {
             config.log_format = format;
         }
-        if sentences.is_empty() {
-            Ok(config)
-        } else {
-            Err(ConfigError::Complaints(Complaints { source, sentences }))
-        }
+        Ok((config, Complaints { source, sentences }))
     }
 
     fn check(raw: &FileConfig, complaints: &mut Vec<String>) -> Self {
@@ -216,6 +245,7 @@ impl Config {
             ) as u32,
             // Each transfer holds descriptors in a worker that may have 64 of them.
             max_transfers: number("max_transfers", raw.max_transfers, 1..=16) as u32,
+            max_uploads: number("max_uploads", raw.max_uploads, 1..=100_000) as u32,
             login: seconds(number("login_seconds", raw.login_seconds, 1..=600)),
             idle: seconds(number("idle_seconds", raw.idle_seconds, 1..=30 * DAY)),
             stall: seconds(number("stall_seconds", raw.stall_seconds, 1..=DAY)),

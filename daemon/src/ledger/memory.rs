@@ -258,3 +258,11 @@ pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failu
     }
     Ok(())
 }
+
+pub(super) fn give_up_claims(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
+    tx.db.execute(
+        "DELETE FROM temp.names WHERE session = ?1 AND hold = ?2",
+        (session.0.cast_signed(), Hold::Upload),
+    )?;
+    Ok(())
+}

@@ -143,6 +143,23 @@ impl Ledger {
             .await
     }
 
+    /// A user's own change of what checks the password: only from what was proved, so that it does not
+    /// undo an administrator's change that came between.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `Refused` with `PasswordRefused` when it is another one by now, or the user may not
+    /// log in any more.
+    pub(crate) async fn change_verifier(
+        &self,
+        user: &UserName,
+        from: ScramVerifier,
+        to: ScramVerifier,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| users::change_verifier(tx, &user, &from, &to))
+            .await
+    }
+
     /// Refuses or allows logins. It ends no session.
     ///
     /// # Errors
@@ -214,7 +231,8 @@ impl Ledger {
     /// Opens, resumes or supersedes a resumable upload, durably.
     ///
     /// # Errors
-    /// As `reserve`, and `Refused(UploadBusy)` when this session has this very upload itself.
+    /// As `reserve`; `Refused` with `UploadBusy` when this session has this very upload itself, and
+    /// with `TooManyUploads` for a new one.
     pub(crate) async fn open_upload(
         &self,
         user: &UserName,
@@ -238,6 +256,20 @@ impl Ledger {
     ) -> Result<Claiming, LedgerError> {
         let user = user.clone();
         self.write(move |tx| uploads::claim(tx, &user, session, name))
+            .await
+    }
+
+    /// Makes all uploads of the user this session's that nobody works on and whose time is over.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn claim_expired(
+        &self,
+        user: &UserName,
+        session: SessionId,
+    ) -> Result<Vec<StagingName>, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| uploads::claim_expired(tx, &user, session))
             .await
     }
 
@@ -363,6 +395,16 @@ impl Ledger {
     /// `Unavailable` alone.
     pub(crate) async fn session_ended(&self, session: SessionId) -> Result<(), LedgerError> {
         self.write(move |tx| memory::session_ended(tx, session))
+            .await
+    }
+
+    /// The uploads that were claimed under this number are nobody's again. Nobody has gone on with
+    /// them, so that they expire when they would have.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn give_up_claims(&self, session: SessionId) -> Result<(), LedgerError> {
+        self.write(move |tx| memory::give_up_claims(tx, session))
             .await
     }
 

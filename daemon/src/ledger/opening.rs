@@ -11,7 +11,7 @@ use super::admission::Amount;
 use super::model::{LedgerError, UploadOpening, UploadRequest};
 use super::thread::{Failure, Tx};
 use super::uploads::{Upload, at_path, change_reserved, own, reserve};
-use super::{memory, names};
+use super::{memory, names, uploads};
 
 /// What a request for an upload meets at its path.
 #[derive(Debug)]
@@ -78,6 +78,7 @@ pub(super) fn open(
         }
         Course::Begin { superseding } => {
             let superseded = superseding.as_ref().map(|upload| upload.name);
+            check_number(tx, &account, superseded)?;
             let account = match &superseding {
                 Some(upload) => supersede(tx, &account, session, upload)?,
                 None => account,
@@ -90,6 +91,22 @@ pub(super) fn open(
             })
         }
     }
+}
+
+/// Refuses one more upload to a user who has as many as may be: what they reserve does not bound
+/// their number, since one that overwrites reserves its growth only. The one that is superseded
+/// does not count, so that a changed source can always be sent; it does for the next.
+fn check_number(
+    tx: &Tx<'_>,
+    account: &Account,
+    superseded: Option<StagingName>,
+) -> Result<(), Failure> {
+    let others = uploads::count_up_to(tx, account.id, superseded, tx.max_uploads)?;
+    if others < tx.max_uploads {
+        return Ok(());
+    }
+    let limit = tx.max_uploads;
+    Err(LedgerError::Refused(ErrorCode::TooManyUploads { limit }).into())
 }
 
 /// Goes on with an upload: what it reserves becomes what it needs now, and its token the one of who

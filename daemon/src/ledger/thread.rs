@@ -1,8 +1,9 @@
 //! The ledger's thread: takes what waits in the queue, runs it in one transaction, answers after
 //! the commit.
 //!
-//! Each request runs within a savepoint: one that is refused takes back only itself. A statement
-//! that fails takes the whole transaction back, and everyone in it is told `Unavailable`. A commit
+//! Each request runs within a savepoint: one that is refused takes back only itself, and so does
+//! one at which only its own data are at fault. Any other statement that fails takes the whole
+//! transaction back, and everyone in it is told `Unavailable`. A commit
 //! whose outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent
 //! speaks of, and replay would then misread it.
 
@@ -24,6 +25,8 @@ const MAX_GROUP: usize = 256;
 pub(crate) struct Options {
     /// Seconds after which an upload expires that nobody works on; 7 days by default.
     pub(crate) upload_expiry_s: i64,
+    /// Open uploads that a user may have; 1000 by default.
+    pub(crate) max_uploads: u32,
     /// Seconds since the epoch, now; the system's clock by default.
     pub(crate) clock: Box<dyn Fn() -> i64 + Send>,
     /// Called on the ledger's thread, once, when it is unknown whether a transaction was committed,
@@ -37,6 +40,7 @@ impl Options {
     pub(crate) fn new(on_fatal: impl FnOnce(String) + Send + 'static) -> Self {
         Self {
             upload_expiry_s: 7 * 24 * 3600,
+            max_uploads: 1000,
             clock: Box::new(|| {
                 let now = SystemTime::now()
                     .duration_since(UNIX_EPOCH)
@@ -84,6 +88,7 @@ pub(super) struct Tx<'a> {
     pub(super) db: &'a Connection,
     pub(super) now_s: i64,
     pub(super) upload_expiry_s: i64,
+    pub(super) max_uploads: u32,
 }
 
 /// A request, with its answer's way back.
@@ -102,6 +107,21 @@ struct Call<T, F> {
     work: Option<F>,
     outcome: Option<Outcome<T>>,
     reply: oneshot::Sender<Outcome<T>>,
+}
+
+/// Whether a failure comes from one request's data (a row that the tables do not allow, one that
+/// was tampered with) and not from the database: others must not suffer for it.
+fn is_its_own(error: &rusqlite::Error) -> bool {
+    match error {
+        rusqlite::Error::SqliteFailure(failure, _) => {
+            failure.code == SqliteCode::ConstraintViolation
+        }
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::QueryReturnedNoRows => true,
+        _ => false,
+    }
 }
 
 impl<T, F> Job for Call<T, F>
@@ -124,6 +144,10 @@ where
         let outcome = match work(tx) {
             Ok(value) => Ok(value),
             Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Sqlite(error)) if is_its_own(&error) => {
+                tracing::error!(%error, "a request to the ledger failed");
+                Err(LedgerError::Unavailable)
+            }
             Err(Failure::Sqlite(error)) => return Err(error),
         };
         if self.writes {
@@ -154,6 +178,7 @@ impl Ledger {
         let (queue, requests) = mpsc::channel();
         let Options {
             upload_expiry_s,
+            max_uploads,
             clock,
             on_fatal,
         } = options;
@@ -162,6 +187,7 @@ impl Ledger {
             let mut state = Thread {
                 db,
                 upload_expiry_s,
+                max_uploads,
                 clock,
                 failing: false,
             };
@@ -230,6 +256,7 @@ struct Fatal(rusqlite::Error);
 struct Thread {
     db: Connection,
     upload_expiry_s: i64,
+    max_uploads: u32,
     clock: Box<dyn Fn() -> i64 + Send>,
     failing: bool,
 }
@@ -289,6 +316,7 @@ impl Thread {
             db: &self.db,
             now_s: (self.clock)(),
             upload_expiry_s: self.upload_expiry_s,
+            max_uploads: self.max_uploads,
         };
         let work = self
             .db

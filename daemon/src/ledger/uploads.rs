@@ -84,6 +84,21 @@ fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Option<Upload>, 
         .optional()?)
 }
 
+/// How many uploads a user has besides this one, counted no further than `most`.
+pub(super) fn count_up_to(
+    tx: &Tx<'_>,
+    user: UserId,
+    besides: Option<StagingName>,
+    most: u32,
+) -> Result<u32, Failure> {
+    let mut select = tx.db.prepare_cached(
+        "SELECT count(*) FROM \
+         (SELECT 1 FROM uploads WHERE user = ?1 AND name IS NOT ?2 LIMIT ?3)",
+    )?;
+    let besides = besides.map(|name| name.0.cast_signed());
+    Ok(select.query_row((user.0, besides, most), |row| row.get(0))?)
+}
+
 pub(super) fn own(
     tx: &Tx<'_>,
     user: UserId,
@@ -171,6 +186,26 @@ pub(super) fn claim(
             Ok(Claiming::Claimed)
         }
     }
+}
+
+pub(super) fn claim_expired(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+) -> Result<Vec<StagingName>, Failure> {
+    let account = account::of_active(tx, user)?;
+    let mut select = tx.db.prepare_cached(&format!(
+        "SELECT {COLUMNS} FROM {FROM} WHERE uploads.user = ?1 AND touched_s <= ?2"
+    ))?;
+    let touched_s = tx.now_s.saturating_sub(tx.upload_expiry_s);
+    let rows = select.query_map((account.id.0, touched_s), Upload::from_row)?;
+    let old = rows.collect::<Result<Vec<_>, _>>()?;
+    let free = old.iter().filter(|upload| upload.is_free());
+    let names: Vec<StagingName> = free.map(|upload| upload.name).collect();
+    for name in &names {
+        own(tx, account.id, session, *name)?;
+    }
+    Ok(names)
 }
 
 pub(super) fn drop_name(

@@ -2,6 +2,7 @@
 
 use berth_common::admin_protocol::Change;
 use berth_common::entry::{Limits, Usage};
+use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
@@ -201,6 +202,19 @@ pub(super) fn set_verifier(
         },
     )?;
     Ok(())
+}
+
+pub(super) fn change_verifier(
+    tx: &Tx<'_>,
+    user: &UserName,
+    from: &ScramVerifier,
+    to: &ScramVerifier,
+) -> Result<(), Failure> {
+    let now = get(tx, user)?.ok_or(LedgerError::NoSuchUser)?;
+    if !now.may_log_in() || now.verifier != *from {
+        return Err(LedgerError::Refused(ErrorCode::PasswordRefused).into());
+    }
+    set_verifier(tx, user, to)
 }
 
 pub(super) fn set_locked(tx: &Tx<'_>, user: &UserName, locked: bool) -> Result<(), Failure> {

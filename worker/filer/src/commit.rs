@@ -96,7 +96,11 @@ async fn prepare(
     let data = session
         .staging
         .open_readable(&upload.name.file_name())
-        .map_err(|errno| lost(report("open an upload", errno)))?;
+        .map_err(|errno| match errno {
+            Errno::NOENT => lost(ErrorCode::NoSuchUpload),
+            // A shortage passes, and the file is as good as it was.
+            _ => keep(report("open an upload", errno)),
+        })?;
     match sys::has_no_writer(data.as_fd()) {
         Ok(true) => {}
         Ok(false) => {

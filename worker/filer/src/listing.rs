@@ -1,5 +1,5 @@
-//! Streams a directory's entries: one chunk for each credit of the worker's, some entries for each turn of
-//! the loop, so that a directory of any size neither fills memory nor holds others up.
+//! Streams listings, one chunk for each credit of the worker's. Of a directory's entries some are looked at
+//! in each turn of the loop, so that one of any size neither fills memory nor holds others up.
 
 use std::cell::{Cell, RefCell};
 use std::ffi::{CStr, CString};
@@ -20,6 +20,7 @@ use crate::errors::report;
 use crate::home::{JUST_LOOK, READ_FILE, Seen, open_beneath};
 use crate::session::{Operation, Session};
 use crate::tasks::{Filler, TaskId, slot};
+use crate::uploads;
 use crate::walk::next_names;
 
 /// Entries that are looked at before the loop looks at its channels.
@@ -36,7 +37,7 @@ pub(crate) struct Listing {
 
 /// Chunks that the worker has room for.
 #[derive(Default)]
-struct Credit {
+pub(crate) struct Credit {
     chunks: Cell<u32>,
     waiting: RefCell<Option<Filler<()>>>,
 }
@@ -49,7 +50,8 @@ impl Credit {
         }
     }
 
-    async fn take(&self) {
+    /// Waits for the worker's credit for one chunk, and uses it up.
+    pub(crate) async fn take(&self) {
         while self.chunks.get() == 0 {
             let (filler, slot) = slot();
             self.waiting.replace(Some(filler));
@@ -59,13 +61,30 @@ impl Credit {
     }
 }
 
-/// Begins a listing, with credit for its first chunk.
+/// Begins to list a directory, with credit for the first chunk.
 pub(crate) fn begin(session: &Rc<Session>, op: OpId, path: RelPath) -> Result<(), String> {
+    begin_with(session, op, async move |session, credit| {
+        list(session, op, &path, credit).await
+    })
+}
+
+/// Begins to list the open uploads, with credit for the first part.
+pub(crate) fn begin_uploads(session: &Rc<Session>, op: OpId) -> Result<(), String> {
+    begin_with(session, op, async move |session, credit| {
+        uploads::list(session, op, credit).await
+    })
+}
+
+fn begin_with(
+    session: &Rc<Session>,
+    op: OpId,
+    list: impl AsyncFnOnce(&Session, &Credit) -> Result<(), ErrorCode> + 'static,
+) -> Result<(), String> {
     let credit = Rc::new(Credit::default());
     credit.add();
     let (own, own_credit) = (Rc::clone(session), Rc::clone(&credit));
     let task = session.tasks.spawn(async move {
-        if let Err(error) = list(&own, op, &path, &own_credit).await {
+        if let Err(error) = list(&own, &own_credit).await {
             own.answer(op, FilerToWorker::Failed { op, error });
         }
     });

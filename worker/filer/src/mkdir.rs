@@ -63,7 +63,7 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
         Ok(inode) => inode,
         Err(errno) => {
             let error = report("make a directory in staging", errno);
-            session.taken_name(name, errno);
+            session.refuse_a_taken_name(name, errno).await;
             let _ = session.discard(name).await;
             return Err(error);
         }

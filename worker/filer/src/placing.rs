@@ -121,10 +121,8 @@ pub(crate) async fn place(
                 .map_err(unknown)?;
             return Ok(Placed { replaced, usage });
         }
-        // Nothing was done, so nothing has to be durable.
         session
-            .ledger
-            .settle(staged.name, Outcome::NotHappened)
+            .settle_as_not_happened(staged.name)
             .await
             .map_err(unknown)?;
         row = match staged.kind {
@@ -160,8 +158,8 @@ fn act(
 ) -> Result<Act, Broken> {
     // R1: resolved now, whatever was seen before.
     let found = session
-        .home
-        .place(path)
+        .check_writable()
+        .and_then(|()| session.home.place(path))
         .and_then(|place| Ok((target(staged.kind, place.look()?.as_ref())?, place)));
     let (now, place) = match found {
         Ok(found) => found,
@@ -228,7 +226,7 @@ async fn reserve_again(
             row: Row::Dropped,
         })?;
     if let Err(errno) = session.staging.rename(staged.name, name) {
-        session.taken_name(name, errno);
+        session.refuse_a_taken_name(name, errno).await;
         // The new reservation has no file.
         let _ = session.ledger.drop_row(name).await;
         let error = report("rename in staging", errno);

@@ -33,7 +33,7 @@ pub(crate) async fn remove(
         .await?;
     let name = name.ok_or(ErrorCode::Internal)?;
     if let Err(error) = acted {
-        session.ledger.settle(name, Outcome::NotHappened).await?;
+        session.settle_as_not_happened(name).await?;
         session.ledger.gone(name);
         return Err(error);
     }
@@ -55,8 +55,8 @@ fn act(
     name: StagingName,
 ) -> Result<Result<(), ErrorCode>, Broken> {
     let checked = session
-        .home
-        .place(path)
+        .check_writable()
+        .and_then(|()| session.home.place(path))
         .and_then(|place| removable(&place, recursive).map(|()| place));
     let place = match checked {
         Ok(place) => place,

@@ -66,7 +66,7 @@ pub(crate) async fn rename(
             return Ok(name);
         }
         if let Some(name) = name {
-            session.ledger.settle(name, Outcome::NotHappened).await?;
+            session.settle_as_not_happened(name).await?;
             session.ledger.gone(name);
         }
         if let Act::Refused(error) = acted {
@@ -97,7 +97,10 @@ fn act(
     overwrite: bool,
     pin: Option<StagingName>,
 ) -> Result<Act, Broken> {
-    let (renaming, source, target) = match plan(session, from, to, overwrite) {
+    let planned = session
+        .check_writable()
+        .and_then(|()| plan(session, from, to, overwrite));
+    let (renaming, source, target) = match planned {
         Ok(plan) => plan,
         Err(error) => return Ok(Act::Refused(error)),
     };

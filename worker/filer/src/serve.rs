@@ -4,6 +4,7 @@
 //! The loop never waits inside an operation. What the daemon says is taken first, and what it wakes runs at
 //! once: a ticket is used and given back before anything else is looked at.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
 use berth_common::channel::ChannelError;
@@ -21,7 +22,7 @@ use crate::outbox::{Flushed, Outbox, WorkerChannel};
 use crate::run::{DaemonChannel, RunError};
 use crate::session::{End, Operation, Session};
 use crate::staging::Staging;
-use crate::{listing, mkdir, reading, remove, rename, uploads};
+use crate::{listing, mkdir, reading, remove, rename, sys, uploads};
 
 /// How long the loop sleeps while the uid has too many descriptors in flight.
 const IN_FLIGHT_RETRY: Timespec = Timespec {
@@ -33,12 +34,20 @@ const AT_ONCE: Timespec = Timespec {
     tv_nsec: 0,
 };
 
+/// How long nothing has to happen until freed memory is given back.
+const REST_AFTER: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 500_000_000,
+};
+
 /// Something that can be read, or its peer has gone, which reading tells.
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::HUP).union(PollFlags::ERR);
 
 /// A filer that serves a session.
 pub(crate) struct Server {
     session: Rc<Session>,
+    /// Nothing has happened since freed memory was given back.
+    rested: Cell<bool>,
 }
 
 impl Server {
@@ -54,6 +63,7 @@ impl Server {
         let outbox = Outbox::new(worker)?;
         Ok(Self {
             session: Rc::new(Session::new(home, staging, ledger, helper, outbox, end)),
+            rested: Cell::new(false),
         })
     }
 
@@ -105,6 +115,8 @@ impl Server {
             Some(&AT_ONCE)
         } else if flushed == Flushed::TooManyInFlight {
             Some(&IN_FLIGHT_RETRY)
+        } else if !self.rested.get() && session.is_idle() {
+            Some(&REST_AFTER)
         } else {
             None
         };
@@ -114,7 +126,12 @@ impl Server {
             PollFd::new(&session.helper, PollFlags::IN),
         ];
         match rustix::event::poll(&mut waiting, timeout) {
-            Ok(_) | Err(Errno::INTR) => {}
+            Ok(0) if timeout.is_some_and(|timeout| *timeout == REST_AFTER) => {
+                sys::give_memory_back();
+                self.rested.set(true);
+            }
+            Ok(_) => self.rested.set(false),
+            Err(Errno::INTR) => {}
             Err(errno) => return Err(RunError::Broken(format!("poll: {errno}"))),
         }
         let [daemon, worker, helper] = waiting.map(|waited| waited.revents().intersects(READABLE));
@@ -270,10 +287,7 @@ impl Server {
                     );
                 });
             }
-            WorkerToFiler::Uploads { op } => {
-                self.begin(op)?;
-                session.tasks.spawn(uploads::list(own, op));
-            }
+            WorkerToFiler::Uploads { op } => listing::begin_uploads(session, op)?,
             WorkerToFiler::AbortUpload { op, upload } => {
                 self.begin(op)?;
                 session.tasks.spawn(async move {

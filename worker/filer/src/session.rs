@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS};
 use berth_common::ids::{OpId, StagingName};
+use berth_common::ledger_protocol::Outcome;
 use rustix::io::Errno;
 
 use crate::errors::log;
@@ -59,9 +60,9 @@ impl End {
 
 /// An operation of the worker's that was not answered to its end.
 pub(crate) enum Operation {
-    /// One with one answer, or with parts that need no credit.
+    /// One with one answer.
     Plain,
-    /// A listing.
+    /// A listing of a directory or of the uploads, a part for each credit.
     Listing(Listing),
 }
 
@@ -148,6 +149,11 @@ impl Session {
         self.outbox.hand_over(answer, files);
     }
 
+    /// Whether no operation is under way. Open files may be.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.operations.borrow().is_empty() && self.tasks.is_empty()
+    }
+
     /// Refuses changes after a failed sync of staging.
     pub(crate) fn check_writable(&self) -> Result<(), ErrorCode> {
         if self.read_only.get() {
@@ -203,11 +209,21 @@ impl Session {
         self.check_writable()
     }
 
-    /// Ends the process when making something at a minted name failed because something stands there.
-    pub(crate) fn taken_name(&self, name: StagingName, errno: Errno) {
+    /// Ends an intent under whose ticket nothing was done, so that nothing has to be durable. Not after a failed
+    /// sync, when nothing at all is settled.
+    pub(crate) async fn settle_as_not_happened(&self, name: StagingName) -> Result<(), ErrorCode> {
+        self.check_writable()?;
+        let settled = self.ledger.settle(name, Outcome::NotHappened).await;
+        settled.map(drop)
+    }
+
+    /// Ends the process when making something at a minted name failed because something stands there. The
+    /// operation goes no further then: what stands there is not its own, and it must not clean it up.
+    pub(crate) async fn refuse_a_taken_name(&self, name: StagingName, errno: Errno) {
         if errno == Errno::EXIST {
             self.end
                 .broken(format!("something stands at the minted name {name}"));
+            std::future::pending().await
         }
     }
 

@@ -63,6 +63,11 @@ impl Tasks {
         drop(table);
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.table.borrow().is_empty()
+    }
+
     /// Whether an operation was woken and has not gone on yet.
     pub(crate) fn has_woken(&self) -> bool {
         !lock(&self.woken).is_empty()

@@ -6,7 +6,7 @@
 mod harness;
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::path::Path;
 use std::rc::Rc;
@@ -165,6 +165,59 @@ fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
             1,
             "what was taken is left for replay to look at"
         );
+    }
+}
+
+#[test]
+fn a_ticket_that_comes_after_a_failed_sync_is_not_used() {
+    for rename in [false, true] {
+        let (mut bench, _, staging) = serving();
+        bench.put("a", b"a", true).unwrap();
+        bench.put("b", b"b", true).unwrap();
+        bench.settle_down();
+        // The intent is held back, with the ticket that its answer brings.
+        let held = Rc::new(RefCell::new(None));
+        let own = Rc::clone(&held);
+        bench.watch = Some(Box::new(move |message| match message {
+            FilerToDaemon::Intent { .. } => {
+                own.replace(Some(message.clone()));
+                false
+            }
+            _ => true,
+        }));
+        let (a, b) = (harness::rel("a"), harness::rel("b"));
+        let op = bench.begin(|op| match rename {
+            false => WorkerToFiler::Remove {
+                op,
+                path: a,
+                recursive: false,
+            },
+            true => WorkerToFiler::Rename {
+                op,
+                from: b,
+                to: a,
+                overwrite: true,
+            },
+        });
+        bench.until("the intent", |bench| bench.halted);
+        staging.store(1, Ordering::SeqCst);
+        assert_eq!(bench.put("c", b"c", true), Err(ErrorCode::ReadOnly));
+        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+
+        bench.ledger.log.clear();
+        let granted = bench.ledger.hear(held.take().unwrap()).unwrap();
+        bench.daemon.as_ref().unwrap().send(&granted, &[]).unwrap();
+        let answer = bench.answer(op).0;
+        let error = ErrorCode::ReadOnly;
+        assert_eq!(
+            answer,
+            berth_common::filer_protocol::FilerToWorker::Failed { op, error }
+        );
+        assert_eq!(
+            (bench.read("a"), bench.read("b")),
+            (b"a".into(), b"b".into())
+        );
+        assert_eq!(bench.ledger.said(), ["Intent", "Released"], "and no settle");
     }
 }
 

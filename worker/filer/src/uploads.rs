@@ -20,6 +20,7 @@ use crate::decide;
 use crate::errors::report;
 use crate::handles::Upload;
 use crate::ledger::Reserved;
+use crate::listing::Credit;
 use crate::session::Session;
 
 /// What an upload is opened with.
@@ -172,7 +173,7 @@ fn create_with_journal(session: &Session, name: StagingName) -> Result<Vec<Owned
 }
 
 async fn not_created(session: &Session, name: StagingName, errno: Errno) -> ErrorCode {
-    session.taken_name(name, errno);
+    session.refuse_a_taken_name(name, errno).await;
     let _ = session.discard(name).await;
     report("make a file in staging", errno)
 }
@@ -201,20 +202,19 @@ pub(crate) async fn abort(session: &Session, name: StagingName) -> Result<(), Er
     aborted
 }
 
-/// Lists the open uploads, as many answers as the ledger has parts.
-pub(crate) async fn list(session: Rc<Session>, op: OpId) {
+/// Lists the open uploads: for each credit of the worker's a part, as the ledger has them.
+pub(crate) async fn list(session: &Session, op: OpId, credit: &Credit) -> Result<(), ErrorCode> {
     let mut after = None;
     loop {
+        credit.take().await;
         session.outbox.has_room().await;
-        let (rows, last) = match session.ledger.uploads(after).await {
-            Ok(part) => part,
-            Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),
-        };
+        let (rows, last) = session.ledger.uploads(after).await?;
         after = rows.last().map(|row| row.name).or(after);
-        let uploads = rows.into_iter().map(|row| summary(&session, row)).collect();
+        let uploads = rows.into_iter().map(|row| summary(session, row)).collect();
         let part = FilerToWorker::Uploads { op, uploads, last };
         if last {
-            return session.answer(op, part);
+            session.answer(op, part);
+            return Ok(());
         }
         session.outbox.tell(part);
     }

@@ -387,6 +387,7 @@ fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
                 if last {
                     break;
                 }
+                bench.tell(WorkerToFiler::ListMore { op });
             }
             other => panic!("{other:?}"),
         }
@@ -410,6 +411,82 @@ fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
         Err(ErrorCode::NoSuchUpload)
     );
     assert_eq!(bench.ledger.rows.len(), 4);
+}
+
+#[test]
+fn a_part_of_the_list_of_uploads_comes_only_for_credit() {
+    let mut bench = bench();
+    for n in 0..5 {
+        let opened = bench.open(upload(&format!("a{n}"), source(LARGE, 0), true));
+        drop(opened.unwrap());
+    }
+    let op = bench.begin(|op| WorkerToFiler::Uploads { op });
+    let (mut parts, mut all) = (0, 0);
+    loop {
+        let FilerToWorker::Uploads { uploads, last, .. } = bench.answer(op).0 else {
+            panic!("no part of the list");
+        };
+        (parts, all) = (parts + 1, all + uploads.len());
+        if last {
+            break;
+        }
+        // An answer to a later question comes first, while the next part waits for its credit.
+        assert!(matches!(
+            bench.ask(|op| WorkerToFiler::Usage { op }),
+            FilerToWorker::Usage { .. }
+        ));
+        assert!(!bench.has_answer(op));
+        bench.tell(WorkerToFiler::ListMore { op });
+    }
+    assert_eq!(all, 5);
+    assert!(parts > 1, "the bench's ledger gives it in parts");
+    let op = bench.begin(|op| WorkerToFiler::Uploads { op });
+    bench.answer(op);
+    bench.tell(WorkerToFiler::ListStop { op });
+    bench.tell(WorkerToFiler::Usage { op });
+    assert!(
+        matches!(bench.answer(op).0, FilerToWorker::Usage { .. }),
+        "a list that was stopped leaves its number free"
+    );
+}
+
+#[test]
+fn what_stands_at_a_minted_name_is_not_touched_and_ends_the_filer() {
+    for (size, directory) in [(3, false), (LARGE, false), (0, true)] {
+        let mut bench = bench();
+        let next = bench.ledger.next_name().file_name();
+        fs::write(bench.staging.join(&next), b"not the filer's").unwrap();
+        if directory {
+            let path = rel("d");
+            bench.begin(|op| WorkerToFiler::MakeDirectory {
+                op,
+                path,
+                parents: false,
+            });
+        } else {
+            let request = upload("a", source(size, 0), true);
+            bench.begin(|op| WorkerToFiler::OpenUpload {
+                op,
+                upload: request,
+            });
+        }
+        assert_eq!(bench.ends(), Some(1));
+        assert!(bench.log().contains("minted name"), "{}", bench.log());
+        let there = fs::read(bench.staging.join(&next)).unwrap();
+        assert_eq!(there, b"not the filer's");
+        assert!(!bench.ledger.said().contains(&"Drop"));
+    }
+}
+
+#[test]
+fn an_upload_whose_data_is_gone_at_the_commit_is_dropped() {
+    let mut bench = bench();
+    let opened = bench.open(upload("a", source(LARGE, 0), true)).unwrap();
+    let name = *bench.ledger.rows.keys().next().unwrap();
+    fs::remove_file(bench.staging.join(name.file_name())).unwrap();
+    assert_eq!(bench.commit(opened, b""), Err(ErrorCode::NoSuchUpload));
+    bench.check();
+    assert!(bench.ledger.rows.is_empty());
 }
 
 #[test]

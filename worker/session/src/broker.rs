@@ -1,9 +1,11 @@
 //! What a worker may ask of the daemon, and tell it, once the TLS handshake is done.
 //!
 //! The session asks one question at a time; [`Broker::listen`] is the channel's only reader. The daemon
-//! never stops reading, so a channel that is full is a broken one.
+//! never stops reading, but it may be slower than a client with many small files for a while: what the
+//! channel has no room for then waits here, in order, and its number is bounded.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
@@ -21,6 +23,9 @@ use tokio::sync::oneshot;
 use crate::channel_io::{self, AsyncChannel};
 use crate::signer::BrokerChannel;
 use crate::sys;
+
+/// Messages that may wait for the daemon; it does not read any more when there are so many.
+const MOST_UNSENT: usize = 1024;
 
 /// What the daemon orders without having been asked.
 #[derive(Debug)]
@@ -49,9 +54,6 @@ pub(crate) enum BrokerError {
     /// The answer is to another question.
     #[error("the daemon answered another question")]
     Unexpected,
-    /// The question could not be sent.
-    #[error(transparent)]
-    Channel(#[from] ChannelError),
 }
 
 /// An accepted login.
@@ -72,6 +74,7 @@ type Pending = oneshot::Sender<Received<DaemonToWorker>>;
 pub(crate) struct Broker {
     channel: Rc<AsyncChannel<WorkerToDaemon, DaemonToWorker>>,
     pending: Rc<RefCell<Option<Pending>>>,
+    unsent: Rc<RefCell<VecDeque<WorkerToDaemon>>>,
 }
 
 impl Broker {
@@ -84,6 +87,7 @@ impl Broker {
         Ok(Self {
             channel: Rc::new(sys::register(channel)?),
             pending: Rc::default(),
+            unsent: Rc::default(),
         })
     }
 
@@ -167,17 +171,58 @@ impl Broker {
 
     /// Tells the daemon something that it does not answer: the handshake, transfers, progress.
     /// When it cannot be told the channel is closed, which [`Broker::listen`] turns into the end.
-    pub(crate) fn report(&self, event: &WorkerToDaemon) {
-        if self.channel.get_ref().send(event, &[]).is_err() {
-            let _ = rustix::net::shutdown(&*self.channel, Shutdown::Both);
+    pub(crate) fn report(&self, event: WorkerToDaemon) {
+        let mut unsent = self.unsent.borrow_mut();
+        if unsent.is_empty() {
+            match self.channel.get_ref().send(&event, &[]) {
+                Ok(()) => return,
+                Err(ChannelError::WouldBlock) => {}
+                Err(_) => return self.break_off(),
+            }
         }
+        if unsent.len() >= MOST_UNSENT {
+            return self.break_off();
+        }
+        unsent.push_back(event);
+        if unsent.len() == 1 {
+            actix_rt::spawn(self.clone().send_rest());
+        }
+    }
+
+    /// Sends what waits, now that the session is over and this thread has nothing else to do.
+    pub(crate) fn flush(&self) {
+        let channel = self.channel.get_ref();
+        if channel.set_nonblocking(false).is_ok() {
+            // A daemon that is gone needs to know nothing more.
+            let _ = self
+                .unsent
+                .take()
+                .iter()
+                .try_for_each(|event| channel.send(event, &[]));
+        }
+    }
+
+    async fn send_rest(self) {
+        loop {
+            let Some(first) = self.unsent.borrow().front().cloned() else {
+                return;
+            };
+            if channel_io::send(&self.channel, &first).await.is_err() {
+                return self.break_off();
+            }
+            self.unsent.borrow_mut().pop_front();
+        }
+    }
+
+    fn break_off(&self) {
+        let _ = rustix::net::shutdown(&*self.channel, Shutdown::Both);
     }
 
     async fn ask(&self, question: WorkerToDaemon) -> Result<Received<DaemonToWorker>, BrokerError> {
         let (answer, answered) = oneshot::channel();
         // Before sending, so that the answer cannot come before it is expected.
         self.pending.replace(Some(answer));
-        self.channel.get_ref().send(&question, &[])?;
+        self.report(question);
         answered.await.map_err(|_| BrokerError::Gone)
     }
 
@@ -218,5 +263,79 @@ impl Broker {
                 return;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::channel::Channel;
+
+    use super::*;
+
+    fn progress(received: u64) -> WorkerToDaemon {
+        WorkerToDaemon::Progress { received, sent: 0 }
+    }
+
+    /// Reports until some wait; gives how many were reported.
+    fn fill(broker: &Broker) -> u64 {
+        let mut told = 0;
+        while broker.unsent.borrow().len() < 50 {
+            broker.report(progress(told));
+            told += 1;
+        }
+        told
+    }
+
+    #[test]
+    fn what_a_slow_daemon_has_not_read_waits_and_comes_in_order() {
+        actix_rt::System::new().block_on(async {
+            let (near, far) = Channel::<WorkerToDaemon, DaemonToWorker>::pair().unwrap();
+            let broker = Broker::new(Arc::new(near)).unwrap();
+            let told = fill(&broker);
+            far.set_nonblocking(true).unwrap();
+            let mut heard = 0;
+            let hearing = async {
+                while heard < told {
+                    match far.recv() {
+                        Ok(received) => {
+                            assert_eq!(received.message, progress(heard));
+                            heard += 1;
+                        }
+                        Err(ChannelError::WouldBlock) => tokio::task::yield_now().await,
+                        Err(error) => panic!("{error}"),
+                    }
+                }
+            };
+            let patience = std::time::Duration::from_secs(20);
+            tokio::time::timeout(patience, hearing).await.unwrap();
+            assert!(broker.unsent.borrow().is_empty());
+        });
+    }
+
+    #[test]
+    fn what_still_waits_at_the_sessions_end_is_sent_then() {
+        actix_rt::System::new().block_on(async {
+            let (near, far) = Channel::<WorkerToDaemon, DaemonToWorker>::pair().unwrap();
+            let broker = Broker::new(Arc::new(near)).unwrap();
+            let told = fill(&broker);
+            let heard = std::thread::spawn(move || {
+                (0..told).all(|n| far.recv().unwrap().message == progress(n))
+            });
+            broker.flush();
+            assert!(heard.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn a_daemon_that_does_not_read_at_all_is_given_up() {
+        actix_rt::System::new().block_on(async {
+            let (near, far) = Channel::<WorkerToDaemon, DaemonToWorker>::pair().unwrap();
+            let broker = Broker::new(Arc::new(near)).unwrap();
+            for n in 0..100_000 {
+                broker.report(progress(n));
+            }
+            assert_eq!(broker.unsent.borrow().len(), MOST_UNSENT);
+            while far.recv().is_ok() {}
+        });
     }
 }

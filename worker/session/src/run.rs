@@ -1,6 +1,6 @@
 //! The life of a worker, in the order that its sandbox needs: demotion, set-up, one client, the end.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::net;
 use std::os::fd::OwnedFd;
 use std::panic;
@@ -65,7 +65,8 @@ pub(crate) fn run() -> ExitCode {
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("berth-worker: {error}");
+            // Not `eprintln`, which panics when the daemon has read enough from the pipe and closed it.
+            let _ = writeln!(io::stderr(), "berth-worker: {error}");
             ExitCode::FAILURE
         }
     }
@@ -105,6 +106,8 @@ pub(crate) fn serve(channel: BrokerChannel) -> Result<(), WorkerError> {
 
     let session = serve_client(client, setup, config, helpers, Arc::clone(&channel));
     let reason = system.block_on(session)?;
+    // The daemon always reads; that there is no room just now must not cost it the last word.
+    channel.set_nonblocking(false)?;
     match channel.send(&WorkerToDaemon::Closing { reason }, &[]) {
         // A daemon that is gone needs no reason.
         Ok(()) | Err(ChannelError::Closed) => Ok(()),
@@ -178,7 +181,7 @@ async fn serve_client(
 
     // From here on the channel is the broker's.
     let broker = Broker::new(channel)?;
-    broker.report(&WorkerToDaemon::Handshaken {
+    broker.report(WorkerToDaemon::Handshaken {
         exporter: accepted.exporter,
     });
 
@@ -199,11 +202,13 @@ async fn serve_client(
         setup,
         site_challenge,
         login_deadline,
-        broker,
+        broker: broker.clone(),
         services,
         done: Some(done),
     };
     SessionActor::start_on(accepted.stream, connection, parts);
     // The actor is never dropped without a word: a panic has ended the process.
-    Ok(ended.await.unwrap_or(CloseReason::Told))
+    let reason = ended.await.unwrap_or(CloseReason::Told);
+    broker.flush();
+    Ok(reason)
 }

@@ -54,7 +54,7 @@ fn a_killed_get_goes_on_with_the_leaves_that_it_had() {
     let target = dir.path().join("file");
     let (mut part, earlier) = Part::find(&target).unwrap();
     assert!(earlier.is_none());
-    part.start_over(&fingerprint(1)).unwrap();
+    part = part.start_over(&fingerprint(1)).unwrap();
     let leaves = receive(&mut part, 3);
     drop(part);
     assert_eq!(
@@ -68,7 +68,11 @@ fn a_killed_get_goes_on_with_the_leaves_that_it_had() {
         (earlier.fingerprint, earlier.leaves),
         (fingerprint(1), leaves)
     );
-    assert!(!part.commit(&entry(), false).unwrap());
+    let committed = part.commit(&entry(), false).unwrap();
+    assert_eq!(
+        (committed.replaced, committed.attributes_kept),
+        (false, true)
+    );
     assert_eq!(names_in(dir.path()), ["file"]);
     let metadata = fs::metadata(&target).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
@@ -83,9 +87,9 @@ fn another_file_in_the_home_starts_over() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("file");
     let (mut part, _) = Part::find(&target).unwrap();
-    part.start_over(&fingerprint(1)).unwrap();
+    part = part.start_over(&fingerprint(1)).unwrap();
     receive(&mut part, 3);
-    part.start_over(&fingerprint(2)).unwrap();
+    part = part.start_over(&fingerprint(2)).unwrap();
     assert_eq!(part.file().unwrap().metadata().unwrap().len(), 0);
     drop(part);
     let (part, earlier) = Part::find(&target).unwrap();
@@ -119,7 +123,7 @@ fn what_was_spoiled_is_not_trusted() {
     ];
     for (name, spoil) in spoil {
         let (mut part, _) = Part::find(&target).unwrap();
-        part.start_over(&fingerprint(1)).unwrap();
+        part = part.start_over(&fingerprint(1)).unwrap();
         receive(&mut part, 3);
         drop(part);
         spoil(&dir.path().join(name));
@@ -147,8 +151,8 @@ fn files_of_others_are_left_alone() {
     ));
     fs::remove_file(&part).unwrap();
 
-    let (mut ours, _) = Part::find(&target).unwrap();
-    ours.start_over(&fingerprint(1)).unwrap();
+    let (ours, _) = Part::find(&target).unwrap();
+    let ours = ours.start_over(&fingerprint(1)).unwrap();
     assert!(
         matches!(Part::find(&target), Err(TransferError::Busy { .. })),
         "one at a time"
@@ -159,7 +163,148 @@ fn files_of_others_are_left_alone() {
         Err(TransferError::Exists { .. })
     ));
     let (ours, _) = Part::find(&target).unwrap();
-    assert!(ours.commit(&entry(), true).unwrap(), "replaced by force");
+    assert!(ours.commit(&entry(), true).unwrap().replaced, "by force");
+}
+
+#[test]
+fn a_meta_file_or_journal_of_others_is_neither_overwritten_nor_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    let kept = dir.path().join("kept");
+    fs::write(&kept, b"theirs").unwrap();
+    type Make = fn(&Path, &Path);
+    let table: [(&str, Make); 6] = [
+        ("file.part.meta", |path, _| {
+            fs::write(path, b"theirs").unwrap()
+        }),
+        ("file.part.journal", |path, _| {
+            fs::write(path, b"theirs").unwrap()
+        }),
+        ("file.part.meta", |path, kept| {
+            std::os::unix::fs::symlink(kept, path).unwrap()
+        }),
+        ("file.part.journal", |path, kept| {
+            std::os::unix::fs::symlink(kept, path).unwrap()
+        }),
+        ("file.part.meta", |path, _| fifo(path)),
+        ("file.part", |path, _| fifo(path)),
+    ];
+    for (name, make) in table {
+        let path = dir.path().join(name);
+        make(&path, &kept);
+        let refused = Part::find(&target).unwrap_err();
+        assert!(matches!(&refused, TransferError::ForeignPart { path: told } if *told == path));
+        assert_eq!(names_in(dir.path()), [name, "kept"]);
+        assert_eq!(fs::read(&kept).unwrap(), b"theirs");
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+fn fifo(path: &Path) {
+    rustix::fs::mkfifoat(rustix::fs::CWD, path, Mode::RUSR | Mode::WUSR).unwrap();
+}
+
+#[test]
+fn a_part_with_a_second_name_is_not_written_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    fs::write(dir.path().join("other"), b"").unwrap();
+    fs::hard_link(dir.path().join("other"), dir.path().join("file.part")).unwrap();
+    assert!(matches!(
+        Part::find(&target),
+        Err(TransferError::ForeignPart { .. })
+    ));
+}
+
+#[test]
+fn what_a_power_cut_makes_of_a_meta_file_is_ours() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    for torn in [&b""[..], b"berth get", &[0; 77]] {
+        let part = Part::find(&target).unwrap().0;
+        let mut part = part.start_over(&fingerprint(1)).unwrap();
+        receive(&mut part, 3);
+        drop(part);
+        fs::write(dir.path().join("file.part.meta"), torn).unwrap();
+        let (part, earlier) = Part::find(&target).unwrap();
+        assert!(earlier.is_none(), "it is not known of which file");
+        part.discard();
+        assert!(names_in(dir.path()).is_empty());
+    }
+}
+
+#[test]
+fn a_read_only_file_that_could_not_be_placed_is_gone_on_with() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    let read_only = Entry { mode: 0, ..entry() };
+    let part = Part::find(&target).unwrap().0;
+    let mut part = part.start_over(&fingerprint(1)).unwrap();
+    receive(&mut part, 16);
+    fs::write(&target, b"appeared meanwhile").unwrap();
+    assert!(part.commit(&read_only, false).is_err());
+    let mode = |name| fs::metadata(dir.path().join(name)).unwrap().mode() & 0o777;
+    assert_eq!(mode("file.part"), 0o600);
+    let (part, earlier) = Part::find(&target).unwrap();
+    assert_eq!(earlier.unwrap().leaves.len(), 16);
+    assert!(part.commit(&read_only, true).unwrap().replaced);
+    assert_eq!((mode("file"), names_in(dir.path()).len()), (0, 1));
+}
+
+#[test]
+fn a_part_that_was_replaced_meanwhile_does_not_become_the_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    for replacement in [Some(b"not verified"), None] {
+        let part = Part::find(&target).unwrap().0;
+        let mut part = part.start_over(&fingerprint(1)).unwrap();
+        receive(&mut part, 16);
+        let path = dir.path().join("file.part");
+        fs::remove_file(&path).unwrap();
+        if let Some(bytes) = replacement {
+            fs::write(&path, bytes).unwrap();
+        }
+        assert!(matches!(
+            part.commit(&entry(), true),
+            Err(TransferError::PartGone { .. })
+        ));
+        assert!(!target.exists());
+        let _ = fs::remove_file(&path);
+    }
+}
+
+#[test]
+fn one_who_comes_too_late_leaves_the_files_of_the_first_alone() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    // Both look before either begins.
+    let (first, second) = (
+        Part::find(&target).unwrap().0,
+        Part::find(&target).unwrap().0,
+    );
+    let mut first = first.start_over(&fingerprint(1)).unwrap();
+    let leaves = receive(&mut first, 3);
+    assert!(matches!(
+        second.start_over(&fingerprint(2)),
+        Err(TransferError::Busy { .. })
+    ));
+    drop(first);
+    let earlier = Part::find(&target).unwrap().1.unwrap();
+    assert_eq!(
+        (earlier.fingerprint, earlier.leaves),
+        (fingerprint(1), leaves)
+    );
+}
+
+#[test]
+fn what_cannot_be_begun_leaves_nothing_behind() {
+    let dir = tempfile::tempdir().unwrap();
+    let target = dir.path().join("file");
+    let part = Part::find(&target).unwrap().0;
+    // A directory cannot be removed as a journal is.
+    fs::create_dir(dir.path().join("file.part.journal")).unwrap();
+    assert!(part.start_over(&fingerprint(1)).is_err());
+    assert_eq!(names_in(dir.path()), ["file.part.journal"]);
 }
 
 #[test]
@@ -172,8 +317,8 @@ fn the_longest_names_have_parts_too() {
         "x".repeat(242),
     ] {
         let target = dir.path().join(&name);
-        let (mut part, _) = Part::find(&target).unwrap();
-        part.start_over(&fingerprint(1)).unwrap();
+        let (part, _) = Part::find(&target).unwrap();
+        let part = part.start_over(&fingerprint(1)).unwrap();
         assert!(
             names_in(dir.path())
                 .iter()
@@ -192,9 +337,9 @@ fn the_longest_names_have_parts_too() {
 fn what_the_disk_cannot_hold_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (part, _) = Part::find(&dir.path().join("file")).unwrap();
-    part.check_room(1).unwrap();
+    part.check_room(1, true).unwrap();
     assert!(matches!(
-        part.check_room(u64::MAX),
+        part.check_room(u64::MAX, true),
         Err(TransferError::NoRoom { .. })
     ));
 }

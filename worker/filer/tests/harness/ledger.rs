@@ -187,6 +187,11 @@ impl Ledger {
         })
     }
 
+    /// The name that is minted next.
+    pub fn next_name(&self) -> StagingName {
+        StagingName(self.next_name + 1)
+    }
+
     fn mint(&mut self) -> StagingName {
         self.next_name += 1;
         let name = StagingName(self.next_name);

@@ -56,13 +56,12 @@ pub(crate) struct Parts<T> {
 pub(crate) struct List(pub(crate) RelPath);
 message!(List => Parts<Entry>);
 
-/// Asks for the next part of a listing.
+/// Asks for the next part of a listing or of the open uploads.
 #[derive(Debug)]
 pub(crate) struct ListMore(pub(crate) OpId);
 message!(ListMore => ());
 
-/// Asks for the open uploads. The parts come without being asked for: at most what the user has
-/// reserved, and the session asks for one such list at a time.
+/// Asks for the open uploads. One part comes by itself, each other one for a [`ListMore`].
 #[derive(Debug)]
 pub(crate) struct ListUploads;
 message!(ListUploads => Parts<UploadSummary>);

@@ -158,12 +158,16 @@ impl Table {
                 }
             }
             (Question::Uploads(asker), FilerToWorker::Uploads { uploads, last, .. }) => {
-                let _ = asker.send(Ok(Part {
-                    items: uploads,
-                    last,
-                }));
-                if !last {
-                    self.open.insert(op, Question::Uploads(asker));
+                let wanted = asker
+                    .send(Ok(Part {
+                        items: uploads,
+                        last,
+                    }))
+                    .is_ok();
+                match (last, wanted) {
+                    (true, _) => {}
+                    (false, true) => drop(self.open.insert(op, Question::Uploads(asker))),
+                    (false, false) => return Ok(Delivered::UnwantedListing(op)),
                 }
             }
             (

@@ -87,6 +87,7 @@ impl SessionActor {
         self.state.enter(Phase::Serving);
         self.parts.services.routes.open();
         self.watch_idleness(ctx);
+        self.rest_soon(ctx);
         Some(WorkerToClient::LoginAccepted { message, user })
     }
 
@@ -142,7 +143,7 @@ impl SessionActor {
                 Ok(answer) => then(actor, answer, ctx),
                 // An order to end is on its way.
                 Err(BrokerError::Gone) => None,
-                Err(BrokerError::Unexpected | BrokerError::Channel(_)) => {
+                Err(BrokerError::Unexpected) => {
                     actor.lost(ctx);
                     None
                 }

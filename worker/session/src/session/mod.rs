@@ -23,6 +23,7 @@ use actix::{
 use berth_common::broker_protocol::{CloseReason, WorkerSetup};
 use berth_common::client_protocol::WorkerToClient;
 use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::MAX_OPERATIONS;
 use berth_common::ids::RequestId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
@@ -37,11 +38,14 @@ use state::{Refusal, Request, State, Step};
 use transfers::Running;
 
 /// Requests, beside transfers, that may be open; when there are so many, nothing more is read.
-const MOST_REQUESTS: usize = 256;
+const MOST_REQUESTS: usize = 192;
 
 /// Transfers that a session may have at once, whatever the daemon says: each holds two descriptors, and
 /// a worker has 64; each has up to 3 MiB of blocks on their way, and a worker has 96.
 const MOST_TRANSFERS: u32 = 16;
+
+/// Each request and each transfer has at most one operation at the filer, which ends a worker with more.
+const _: () = assert!(MOST_REQUESTS + MOST_TRANSFERS as usize <= MAX_OPERATIONS);
 
 /// What a session is started with.
 pub(crate) struct SessionParts {
@@ -78,6 +82,8 @@ pub(crate) struct SessionActor {
     active_at: Instant,
     /// A timer for the next report runs.
     reporting: bool,
+    /// A timer runs after which memory is given back.
+    resting: bool,
 }
 
 enum Stage {
@@ -144,8 +150,9 @@ impl Handler<Incoming> for SessionActor {
 impl Handler<Answered> for SessionActor {
     type Result = ResponseActFuture<Self, ()>;
 
-    fn handle(&mut self, Answered(id, answer): Answered, _: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, Answered(id, answer): Answered, ctx: &mut Self::Context) -> Self::Result {
         self.active_at = Instant::now();
+        self.rest_soon(ctx);
         // Before the client has the answer, since it may use the id again then.
         self.state.free(id);
         Box::pin(
@@ -210,6 +217,7 @@ impl SessionActor {
                 requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
                 active_at: Instant::now(),
                 reporting: false,
+                resting: false,
                 parts,
             }
         });

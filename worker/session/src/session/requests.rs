@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use berth_common::client_protocol::WorkerToClient;
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::RequestId;
+use berth_common::ids::{OpId, RequestId};
 use berth_common::rel_path::RelPath;
 use tokio::sync::Semaphore;
 
@@ -23,8 +23,6 @@ pub(crate) struct Answering {
     filesystem: Filesystem,
     services: Services,
     md5s: Rc<Semaphore>,
-    /// One list of uploads at a time: its parts come without being asked for.
-    upload_lists: Rc<Semaphore>,
 }
 
 impl Answering {
@@ -35,7 +33,6 @@ impl Answering {
             filesystem,
             services,
             md5s,
-            upload_lists: Rc::new(Semaphore::new(1)),
         }
     }
 
@@ -68,8 +65,6 @@ impl Answering {
         Ok(WorkerToClient::Usage { id, usage })
     }
 
-    /// The next part is asked for when the former one has entered the client's queue, so that a listing
-    /// never fills memory.
     async fn list(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
         let listing = self.filesystem.list.send(List(path)).await;
         let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
@@ -87,18 +82,11 @@ impl Answering {
             if part.last {
                 return Ok(answer);
             }
-            self.pass_on(&answer).await?;
-            let more = self.filesystem.list_more.send(ListMore(listing.op)).await;
-            more.map_err(|_| ErrorCode::Internal)?;
+            self.pass_on(&answer, listing.op).await?;
         }
     }
 
     async fn uploads(&self, id: RequestId) -> Answer<WorkerToClient> {
-        let _one = self
-            .upload_lists
-            .acquire()
-            .await
-            .map_err(|_| ErrorCode::Internal)?;
         let listing = self.filesystem.list_uploads.send(ListUploads).await;
         let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
         loop {
@@ -115,7 +103,7 @@ impl Answering {
             if part.last {
                 return Ok(answer);
             }
-            self.pass_on(&answer).await?;
+            self.pass_on(&answer, listing.op).await?;
         }
     }
 
@@ -125,12 +113,16 @@ impl Answering {
         Ok(WorkerToClient::Md5 { id, md5, size })
     }
 
-    async fn pass_on(&self, part: &WorkerToClient) -> Answer<()> {
+    /// Sends a part that is not the last. The next one is asked for when this one has entered the client's
+    /// queue, so that a listing never fills memory.
+    async fn pass_on(&self, part: &WorkerToClient, listing: OpId) -> Answer<()> {
         // Nobody is left to be told of this error.
         self.services
             .outgoing
             .send(part)
             .await
-            .map_err(|ConnectionGone| ErrorCode::Cancelled)
+            .map_err(|ConnectionGone| ErrorCode::Cancelled)?;
+        let more = self.filesystem.list_more.send(ListMore(listing)).await;
+        more.map_err(|_| ErrorCode::Internal)
     }
 }

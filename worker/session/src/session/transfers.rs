@@ -6,6 +6,7 @@ use actix::{Actor as _, ActorFutureExt as _, AsyncContext as _, Handler, Recipie
 use berth_common::broker_protocol::WorkerToDaemon;
 use berth_common::client_protocol::{Put, WorkerToClient};
 use berth_common::error_code::ErrorCode;
+use berth_common::ids::RequestId;
 
 use super::{Ctx, SessionActor, Stage, Taken, taken};
 use crate::sys;
@@ -16,7 +17,7 @@ use crate::transfer::{Observers, Outcome, Over, Started, Stop};
 /// How often the daemon hears of progress.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
 
-/// How long after its last transfer a session gives its memory back.
+/// How long a session has to be quiet until it gives memory back.
 const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// How to reach a running transfer.
@@ -72,7 +73,7 @@ impl SessionActor {
         if received + sent > 0 {
             self.parts
                 .broker
-                .report(&WorkerToDaemon::Progress { received, sent });
+                .report(WorkerToDaemon::Progress { received, sent });
         }
         self.reporting = received + sent > 0 || !self.transfers.is_empty();
         if self.reporting {
@@ -80,12 +81,41 @@ impl SessionActor {
         }
     }
 
-    /// Gives back the memory of transfers, unless the next one has begun.
-    fn rest(&mut self, _: &mut Ctx) {
-        if self.transfers.is_empty() {
-            self.parts.services.traffic.set_bulk(false);
-            self.parts.services.pool.clear();
-            sys::give_memory_back();
+    /// Has memory given back soon: the login, a request or a transfer is over.
+    pub(super) fn rest_soon(&mut self, ctx: &mut Ctx) {
+        if !self.resting {
+            self.resting = true;
+            ctx.run_later(REST_AFTER, Self::rest);
+        }
+    }
+
+    /// Gives memory back, unless something runs, whose end will ask for it again.
+    fn rest(&mut self, ctx: &mut Ctx) {
+        self.resting = false;
+        if !self.state.is_waiting_for_client() {
+            return;
+        }
+        if self.active_at.elapsed() < REST_AFTER {
+            return self.rest_soon(ctx);
+        }
+        self.parts.services.traffic.set_bulk(false);
+        self.parts.services.pool.clear();
+        sys::give_memory_back();
+    }
+
+    /// Queues the last word about a transfer and then frees its id: before the client can have read it and
+    /// use the id again, and not before there was room, since a client that reads nothing could otherwise
+    /// begin, and have fail, any number of transfers.
+    fn conclude(&mut self, id: RequestId, answer: Option<WorkerToClient>, ctx: &mut Ctx) {
+        let concluded = move |(), actor: &mut Self, ctx: &mut Ctx| {
+            actor.state.free(id);
+            actor.active_at = Instant::now();
+            actor.rest_soon(ctx);
+            actor.end_if_told(ctx);
+        };
+        match answer {
+            Some(answer) => drop(ctx.spawn(self.tell(Some(answer)).map(concluded))),
+            None => concluded((), self, ctx),
         }
     }
 }
@@ -107,7 +137,7 @@ impl Handler<Started> for SessionActor {
             path,
             size,
         } = started;
-        self.parts.broker.report(&WorkerToDaemon::TransferStarted {
+        self.parts.broker.report(WorkerToDaemon::TransferStarted {
             id,
             direction,
             path,
@@ -132,9 +162,7 @@ impl Handler<Over> for SessionActor {
         }: Over,
         ctx: &mut Self::Context,
     ) {
-        self.active_at = Instant::now();
         self.transfers.remove(&id);
-        self.state.free(id);
         let (error, answer) = match outcome {
             Outcome::Done(answer) => (None, answer),
             Outcome::Failed(error) => (
@@ -152,20 +180,14 @@ impl Handler<Over> for SessionActor {
                 moved_leaves,
                 error,
             };
-            self.parts.broker.report(&ended);
+            self.parts.broker.report(ended);
         }
         if violated {
             self.refuse(ErrorCode::Protocol, ctx);
         }
-        if self.transfers.is_empty() {
-            ctx.run_later(REST_AFTER, Self::rest);
-        }
         match self.stage {
             Stage::Ending(_) | Stage::Over => self.finish_if_quiet(ctx),
-            Stage::Login | Stage::Serving(_) => {
-                let told = self.tell(answer);
-                ctx.spawn(told.map(|(), actor, ctx| actor.end_if_told(ctx)));
-            }
+            Stage::Login | Stage::Serving(_) => self.conclude(id, answer, ctx),
         }
     }
 }

@@ -13,7 +13,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Entry, EntryKind, HomeFingerprint, Limits, SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_UNTAKEN, WorkerToFiler};
-use berth_common::ids::Handle;
+use berth_common::ids::{Handle, OpId};
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 use berth_common::rel_path::RelPath;
 
@@ -30,6 +30,10 @@ pub(super) struct Home {
     pub(super) open: HashMap<RelPath, (PathBuf, PathBuf, SourceFingerprint)>,
     /// Whether an upload was kept, for each that was closed without a commit.
     pub(super) closed: Vec<bool>,
+    /// Whether a file is said to have changed when its MD5 is to be kept.
+    pub(super) changes_while_hashed: bool,
+    /// Files that were asked for, there or not.
+    pub(super) asked_for_reading: u32,
     untaken: usize,
     last: u32,
 }
@@ -42,6 +46,8 @@ impl Home {
             md5s: Vec::new(),
             open: HashMap::new(),
             closed: Vec::new(),
+            changes_while_hashed: false,
+            asked_for_reading: 0,
             untaken: 0,
             last: 0,
         }))
@@ -99,6 +105,8 @@ pub(super) struct FakeFiler {
     home: Arc<Mutex<Home>>,
     uploads: HashMap<Handle, Upload>,
     reading: HashSet<Handle>,
+    /// Lists of uploads of which the second part was not asked for yet.
+    upload_lists: HashSet<OpId>,
 }
 
 impl FakeFiler {
@@ -110,6 +118,7 @@ impl FakeFiler {
             home,
             uploads: HashMap::new(),
             reading: HashSet::new(),
+            upload_lists: HashSet::new(),
         };
         thread::spawn(move || {
             while let Ok(received) = filer.channel.recv() {
@@ -143,6 +152,13 @@ impl FakeFiler {
                     last: false,
                 });
             }
+            WorkerToFiler::ListMore { op } if self.upload_lists.remove(&op) => {
+                self.send(&FilerToWorker::Uploads {
+                    op,
+                    uploads: Vec::new(),
+                    last: true,
+                });
+            }
             WorkerToFiler::ListMore { op } => {
                 home.last += 1;
                 let last = home.last.is_multiple_of(3);
@@ -152,29 +168,35 @@ impl FakeFiler {
                     last,
                 });
             }
-            WorkerToFiler::OpenRead { op, path } => match home.entry(&path) {
-                Some((entry, fingerprint)) => {
-                    home.last += 1;
-                    let file = File::open(home.file(path.as_str())).unwrap();
-                    let handle = Handle(home.last);
-                    self.reading.insert(handle);
-                    let md5 = None;
-                    let opened = FilerToWorker::Opened {
-                        op,
-                        handle,
-                        entry,
-                        fingerprint,
-                        md5,
-                    };
-                    let _ = self.channel.send(&opened, &[file.as_fd()]);
-                    home.untaken += 1;
-                    assert!(home.untaken <= MAX_UNTAKEN);
-                }
-                None => self.send(&not_found(op)),
-            },
+            WorkerToFiler::OpenRead { op, path } => {
+                home.asked_for_reading += 1;
+                let Some((entry, fingerprint)) = home.entry(&path) else {
+                    return self.send(&not_found(op));
+                };
+                home.last += 1;
+                let file = File::open(home.file(path.as_str())).unwrap();
+                let handle = Handle(home.last);
+                self.reading.insert(handle);
+                let opened = FilerToWorker::Opened {
+                    op,
+                    handle,
+                    entry,
+                    fingerprint,
+                    md5: None,
+                };
+                let _ = self.channel.send(&opened, &[file.as_fd()]);
+                home.untaken += 1;
+                assert!(home.untaken <= MAX_UNTAKEN);
+            }
             WorkerToFiler::KeepMd5 { op, md5, .. } => {
                 home.md5s.push(md5);
-                self.send(&FilerToWorker::Done { op });
+                match home.changes_while_hashed {
+                    true => self.send(&FilerToWorker::Failed {
+                        op,
+                        error: ErrorCode::SourceChanged,
+                    }),
+                    false => self.send(&FilerToWorker::Done { op }),
+                }
             }
             WorkerToFiler::CloseRead { handle } => assert!(self.reading.remove(&handle)),
             WorkerToFiler::OpenUpload { op, upload } => {
@@ -264,13 +286,12 @@ impl FakeFiler {
                 self.send(&FilerToWorker::Usage { op, usage: usage() });
             }
             WorkerToFiler::Uploads { op } => {
-                for last in [false, true] {
-                    self.send(&FilerToWorker::Uploads {
-                        op,
-                        uploads: Vec::new(),
-                        last,
-                    });
-                }
+                self.upload_lists.insert(op);
+                self.send(&FilerToWorker::Uploads {
+                    op,
+                    uploads: Vec::new(),
+                    last: false,
+                });
             }
             WorkerToFiler::MakeDirectory { op, .. }
             | WorkerToFiler::Remove { op, .. }

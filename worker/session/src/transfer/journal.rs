@@ -6,15 +6,16 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use berth_common::digest::{self, Md5};
+use berth_common::digest::{self, Md5, TreeDigest};
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::journal::{BootId, Journal, JournalError, reverify};
-use berth_common::limits::LEAF_SIZE;
+use berth_common::limits::{LEAF_SIZE, LEAVES_PER_MESSAGE};
 
 use super::pipeline::Block;
 use super::plan::leaves_of;
@@ -31,8 +32,9 @@ pub(crate) struct StagedFiles {
 pub(crate) struct Prepared {
     /// The files.
     pub(crate) files: StagedFiles,
-    /// The leaves that they hold already.
-    pub(crate) leaves: Vec<Md5>,
+    /// The tree digest of the leaves that they hold already. Not the leaves: a file of 1 TiB has 128 MiB
+    /// of them.
+    pub(crate) tree: TreeDigest,
 }
 
 /// What became of a block.
@@ -64,28 +66,45 @@ impl StagedFiles {
                     data,
                     journal: None,
                 },
-                leaves: Vec::new(),
+                tree: TreeDigest::new(),
             });
         };
-        let key = source.journal_key();
         let found = if resumed {
             trusted(&journal, &data, source, boot)?
         } else {
             None
         };
-        let (journal, leaves) = match found {
+        let journal = match found {
             Some(found) => found,
             None => {
-                // The data first: a journal must never speak of data that is not there.
-                data.set_len(0)?;
-                (Journal::create(journal, key, boot)?, Vec::new())
+                if resumed {
+                    // The journal first, and on disk: after a power cut an old durable mark would speak of
+                    // data that is new and not flushed.
+                    journal.set_len(0)?;
+                    journal.sync_data().map_err(|_| JournalError::FlushFailed)?;
+                    data.set_len(0)?;
+                }
+                Journal::create(journal, source.journal_key(), boot)?
             }
         };
+        let mut tree = TreeDigest::new();
+        for part in parts(0..journal.verified()) {
+            tree.extend(&journal.read_leaves(part)?);
+        }
         let journal = Some(Arc::new(Mutex::new(journal)));
         Ok(Prepared {
             files: Self { data, journal },
-            leaves,
+            tree,
         })
+    }
+
+    /// Reads the MD5s of verified leaves from the journal.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn leaves(&self, range: Range<u64>) -> Result<Vec<Md5>, JournalError> {
+        self.journal()
+            .map_or(Ok(Vec::new()), |journal| journal.read_leaves(range))
     }
 
     /// Compares a block with its MD5s, writes it, and appends to the journal.
@@ -132,32 +151,59 @@ impl StagedFiles {
     }
 }
 
-/// The journal and leaves of an earlier session; `None` means starting over.
+/// The journal of an earlier session; `None` means starting over.
 fn trusted(
     journal: &File,
     data: &File,
     source: &SourceFingerprint,
     boot: BootId,
-) -> Result<Option<(Journal, Vec<Md5>)>, JournalError> {
-    let opened = match Journal::open(journal.try_clone()?, source.journal_key(), boot) {
+) -> Result<Option<Journal>, JournalError> {
+    let opened = Journal::open_unread(journal.try_clone()?, source.journal_key(), boot);
+    let mut journal = match opened {
         Err(error) if error.means_start_over() => return Ok(None),
         opened => opened?,
     };
-    let (mut journal, mut leaves, unconfirmed) =
-        (opened.journal, opened.leaves, opened.unconfirmed);
-    if !unconfirmed.is_empty() {
-        let first = leaves.len() as u64;
-        let good = reverify(data, first, &unconfirmed, Some(source.size))?;
-        journal.accept(good as u64)?;
-        leaves.extend_from_slice(&unconfirmed[..good]);
-    }
+    confirm(&mut journal, data, source.size)?;
     let stat = rustix::fs::fstat(data).map_err(io::Error::from)?;
-    let claimed = (leaves.len() as u64)
+    let claimed = journal
+        .verified()
         .saturating_mul(LEAF_SIZE as u64)
         .min(source.size);
     let there = u64::try_from(stat.st_size).unwrap_or(0);
-    let fits = leaves.len() as u64 <= leaves_of(source.size) && claimed <= there;
-    Ok(fits.then_some((journal, leaves)))
+    if journal.verified() > leaves_of(source.size) || claimed > there {
+        return Ok(None);
+    }
+    if there > claimed {
+        // What nothing vouches for. It would be overwritten, unless it reaches beyond the source's end.
+        data.set_len(claimed)?;
+    }
+    Ok(Some(journal))
+}
+
+/// Hashes again what an earlier boot wrote and never marked durable, and accepts what is as it was.
+fn confirm(journal: &mut Journal, data: &File, size: u64) -> Result<(), JournalError> {
+    let first = journal.verified();
+    let mut good = 0;
+    for part in parts(first..first + journal.unconfirmed()) {
+        let expected = journal.read_unconfirmed(part.clone())?;
+        let found = reverify(data, part.start, &expected, Some(size))?;
+        good += found as u64;
+        if found < expected.len() {
+            break;
+        }
+    }
+    if journal.unconfirmed() > 0 {
+        journal.accept(good)?;
+    }
+    Ok(())
+}
+
+/// A range of leaves in parts that one message, and any memory, has room for.
+pub(super) fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let end = range.end;
+    range
+        .step_by(LEAVES_PER_MESSAGE)
+        .map(move |start| start..end.min(start + LEAVES_PER_MESSAGE as u64))
 }
 
 /// What a client is told when a staged file fails.
@@ -229,8 +275,8 @@ mod tests {
     fn what_was_stored_is_there_after_resuming_and_what_differs_is_not() {
         let staged = Staged::new();
         let size = 3 * LEAF_SIZE as u64;
-        let Prepared { files, leaves } = staged.prepare(false, size, BOOT);
-        assert!(leaves.is_empty() && files.is_resumable());
+        let Prepared { files, tree } = staged.prepare(false, size, BOOT);
+        assert!(tree.leaves() == 0 && files.is_resumable());
         assert!(matches!(
             files.store(&block(0, 2 * LEAF_SIZE, 7)),
             Ok(Stored::Good)
@@ -239,11 +285,12 @@ mod tests {
         bad.data[5] ^= 1;
         assert!(matches!(files.store(&bad), Ok(Stored::Differs)));
         drop(files);
-        assert_eq!(staged.prepare(true, size, BOOT).leaves.len(), 2);
-        assert_eq!(
-            staged.prepare(true, size, BOOT).leaves,
-            digest::leaves(&vec![7; 2 * LEAF_SIZE])
-        );
+        let expected = digest::leaves(&vec![7; 2 * LEAF_SIZE]);
+        let Prepared { files, tree } = staged.prepare(true, size, BOOT);
+        assert_eq!(tree.leaves(), 2);
+        assert_eq!(tree.finish(), TreeDigest::resume(&expected).finish());
+        assert_eq!(files.leaves(0..2).unwrap(), expected);
+        assert!(files.leaves(0..3).is_err());
     }
 
     #[test]
@@ -261,7 +308,7 @@ mod tests {
             .data
             .write_all_at(&[0; 100], 2 * LEAF_SIZE as u64)
             .unwrap();
-        assert_eq!(staged.prepare(true, size, OTHER_BOOT).leaves.len(), 2);
+        assert_eq!(staged.prepare(true, size, OTHER_BOOT).tree.leaves(), 2);
     }
 
     #[test]
@@ -273,13 +320,63 @@ mod tests {
             files.store(&block(0, 2 * LEAF_SIZE, 1)).unwrap();
         };
         fill(size);
-        assert_eq!(staged.prepare(true, size + 1, BOOT).leaves.len(), 0);
+        assert_eq!(staged.prepare(true, size + 1, BOOT).tree.leaves(), 0);
         fill(size);
         staged.data.set_len(size - 1).unwrap();
-        assert_eq!(staged.prepare(true, size, BOOT).leaves.len(), 0);
+        assert_eq!(staged.prepare(true, size, BOOT).tree.leaves(), 0);
         assert_eq!(rustix::fs::fstat(&staged.data).unwrap().st_size, 0);
         fill(LEAF_SIZE as u64);
-        assert_eq!(staged.prepare(true, LEAF_SIZE as u64, BOOT).leaves.len(), 0);
+        assert_eq!(
+            staged.prepare(true, LEAF_SIZE as u64, BOOT).tree.leaves(),
+            0
+        );
+    }
+
+    #[test]
+    fn data_beyond_what_the_journal_vouches_for_is_cut_off() {
+        let staged = Staged::new();
+        let size = 3 * LEAF_SIZE as u64;
+        let files = staged.prepare(false, size, BOOT).files;
+        files.store(&block(0, LEAF_SIZE, 1)).unwrap();
+        // Written when the process died, before its leaves were in the journal; and damage.
+        staged.data.write_all_at(&[2; 100], size + 5).unwrap();
+        assert_eq!(staged.prepare(true, size, BOOT).tree.leaves(), 1);
+        let length = || rustix::fs::fstat(&staged.data).unwrap().st_size;
+        assert_eq!(length(), LEAF_SIZE as i64);
+        // A last leaf that is short counts as far as it goes.
+        let short = LEAF_SIZE as u64 + 7;
+        let files = staged.prepare(true, short, BOOT).files;
+        files.store(&block(0, LEAF_SIZE + 7, 1)).unwrap();
+        staged.data.set_len(short + 1).unwrap();
+        assert_eq!(staged.prepare(true, short, BOOT).tree.leaves(), 2);
+        assert_eq!(length(), short as i64);
+    }
+
+    #[test]
+    fn a_journal_of_many_leaves_is_read_and_confirmed_part_by_part() {
+        assert_eq!(parts(3..3).count(), 0);
+        let two: Vec<_> = parts(5..4096 + 6).collect();
+        assert_eq!(two, [5..4101, 4101..4102]);
+
+        let staged = Staged::new();
+        let count = LEAVES_PER_MESSAGE as u64 + 3;
+        let size = count * LEAF_SIZE as u64;
+        let zeros = Md5::of(&vec![0; LEAF_SIZE]);
+        let key = source(size).journal_key();
+        let mut journal =
+            Journal::create(staged.journal.try_clone().unwrap(), key, OTHER_BOOT).unwrap();
+        journal.append(&vec![zeros; count as usize]).unwrap();
+        staged.data.set_len(size).unwrap();
+        // Only the last but one leaf is not what it was.
+        let at = (count - 2) * LEAF_SIZE as u64;
+        staged.data.write_all_at(&[1], at).unwrap();
+        let Prepared { files, tree } = staged.prepare(true, size, BOOT);
+        assert_eq!(tree.leaves(), count - 2);
+        assert_eq!(
+            files.leaves(count - 3..count - 2).unwrap(),
+            [zeros],
+            "and they are verified from now on"
+        );
     }
 
     #[test]

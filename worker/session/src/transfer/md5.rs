@@ -17,7 +17,7 @@ use crate::filesystem::{Answer, CloseRead, KeepMd5, OpenFile, OpenRead, Reading}
 /// go on in between.
 ///
 /// # Errors
-/// The filer's, and `SourceChanged` when the file got shorter meanwhile.
+/// The filer's, and `SourceChanged` when the file changed meanwhile.
 pub(crate) async fn md5_of(
     path: RelPath,
     reading: &Reading,
@@ -43,11 +43,15 @@ pub(crate) async fn md5_of(
         }
         None => {
             let computed = compute(file, size, services).await;
-            if let Ok(md5) = computed {
-                // It is an answer also when it cannot be kept.
-                let _ = reading.keep_md5.send(KeepMd5 { handle, md5 }).await;
+            match computed {
+                Ok(md5) => match reading.keep_md5.send(KeepMd5 { handle, md5 }).await {
+                    // The MD5 is of no content that the file ever had.
+                    Ok(Err(ErrorCode::SourceChanged)) => Err(ErrorCode::SourceChanged),
+                    // It is an answer also when it cannot be kept.
+                    _ => Ok(md5),
+                },
+                Err(error) => Err(error),
             }
-            computed
         }
     };
     let _ = reading.close.send(CloseRead(handle)).await;

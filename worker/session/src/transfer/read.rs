@@ -1,12 +1,15 @@
-//! Reading a block of a file of the home, on the helper.
+//! Reading blocks of a file of the home, on the helper.
 
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 
-use berth_common::digest::{self, Md5};
+use berth_common::digest;
 use berth_common::entry::Entry;
+use berth_common::frame::BlockHeader;
+use berth_common::ids::RequestId;
 
+use super::pipeline::Block;
 use crate::connection::Buffer;
 
 /// Why a file could not be read.
@@ -20,19 +23,30 @@ pub(super) enum ReadError {
     Io(io::Error),
 }
 
-/// Reads and hashes a block, with `unchanged` it also looks whether the file is still
-/// what it was.
-pub(super) fn read_block(
+/// A block that is to be read.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// Where it begins.
+    pub(super) offset: u64,
+    /// As long as the block.
+    pub(super) buffer: Buffer,
+}
+
+/// Reads blocks and hashes them together. With `unchanged` it also looks whether the file is still what
+/// it was, after they were read.
+pub(super) fn read_blocks(
     file: &File,
-    offset: u64,
-    mut buffer: Buffer,
+    transfer: RequestId,
+    mut wanted: Vec<Wanted>,
     unchanged: Option<&Entry>,
-) -> Result<(Buffer, Vec<Md5>), ReadError> {
-    file.read_exact_at(&mut buffer, offset)
-        .map_err(|error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => ReadError::Changed,
-            _ => ReadError::Io(error),
-        })?;
+) -> Result<Vec<Block>, ReadError> {
+    for Wanted { offset, buffer } in &mut wanted {
+        file.read_exact_at(buffer, *offset)
+            .map_err(|error| match error.kind() {
+                io::ErrorKind::UnexpectedEof => ReadError::Changed,
+                _ => ReadError::Io(error),
+            })?;
+    }
     if let Some(entry) = unchanged {
         // Not `metadata`, which is a statx. The ctime may change: another session's put has replaced the
         // name, and this is the former file, whole.
@@ -45,6 +59,17 @@ pub(super) fn read_block(
             return Err(ReadError::Changed);
         }
     }
-    let leaves = digest::leaves(&buffer);
-    Ok((buffer, leaves))
+    let parts: Vec<&[u8]> = wanted.iter().map(|block| &*block.buffer).collect();
+    let leaves = digest::leaves_of_blocks(&parts);
+    let blocks = wanted.into_iter().zip(leaves);
+    Ok(blocks
+        .map(|(Wanted { offset, buffer }, leaves)| Block {
+            header: BlockHeader {
+                transfer,
+                offset,
+                leaves,
+            },
+            data: buffer,
+        })
+        .collect())
 }

@@ -76,14 +76,15 @@ pub(crate) fn leaves_of(size: u64) -> u64 {
 }
 
 impl ReceivingPlan {
-    /// Receives what `source` describes; `leaves` are there already.
-    pub(crate) fn new(source: SourceFingerprint, leaves: &[Md5]) -> Self {
-        let verified = (leaves.len() as u64)
+    /// Receives what `source` describes; the leaves of `tree` are there already.
+    pub(crate) fn new(source: SourceFingerprint, tree: TreeDigest) -> Self {
+        let verified = tree
+            .leaves()
             .saturating_mul(LEAF_SIZE as u64)
             .min(source.size);
         Self {
             source,
-            tree: TreeDigest::resume(leaves),
+            tree,
             verified,
             repeating: false,
             failed_at: None,
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn blocks_come_in_sequence_and_within_the_file() {
-        let mut plan = ReceivingPlan::new(source(2 * BLOCK + 5), &[]);
+        let mut plan = ReceivingPlan::new(source(2 * BLOCK + 5), TreeDigest::new());
         assert_eq!(
             plan.arrives(BLOCK, BLOCK_SIZE),
             Err(Violation),
@@ -226,7 +227,7 @@ mod tests {
 
     #[test]
     fn a_second_failure_at_the_same_offset_ends_it_and_one_elsewhere_does_not() {
-        let mut plan = ReceivingPlan::new(source(3 * BLOCK), &[]);
+        let mut plan = ReceivingPlan::new(source(3 * BLOCK), TreeDigest::new());
         assert_eq!(plan.arrives(0, BLOCK_SIZE), Ok(Arrival::Check));
         assert_eq!(plan.differs(), Failure::Again { offset: 0 });
         assert_eq!(plan.arrives(BLOCK, BLOCK_SIZE), Ok(Arrival::Ignore));
@@ -247,7 +248,7 @@ mod tests {
     #[test]
     fn the_end_is_judged_when_all_is_here() {
         let whole = TreeDigest::resume(&[leaf(); 8]).finish();
-        let mut plan = ReceivingPlan::new(source(BLOCK), &[]);
+        let mut plan = ReceivingPlan::new(source(BLOCK), TreeDigest::new());
         assert_eq!(plan.verdict(true), Verdict::Wait);
         plan.ends(whole, source(BLOCK));
         assert_eq!(plan.verdict(false), Verdict::Wait);
@@ -279,14 +280,14 @@ mod tests {
 
     #[test]
     fn an_empty_file_and_a_complete_journal_need_no_block() {
-        let mut empty = ReceivingPlan::new(source(0), &[]);
+        let mut empty = ReceivingPlan::new(source(0), TreeDigest::new());
         assert_eq!(empty.arrives(0, 0), Err(Violation));
         empty.ends(Md5::of(b""), source(0));
         assert_eq!(empty.verdict(true), Verdict::Whole(Md5::of(b"")));
 
         let leaves = [leaf(), Md5::of(b"short")];
         let size = LEAF_SIZE as u64 + 5;
-        let mut plan = ReceivingPlan::new(source(size), &leaves);
+        let mut plan = ReceivingPlan::new(source(size), TreeDigest::resume(&leaves));
         plan.ends(TreeDigest::resume(&leaves).finish(), source(size));
         assert!(matches!(plan.verdict(true), Verdict::Whole(_)));
     }
@@ -305,7 +306,7 @@ mod tests {
             let file: Vec<u8> = (0..len).map(|at| (at / 999 + at % 13) as u8).collect();
             let all = digest::leaves(&file);
             let resumed = (resumed as usize).min(all.len());
-            let mut plan = ReceivingPlan::new(source(len as u64), &all[..resumed]);
+            let mut plan = ReceivingPlan::new(source(len as u64), TreeDigest::resume(&all[..resumed]));
             let start = (resumed * LEAF_SIZE).min(len);
             let (mut next, mut sent, mut rounds) = (start, 0usize, 0);
             let mut line = VecDeque::new();

@@ -4,7 +4,7 @@ use berth_common::digest::{Md5, TreeDigest};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
 
 use super::Violation;
-use super::receiving::leaves_of;
+use super::receiving::{Failure, leaves_of};
 
 /// The plan of one download.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(crate) struct SendingPlan {
     /// Up to where the tree digest goes. A block that is sent again does not count again: its leaves were
     /// counted as they were read first, so a file that changed in between ends in another digest.
     digested: u64,
+    /// Where the client last asked for a block again.
+    asked: Option<u64>,
     moved_leaves: u64,
 }
 
@@ -33,6 +35,7 @@ impl SendingPlan {
             awaited: leaves,
             tree: TreeDigest::new(),
             digested: start,
+            asked: None,
             moved_leaves: 0,
         }
     }
@@ -85,17 +88,23 @@ impl SendingPlan {
         }
     }
 
-    /// The client asks for everything from `offset` on again.
+    /// The client asks for everything from `offset` on again. It may do so once for each block, and goes on
+    /// from there: a second time, or for one before it, is a client that cannot be helped, or wants the file
+    /// read for ever.
     ///
     /// # Errors
     /// When no block was sent that begins there.
-    pub(crate) fn again(&mut self, offset: u64) -> Result<(), Violation> {
+    pub(crate) fn again(&mut self, offset: u64) -> Result<Failure, Violation> {
         let from_start = offset.checked_sub(self.start).ok_or(Violation)?;
         if offset >= self.digested || !from_start.is_multiple_of(BLOCK_SIZE as u64) {
             return Err(Violation);
         }
+        if self.asked.is_some_and(|last| offset <= last) {
+            return Ok(Failure::GiveUp { offset });
+        }
+        self.asked = Some(offset);
         self.next = offset;
-        Ok(())
+        Ok(Failure::Again { offset })
     }
 
     /// The digest of the whole file, once all of it was sent.
@@ -159,8 +168,29 @@ mod tests {
         for bad in [1, LEAF_SIZE as u64, block, 3 * block, u64::MAX] {
             assert_eq!(plan.again(bad), Err(Violation), "{bad}");
         }
-        plan.again(0).unwrap();
+        assert_eq!(plan.again(0), Ok(Failure::Again { offset: 0 }));
         assert_eq!(plan.next_block(), Some((0, BLOCK_SIZE)));
+    }
+
+    #[test]
+    fn a_block_is_sent_again_once_and_what_is_before_it_never() {
+        let block = BLOCK_SIZE as u64;
+        let mut plan = SendingPlan::new(4 * block, 0);
+        while let Some((offset, len)) = plan.next_block() {
+            plan.sends(offset, len, &[Md5::of(b""); 8]);
+        }
+        assert_eq!(plan.again(block), Ok(Failure::Again { offset: block }));
+        assert_eq!(
+            plan.again(2 * block),
+            Ok(Failure::Again { offset: 2 * block })
+        );
+        for offset in [0, block, 2 * block] {
+            assert_eq!(plan.again(offset), Ok(Failure::GiveUp { offset }));
+        }
+        assert_eq!(
+            plan.again(3 * block),
+            Ok(Failure::Again { offset: 3 * block })
+        );
     }
 
     proptest! {

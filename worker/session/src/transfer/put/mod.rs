@@ -6,6 +6,7 @@
 //! closed both files, and no helper holds them any more.
 
 mod blocks;
+mod telling;
 
 use std::rc::Rc;
 use std::time::Instant;
@@ -20,8 +21,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::Handle;
-use berth_common::journal::DurablePolicy;
-use berth_common::limits::LEAVES_PER_MESSAGE;
+use berth_common::journal::{DurablePolicy, JournalError};
 
 use super::journal::{Prepared, StagedFiles, error_code};
 use super::pipeline::BlockQueue;
@@ -81,11 +81,20 @@ struct Receiving {
     storing: bool,
     /// The client is being told something: the next block has to wait, but not the end.
     telling: bool,
+    /// A helper reads the journal for the client.
+    looking_up: bool,
     /// A helper flushes.
     marking: bool,
     /// A future waits for the next block.
     waiting: bool,
     last_step: Instant,
+}
+
+impl Receiving {
+    /// Whether a helper holds the files.
+    fn is_with_a_helper(&self) -> bool {
+        self.storing || self.marking || self.looking_up
+    }
 }
 
 enum Fate {
@@ -215,6 +224,10 @@ impl PutActor {
                 .into_actor(self)
                 .map(move |prepared, actor, ctx| match prepared {
                     Ok(Ok(prepared)) => actor.ready(handle, prepared, started_over, ctx),
+                    // Whether the old journal is gone from the disk is unknown.
+                    Ok(Err(error @ JournalError::FlushFailed)) => {
+                        actor.close(handle, &Fate::dropped(error_code(&error)), ctx)
+                    }
                     Ok(Err(error)) => {
                         actor.close(handle, &Fate::resumable(error_code(&error)), ctx)
                     }
@@ -226,42 +239,26 @@ impl PutActor {
     }
 
     fn ready(&mut self, handle: Handle, prepared: Prepared, started_over: bool, ctx: &mut Ctx) {
-        let Prepared { files, leaves } = prepared;
+        let Prepared { files, tree } = prepared;
+        let leaves = tree.leaves();
         if let Some(totals) = &mut self.totals {
-            totals.resumed_leaves = leaves.len() as u64;
+            totals.resumed_leaves = leaves;
         }
         self.stage = Stage::Receiving(Box::new(Receiving {
             handle,
             files,
             // Before the client is told, which may send at once.
             queue: self.services.routes.add(self.put.id),
-            plan: ReceivingPlan::new(self.put.source, &leaves),
+            plan: ReceivingPlan::new(self.put.source, tree),
             policy: DurablePolicy::new(Instant::now()),
             storing: false,
             telling: true,
+            looking_up: false,
             marking: false,
             waiting: false,
             last_step: Instant::now(),
         }));
-        let (id, outgoing) = (self.put.id, self.services.outgoing.clone());
-        let tell = async move {
-            let count = leaves.len() as u64;
-            outgoing
-                .send(&WorkerToClient::PutReady {
-                    id,
-                    leaves: count,
-                    started_over,
-                })
-                .await?;
-            for part in leaves.chunks(LEAVES_PER_MESSAGE) {
-                let leaves = part.to_vec();
-                outgoing
-                    .send(&WorkerToClient::JournalLeaves { id, leaves })
-                    .await?;
-            }
-            Ok(())
-        };
-        ctx.spawn(tell.into_actor(self).map(Self::told));
+        self.tell_ready(leaves, started_over, ctx);
         ctx.run_interval(TICK, Self::tick);
     }
 
@@ -335,7 +332,7 @@ impl PutActor {
         let Stage::Receiving(receiving) = &self.stage else {
             return None;
         };
-        if receiving.storing || receiving.marking {
+        if receiving.is_with_a_helper() {
             return None;
         }
         let (handle, moved) = (receiving.handle, receiving.plan.moved_leaves());
@@ -373,8 +370,7 @@ impl PutActor {
         };
         let moved_at = receiving.queue.moved_at().max(receiving.last_step);
         // A slow disk is not a stall.
-        let stalled =
-            !receiving.storing && !receiving.marking && moved_at.elapsed() >= self.services.stall;
+        let stalled = !receiving.is_with_a_helper() && moved_at.elapsed() >= self.services.stall;
         if stalled && self.fate.is_none() {
             let seconds = u32::try_from(self.services.stall.as_secs()).unwrap_or(u32::MAX);
             self.fate = Some(Fate::resumable(ErrorCode::Stalled { seconds }));

@@ -1,8 +1,9 @@
 //! The actor of one download: opens the file, reads ahead on the helper, and sends block after block.
 //!
 //! It owns the file that the filer has opened. The session sends it what the client says of this
-//! transfer, and `Stop`. At most [`READ_AHEAD`] blocks are read and not yet queued for the client, whose
-//! queue is bounded too. When it is over it has closed the file, and the helper holds it no more.
+//! transfer, and `Stop`. When it is over it has closed the file, and the helper holds it no more.
+
+mod blocks;
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -18,20 +19,13 @@ use berth_common::client_protocol::{GetResume, WorkerToClient};
 use berth_common::digest::Md5;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
-use berth_common::frame::BlockHeader;
 use berth_common::ids::{Handle, RequestId};
 use berth_common::rel_path::RelPath;
 
 use super::pipeline::Block;
-use super::plan::{SendingPlan, Violation, leaves_of};
-use super::read::{ReadError, read_block};
+use super::plan::{Failure, SendingPlan, Violation, leaves_of};
 use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
-use crate::connection::ConnectionGone;
 use crate::filesystem::{CloseRead, OpenFile, OpenRead, Reading};
-use crate::helper::HelperGone;
-
-/// Blocks that are read, or being read, before the client's queue has room for them.
-const READ_AHEAD: usize = 2;
 
 /// What a client asks for with a get.
 #[derive(Debug)]
@@ -230,20 +224,6 @@ impl GetActor {
         self.step(ctx);
     }
 
-    /// Something has entered the client's queue.
-    fn sent(sent: Result<(), ConnectionGone>, actor: &mut Self, ctx: &mut Ctx) {
-        if let Stage::Sending(sending) = &mut actor.stage {
-            sending.sending = false;
-            sending.last_step = Instant::now();
-        }
-        if sent.is_err() {
-            actor
-                .fate
-                .get_or_insert(Outcome::Failed(ErrorCode::Cancelled));
-        }
-        actor.step(ctx);
-    }
-
     /// Does what comes next. Called after everything that happens to the download.
     fn step(&mut self, ctx: &mut Ctx) {
         let Stage::Sending(sending) = &mut self.stage else {
@@ -255,83 +235,8 @@ impl GetActor {
         if self.fate.is_some() {
             return;
         }
-        if !sending.reading
-            && sending.ready.len() < READ_AHEAD
-            && let Some((offset, len)) = sending.plan.next_block()
-        {
-            self.read(offset, len, ctx);
-        }
+        self.read_ahead(ctx);
         self.send_next(ctx);
-    }
-
-    fn read(&mut self, offset: u64, len: usize, ctx: &mut Ctx) {
-        let Stage::Sending(sending) = &mut self.stage else {
-            return;
-        };
-        sending.reading = true;
-        let round = sending.round;
-        let file = Arc::clone(&sending.file);
-        let unchanged = sending
-            .plan
-            .is_last(offset, len)
-            .then(|| sending.entry.clone());
-        let buffer = self.services.pool.take(len);
-        let read = self
-            .services
-            .helpers
-            .io
-            .run(move || read_block(&file, offset, buffer, unchanged.as_ref()));
-        ctx.spawn(read.into_actor(self).map(move |read, actor, ctx| {
-            let Stage::Sending(sending) = &mut actor.stage else {
-                return;
-            };
-            sending.reading = false;
-            match read {
-                Ok(Ok((data, _))) if round != sending.round => actor.services.pool.give(data),
-                Ok(Ok((data, leaves))) => {
-                    let transfer = actor.get.id;
-                    let header = BlockHeader {
-                        transfer,
-                        offset,
-                        leaves,
-                    };
-                    sending.plan.sends(offset, len, &header.leaves);
-                    sending.ready.push_back(Block { header, data });
-                }
-                Ok(Err(ReadError::Changed)) => actor.fail(ErrorCode::SourceChanged),
-                Ok(Err(ReadError::Io(_))) | Err(HelperGone) => actor.fail(ErrorCode::Internal),
-            }
-            actor.step(ctx);
-        }));
-    }
-
-    fn send_next(&mut self, ctx: &mut Ctx) {
-        let Stage::Sending(sending) = &mut self.stage else {
-            return;
-        };
-        if sending.sending || sending.ended {
-            return;
-        }
-        let outgoing = self.services.outgoing.clone();
-        if let Some(Block { header, data }) = sending.ready.pop_front() {
-            sending.sending = true;
-            self.services.moved.sent(data.len());
-            let sent = async move { outgoing.send_block(&header, data).await };
-            ctx.spawn(sent.into_actor(self).map(Self::sent));
-            return self.step(ctx);
-        }
-        let Some(digest) = sending.plan.finish().filter(|_| !sending.reading) else {
-            return;
-        };
-        if sending.entry.digest.is_some_and(|stored| stored != digest) {
-            // The content is not what was stored with it, and its size and mtime are: rot on disk.
-            self.fail(ErrorCode::IntegrityMismatch { offset: 0 });
-            return self.step(ctx);
-        }
-        (sending.sending, sending.ended) = (true, true);
-        let id = self.get.id;
-        let sent = async move { outgoing.send(&WorkerToClient::GetEnd { id, digest }).await };
-        ctx.spawn(sent.into_actor(self).map(Self::sent));
     }
 
     fn fail(&mut self, error: ErrorCode) {
@@ -342,7 +247,10 @@ impl GetActor {
         let Stage::Sending(sending) = &mut self.stage else {
             return Err(Violation);
         };
-        sending.plan.again(offset)?;
+        if let Failure::GiveUp { offset } = sending.plan.again(offset)? {
+            self.fail(ErrorCode::IntegrityMismatch { offset });
+            return Ok(());
+        }
         sending.round += 1;
         sending.ended = false;
         for block in sending.ready.drain(..) {

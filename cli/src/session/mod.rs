@@ -1,25 +1,27 @@
-//! A logged-in session: requests by number, a task that reads and one that writes.
+//! A logged-in session: requests and transfers by number, on one connection.
 //!
-//! Many requests and transfers share the connection; each is an [`Exchange`] with a number of its
-//! own, to which the reading task hands what the server answers. The writing task takes messages
-//! and blocks from one bounded queue, so transfers share the line fairly and none runs ahead of it.
+//! Many of them share it; each is an [`Exchange`] with a number of its own. The two tasks that move
+//! frames between the exchanges and the connection are in `line`.
 
-use std::collections::HashMap;
+mod line;
+mod routes;
+
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::Arc;
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::{self, BlockHeader};
 use berth_common::ids::{RequestId, UserName};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use self::line::{CLOSE_TIMEOUT, Outgoing, read, write};
+use self::routes::Routes;
 use crate::buffers::{Buffer, Pool};
-use crate::connection::{Connection, ConnectionError, Frame, read_frame};
+use crate::connection::{Connection, ConnectionError, Frame};
 
 /// Messages and blocks that wait for the line: at most 4 MiB.
 const OUTGOING: usize = 4;
@@ -27,9 +29,6 @@ const OUTGOING: usize = 4;
 /// Frames that wait for one exchange: at most 2 MiB. The reading task waits when it is full, so
 /// whoever has an exchange takes what comes or drops it.
 const INCOMING: usize = 2;
-
-/// How long the last words to a server may take.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Why a request failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,11 +80,6 @@ impl fmt::Debug for Session {
             .field("user", &self.shared.info.user)
             .finish_non_exhaustive()
     }
-}
-
-enum Outgoing {
-    Frame { head: Vec<u8>, data: Option<Buffer> },
-    Close(oneshot::Sender<()>),
 }
 
 impl Session {
@@ -267,167 +261,5 @@ impl Drop for Exchange {
                 .outgoing
                 .try_send(Outgoing::Frame { head, data: None });
         }
-    }
-}
-
-/// Who waits for what, until the session is over.
-struct Routes {
-    table: Mutex<Table>,
-    over: watch::Sender<bool>,
-}
-
-struct Table {
-    next: u32,
-    open: HashMap<RequestId, mpsc::Sender<Frame>>,
-    reason: Option<ConnectionError>,
-}
-
-impl Routes {
-    fn new() -> Self {
-        let table = Table {
-            next: 1,
-            open: HashMap::new(),
-            reason: None,
-        };
-        Self {
-            table: Mutex::new(table),
-            over: watch::Sender::new(false),
-        }
-    }
-
-    fn table(&self) -> MutexGuard<'_, Table> {
-        self.table.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add(&self, sender: mpsc::Sender<Frame>) -> RequestId {
-        let mut table = self.table();
-        let mut id = RequestId(table.next);
-        while table.open.contains_key(&id) {
-            id = RequestId(id.0.wrapping_add(1));
-        }
-        table.next = id.0.wrapping_add(1);
-        // Without a route the exchange's first look finds the session over.
-        if table.reason.is_none() {
-            table.open.insert(id, sender);
-        }
-        id
-    }
-
-    fn remove(&self, id: RequestId) {
-        self.table().open.remove(&id);
-    }
-
-    fn find(&self, id: RequestId) -> Option<mpsc::Sender<Frame>> {
-        self.table().open.get(&id).cloned()
-    }
-
-    /// The session is over for this reason, unless it was before.
-    fn end(&self, reason: ConnectionError) {
-        let mut table = self.table();
-        table.reason.get_or_insert(reason);
-        table.open.clear();
-        drop(table);
-        self.over.send_replace(true);
-    }
-
-    fn reason(&self) -> ConnectionError {
-        self.table()
-            .reason
-            .clone()
-            .unwrap_or(ConnectionError::Closed)
-    }
-}
-
-/// The reading task: hands each frame to its exchange until the connection ends.
-async fn read<S: AsyncRead>(mut line: ReadHalf<S>, routes: Arc<Routes>, pool: Pool) {
-    let reason = loop {
-        let frame = match read_frame(&mut line, &pool).await {
-            Ok(frame) => frame,
-            Err(reason) => break reason,
-        };
-        let id = match &frame {
-            Frame::Block(block) => block.header.transfer,
-            Frame::Message(WorkerToClient::Refused { error }) => {
-                break ConnectionError::Refused(error.clone());
-            }
-            Frame::Message(message) => match id_of(message) {
-                Some(id) => id,
-                None => break ConnectionError::unexpected("message of a login"),
-            },
-        };
-        // What comes for a number that is not in use was on its way when the exchange was dropped.
-        if let Some(exchange) = routes.find(id) {
-            let _ = exchange.send(frame).await;
-        }
-    };
-    routes.end(reason);
-}
-
-/// The writing task: puts the queue on the line until it is closed or the line is.
-async fn write<S: AsyncWrite>(
-    mut line: WriteHalf<S>,
-    mut queue: mpsc::Receiver<Outgoing>,
-    routes: Arc<Routes>,
-) {
-    let mut over = routes.over.subscribe();
-    let failed = loop {
-        let next = tokio::select! {
-            next = queue.recv() => next,
-            _ = over.wait_for(|over| *over) => return,
-        };
-        match next {
-            Some(Outgoing::Frame { head, data }) => {
-                let data = data.as_deref().unwrap_or_default();
-                if let Err(error) = put_on_line(&mut line, &head, data, queue.is_empty()).await {
-                    break error;
-                }
-            }
-            close => {
-                let _ = line.shutdown().await;
-                if let Some(Outgoing::Close(done)) = close {
-                    let _ = done.send(());
-                }
-                return routes.end(ConnectionError::Closed);
-            }
-        }
-    };
-    // The server may have said why before it closed: the reading task is given time to find it.
-    let _ = timeout(CLOSE_TIMEOUT, over.wait_for(|over| *over)).await;
-    routes.end(failed.into());
-}
-
-async fn put_on_line<S: AsyncWrite>(
-    line: &mut WriteHalf<S>,
-    head: &[u8],
-    data: &[u8],
-    flush: bool,
-) -> std::io::Result<()> {
-    line.write_all(head).await?;
-    line.write_all(data).await?;
-    if flush { line.flush().await } else { Ok(()) }
-}
-
-/// The request that an answer belongs to; `None` for those that belong to a login.
-fn id_of(message: &WorkerToClient) -> Option<RequestId> {
-    match message {
-        WorkerToClient::Hello { .. }
-        | WorkerToClient::SiteAccepted
-        | WorkerToClient::LoginChallenge { .. }
-        | WorkerToClient::LoginAccepted { .. }
-        | WorkerToClient::Refused { .. } => None,
-        WorkerToClient::PasswordChallenge { id, .. }
-        | WorkerToClient::Failed { id, .. }
-        | WorkerToClient::Done { id }
-        | WorkerToClient::Entry { id, .. }
-        | WorkerToClient::Entries { id, .. }
-        | WorkerToClient::Usage { id, .. }
-        | WorkerToClient::Uploads { id, .. }
-        | WorkerToClient::Md5 { id, .. }
-        | WorkerToClient::PutReady { id, .. }
-        | WorkerToClient::JournalLeaves { id, .. }
-        | WorkerToClient::Again { id, .. }
-        | WorkerToClient::PutDone { id, .. }
-        | WorkerToClient::GetReady { id, .. }
-        | WorkerToClient::GetEnd { id, .. } => Some(*id),
     }
 }

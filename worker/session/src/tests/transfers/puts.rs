@@ -1,141 +1,17 @@
-//! Transfers end to end: puts and gets of all sizes, resumption, repair, and what makes them fail.
-
-use std::os::unix::fs::FileExt as _;
-use std::sync::{Arc, Mutex};
-use std::time::Instant;
+//! Puts: resumption, repair, stalls, shutdowns, and what makes them fail.
 
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
-use berth_common::client_protocol::{ClientToWorker, GetResume, WorkerToClient};
+use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{self, Md5};
-use berth_common::entry::{HomeFingerprint, SourceFingerprint};
+use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
-use berth_common::frame::{self, BlockHeader, FrameKind};
-use berth_common::ids::RequestId;
-use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
+use berth_common::ids::{RequestId, UploadToken};
+use berth_common::journal::{BootId, Journal};
+use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_MESSAGE};
 
-use super::client::{Client, PATIENCE, content, path, put, put_end, source, tree_digest};
-use super::fake_filer::{Home, usage};
-use super::{Bench, setup};
-
-const ID: RequestId = RequestId(1);
-
-fn put_done(replaced: bool) -> WorkerToClient {
-    WorkerToClient::PutDone {
-        id: ID,
-        replaced,
-        usage: usage(),
-    }
-}
-
-fn failed(error: ErrorCode) -> WorkerToClient {
-    WorkerToClient::Failed { id: ID, error }
-}
-
-fn stored(home: &Arc<Mutex<Home>>, name: &str) -> Vec<u8> {
-    std::fs::read(home.lock().unwrap().file(name)).unwrap()
-}
-
-fn store(home: &Arc<Mutex<Home>>, name: &str, file: &[u8]) {
-    std::fs::write(home.lock().unwrap().file(name), file).unwrap();
-}
-
-/// Waits until the filer has heard of these uploads' ends: whether each was kept.
-async fn closed(home: &Arc<Mutex<Home>>, kept: &[bool]) {
-    let deadline = Instant::now() + PATIENCE;
-    while home.lock().unwrap().closed != kept {
-        assert!(
-            Instant::now() < deadline,
-            "{:?} is not {kept:?}",
-            home.lock().unwrap().closed
-        );
-        tokio::task::yield_now().await;
-    }
-}
-
-/// What a get sends after `GetReady`, until its end.
-struct Got {
-    data: Vec<u8>,
-    end: Md5,
-}
-
-async fn begin_get(client: &mut Client, resume: Option<GetResume>) -> (HomeFingerprint, u64) {
-    let answer = client
-        .ask(&ClientToWorker::Get {
-            id: ID,
-            path: path("a"),
-            resume,
-        })
-        .await;
-    let WorkerToClient::GetReady {
-        fingerprint,
-        leaves,
-        ..
-    } = answer
-    else {
-        panic!("{answer:?}")
-    };
-    (fingerprint, leaves)
-}
-
-/// Takes blocks from `offset` on, ignoring others before the first that begins there.
-async fn blocks_from(client: &mut Client, offset: usize) -> Got {
-    let mut data = Vec::new();
-    loop {
-        let (kind, body) = client.frame().await.unwrap();
-        match kind {
-            FrameKind::Block => {
-                let (header, at) = BlockHeader::decode(&body).unwrap();
-                assert_eq!(header.leaves, digest::leaves(&body[at..]));
-                if header.offset == (offset + data.len()) as u64 {
-                    data.extend_from_slice(&body[at..]);
-                }
-            }
-            FrameKind::Message => match frame::decode_message(&body).unwrap() {
-                WorkerToClient::GetEnd { digest, .. } => return Got { data, end: digest },
-                other => panic!("{other:?}"),
-            },
-        }
-    }
-}
-
-#[tokio::test]
-async fn files_of_every_size_come_back_as_they_went() {
-    let home = Home::new();
-    let (mut client, ending) = Bench::start(&home).log_in().await;
-    let sizes = [
-        0,
-        1,
-        LEAF_SIZE - 1,
-        LEAF_SIZE,
-        LEAF_SIZE + 1,
-        BLOCK_SIZE - 1,
-        BLOCK_SIZE,
-        BLOCK_SIZE + 1,
-        5 * BLOCK_SIZE + 12_345,
-    ];
-    for (n, size) in sizes.into_iter().enumerate() {
-        let file = content(size);
-        assert_eq!(client.put(1, "a", &file).await, put_done(n > 0), "{size}");
-        assert_eq!(stored(&home, "a"), file, "{size}");
-
-        let (_, leaves) = begin_get(&mut client, None).await;
-        assert_eq!(leaves, 0);
-        let got = blocks_from(&mut client, 0).await;
-        assert!(got.data == file && got.end == tree_digest(&file), "{size}");
-        client.send(&ClientToWorker::GetDone { id: ID }).await;
-    }
-    // The last word of a get has no answer; a request behind it has.
-    client
-        .ask(&ClientToWorker::Usage { id: RequestId(2) })
-        .await;
-    drop(client);
-    let reports = ending.reports().await;
-    let count = |wanted: fn(&WorkerToDaemon) -> bool| reports.iter().filter(|r| wanted(r)).count();
-    let started = count(|report| matches!(report, WorkerToDaemon::TransferStarted { .. }));
-    let succeeded =
-        count(|report| matches!(report, WorkerToDaemon::TransferEnded { error: None, .. }));
-    assert_eq!((started, succeeded), (2 * sizes.len(), 2 * sizes.len()));
-}
+use super::client::{content, path, put, put_end, source, tree_digest};
+use super::fake_filer::Home;
+use super::{Bench, ID, closed, failed, put_done, setup, stored};
 
 #[tokio::test]
 async fn a_corrupted_block_is_asked_for_again_and_repaired() {
@@ -349,121 +225,46 @@ async fn parallel_transfers_share_the_connection_up_to_the_limit() {
 }
 
 #[tokio::test]
-async fn a_get_goes_on_with_the_leaves_that_the_client_has() {
+async fn the_leaves_of_a_large_upload_are_told_in_parts() {
     let home = Home::new();
-    let file = content(3 * BLOCK_SIZE + 5);
-    store(&home, "a", &file);
-    let (mut client, _ending) = Bench::start(&home).log_in().await;
-    let (fingerprint, _) = begin_get(&mut client, None).await;
-    assert_eq!(
-        client
-            .ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID })
-            .await,
-        failed(ErrorCode::Cancelled)
-    );
-
-    let has = 11;
-    let resume = Some(GetResume {
-        fingerprint,
-        leaves: has,
-    });
-    assert_eq!(begin_get(&mut client, resume).await.1, has);
-    let leaves = digest::leaves(&file)[..has as usize].to_vec();
-    client
-        .send(&ClientToWorker::JournalLeaves { id: ID, leaves })
-        .await;
-    let from = has as usize * LEAF_SIZE;
-    let got = blocks_from(&mut client, from).await;
-    assert!(got.data == file[from..] && got.end == tree_digest(&file));
-    client.send(&ClientToWorker::GetDone { id: ID }).await;
-
-    let other = HomeFingerprint {
-        size: 1,
-        ..fingerprint
+    let count = LEAVES_PER_MESSAGE as u64 + 9;
+    let source = SourceFingerprint {
+        size: (count + 5) * LEAF_SIZE as u64,
+        ..source(&[])
     };
-    let resume = Some(GetResume {
-        fingerprint: other,
-        leaves: has,
-    });
-    assert_eq!(
-        begin_get(&mut client, resume).await.1,
-        0,
-        "another file starts over"
-    );
-    let too_many = Some(GetResume {
-        fingerprint,
-        leaves: 1 << 40,
-    });
-    client
-        .ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID })
-        .await;
-    assert_eq!(begin_get(&mut client, too_many).await.1, 0);
-}
-
-#[tokio::test]
-async fn a_get_goes_back_to_a_block_that_arrived_damaged() {
-    let home = Home::new();
-    let file = content(4 * BLOCK_SIZE + 5);
-    store(&home, "a", &file);
-    let (mut client, _ending) = Bench::start(&home).log_in().await;
-    begin_get(&mut client, None).await;
-    let first = blocks_from(&mut client, 0).await;
-    let offset = BLOCK_SIZE as u64;
-    client.send(&ClientToWorker::Again { id: ID, offset }).await;
-    let second = blocks_from(&mut client, BLOCK_SIZE).await;
-    assert!(second.data == file[BLOCK_SIZE..] && second.end == first.end);
-    client.send(&ClientToWorker::GetDone { id: ID }).await;
-    let usage = client.ask(&ClientToWorker::Usage { id: ID }).await;
-    assert!(
-        matches!(usage, WorkerToClient::Usage { .. }),
-        "the id is free again"
-    );
-}
-
-#[tokio::test]
-async fn rot_on_disk_is_told_from_a_good_file() {
-    let home = Home::new();
-    let file = content(2 * BLOCK_SIZE);
-    let (mut client, _ending) = Bench::start(&home).log_in().await;
-    client.put(1, "a", &file).await;
-    let on_disk = std::fs::OpenOptions::new()
-        .write(true)
-        .open(home.lock().unwrap().file("a"))
-        .unwrap();
-    on_disk.write_all_at(&[file[99] ^ 1], 99).unwrap();
-    begin_get(&mut client, None).await;
-    loop {
-        let (kind, body) = client.frame().await.unwrap();
-        if kind == FrameKind::Message {
-            let message: WorkerToClient = frame::decode_message(&body).unwrap();
-            assert_eq!(message, failed(ErrorCode::IntegrityMismatch { offset: 0 }));
-            break;
-        }
+    let zeros = Md5::of(&vec![0; LEAF_SIZE]);
+    {
+        let mut home = home.lock().unwrap();
+        let (data, journal) = (home.file("data"), home.file("journal"));
+        let file = std::fs::File::create(&data).unwrap();
+        file.set_len(count * LEAF_SIZE as u64).unwrap();
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).write(true).create_new(true);
+        let boot = BootId::from_bytes(setup().boot_id);
+        let file = options.open(&journal).unwrap();
+        let mut earlier = Journal::create(file, source.journal_key(), boot).unwrap();
+        earlier.append(&vec![zeros; count as usize]).unwrap();
+        home.open.insert(path("a"), (data, journal, source));
     }
-}
-
-#[tokio::test]
-async fn the_plain_md5_is_computed_and_kept() {
-    let home = Home::new();
-    let file = content(2 * BLOCK_SIZE + 3);
-    store(&home, "a", &file);
     let (mut client, _ending) = Bench::start(&home).log_in().await;
-    let answer = client
-        .ask(&ClientToWorker::Md5 {
-            id: ID,
-            path: path("a"),
-        })
-        .await;
-    let (md5, size) = (Md5::of(&file), file.len() as u64);
-    assert_eq!(answer, WorkerToClient::Md5 { id: ID, md5, size });
-    let missing = client
-        .ask(&ClientToWorker::Md5 {
-            id: ID,
-            path: path("b"),
-        })
-        .await;
-    assert_eq!(missing, failed(ErrorCode::NotFound));
-    assert_eq!(home.lock().unwrap().md5s, [md5]);
+    let put = Put {
+        id: ID,
+        path: path("a"),
+        source,
+        token: UploadToken([9; 16]),
+        mode: 0o644,
+        overwrite: true,
+    };
+    let ready = client.ask(&ClientToWorker::Put(put)).await;
+    assert!(matches!(ready, WorkerToClient::PutReady { leaves, .. } if leaves == count));
+    for expected in [LEAVES_PER_MESSAGE, 9] {
+        let told = client.recv().await;
+        let leaves = vec![zeros; expected];
+        assert_eq!(told, WorkerToClient::JournalLeaves { id: ID, leaves });
+    }
+    let answer = client.ask(&ClientToWorker::Cancel { id: ID }).await;
+    assert_eq!(answer, failed(ErrorCode::Cancelled));
+    closed(&home, &[true]).await;
 }
 
 #[tokio::test]
@@ -531,20 +332,4 @@ async fn a_grace_time_that_is_over_ends_a_put_resumably() {
     drop(client);
     ending.reports().await;
     closed(&home, &[true]).await;
-}
-
-impl Client {
-    /// Asks, and ignores blocks that come before the answer.
-    async fn ask_ignoring_blocks(&mut self, message: &ClientToWorker) -> WorkerToClient {
-        self.send(message).await;
-        loop {
-            let (kind, body) = self.frame().await.unwrap();
-            if kind == FrameKind::Message
-                && let message = frame::decode_message(&body).unwrap()
-                && !matches!(message, WorkerToClient::GetEnd { .. })
-            {
-                return message;
-            }
-        }
-    }
 }

@@ -1,0 +1,141 @@
+//! The broker's table over all pairs, and what follows from it.
+
+use berth_common::broker_protocol::{CloseReason, Direction};
+use berth_common::ids::RequestId;
+use berth_common::rel_path::RelPath;
+use berth_common::scram::ScramVerifier;
+
+use super::*;
+
+const PHASES: [Phase; 14] = [
+    Phase::Starting,
+    Phase::Spare,
+    Phase::Handshake,
+    Phase::Signed,
+    Phase::SitePending,
+    Phase::LoginPending,
+    Phase::LoginLookup,
+    Phase::LoginChallenged,
+    Phase::LoginChecking,
+    Phase::Serving,
+    Phase::PasswordLookup,
+    Phase::PasswordChallenged,
+    Phase::PasswordChecking,
+    Phase::Closing,
+];
+
+fn messages() -> [WorkerToDaemon; 12] {
+    let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
+    let id = RequestId(1);
+    [
+        WorkerToDaemon::Ready,
+        WorkerToDaemon::Sign {
+            scheme: 0,
+            message: vec![],
+        },
+        WorkerToDaemon::Handshaken { exporter: [0; 32] },
+        WorkerToDaemon::SiteProof { proof: [0; 32] },
+        WorkerToDaemon::LoginFirst { message: vec![] },
+        WorkerToDaemon::LoginFinal { message: vec![] },
+        WorkerToDaemon::PasswordFirst {
+            message: vec![],
+            verifier,
+        },
+        WorkerToDaemon::PasswordFinal { message: vec![] },
+        WorkerToDaemon::TransferStarted {
+            id,
+            direction: Direction::Put,
+            path: RelPath::root(),
+            size: 0,
+        },
+        WorkerToDaemon::Progress {
+            received: 0,
+            sent: 0,
+        },
+        WorkerToDaemon::TransferEnded {
+            id,
+            resumed_leaves: 0,
+            moved_leaves: 0,
+            error: None,
+        },
+        WorkerToDaemon::Closing {
+            reason: CloseReason::ClientLeft,
+        },
+    ]
+}
+
+/// One row a phase, one column a message in the order above: `.` ends the session, `i` is ignored,
+/// any other letter is the step.
+const TABLE: [&str; 14] = [
+    "r...........",
+    "............",
+    ".s.........c",
+    "..h........c",
+    "...p.......c",
+    "....l......c",
+    "...........c",
+    ".....f.....c",
+    "...........c",
+    "......a.nnnc",
+    "........nnnc",
+    ".......bnnnc",
+    "........nnnc",
+    "...iiiiiiiic",
+];
+
+#[test]
+fn the_table_is_this_one_over_all_pairs() {
+    for (phase, row) in PHASES.into_iter().zip(TABLE) {
+        for (message, letter) in messages().iter().zip(row.chars()) {
+            let expected = match letter {
+                'r' => Step::Ready,
+                's' => Step::Sign,
+                'h' => Step::Handshaken,
+                'p' => Step::SiteProof,
+                'l' => Step::LoginFirst,
+                'f' => Step::LoginFinal,
+                'a' => Step::PasswordFirst,
+                'b' => Step::PasswordFinal,
+                'n' => Step::Note,
+                'c' => Step::Closing,
+                'i' => Step::Ignore,
+                _ => Step::Break,
+            };
+            assert_eq!(
+                step(phase, message),
+                expected,
+                "{phase:?} {}",
+                name(message)
+            );
+        }
+    }
+}
+
+#[test]
+fn a_signature_is_given_once_and_only_during_the_handshake() {
+    let sign = WorkerToDaemon::Sign {
+        scheme: 0,
+        message: vec![],
+    };
+    let signing: Vec<Phase> = PHASES
+        .into_iter()
+        .filter(|phase| step(*phase, &sign) == Step::Sign)
+        .collect();
+    assert_eq!(signing, [Phase::Handshake]);
+}
+
+#[test]
+fn nothing_of_a_users_is_reached_before_the_login() {
+    for phase in PHASES.into_iter().filter(|phase| !phase.is_logged_in()) {
+        for message in messages() {
+            assert!(
+                !matches!(
+                    step(phase, &message),
+                    Step::PasswordFirst | Step::PasswordFinal | Step::Note
+                ),
+                "{phase:?} {}",
+                name(&message)
+            );
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! What moves a user's sums: reservations in memory, intents with the ticket, settles.
+//!
+//! The ticket is asked for only when the intents are durable, and what follows a settle needs no answer.
+
+use std::time::{Duration, Instant};
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::{OpId, StagingName};
+use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem};
+
+use super::Serving;
+use crate::asked::AskedTooMuch;
+use crate::exit::KillReason;
+
+/// How long changes wait for a dead holder's replay before they are refused.
+const STUCK: Duration = Duration::from_secs(15);
+
+impl Serving {
+    pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64) {
+        if let Some(error) = self
+            .refuses_changes()
+            .or_else(|| self.refuses_growth(growth))
+        {
+            return self.refuse(op, error);
+        }
+        let ledger = &self.daemon.ledger;
+        let reserved = ledger
+            .reserve(&self.user, self.session, growth, entries)
+            .await;
+        self.answer(
+            op,
+            reserved.map(|name| DaemonToFiler::Reserved { op, name }),
+        );
+    }
+
+    /// The intent is durable before the ticket is asked for.
+    pub(super) async fn intent(&self, op: OpId, items: Vec<IntentItem>) {
+        if let Some(error) = self.refuses_changes() {
+            return self.refuse(op, error);
+        }
+        match self
+            .daemon
+            .ledger
+            .intent(&self.user, self.session, items)
+            .await
+        {
+            Err(error) => self.answer(op, Err(error)),
+            // The row is there: the replay that follows the session's end sees to it.
+            Ok(_) if self.over.is_up() => {}
+            // A refusal would let the filer unlink what the row speaks of.
+            Ok(_) if self.daemon.is_read_only(&self.user) => {
+                self.kill(KillReason::Internal("the home is read-only".to_owned()));
+            }
+            Ok(names) => self
+                .daemon
+                .request_ticket(&self.user, self.session, op, names),
+        }
+    }
+
+    /// The ticket alone, for a change that moves no sum.
+    pub(super) fn ticket(&self, op: OpId) {
+        match self.refuses_changes() {
+            Some(error) => self.refuse(op, error),
+            None => self
+                .daemon
+                .request_ticket(&self.user, self.session, op, Vec::new()),
+        }
+    }
+
+    pub(super) fn released(&self, op: OpId) -> Result<(), AskedTooMuch> {
+        let mut tickets = self.daemon.tickets.borrow_mut();
+        let next = tickets.release(&self.user, self.session, op, Instant::now());
+        drop(tickets);
+        self.daemon
+            .deliver(next.map_err(|_| AskedTooMuch::Release)?);
+        Ok(())
+    }
+
+    pub(super) async fn settle(&self, op: OpId, items: Vec<SettleItem>) {
+        if self.daemon.is_read_only(&self.user) {
+            return self.refuse(op, ErrorCode::ReadOnly);
+        }
+        let settled = self
+            .daemon
+            .ledger
+            .settle(&self.user, self.session, items)
+            .await;
+        self.answer(
+            op,
+            settled.map(|usage| DaemonToFiler::Settled { op, usage }),
+        );
+    }
+
+    pub(super) async fn gone(&self, names: Vec<StagingName>) {
+        let count = names.len();
+        let done = self.daemon.ledger.gone(self.session, names).await;
+        self.noted(count, done);
+    }
+
+    pub(super) fn refuses_changes(&self) -> Option<ErrorCode> {
+        if self.daemon.is_read_only(&self.user) {
+            return Some(ErrorCode::ReadOnly);
+        }
+        let stuck = self
+            .daemon
+            .tickets
+            .borrow()
+            .is_stuck(&self.user, STUCK, Instant::now());
+        stuck.then_some(ErrorCode::Busy)
+    }
+
+    pub(super) fn refuses_growth(&self, growth: u64) -> Option<ErrorCode> {
+        let floor = self.daemon.config.min_free_bytes;
+        match self.daemon.homes.free_bytes() {
+            Ok(free) if free >= floor.saturating_add(growth) => None,
+            Ok(_) => Some(ErrorCode::DiskFull),
+            Err(error) => {
+                tracing::error!(%error, "cannot tell the free space");
+                Some(ErrorCode::Internal)
+            }
+        }
+    }
+}

@@ -1,0 +1,182 @@
+//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on.
+
+use std::time::{Duration, Instant};
+
+use berth_common::broker_protocol::CloseReason;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::{Event, FAREWELL, Session};
+use crate::accept::Admission;
+use crate::exit::{ExitReport, KillReason};
+use crate::process::{PeerError, Process};
+use crate::recovery;
+use crate::serve::Serving;
+
+/// How long a filer may take to finish what it has begun when its worker has ended: what it settles
+/// itself need not be replayed.
+const FINISH: Duration = Duration::from_secs(5);
+
+/// How long it may take to read what a dead filer had sent.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// How long a worker may take to tell its client when its filer has ended.
+const BEREAVED: Duration = Duration::from_secs(1);
+
+/// How a session comes to its end.
+pub(super) enum End {
+    /// The worker ends by itself; its filer may finish.
+    Worker,
+    /// The filer has ended.
+    Filer,
+    /// Both are killed at once.
+    Kill(KillReason),
+}
+
+impl Session {
+    /// Both processes end and are reaped, what they left is replayed, and those who wait go on. An order
+    /// to kill that comes meanwhile takes what patience is left away.
+    pub(super) async fn end(
+        mut self,
+        end: End,
+        admission: Admission,
+        inbox: &mut mpsc::UnboundedReceiver<Event>,
+    ) {
+        if let Some(beside) = self.beside.take() {
+            beside.abort();
+        }
+        let worker = self.worker.process().clone();
+        let (serving, task) = self.serving.take().unzip();
+        let kill = |reason: KillReason| {
+            worker.kill(reason.clone());
+            if let Some(serving) = &serving {
+                serving.kill(reason);
+            }
+        };
+        let (worker_patience, filer_patience) = match end {
+            End::Worker => (FAREWELL, FINISH),
+            End::Filer => (BEREAVED, BEREAVED),
+            End::Kill(reason) => {
+                kill(reason);
+                (Duration::ZERO, Duration::ZERO)
+            }
+        };
+        let reaped = async {
+            reap_worker(&worker, worker_patience, admission).await;
+            if let Some(serving) = &serving {
+                reap_filer(serving, filer_patience).await;
+            }
+        };
+        tokio::pin!(reaped);
+        loop {
+            tokio::select! {
+                biased;
+                () = &mut reaped => break,
+                // The session's control holds a sender, so there is always an event to wait for.
+                Some(event) = inbox.recv() => if let Event::Kill(reason) = event {
+                    kill(reason);
+                },
+            }
+        }
+        if let (Some(serving), Some(task)) = (&serving, task) {
+            self.settle_what_is_left(serving, task).await;
+        }
+        self.report(&worker, serving.as_deref()).await;
+    }
+
+    /// What the filer had sent before it ended still counts, unless it was killed. Then the rest is
+    /// replayed, and the ticket passes on (R11).
+    async fn settle_what_is_left(&self, serving: &Serving, task: JoinHandle<()>) {
+        // Its channel ends with it, so the bound is for one whose end somebody else has come to hold.
+        let abort = task.abort_handle();
+        if tokio::time::timeout(LAST_WORDS, task).await.is_err() {
+            abort.abort();
+        }
+        serving.stop();
+        serving.quiet().await;
+        recovery::after_session(&self.daemon, &serving.user, self.id).await;
+        self.control.serving.take();
+        let mut tickets = self.daemon.tickets.borrow_mut();
+        let next = tickets.replayed(&serving.user, self.id, Instant::now());
+        drop(tickets);
+        self.daemon.deliver(next);
+    }
+
+    /// Counts crashes, and logs the end.
+    async fn report(&self, worker: &Process, serving: Option<&Serving>) {
+        let closing = self.closing.as_ref();
+        let status = worker.reaped().await;
+        let report = ExitReport::new(status, worker.killed(), closing);
+        let mut crashed = u64::from(report.is_a_crash());
+        let mut filer_report = None;
+        if let Some(serving) = serving {
+            let filer = serving.filer().process();
+            let report = ExitReport::new(filer.reaped().await, filer.killed(), None);
+            crashed += u64::from(report.is_a_crash());
+            filer_report = Some(report);
+        }
+        self.daemon.crashes.set(self.daemon.crashes.get() + crashed);
+        self.log_end(&report, filer_report.as_ref(), closing, crashed > 0);
+    }
+
+    fn log_end(
+        &self,
+        report: &ExitReport,
+        filer: Option<&ExitReport>,
+        closing: Option<&CloseReason>,
+        crashed: bool,
+    ) {
+        let sessions = self.daemon.sessions.borrow();
+        let Some(entry) = sessions.get(self.id) else {
+            return;
+        };
+        let (session, user) = (self.id.0, entry.user.as_ref().map(|user| user.as_str()));
+        let filer = filer.map(tracing::field::display);
+        let closing = closing.map(tracing::field::debug);
+        let (received, sent) = (entry.received, entry.sent);
+        let seconds = entry.age(Instant::now()).as_secs();
+        let addr = self.peer;
+        // The same line at two levels: the level is part of what tracing fixes at compile time.
+        if crashed {
+            tracing::warn!(
+                session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
+                "session ended badly"
+            );
+        } else {
+            tracing::info!(
+                session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
+                "session ended"
+            );
+        }
+    }
+}
+
+/// Frees the client's place when its worker is gone.
+async fn reap_worker(worker: &Process, patience: Duration, admission: Admission) {
+    worker.end_within(patience, KillReason::Partner).await;
+    drop(admission);
+}
+
+async fn reap_filer(serving: &Serving, patience: Duration) {
+    let filer = serving.filer().process();
+    if tokio::time::timeout(patience, filer.reaped())
+        .await
+        .is_err()
+    {
+        // Not only the process: it may hang in the kernel, and others wait for its ticket.
+        serving.kill(KillReason::Partner);
+        filer.reaped().await;
+    }
+}
+
+/// The worker's channel tells nothing more.
+pub(super) fn lost(error: &PeerError) -> End {
+    match error.kill_reason() {
+        Some(reason) => End::Kill(reason),
+        None => End::Worker,
+    }
+}
+
+pub(super) fn broke(how: String) -> End {
+    End::Kill(KillReason::Broken(how))
+}
