@@ -89,8 +89,11 @@ pub enum WorkerToFiler {
         /// The tree digest that both sides agreed on.
         digest: Md5,
     },
-    /// The worker has closed its files and will not commit. Not answered.
+    /// The worker has closed its files and will not commit. Answered by `Done`, when an upload that does not
+    /// stay is gone, its row included: a session that ends before that may leave it to be resumed.
     CloseUpload {
+        /// The operation.
+        op: OpId,
         /// The upload.
         handle: Handle,
         /// Whether a resumable upload stays for a later session; a small one never does.

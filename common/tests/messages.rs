@@ -277,7 +277,7 @@ fn worker_to_filer_round_trips() {
             },
         },
         WorkerToFiler::Commit { op: OP, handle: Handle(2), digest: md5() },
-        WorkerToFiler::CloseUpload { handle: Handle(2), keep: true },
+        WorkerToFiler::CloseUpload { op: OP, handle: Handle(2), keep: true },
         WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
         WorkerToFiler::Remove { op: OP, path: path(), recursive: true },
         WorkerToFiler::Rename { op: OP, from: path(), to: path(), overwrite: true },

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
+use rustix::io::Errno;
 
 use crate::daemon::Daemon;
 use crate::filer_handle::{FilerError, Recoverer};
@@ -16,8 +17,8 @@ use crate::ledger::{IntentRow, LedgerError, Removal, Unexplained, UserState, Ver
 /// How often a filer that ends while it recovers is replaced.
 const TRIES: usize = 3;
 
-/// How long it is waited for a ledger that cannot be read or written (a disk that is full for a moment),
-/// before it is asked again. Longer than all of these, and only a restart helps.
+/// How long a recovery waits before it is tried again, while the ledger cannot be read or written (a disk
+/// is full for a moment) or the system is short of descriptors. After the last one only a restart helps.
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(1),
     Duration::from_secs(2),
@@ -46,6 +47,21 @@ pub(crate) enum RecoveryError {
     /// The user's directories are not there.
     #[error("the user's staging directory is not there")]
     NoStaging,
+}
+
+impl RecoveryError {
+    /// Whether it may be otherwise in a moment, without anybody's doing: a disk was full, or the system
+    /// short of descriptors or memory.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Ledger(error) => *error == LedgerError::Unavailable,
+            Self::Directories(error) => matches!(
+                Errno::from_io_error(error),
+                Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
+            ),
+            Self::Filer(_) | Self::Unexplained(_) | Self::NoStaging => false,
+        }
+    }
 }
 
 /// What a session left is replayed and removed; its uploads are nobody's from then on. Its worker and
@@ -92,7 +108,7 @@ async fn replay_session(
 }
 
 /// Has a filer recover a user's staging; does all of `work` again when the filer ends meanwhile, or the
-/// ledger is unavailable for a while. The filer is reaped afterwards.
+/// ledger or descriptors are missing for a while. The filer is reaped afterwards.
 pub(crate) async fn recover(
     daemon: &Daemon,
     user: &UserName,
@@ -113,7 +129,7 @@ pub(crate) async fn recover(
                 }
                 tracing::warn!(%user, %report, "a recovering filer ended; trying again");
             }
-            RecoveryError::Ledger(LedgerError::Unavailable) => match pauses.next() {
+            _ if error.may_pass() => match pauses.next() {
                 Some(pause) => tokio::time::sleep(pause).await,
                 None => return Err(error),
             },
@@ -290,4 +306,19 @@ async fn off_thread<T: Send + 'static>(
     tokio::task::spawn_blocking(work)
         .await
         .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shortage_is_waited_for_and_damage_is_not() {
+        let directories = |errno: Errno| RecoveryError::Directories(errno.into());
+        assert!(directories(Errno::MFILE).may_pass());
+        assert!(RecoveryError::Ledger(LedgerError::Unavailable).may_pass());
+        assert!(!directories(Errno::IO).may_pass());
+        assert!(!RecoveryError::Ledger(LedgerError::Imbalance).may_pass());
+        assert!(!RecoveryError::NoStaging.may_pass());
+    }
 }

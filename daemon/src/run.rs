@@ -320,3 +320,30 @@ fn say(line: impl Display) {
     let mut out = std::io::stdout().lock();
     drop(writeln!(out, "berthd: {line}").and_then(|()| out.flush()));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn check_complains_of_keys_and_of_the_files_that_they_name_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("berthd.toml");
+        let text = r#"
+            backlog = 0
+            certificate = "/absent/server.crt"
+            key = "/absent/server.key"
+            site_secret_file = "/absent/site.secret"
+        "#;
+        std::fs::write(&path, text).unwrap();
+        let error = check(Some(&path)).unwrap_err().to_string();
+        for part in [
+            "berthd.toml cannot be used",
+            "backlog: 0",
+            "server.crt",
+            "site.secret",
+        ] {
+            assert!(error.contains(part), "{part} in {error}");
+        }
+    }
+}

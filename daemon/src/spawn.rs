@@ -235,6 +235,8 @@ mod tests {
                       tr '\\0' '\\n' < /proc/$$/environ | grep -c . >&1; \
                       for fd in /proc/$$/fd/*; do readlink $fd; done >&1; exit 3";
         let dir = helpers(script);
+        // As the daemon does at its start.
+        sys::close_on_exec_from(3).unwrap();
         local(async {
             let spawner = spawner(dir.path());
             let worker: Worker = spawner.spawn(WORKER).unwrap();

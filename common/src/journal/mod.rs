@@ -259,6 +259,18 @@ impl Journal {
         self.flush()
     }
 
+    /// Makes the journal vouch for nothing, after a flush of the *data* has failed: what the page cache
+    /// shows from now on need not be what the disk has, so nobody may go on after these entries, also when
+    /// this process is killed before the upload is dropped. Nothing is flushed: after a power cut the
+    /// durable mark counts again, and speaks of flushes that did not fail.
+    ///
+    /// # Errors
+    /// `Io` only; the journal cannot be used any more in any case.
+    pub fn give_up(&mut self) -> Result<(), JournalError> {
+        self.flush_failed = true;
+        Ok(self.file.set_len(0)?)
+    }
+
     /// Reads the MD5s of verified leaves.
     ///
     /// # Errors

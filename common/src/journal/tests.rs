@@ -84,6 +84,20 @@ fn a_journal_that_is_opened_unread_gives_the_same_leaves_part_by_part() {
 }
 
 #[test]
+fn a_journal_that_was_given_up_vouches_for_nothing() {
+    let mut journal = Journal::open_unread(file_with(&journal(10, &[4])), SOURCE, BOOT).unwrap();
+    journal.give_up().unwrap();
+    assert!(matches!(
+        journal.append(&leaves(10..11)),
+        Err(JournalError::FlushFailed)
+    ));
+    assert!(matches!(
+        open(&contents(&journal.file), BOOT),
+        Err(JournalError::Truncated)
+    ));
+}
+
+#[test]
 fn creating_over_an_old_journal_forgets_it() {
     let file = file_with(&journal(10, &[4, 8]));
     let journal = Journal::create(file, SOURCE, BOOT).unwrap();

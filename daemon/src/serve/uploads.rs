@@ -64,7 +64,7 @@ impl Serving {
         self.refuse(op, ErrorCode::UploadBusy);
     }
 
-    /// Also for a home that is read-only, nothing may be claimed: what is claimed is removed next.
+    /// What is claimed is removed next, so that a home that is read-only refuses it.
     pub(super) async fn claim(&self, op: OpId, name: StagingName) {
         if self.daemon.is_read_only(&self.user) {
             return self.refuse(op, ErrorCode::ReadOnly);

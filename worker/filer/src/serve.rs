@@ -233,10 +233,14 @@ impl Server {
                 let upload = upload.ok_or_else(|| unknown("upload", handle))?;
                 session.tasks.spawn(commit(own, op, upload, digest));
             }
-            WorkerToFiler::CloseUpload { handle, keep } => {
+            WorkerToFiler::CloseUpload { op, handle, keep } => {
+                self.begin(op)?;
                 let upload = session.handles.borrow_mut().take_upload(handle);
                 let upload = upload.ok_or_else(|| unknown("upload", handle))?;
-                session.tasks.spawn(uploads::close(own, upload, keep));
+                session.tasks.spawn(async move {
+                    let closed = uploads::close(&own, upload, keep).await;
+                    own.answer_done(op, closed);
+                });
             }
             WorkerToFiler::MakeDirectory { op, path, parents } => {
                 self.begin(op)?;

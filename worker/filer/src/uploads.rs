@@ -179,13 +179,18 @@ async fn not_created(session: &Session, name: StagingName, errno: Errno) -> Erro
 }
 
 /// Closes an upload that is not committed.
-pub(crate) async fn close(session: Rc<Session>, upload: Upload, keep: bool) {
-    if upload.resumable && keep {
+pub(crate) async fn close(session: &Session, upload: Upload, keep: bool) -> Result<(), ErrorCode> {
+    let closed = if upload.resumable && keep {
         session.ledger.let_go(upload.name);
-    } else if session.check_writable().is_ok() {
-        let _ = session.discard(upload.name).await;
-    }
+        Ok(())
+    } else {
+        match session.check_writable() {
+            Ok(()) => session.discard(upload.name).await,
+            read_only => read_only,
+        }
+    };
     session.handles.borrow_mut().end_use(upload.name);
+    closed
 }
 
 /// Drops an upload that no session works on.

@@ -74,7 +74,8 @@ fn a_worker_that_breaks_the_protocol_ends_both() {
         (
             "has no open upload",
             Box::new(|bench| {
-                bench.tell(WorkerToFiler::CloseUpload {
+                bench.begin(|op| WorkerToFiler::CloseUpload {
+                    op,
                     handle: Handle(9),
                     keep: true,
                 });

@@ -267,7 +267,7 @@ fn a_large_upload_is_resumed_with_its_bytes_and_its_journal() {
     opened.files[1].write_all(b"journal").unwrap();
     let handle = opened.handle;
     drop(opened);
-    bench.tell(WorkerToFiler::CloseUpload { handle, keep: true });
+    bench.close(handle, true);
     bench.until("the upload to be let go", |bench| {
         bench.ledger.said().contains(&"LetGo")
     });
@@ -293,7 +293,7 @@ fn an_upload_whose_data_or_journal_is_lost_begins_anew() {
         opened.files[1].write_all(b"journal").unwrap();
         let handle = opened.handle;
         drop(opened);
-        bench.tell(WorkerToFiler::CloseUpload { handle, keep: true });
+        bench.close(handle, true);
         bench.until("the upload to be let go", |bench| {
             bench.ledger.said().contains(&"LetGo")
         });
@@ -323,7 +323,7 @@ fn an_upload_of_a_changed_source_starts_over_and_the_old_one_is_dropped() {
     let opened = bench.open(upload("a", source(LARGE, 0), true)).unwrap();
     let handle = opened.handle;
     drop(opened);
-    bench.tell(WorkerToFiler::CloseUpload { handle, keep: true });
+    bench.close(handle, true);
     bench.until("the upload to be let go", |bench| {
         bench.ledger.said().contains(&"LetGo")
     });
@@ -344,13 +344,12 @@ fn an_upload_that_is_closed_for_good_leaves_nothing_and_its_path_is_free_at_once
             assert!(!opened.resumed);
             let handle = opened.handle;
             drop(opened);
-            bench.tell(WorkerToFiler::CloseUpload {
-                handle,
-                keep: size == 5,
-            });
+            bench.close(handle, size == 5);
+            // The answer comes last of all.
+            assert!(bench.ledger.rows.is_empty());
+            assert_eq!(fs::read_dir(&bench.staging).unwrap().count(), 0);
         }
         bench.check();
-        assert!(bench.ledger.rows.is_empty());
     }
 }
 
@@ -366,7 +365,7 @@ fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
         let handle = opened.handle;
         drop(opened);
         if n > 0 {
-            bench.tell(WorkerToFiler::CloseUpload { handle, keep: true });
+            bench.close(handle, true);
         }
     }
     bench.until("four to be let go", |bench| {

@@ -25,6 +25,7 @@ const S1: SessionId = SessionId(1);
 const S2: SessionId = SessionId(2);
 const S3: SessionId = SessionId(u64::MAX);
 const EXPIRY_S: i64 = 1000;
+const MAX_UPLOADS: u32 = 260;
 
 /// A ledger with the active user alice.
 struct Bench {
@@ -73,6 +74,7 @@ fn open(path: PathBuf, outside: &Outside) -> Result<(Ledger, mpsc::Receiver<Stri
     let (sender, fatal) = mpsc::channel();
     let options = Options {
         upload_expiry_s: EXPIRY_S,
+        max_uploads: MAX_UPLOADS,
         clock: Box::new(move || clock.load(Ordering::Relaxed)),
         ..Options::new(move |text| drop(sender.send(text)))
     };

@@ -133,6 +133,32 @@ async fn a_full_disk_refuses_the_whole_group_and_takes_back_both_halves() {
 }
 
 #[tokio::test]
+async fn a_row_that_the_tables_do_not_allow_fails_its_own_request_alone() {
+    let bench = Bench::new(Limits::default()).await;
+    let go = bench.hold_up().await;
+    let mut tasks: JoinSet<Result<(), LedgerError>> = JoinSet::new();
+    let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
+    tasks.spawn(async move { ledger.reserve(&alice, S1, 5, 1).await.map(drop) });
+    let ledger = bench.ledger.clone();
+    tasks.spawn(async move {
+        let work = |tx: &Tx<'_>| {
+            tx.db.execute("UPDATE users SET used_bytes = 7", [])?;
+            tx.db.execute("UPDATE users SET reserved_bytes = -1", [])?;
+            Ok(())
+        };
+        ledger.write(work).await
+    });
+    settle_down().await;
+    bench.outside.commits.store(0, Ordering::Relaxed);
+    go.send(()).unwrap();
+    let mut outcomes = tasks.join_all().await;
+    outcomes.sort_by_key(Result::is_err);
+    assert_eq!(outcomes, [Ok(()), Err(LedgerError::Unavailable)]);
+    assert_eq!(bench.outside.commits.load(Ordering::Relaxed), 1);
+    assert_eq!(bench.sums().await, (0, 5, 0, 1));
+}
+
+#[tokio::test]
 async fn a_foreign_writer_stops_writing_but_not_reading() {
     let bench = Bench::new(Limits::default()).await;
     bench.run("PRAGMA busy_timeout = 1").await;

@@ -276,3 +276,60 @@ async fn uploads_are_listed_in_pages_with_what_they_are() {
     );
     assert_eq!(rows[1].expires_s, 500 + EXPIRY_S);
 }
+
+#[tokio::test]
+async fn a_user_has_a_bound_of_uploads_whatever_they_reserve() {
+    let bench = Bench::new(limits(100, 10)).await;
+    // Each overwrites a file of the same size, so that it reserves nothing.
+    let request = |source| UploadRequest {
+        entries: 0,
+        ..upload("a", 1, source, 0)
+    };
+    for source in 0..u64::from(MAX_UPLOADS) {
+        bench.opened(S1, &request(source)).await;
+    }
+    let limit = MAX_UPLOADS;
+    let refused = Err(LedgerError::Refused(ErrorCode::TooManyUploads { limit }));
+    let one_more = request(u64::from(MAX_UPLOADS));
+    assert_eq!(bench.open_upload(S2, &one_more).await, refused);
+
+    // What is there goes on, and a changed source takes the place of what it supersedes, once.
+    bench.ledger.session_ended(S1).await.unwrap();
+    let name = bench.opened(S2, &request(7)).await;
+    let superseded = match bench.open_upload(S2, &one_more).await.unwrap() {
+        UploadOpening::Opened { superseded, .. } => superseded.unwrap(),
+        held => panic!("{held:?}"),
+    };
+    let another = request(u64::from(MAX_UPLOADS) + 1);
+    assert_eq!(bench.open_upload(S2, &another).await, refused);
+    for name in [superseded, name] {
+        bench
+            .ledger
+            .drop_name(&bench.alice, S2, name)
+            .await
+            .unwrap();
+    }
+    bench.opened(S2, &another).await;
+}
+
+#[tokio::test]
+async fn what_expires_is_claimed_at_once_and_given_up_as_old_as_it_was() {
+    let bench = Bench::new(limits(1000, 10)).await;
+    let old = bench.opened(S1, &upload("old", 1, 1, 10)).await;
+    let busy = bench.opened(S2, &upload("busy", 1, 2, 10)).await;
+    bench.ledger.session_ended(S1).await.unwrap();
+    bench.at(200);
+    bench.opened(S1, &upload("young", 1, 3, 10)).await;
+    bench.ledger.session_ended(S1).await.unwrap();
+
+    let claim = async || bench.ledger.claim_expired(&bench.alice, S3).await.unwrap();
+    bench.at(99 + EXPIRY_S);
+    assert_eq!(claim().await, []);
+    bench.at(100 + EXPIRY_S);
+    assert_eq!(claim().await, [old], "{busy:?} has an owner");
+    assert_eq!(claim().await, [], "it has one now");
+    bench.ledger.give_up_claims(S3).await.unwrap();
+    assert_eq!(claim().await, [old], "its time was not renewed");
+    bench.ledger.drop_name(&bench.alice, S3, old).await.unwrap();
+    assert_eq!(bench.sums().await, (0, 20, 0, 2));
+}

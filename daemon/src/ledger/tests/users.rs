@@ -224,3 +224,20 @@ async fn a_new_file_opens_by_the_defaults() {
     assert!(bob.created_s > 1_700_000_000);
     ledger.close().await;
 }
+
+#[tokio::test]
+async fn a_user_changes_only_the_password_that_was_proved() {
+    let bench = Bench::new(Limits::default()).await;
+    let change = async |from, to| {
+        let ledger = &bench.ledger;
+        let changed = ledger.change_verifier(&bench.alice, verifier(from), verifier(to));
+        changed.await
+    };
+    let refused = Err(LedgerError::Refused(ErrorCode::PasswordRefused));
+    assert_eq!(change(1, 2).await, Ok(()));
+    assert_eq!(change(1, 3).await, refused, "an administrator was quicker");
+    bench.ledger.set_locked(&bench.alice, true).await.unwrap();
+    assert_eq!(change(2, 3).await, refused);
+    let record = bench.ledger.user(&bench.alice).await.unwrap().unwrap();
+    assert_eq!(record.verifier, verifier(2));
+}

@@ -37,6 +37,8 @@ use crate::{filer_handle, recovery, sys, watch, worker_handle};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) const PASSWORD: &str = "correct horse";
+/// Where the configuration names any file with one.
+pub(super) const SITE_SECRET: &[u8] = b"harbour";
 pub(super) const EXPORTER: [u8; 32] = [9; 32];
 
 /// A daemon that accepts connections.
@@ -94,8 +96,12 @@ impl Fakes {
         change(&mut config);
         let data_dir = DataDir::open(&config.data_dir).unwrap();
         let identity = Identity::load(None, &data_dir).unwrap();
-        let ledger =
-            Ledger::open(&data_dir.ledger(), Options::new(|error| panic!("{error}"))).unwrap();
+        let options = Options {
+            upload_expiry_s: config.upload_expiry.as_secs() as i64,
+            max_uploads: config.max_uploads,
+            ..Options::new(|error| panic!("{error}"))
+        };
+        let ledger = Ledger::open(&data_dir.ledger(), options).unwrap();
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
         let activity = Rc::new(Activity::default());
@@ -118,10 +124,13 @@ impl Fakes {
         );
         let homes = Homes::new(data_dir.open_directory(USERS).unwrap());
         let daemon = Daemon::new(Parts {
+            site_secret: config
+                .site_secret_file
+                .as_ref()
+                .map(|_| SITE_SECRET.to_vec()),
             config,
             identity,
             secret: [1; 32],
-            site_secret: None,
             ledger,
             homes,
             workers,
@@ -219,13 +228,15 @@ impl Fakes {
             })
     }
 
-    /// A client connects, and logs in as alice: all of it up to the daemon's answer.
-    pub(super) async fn connect(&self, password: &str) -> (std::net::TcpStream, FakeWorker) {
+    /// A client connects: all of it up to the end of the handshake, with the site challenge.
+    pub(super) async fn handshake(&self) -> (std::net::TcpStream, FakeWorker, Option<[u8; 32]>) {
         let worker = self.worker().await;
         let addr = self.daemon.listen.borrow()[0];
         let client = std::net::TcpStream::connect(addr).unwrap();
         let received = worker.receive().await;
-        assert!(matches!(received.message, DaemonToWorker::Client { .. }));
+        let DaemonToWorker::Client { site_challenge, .. } = received.message else {
+            panic!()
+        };
         assert_eq!(received.descriptors.len(), 1);
         worker.send(&WorkerToDaemon::Sign {
             scheme: self.daemon.identity.scheme(),
@@ -238,17 +249,17 @@ impl Fakes {
         });
         assert!(matches!(worker.recv().await, DaemonToWorker::Signed { .. }));
         worker.send(&WorkerToDaemon::Handshaken { exporter: EXPORTER });
-        let first = ClientFirst::new("alice", ChannelBinding::login(&EXPORTER)).unwrap();
-        worker.send(&WorkerToDaemon::LoginFirst {
-            message: first.message().to_vec(),
-        });
-        let DaemonToWorker::LoginChallenge { message } = worker.recv().await else {
-            panic!()
-        };
-        let answer = first.answer(password, &message).unwrap();
-        worker.send(&WorkerToDaemon::LoginFinal {
-            message: answer.message().to_vec(),
-        });
+        (
+            client,
+            worker,
+            site_challenge.map(|bytes| bytes.into_array()),
+        )
+    }
+
+    /// A client connects, and logs in as alice: all of it up to the daemon's answer.
+    pub(super) async fn connect(&self, password: &str) -> (std::net::TcpStream, FakeWorker) {
+        let (client, worker, _) = self.handshake().await;
+        worker.log_in(password).await;
         (client, worker)
     }
 
@@ -346,6 +357,23 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
         while Path::new(&path).exists() {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
+    }
+}
+
+impl FakeWorker {
+    /// The client logs in as alice: all of it up to the daemon's answer.
+    pub(super) async fn log_in(&self, password: &str) {
+        let first = ClientFirst::new("alice", ChannelBinding::login(&EXPORTER)).unwrap();
+        self.send(&WorkerToDaemon::LoginFirst {
+            message: first.message().to_vec(),
+        });
+        let DaemonToWorker::LoginChallenge { message } = self.recv().await else {
+            panic!()
+        };
+        let answer = first.answer(password, &message).unwrap();
+        self.send(&WorkerToDaemon::LoginFinal {
+            message: answer.message().to_vec(),
+        });
     }
 }
 

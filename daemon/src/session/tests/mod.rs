@@ -1,19 +1,22 @@
 //! Sessions from end to end, with a real ledger, real processes to kill and reap, and helpers that the
 //! test plays.
 
+mod ends;
 mod fakes;
+mod logins;
+mod recovery;
 
-use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
+use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, SessionId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, Finding, IntentItem, Outcome, SettleItem,
+    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
 };
 use berth_common::rel_path::RelPath;
 
 use super::*;
-use fakes::{FakeFiler, Fakes, PASSWORD, run, user};
+use fakes::{FakeFiler, Fakes, run, user};
 
 const OP: OpId = OpId(1);
 
@@ -139,40 +142,6 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
 }
 
 #[test]
-fn a_wrong_password_is_refused_and_its_session_ends() {
-    run(|| async {
-        let fakes = Fakes::start(|_| {}).await;
-        let (_client, worker) = fakes.connect("wrong").await;
-        let refused = DaemonToWorker::Refuse {
-            error: ErrorCode::LoginRefused,
-        };
-        assert_eq!(worker.recv().await, refused);
-        let reason = CloseReason::Refused {
-            error: ErrorCode::LoginRefused,
-        };
-        worker.send(&WorkerToDaemon::Closing { reason });
-        worker.crash();
-        fakes.no_sessions().await;
-        assert_eq!(
-            fakes.daemon.crashes.get(),
-            1,
-            "it died by a signal that nobody sent"
-        );
-    });
-}
-
-#[test]
-fn a_session_too_many_is_refused() {
-    run(|| async {
-        let fakes = Fakes::start(|config| config.max_sessions_per_user = 1).await;
-        let (_client, _worker, _filer) = fakes.session().await;
-        let (_client, worker) = fakes.connect(PASSWORD).await;
-        let error = ErrorCode::TooManySessions { limit: 1 };
-        assert_eq!(worker.recv().await, DaemonToWorker::Refuse { error });
-    });
-}
-
-#[test]
 fn a_worker_that_asks_out_of_phase_is_killed_and_no_other_session_is_touched() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
@@ -195,43 +164,6 @@ fn a_filer_that_breaks_the_bounds_is_killed_with_its_worker() {
         filer.ended().await;
         worker.ended().await;
         fakes.no_sessions().await;
-    });
-}
-
-#[test]
-fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
-    run(|| async {
-        let fakes = Fakes::start(|_| {}).await;
-        let (_client, worker, filer) = fakes.session().await;
-        let (_client2, _worker2, filer2) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
-        filer2.send(&FilerToDaemon::Ticket { op: OP });
-        filer.crash();
-        worker.crash();
-
-        // It had happened: nothing stands at the staged file's name any more.
-        let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else {
-            panic!()
-        };
-        assert_eq!(names, [name]);
-        recoverer.send(&FilerToDaemon::Findings {
-            op,
-            findings: vec![Finding::Missing],
-        });
-        recoverer.obey().await;
-        assert_eq!(
-            filer2.recv().await,
-            DaemonToFiler::Granted {
-                op: OP,
-                names: vec![]
-            }
-        );
-        let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
-        assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
-        fakes.sessions(1).await;
     });
 }
 
@@ -323,64 +255,5 @@ fn a_user_who_is_locked_loses_the_sessions_at_once() {
         ending.await.unwrap();
         fakes.no_sessions().await;
         assert_eq!(fakes.daemon.crashes.get(), 0);
-    });
-}
-
-#[test]
-fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
-    run(|| async {
-        let fakes = Fakes::start(|_| {}).await;
-        let (_client, worker, filer) = fakes.session().await;
-        let (_client2, _worker2, filer2) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
-        filer.crash();
-        worker.crash();
-        let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else {
-            panic!()
-        };
-        recoverer.send(&FilerToDaemon::Failed {
-            op,
-            reason: "I/O error".to_owned(),
-        });
-        recoverer.crash();
-        fakes.sessions(1).await;
-        let alice = user("alice");
-        assert_eq!(fakes.daemon.read_only_users(), std::slice::from_ref(&alice));
-        filer2.send(&FilerToDaemon::Ticket { op: OP });
-        let refused = DaemonToFiler::Refused {
-            op: OP,
-            error: ErrorCode::ReadOnly,
-        };
-        assert_eq!(filer2.recv().await, refused);
-        assert_eq!(
-            fakes
-                .daemon
-                .ledger
-                .pending(&alice)
-                .await
-                .unwrap()
-                .intents
-                .len(),
-            1
-        );
-    });
-}
-
-#[test]
-fn the_login_has_a_deadline_of_the_daemons_own() {
-    run(|| async {
-        let fakes = Fakes::start(|config| config.login = Duration::ZERO).await;
-        let worker = fakes.worker().await;
-        let addr = fakes.daemon.listen.borrow()[0];
-        let _client = std::net::TcpStream::connect(addr).unwrap();
-        assert!(matches!(worker.recv().await, DaemonToWorker::Client { .. }));
-        worker.ended().await;
-        fakes.no_sessions().await;
-        fakes.daemon.workers.stop();
-        fakes.daemon.filers.stop();
-        fakes.spawner.all_reaped().await;
     });
 }

@@ -6,7 +6,7 @@ use std::io::Write as _;
 use berth_common::digest::Md5;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
-use berth_common::ids::OpId;
+use berth_common::ids::{Handle, OpId};
 
 use super::{Bench, Upload, after_starting, rel, source, upload};
 
@@ -73,6 +73,12 @@ impl Bench {
             handle,
             digest: Md5::of(bytes),
         })
+    }
+
+    /// Closes an upload whose files are closed.
+    pub fn close(&mut self, handle: Handle, keep: bool) {
+        let closed = self.change(|op| WorkerToFiler::CloseUpload { op, handle, keep });
+        assert_eq!(closed, Ok(()));
     }
 
     /// The end of a commit: whether it replaced a file.

@@ -182,7 +182,8 @@ pub(crate) struct Committed {
     pub(crate) usage: Usage,
 }
 
-/// The upload's files were closed, and it will not be committed.
+/// The upload's files were closed, and it will not be committed. Answered when one that does not stay is
+/// gone.
 #[derive(Debug)]
 pub(crate) struct CloseUpload {
     /// The upload.
@@ -190,7 +191,7 @@ pub(crate) struct CloseUpload {
     /// Whether it stays for a later session, if it is resumable.
     pub(crate) keep: bool,
 }
-message!(CloseUpload => ());
+message!(CloseUpload => Answer<()>);
 
 /// The filer is gone, or broken: the session cannot go on.
 #[derive(Debug)]

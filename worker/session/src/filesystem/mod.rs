@@ -66,6 +66,8 @@ asks! {
     OpenRead(path) => OpenRead, OpenRead, OpenFile, |op| WorkerToFiler::OpenRead { op, path };
     KeepMd5 { handle, md5 } => Done, KeepMd5, (),
         |op| WorkerToFiler::KeepMd5 { op, handle, md5 };
+    CloseUpload { handle, keep } => Done, CloseUpload, (),
+        |op| WorkerToFiler::CloseUpload { op, handle, keep };
     Commit { handle, digest } => Commit, Commit, Committed,
         |op| WorkerToFiler::Commit { op, handle, digest };
     OpenUpload { path, source, token, mode, overwrite } => OpenUpload, OpenUpload, OpenedUpload,
@@ -122,15 +124,6 @@ impl Handler<CloseRead> for FilesystemActor {
 
     fn handle(&mut self, CloseRead(handle): CloseRead, ctx: &mut Self::Context) {
         self.post(WorkerToFiler::CloseRead { handle }, ctx);
-    }
-}
-
-impl Handler<CloseUpload> for FilesystemActor {
-    type Result = ();
-
-    fn handle(&mut self, message: CloseUpload, ctx: &mut Self::Context) {
-        let CloseUpload { handle, keep } = message;
-        self.post(WorkerToFiler::CloseUpload { handle, keep }, ctx);
     }
 }
 
@@ -198,7 +191,11 @@ impl FilesystemActor {
             Delivered::Taken => {}
             Delivered::UnwantedRead(handle) => self.post(WorkerToFiler::CloseRead { handle }, ctx),
             Delivered::UnwantedUpload(handle) => {
-                self.post(WorkerToFiler::CloseUpload { handle, keep: true }, ctx);
+                // Nobody waits for the answer either.
+                let (answer, _) = oneshot::channel();
+                let op = self.table.open(Question::Done(answer));
+                let keep = true;
+                self.post(WorkerToFiler::CloseUpload { op, handle, keep }, ctx);
             }
             Delivered::UnwantedListing(op) => self.post(WorkerToFiler::ListStop { op }, ctx),
         }

@@ -274,13 +274,14 @@ impl FakeFiler {
                     usage: usage(),
                 });
             }
-            WorkerToFiler::CloseUpload { handle, keep } => {
+            WorkerToFiler::CloseUpload { op, handle, keep } => {
                 let upload = self.uploads.remove(&handle).unwrap();
                 assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
                 home.closed.push(keep);
                 if !keep {
                     home.open.remove(&upload.path);
                 }
+                self.send(&FilerToWorker::Done { op });
             }
             WorkerToFiler::Usage { op } => {
                 self.send(&FilerToWorker::Usage { op, usage: usage() });

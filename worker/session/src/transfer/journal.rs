@@ -131,7 +131,13 @@ impl StagedFiles {
             return Ok(());
         };
         // Without the lock, so that blocks are written meanwhile.
-        self.data.sync_data()?;
+        if let Err(error) = self.data.sync_data() {
+            if let Some(mut journal) = self.journal() {
+                // At once, and not only by the filer on the way out.
+                journal.give_up()?;
+            }
+            return Err(error.into());
+        }
         match self.journal() {
             Some(mut journal) => journal.mark_durable(verified),
             None => Ok(()),
@@ -377,6 +383,31 @@ mod tests {
             [zeros],
             "and they are verified from now on"
         );
+    }
+
+    #[test]
+    fn data_that_could_not_be_flushed_is_never_gone_on_with() {
+        let staged = Staged::new();
+        let size = 3 * LEAF_SIZE as u64;
+        staged
+            .prepare(false, size, BOOT)
+            .files
+            .store(&block(0, LEAF_SIZE, 1))
+            .unwrap();
+        // A pipe cannot be flushed; it stands for a disk that has failed.
+        let (_reader, pipe) = rustix::pipe::pipe().unwrap();
+        let journal = staged.journal.try_clone().unwrap();
+        let opened = Journal::open_unread(journal, source(size).journal_key(), BOOT).unwrap();
+        let files = StagedFiles {
+            data: Arc::new(File::from(pipe)),
+            journal: Some(Arc::new(Mutex::new(opened))),
+        };
+        assert!(matches!(files.mark_durable(), Err(JournalError::Io(_))));
+        assert!(matches!(
+            files.mark_durable(),
+            Err(JournalError::Io(_) | JournalError::FlushFailed)
+        ));
+        assert_eq!(staged.prepare(true, size, BOOT).tree.leaves(), 0);
     }
 
     #[test]

@@ -344,14 +344,21 @@ impl PutActor {
         Some(handle)
     }
 
+    /// Has the filer keep or drop the upload, whose files are closed. The client hears of it, and the session
+    /// ends, only afterwards: an upload that is to be dropped would else outlive a client that leaves at once.
     fn close(&mut self, handle: Handle, fate: &Fate, ctx: &mut Ctx) {
+        self.stage = Stage::Closed;
         let (keep, outcome) = match fate {
             Fate::Failed { error, keep } => (*keep, Outcome::Failed(error.clone())),
             Fate::Violation => (true, Outcome::Violation),
         };
-        // One message in the life of a transfer.
-        self.uploading.close.do_send(CloseUpload { handle, keep });
-        self.over(outcome, ctx);
+        let closed = self.uploading.close.send(CloseUpload { handle, keep });
+        // The outcome is the same when that failed; the filer has said why in the log.
+        ctx.spawn(
+            closed
+                .into_actor(self)
+                .map(move |_, actor, ctx| actor.over(outcome, ctx)),
+        );
     }
 
     fn over(&mut self, outcome: Outcome, ctx: &mut Ctx) {

@@ -1,0 +1,145 @@
+//! What dead sessions left: replayed, tried again, removed when its time is over.
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding};
+
+use super::fakes::{Fakes, run, user};
+use super::*;
+use crate::{expiry, recovery};
+
+#[test]
+fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer2.send(&FilerToDaemon::Ticket { op: OP });
+        filer.crash();
+        worker.crash();
+
+        // It had happened: nothing stands at the staged file's name any more.
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else {
+            panic!()
+        };
+        assert_eq!(names, [name]);
+        recoverer.send(&FilerToDaemon::Findings {
+            op,
+            findings: vec![Finding::Missing],
+        });
+        recoverer.obey().await;
+        assert_eq!(
+            filer2.recv().await,
+            DaemonToFiler::Granted {
+                op: OP,
+                names: vec![]
+            }
+        );
+        let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
+        fakes.sessions(1).await;
+    });
+}
+
+#[test]
+fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.crash();
+        worker.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else {
+            panic!()
+        };
+        recoverer.send(&FilerToDaemon::Failed {
+            op,
+            reason: "I/O error".to_owned(),
+        });
+        recoverer.crash();
+        fakes.sessions(1).await;
+        let alice = user("alice");
+        assert_eq!(fakes.daemon.read_only_users(), std::slice::from_ref(&alice));
+        filer2.send(&FilerToDaemon::Ticket { op: OP });
+        let refused = DaemonToFiler::Refused {
+            op: OP,
+            error: ErrorCode::ReadOnly,
+        };
+        assert_eq!(filer2.recv().await, refused);
+        assert_eq!(
+            fakes
+                .daemon
+                .ledger
+                .pending(&alice)
+                .await
+                .unwrap()
+                .intents
+                .len(),
+            1
+        );
+    });
+}
+
+#[test]
+fn a_recovering_filer_that_ends_is_replaced() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let daemon = fakes.daemon.clone();
+        let start = tokio::task::spawn_local(async move { recovery::at_start(&daemon).await });
+        // One dies before it has joined, one at its work.
+        let unwilling = fakes.filer().await;
+        assert!(matches!(unwilling.recv().await, DaemonToFiler::Join(_)));
+        unwilling.crash();
+        fakes.recoverer().await.crash();
+        fakes.recoverer().await.obey().await;
+        start.await.unwrap().unwrap();
+        assert_eq!(fakes.daemon.read_only_users(), []);
+    });
+}
+
+#[test]
+fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.upload_expiry = Duration::ZERO).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OP));
+        let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else {
+            panic!()
+        };
+        filer.crash();
+        worker.crash();
+        fakes.no_sessions().await;
+        let expire = || {
+            let daemon = fakes.daemon.clone();
+            tokio::task::spawn_local(async move {
+                expiry::expire_user(&daemon, &user("alice")).await.is_ok()
+            })
+        };
+        for works in [false, true] {
+            let expiring = expire();
+            let recoverer = fakes.recoverer().await;
+            let DaemonToFiler::Remove { op, names } = recoverer.recv().await else {
+                panic!()
+            };
+            assert_eq!(names, [name]);
+            if works {
+                recoverer.send(&FilerToDaemon::Done { op });
+            } else {
+                let reason = "I/O error".to_owned();
+                recoverer.send(&FilerToDaemon::Failed { op, reason });
+            }
+            recoverer.crash();
+            assert_eq!(expiring.await.unwrap(), works);
+            let pending = fakes.daemon.ledger.pending(&user("alice")).await.unwrap();
+            assert_eq!(pending.uploads.is_empty(), works);
+        }
+        assert!(expire().await.unwrap(), "nothing is left to be removed");
+    });
+}
