@@ -96,13 +96,7 @@ const GENERAL: &str = "General options";
 pub struct LoginArgs {
     /// The user and the server, by default at port 4022; IPv6 addresses with a port stand in
     /// brackets
-    #[arg(
-        short = 'H',
-        long,
-        value_name = "USER@HOST[:PORT]",
-        env = "BERTH_HOST",
-        global = true
-    )]
+    #[arg(short = 'H', long, value_name = "USER@HOST[:PORT]", env = "BERTH_HOST", global = true)]
     pub host: Option<Target>,
     /// File whose first line is the password; else BERTH_PASSWORD, else you are asked
     #[arg(long, value_name = "FILE", global = true)]
@@ -111,23 +105,13 @@ pub struct LoginArgs {
     #[arg(long, value_name = "DIR", global = true)]
     pub config_dir: Option<PathBuf>,
     /// Trust servers with a certificate of the authorities in this PEM file, and no others
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        conflicts_with = "fingerprint"
-    )]
+    #[arg(long, value_name = "FILE", global = true, conflicts_with = "fingerprint")]
     pub ca_file: Option<PathBuf>,
     /// Trust the server with this certificate, and no other
     #[arg(long, value_name = "SHA256", global = true)]
     pub fingerprint: Option<Fingerprint>,
     /// File with the secret of the site, where the server asks for one
-    #[arg(
-        long,
-        value_name = "FILE",
-        global = true,
-        env = "BERTH_SITE_SECRET_FILE"
-    )]
+    #[arg(long, value_name = "FILE", global = true, env = "BERTH_SITE_SECRET_FILE")]
     pub site_secret_file: Option<PathBuf>,
     /// Trust an unknown server without asking, and remember it
     #[arg(long, global = true)]
@@ -355,14 +339,7 @@ mod tests {
     #[test]
     fn the_long_help_has_what_a_manual_page_needs() {
         let help = Args::command().render_long_help().to_string();
-        for section in [
-            "Paths:",
-            "Output:",
-            "Trust:",
-            "Environment:",
-            "Examples:",
-            "Exit codes:",
-        ] {
+        for section in ["Paths:", "Output:", "Trust:", "Environment:", "Examples:", "Exit codes:"] {
             assert!(help.contains(&format!("\n{section}\n")), "{section}");
         }
         let longest = help.lines().map(|line| line.chars().count()).max();
@@ -373,10 +350,7 @@ mod tests {
     fn the_examples_of_the_help_can_be_typed() {
         let examples = MANUAL.split("Examples:\n").nth(1).unwrap();
         let mut seen = 0;
-        for line in examples
-            .lines()
-            .filter_map(|line| line.strip_prefix("  berth "))
-        {
+        for line in examples.lines().filter_map(|line| line.strip_prefix("  berth ")) {
             let typed = line.split(" | ").next().unwrap();
             let typed = typed.split("  ").next().unwrap();
             let line = format!("berth {typed}");
@@ -388,17 +362,11 @@ mod tests {
 
     #[test]
     fn options_may_stand_before_and_after_the_command() {
-        for line in [
-            "berth -H a@h:5 --json -C d ls x",
-            "berth ls x -H a@h:5 --json -C d",
-        ] {
+        for line in ["berth -H a@h:5 --json -C d ls x", "berth ls x -H a@h:5 --json -C d"] {
             let args = parse(line).unwrap();
             assert_eq!(args.login.host.unwrap().server.port, 5);
             assert!(args.json && !args.quiet);
-            assert_eq!(
-                (args.directory.as_str(), args.command.remote_paths()),
-                ("d", vec!["x"])
-            );
+            assert_eq!((args.directory.as_str(), args.command.remote_paths()), ("d", vec!["x"]));
         }
     }
 
@@ -412,10 +380,7 @@ mod tests {
             ("berth mv a", MissingRequiredArgument),
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth uploads --abort 12", ValueValidation),
-            (
-                "berth uploads --abort 0000000000000001.journal",
-                ValueValidation,
-            ),
+            ("berth uploads --abort 0000000000000001.journal", ValueValidation),
             ("berth -H host df", ValueValidation),
             ("berth --fingerprint x df", ValueValidation),
         ];

@@ -25,11 +25,7 @@ impl Pool {
         if bytes.len() < len {
             bytes.resize(len, 0);
         }
-        Buffer {
-            bytes,
-            len,
-            pool: self.clone(),
-        }
+        Buffer { bytes, len, pool: self.clone() }
     }
 }
 

@@ -129,10 +129,7 @@ fn connect_reason(error: &io::Error) -> String {
 pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected, ConnectError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(Verifier::new(trust, provider.clone())?);
-    let handshake = |source| ConnectError::Handshake {
-        server: server.clone(),
-        source,
-    };
+    let handshake = |source| ConnectError::Handshake { server: server.clone(), source };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| handshake(io::Error::other(error)))?
@@ -142,51 +139,34 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     config.alpn_protocols = vec![ALPN.to_vec()];
     let name = ServerName::try_from(server.host.clone()).map_err(|error| {
         let source = io::Error::new(io::ErrorKind::InvalidInput, error);
-        ConnectError::Resolve {
-            host: server.host.clone(),
-            source,
-        }
+        ConnectError::Resolve { host: server.host.clone(), source }
     })?;
 
     let tcp = connect_tcp(server).await?;
     let connector = TlsConnector::from(Arc::new(config));
     let stream = match timeout(CONNECT_TIMEOUT, connector.connect(name, tcp)).await {
         Err(_) => {
-            return Err(ConnectError::Mute {
-                server: server.clone(),
-            });
+            return Err(ConnectError::Mute { server: server.clone() });
         }
         Ok(Err(error)) => return Err(tls_error(server, error, &verifier)),
         Ok(Ok(stream)) => stream,
     };
     let (_, session) = stream.get_ref();
     if session.alpn_protocol() != Some(ALPN) {
-        return Err(ConnectError::NotBerth {
-            server: server.clone(),
-            what: "another TLS service",
-        });
+        return Err(ConnectError::NotBerth { server: server.clone(), what: "another TLS service" });
     }
     let exporter = session
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
         .map_err(|error| handshake(io::Error::other(error)))?;
     let Some(fingerprint) = verifier.seen().fingerprint else {
-        return Err(handshake(io::Error::other(
-            "the server showed no certificate",
-        )));
+        return Err(handshake(io::Error::other("the server showed no certificate")));
     };
-    Ok(Connected {
-        stream,
-        exporter,
-        fingerprint,
-    })
+    Ok(Connected { stream, exporter, fingerprint })
 }
 
 /// Tries the host's addresses one after the other.
 async fn connect_tcp(server: &ServerAddress) -> Result<TcpStream, ConnectError> {
-    let resolve = |source| ConnectError::Resolve {
-        host: server.host.clone(),
-        source,
-    };
+    let resolve = |source| ConnectError::Resolve { host: server.host.clone(), source };
     let addresses: Vec<SocketAddr> = tokio::net::lookup_host((server.host.as_str(), server.port))
         .await
         .map_err(resolve)?
@@ -195,10 +175,8 @@ async fn connect_tcp(server: &ServerAddress) -> Result<TcpStream, ConnectError> 
     for address in addresses {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => {
-                prepare(&stream).map_err(|source| ConnectError::Tcp {
-                    server: server.clone(),
-                    source,
-                })?;
+                prepare(&stream)
+                    .map_err(|source| ConnectError::Tcp { server: server.clone(), source })?;
                 return Ok(stream);
             }
             Ok(Err(error)) => last = Some(error),
@@ -206,14 +184,8 @@ async fn connect_tcp(server: &ServerAddress) -> Result<TcpStream, ConnectError> 
         }
     }
     Err(match last {
-        Some(source) => ConnectError::Tcp {
-            server: server.clone(),
-            source,
-        },
-        None => resolve(io::Error::new(
-            io::ErrorKind::NotFound,
-            "the name has no address",
-        )),
+        Some(source) => ConnectError::Tcp { server: server.clone(), source },
+        None => resolve(io::Error::new(io::ErrorKind::NotFound, "the name has no address")),
     })
 }
 
@@ -233,51 +205,29 @@ fn tls_error(server: &ServerAddress, error: io::Error, verifier: &Verifier) -> C
     let server = server.clone();
     let seen = verifier.seen();
     if let (true, Some(fingerprint)) = (seen.refused, seen.fingerprint) {
-        return ConnectError::Untrusted {
-            server,
-            fingerprint,
-            reason: error.to_string(),
-        };
+        return ConnectError::Untrusted { server, fingerprint, reason: error.to_string() };
     }
-    let tls = error
-        .get_ref()
-        .and_then(|inner| inner.downcast_ref::<rustls::Error>());
+    let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
         Some(rustls::Error::InvalidMessage(
             InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        )) => ConnectError::NotBerth {
-            server,
-            what: "it does not speak TLS",
-        },
-        Some(rustls::Error::InvalidMessage(_)) => ConnectError::NotBerth {
-            server,
-            what: "what it sends is not TLS",
-        },
+        )) => ConnectError::NotBerth { server, what: "it does not speak TLS" },
+        Some(rustls::Error::InvalidMessage(_)) => {
+            ConnectError::NotBerth { server, what: "what it sends is not TLS" }
+        }
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            ConnectError::NotBerth {
-                server,
-                what: "another TLS service",
-            }
+            ConnectError::NotBerth { server, what: "another TLS service" }
         }
         Some(
             rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
             | rustls::Error::PeerIncompatible(_),
-        ) => ConnectError::NotBerth {
-            server,
-            what: "it does not speak TLS 1.3",
-        },
-        Some(_) => ConnectError::Handshake {
-            server,
-            source: error,
-        },
+        ) => ConnectError::NotBerth { server, what: "it does not speak TLS 1.3" },
+        Some(_) => ConnectError::Handshake { server, source: error },
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe => ConnectError::Closed { server },
-            _ => ConnectError::Handshake {
-                server,
-                source: error,
-            },
+            _ => ConnectError::Handshake { server, source: error },
         },
     }
 }
@@ -289,10 +239,8 @@ mod tests {
     #[tokio::test]
     async fn a_dead_network_is_noticed_within_a_minute_also_while_an_answer_is_waited_for() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let server = ServerAddress {
-            host: "127.0.0.1".into(),
-            port: listener.local_addr().unwrap().port(),
-        };
+        let server =
+            ServerAddress { host: "127.0.0.1".into(), port: listener.local_addr().unwrap().port() };
         let stream = connect_tcp(&server).await.unwrap();
         assert!(sockopt::socket_keepalive(&stream).unwrap());
         let idle = sockopt::tcp_keepidle(&stream).unwrap();

@@ -99,11 +99,7 @@ where
             let mut body = pool.take(header.body);
             stream.read_exact(&mut body).await?;
             let (header, data_at) = BlockHeader::decode(&body)?;
-            Ok(Frame::Block(Block {
-                header,
-                body,
-                data_at,
-            }))
+            Ok(Frame::Block(Block { header, body, data_at }))
         }
     }
 }
@@ -119,10 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A connection on which nothing was said yet.
     #[must_use]
     pub fn new(stream: S) -> Self {
-        Self {
-            stream,
-            pool: Pool::default(),
-        }
+        Self { stream, pool: Pool::default() }
     }
 
     /// Sends a message.
@@ -130,9 +123,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// # Errors
     /// `Lost`, and `Protocol` when the message exceeds a frame.
     pub async fn send(&mut self, message: &ClientToWorker) -> Result<(), ConnectionError> {
-        self.stream
-            .write_all(&frame::encode_message(message)?)
-            .await?;
+        self.stream.write_all(&frame::encode_message(message)?).await?;
         Ok(self.stream.flush().await?)
     }
 
@@ -164,26 +155,15 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_no_frame_is_named() {
-        let refused = WorkerToClient::Refused {
-            error: ErrorCode::ShuttingDown,
-        };
+        let refused = WorkerToClient::Refused { error: ErrorCode::ShuttingDown };
         let frame = frame::encode_message(&refused).unwrap();
         let table = [
             (&b""[..], ConnectionError::Closed),
             (&b"\0\0"[..], ConnectionError::Closed),
             (&frame[..frame.len() - 1], ConnectionError::Closed),
-            (
-                &frame[..],
-                ConnectionError::Refused(ErrorCode::ShuttingDown),
-            ),
-            (
-                b"SSH-2.0-x",
-                ConnectionError::Protocol("frame of unknown kind 50".into()),
-            ),
-            (
-                &[0, 0, 0, 2, 0, 0xc1],
-                ConnectionError::Protocol("not a valid message".into()),
-            ),
+            (&frame[..], ConnectionError::Refused(ErrorCode::ShuttingDown)),
+            (b"SSH-2.0-x", ConnectionError::Protocol("frame of unknown kind 50".into())),
+            (&[0, 0, 0, 2, 0, 0xc1], ConnectionError::Protocol("not a valid message".into())),
         ];
         for (bytes, expected) in table {
             assert_eq!(receive(bytes).await, Err(expected), "{bytes:?}");

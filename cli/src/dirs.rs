@@ -18,11 +18,7 @@ pub fn state() -> Option<PathBuf> {
 }
 
 fn of(variable: &str, below_home: &str) -> Option<PathBuf> {
-    let absolute = |name| {
-        std::env::var_os(name)
-            .map(PathBuf::from)
-            .filter(|p| p.is_absolute())
-    };
+    let absolute = |name| std::env::var_os(name).map(PathBuf::from).filter(|p| p.is_absolute());
     // A relative path has to be ignored, says the specification.
     let base = absolute(variable).or_else(|| absolute("HOME").map(|home| home.join(below_home)))?;
     Some(base.join("berth"))
@@ -33,10 +29,7 @@ fn of(variable: &str, below_home: &str) -> Option<PathBuf> {
 /// # Errors
 /// What the operating system says.
 pub fn make_private(dir: &Path) -> io::Result<()> {
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(dir)
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)
 }
 
 /// Replaces a file in one step by one with these bytes that others cannot read.
@@ -50,11 +43,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let written = (|| {
         // What an earlier process of the same number left behind, killed in between.
         let _ = fs::remove_file(&temporary);
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        let mut file =
+            fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         fs::rename(&temporary, path)

@@ -33,32 +33,14 @@ pub enum Exit {
 pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Success, "everything asked for was done"),
     (Exit::Failure, "another failure"),
-    (
-        Exit::Usage,
-        "the command line is wrong, or there is no password",
-    ),
-    (
-        Exit::Connect,
-        "the server cannot be reached, or the connection was lost",
-    ),
+    (Exit::Usage, "the command line is wrong, or there is no password"),
+    (Exit::Connect, "the server cannot be reached, or the connection was lost"),
     (Exit::Login, "the login was refused"),
-    (
-        Exit::NotFound,
-        "a file or directory does not exist, here or there",
-    ),
+    (Exit::NotFound, "a file or directory does not exist, here or there"),
     (Exit::NoRoom, "over quota, or a disk is full, here or there"),
-    (
-        Exit::Integrity,
-        "data differs from its MD5, also when sent again",
-    ),
-    (
-        Exit::Identity,
-        "the server's certificate is unknown, or not the expected one",
-    ),
-    (
-        Exit::Interrupted,
-        "interrupted; a put or get that is repeated goes on",
-    ),
+    (Exit::Integrity, "data differs from its MD5, also when sent again"),
+    (Exit::Identity, "the server's certificate is unknown, or not the expected one"),
+    (Exit::Interrupted, "interrupted; a put or get that is repeated goes on"),
 ];
 
 /// [`EXIT_CODES`] as text.
@@ -87,7 +69,7 @@ impl Exit {
             ErrorCode::QuotaExceeded { .. }
             | ErrorCode::TooManyUploads { .. }
             | ErrorCode::DiskFull => Self::NoRoom,
-            ErrorCode::IntegrityMismatch { .. } => Self::Integrity,
+            ErrorCode::IntegrityMismatch { .. } | ErrorCode::DigestMismatch => Self::Integrity,
             ErrorCode::LoginRefused
             | ErrorCode::TooManyFailures { .. }
             | ErrorCode::TooManySessions { .. } => Self::Login,
@@ -170,6 +152,7 @@ mod tests {
             (quota, Exit::NoRoom),
             (ErrorCode::DiskFull, Exit::NoRoom),
             (ErrorCode::IntegrityMismatch { offset: 1 }, Exit::Integrity),
+            (ErrorCode::DigestMismatch, Exit::Integrity),
             (ErrorCode::LoginRefused, Exit::Login),
             (ErrorCode::ShuttingDown, Exit::Connect),
             (ErrorCode::AlreadyExists, Exit::Failure),

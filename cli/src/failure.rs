@@ -28,13 +28,7 @@ impl Failure {
     /// A failure with this sentence.
     #[must_use]
     pub fn new(exit: Exit, sentence: impl fmt::Display) -> Self {
-        Self {
-            exit,
-            sentence: sentence.to_string(),
-            code: None,
-            path: None,
-            local: None,
-        }
+        Self { exit, sentence: sentence.to_string(), code: None, path: None, local: None }
     }
 
     /// What a server refused a request with.
@@ -46,28 +40,19 @@ impl Failure {
     /// The same failure with what the server said.
     #[must_use]
     pub fn coded(self, code: &ErrorCode) -> Self {
-        Self {
-            code: Some(code.clone()),
-            ..self
-        }
+        Self { code: Some(code.clone()), ..self }
     }
 
     /// The same failure with the path in the home, for programs.
     #[must_use]
     pub fn at(self, path: impl fmt::Display) -> Self {
-        Self {
-            path: Some(path.to_string()),
-            ..self
-        }
+        Self { path: Some(path.to_string()), ..self }
     }
 
     /// The same failure with the local path, for programs.
     #[must_use]
     pub fn locally(self, path: impl fmt::Display) -> Self {
-        Self {
-            local: Some(path.to_string()),
-            ..self
-        }
+        Self { local: Some(path.to_string()), ..self }
     }
 
     /// A command line that cannot be carried out.
@@ -79,10 +64,7 @@ impl Failure {
     /// The same failure with what it happened to put before it.
     #[must_use]
     pub fn of(self, what: impl fmt::Display) -> Self {
-        Self {
-            sentence: format!("{what}: {}", self.sentence),
-            ..self
-        }
+        Self { sentence: format!("{what}: {}", self.sentence), ..self }
     }
 }
 
@@ -108,14 +90,7 @@ impl From<std::io::Error> for Failure {
 /// rounded ones would hide what is missing.
 #[must_use]
 pub fn sentence(code: &ErrorCode) -> String {
-    let ErrorCode::QuotaExceeded {
-        resource,
-        limit,
-        used,
-        reserved,
-        requested,
-    } = code
-    else {
+    let ErrorCode::QuotaExceeded { resource, limit, used, reserved, requested } = code else {
         return code.to_string();
     };
     let taken = i128::from(*used) + i128::from(*reserved);
@@ -221,13 +196,7 @@ mod tests {
     }
 
     fn over_quota(limit: u64, used: i64, requested: u64) -> ErrorCode {
-        ErrorCode::QuotaExceeded {
-            resource: Resource::Bytes,
-            limit,
-            used,
-            reserved: 0,
-            requested,
-        }
+        ErrorCode::QuotaExceeded { resource: Resource::Bytes, limit, used, reserved: 0, requested }
     }
 
     #[test]
@@ -238,10 +207,7 @@ mod tests {
              (19.0 MiB used, 0 B reserved)"
         );
         let exact = sentence(&over_quota(20 << 20, 19 << 20, (1 << 20) + 1));
-        assert!(
-            exact.contains("1048577 more bytes asked for, and 1048576 of"),
-            "{exact}"
-        );
+        assert!(exact.contains("1048577 more bytes asked for, and 1048576 of"), "{exact}");
         let over = sentence(&over_quota(1, i64::MAX, u64::MAX));
         assert!(over.contains("and 0 B of 1 B free"), "{over}");
         assert!(sentence(&over_quota(1, -5, 9)).contains("(-5 B used"));
@@ -249,31 +215,17 @@ mod tests {
 
     #[test]
     fn a_failure_for_programs_has_every_number() {
-        let failure = Failure::of_server(&over_quota(10, 9, 2))
-            .of("put a\nb")
-            .at("/a\nb")
-            .locally("a\nb");
+        let failure =
+            Failure::of_server(&over_quota(10, 9, 2)).of("put a\nb").at("/a\nb").locally("a\nb");
         let object = as_json(&failure);
-        assert_eq!(
-            (&object["exit"], &object["code"]),
-            (&json!(6), &json!("QuotaExceeded"))
-        );
+        assert_eq!((&object["exit"], &object["code"]), (&json!(6), &json!("QuotaExceeded")));
         assert_eq!(
             object["data"],
             json!({ "resource": "Bytes", "limit": 10, "used": 9, "reserved": 0, "requested": 2 })
         );
-        assert_eq!(
-            (&object["path"], &object["local"]),
-            (&json!("/a\nb"), &json!("a\nb"))
-        );
+        assert_eq!((&object["path"], &object["local"]), (&json!("/a\nb"), &json!("a\nb")));
         let object = as_json(&Failure::of_server(&ErrorCode::NotFound));
-        assert_eq!(
-            (&object["code"], object.get("data")),
-            (&json!("NotFound"), None)
-        );
-        assert_eq!(
-            as_json(&Failure::usage("x")),
-            json!({ "error": "x", "exit": 2 })
-        );
+        assert_eq!((&object["code"], object.get("data")), (&json!("NotFound"), None));
+        assert_eq!(as_json(&Failure::usage("x")), json!({ "error": "x", "exit": 2 }));
     }
 }

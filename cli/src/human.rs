@@ -47,16 +47,10 @@ pub fn parse_size(text: &str) -> Result<u64, SizeError> {
     let shown = || text.chars().take(80).collect();
     let refused = || SizeError::NotASize(shown());
     let trimmed = text.trim();
-    let digits = trimmed
-        .bytes()
-        .take_while(|b| b.is_ascii_digit() || *b == b'.')
-        .count();
+    let digits = trimmed.bytes().take_while(|b| b.is_ascii_digit() || *b == b'.').count();
     let (number, unit) = trimmed.split_at(digits);
     let unit = unit.trim().to_ascii_lowercase();
-    let (_, factor) = UNITS
-        .iter()
-        .find(|(name, _)| *name == unit)
-        .ok_or_else(refused)?;
+    let (_, factor) = UNITS.iter().find(|(name, _)| *name == unit).ok_or_else(refused)?;
     let bytes = scaled(number, *factor).ok_or_else(refused)?;
     u64::try_from(bytes).map_err(|_| SizeError::TooLarge(shown()))
 }
@@ -171,9 +165,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_size() {
-        for text in [
-            "", "GiB", "-1", "1 X", "1..5G", "1.5.G", ".", "1e3", "ten", "1 G B", "١",
-        ] {
+        for text in ["", "GiB", "-1", "1 X", "1..5G", "1.5.G", ".", "1e3", "ten", "1 G B", "١"] {
             assert!(parse_size(text).is_err(), "{text:?}");
         }
     }
@@ -203,16 +195,9 @@ mod tests {
             assert_eq!(size(bytes), text);
         }
         assert_eq!(signed_size(-1024), "-1.0 KiB");
-        assert_eq!(
-            (percent(1, 3), percent(0, 0), percent(u64::MAX, u64::MAX)),
-            (33, 100, 100)
-        );
-        let durations = [
-            (0.41, "0.4 s"),
-            (59.2, "59 s"),
-            (200.0, "3 min 20 s"),
-            (7500.0, "2 h 5 min"),
-        ];
+        assert_eq!((percent(1, 3), percent(0, 0), percent(u64::MAX, u64::MAX)), (33, 100, 100));
+        let durations =
+            [(0.41, "0.4 s"), (59.2, "59 s"), (200.0, "3 min 20 s"), (7500.0, "2 h 5 min")];
         for (seconds, text) in durations {
             assert_eq!(duration(seconds), text);
         }

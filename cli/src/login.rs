@@ -106,9 +106,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let conversation = converse(Connection::new(stream), exporter, credentials);
-    timeout(LOGIN_TIMEOUT, conversation)
-        .await
-        .map_err(|_| LoginError::TimedOut)?
+    timeout(LOGIN_TIMEOUT, conversation).await.map_err(|_| LoginError::TimedOut)?
 }
 
 async fn converse<S>(
@@ -120,19 +118,9 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let client = concat!("berth ", env!("CARGO_PKG_VERSION")).to_owned();
-    connection
-        .send(&ClientToWorker::Hello {
-            versions: VERSIONS.to_vec(),
-            client,
-        })
-        .await?;
+    connection.send(&ClientToWorker::Hello { versions: VERSIONS.to_vec(), client }).await?;
     let (server, max_transfers, challenge) = match connection.receive().await? {
-        WorkerToClient::Hello {
-            version,
-            server,
-            max_transfers,
-            site_challenge,
-        } => {
+        WorkerToClient::Hello { version, server, max_transfers, site_challenge } => {
             if !VERSIONS.contains(&version) {
                 return Err(LoginError::Refused(ErrorCode::Version));
             }
@@ -141,14 +129,9 @@ where
         _ => return Err(ConnectionError::unexpected("answer to the greeting").into()),
     };
     if let Some(challenge) = challenge {
-        let secret = credentials
-            .site_secret
-            .as_ref()
-            .ok_or(LoginError::SiteSecretMissing)?;
+        let secret = credentials.site_secret.as_ref().ok_or(LoginError::SiteSecretMissing)?;
         let proof = site_proof(&secret.0, &challenge, exporter);
-        connection
-            .send(&ClientToWorker::SiteProof { proof })
-            .await?;
+        connection.send(&ClientToWorker::SiteProof { proof }).await?;
         match connection.receive().await {
             Ok(WorkerToClient::SiteAccepted) => {}
             Ok(_) => return Err(ConnectionError::unexpected("answer to the site proof").into()),
@@ -160,15 +143,7 @@ where
     }
     let user = prove(&mut connection, exporter, credentials).await?;
     let max_transfers = max_transfers.max(1);
-    Ok(Session::start(
-        connection,
-        SessionInfo {
-            user,
-            server,
-            max_transfers,
-            exporter: *exporter,
-        },
-    ))
+    Ok(Session::start(connection, SessionInfo { user, server, max_transfers, exporter: *exporter }))
 }
 
 /// SCRAM: the client proves that it knows the password, the server that it knows the user.
@@ -182,17 +157,13 @@ where
 {
     let first = ClientFirst::new(credentials.user.as_str(), ChannelBinding::login(exporter))?;
     let message = first.message().to_vec();
-    connection
-        .send(&ClientToWorker::LoginFirst { message })
-        .await?;
+    connection.send(&ClientToWorker::LoginFirst { message }).await?;
     let WorkerToClient::LoginChallenge { message } = connection.receive().await? else {
         return Err(ConnectionError::unexpected("answer to the login").into());
     };
     let last = answer(first, credentials.password.clone(), message).await?;
     let message = last.message().to_vec();
-    connection
-        .send(&ClientToWorker::LoginFinal { message })
-        .await?;
+    connection.send(&ClientToWorker::LoginFinal { message }).await?;
     let WorkerToClient::LoginAccepted { message, user } = connection.receive().await? else {
         return Err(ConnectionError::unexpected("answer to the proof").into());
     };

@@ -25,11 +25,7 @@ impl Style {
     /// The style for this process' standard output.
     #[must_use]
     pub fn of_stdout(json: bool, quiet: bool) -> Self {
-        Self {
-            json,
-            quiet,
-            terminal: io::stdout().is_terminal(),
-        }
+        Self { json, quiet, terminal: io::stdout().is_terminal() }
     }
 }
 
@@ -41,9 +37,7 @@ pub struct Output {
 
 impl std::fmt::Debug for Output {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Output")
-            .field("style", &self.style)
-            .finish_non_exhaustive()
+        f.debug_struct("Output").field("style", &self.style).finish_non_exhaustive()
     }
 }
 
@@ -57,10 +51,7 @@ impl Output {
     /// Writes anywhere.
     #[must_use]
     pub fn to(style: Style, out: impl Write + Send + 'static) -> Self {
-        Self {
-            style,
-            out: Mutex::new(Box::new(out)),
-        }
+        Self { style, out: Mutex::new(Box::new(out)) }
     }
 
     /// How it writes.
@@ -92,20 +83,13 @@ impl Output {
     /// # Errors
     /// As [`Output::line`].
     pub fn flush(&self) -> io::Result<()> {
-        self.out
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .flush()
+        self.out.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
 
     /// A name or path in a form that may be printed: escaped on a terminal, else as it is.
     #[must_use]
     pub fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.style.terminal {
-            escaped(name)
-        } else {
-            Cow::Borrowed(name)
-        }
+        if self.style.terminal { escaped(name) } else { Cow::Borrowed(name) }
     }
 
     /// A remark on standard error, unless quiet; with JSON an object like all else.
@@ -190,18 +174,9 @@ mod tests {
         for (name, shown) in table {
             assert_eq!(escaped(name), shown);
         }
-        let terminal = Output::to(
-            Style {
-                terminal: true,
-                ..Style::default()
-            },
-            io::sink(),
-        );
+        let terminal = Output::to(Style { terminal: true, ..Style::default() }, io::sink());
         let pipe = Output::to(Style::default(), io::sink());
-        assert_eq!(
-            (terminal.name("a\nb"), pipe.name("a\nb")),
-            ("a\\nb".into(), "a\nb".into())
-        );
+        assert_eq!((terminal.name("a\nb"), pipe.name("a\nb")), ("a\\nb".into(), "a\nb".into()));
     }
 
     #[test]
@@ -230,16 +205,8 @@ mod tests {
     #[test]
     fn json_is_one_object_a_line() {
         let written = Shared::default();
-        let output = Output::to(
-            Style {
-                json: true,
-                ..Style::default()
-            },
-            written.clone(),
-        );
-        output
-            .json(&serde_json::json!({ "name": "a\nb", "size": 3 }))
-            .unwrap();
+        let output = Output::to(Style { json: true, ..Style::default() }, written.clone());
+        output.json(&serde_json::json!({ "name": "a\nb", "size": 3 })).unwrap();
         output.line("x").unwrap();
         let text = String::from_utf8(written.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text, "{\"name\":\"a\\nb\",\"size\":3}\nx\n");

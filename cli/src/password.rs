@@ -73,10 +73,8 @@ pub enum PasswordError {
 /// # Errors
 /// `File` and `Empty`.
 pub fn from_file(path: &Path) -> Result<Password, PasswordError> {
-    let text = std::fs::read_to_string(path).map_err(|source| PasswordError::File {
-        path: path.to_owned(),
-        source,
-    })?;
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| PasswordError::File { path: path.to_owned(), source })?;
     first_line(&text)
 }
 
@@ -118,21 +116,13 @@ pub fn ask(question: &str) -> Result<Password, PasswordError> {
 /// As [`ask`], and `Differ`.
 pub fn ask_new(question: &str) -> Result<Password, PasswordError> {
     let password = ask(question)?;
-    if ask("Again: ")? == password {
-        Ok(password)
-    } else {
-        Err(PasswordError::Differ)
-    }
+    if ask("Again: ")? == password { Ok(password) } else { Err(PasswordError::Differ) }
 }
 
 /// A file's first line without its end, so that `echo secret > file` means `secret`.
 fn first_line(text: &str) -> Result<Password, PasswordError> {
     let line = text.split(['\r', '\n']).next().unwrap_or_default();
-    if line.is_empty() {
-        Err(PasswordError::Empty)
-    } else {
-        Ok(Password(line.to_owned()))
-    }
+    if line.is_empty() { Err(PasswordError::Empty) } else { Ok(Password(line.to_owned())) }
 }
 
 #[cfg(test)]
@@ -143,31 +133,18 @@ mod tests {
     fn a_file_gives_its_first_line() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("password");
-        for (text, expected) in [
-            ("secret\n", "secret"),
-            (" a b \r\nrest", " a b "),
-            ("x", "x"),
-        ] {
+        for (text, expected) in [("secret\n", "secret"), (" a b \r\nrest", " a b "), ("x", "x")] {
             std::fs::write(&path, text).unwrap();
-            assert_eq!(
-                without_asking(Some(&path)).unwrap().unwrap().as_str(),
-                expected
-            );
+            assert_eq!(without_asking(Some(&path)).unwrap().unwrap().as_str(), expected);
         }
         std::fs::write(&path, "\nsecret\n").unwrap();
         assert!(matches!(from_file(&path), Err(PasswordError::Empty)));
         let missing = from_file(&dir.path().join("none")).unwrap_err().to_string();
-        assert!(
-            missing.starts_with("cannot read the password file"),
-            "{missing}"
-        );
+        assert!(missing.starts_with("cannot read the password file"), "{missing}");
     }
 
     #[test]
     fn a_password_is_never_shown() {
-        assert_eq!(
-            format!("{:?}", Password::new("secret".into())),
-            "Password(…)"
-        );
+        assert_eq!(format!("{:?}", Password::new("secret".into())), "Password(…)");
     }
 }

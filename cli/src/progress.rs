@@ -52,11 +52,7 @@ struct Total {
 
 impl Total {
     fn show(&self) {
-        self.bar.set_message(format!(
-            "{}/{} files",
-            self.over.load(Ordering::Relaxed),
-            self.files
-        ));
+        self.bar.set_message(format!("{}/{} files", self.over.load(Ordering::Relaxed), self.files));
     }
 }
 
@@ -74,12 +70,7 @@ impl Progress {
             let bar = bars.add(ProgressBar::new(bytes.unwrap_or(0)));
             bar.set_style(style(BAR));
             bar.set_prefix("total");
-            let total = Total {
-                bar,
-                files,
-                grows: bytes.is_none(),
-                over: AtomicUsize::new(0),
-            };
+            let total = Total { bar, files, grows: bytes.is_none(), over: AtomicUsize::new(0) };
             total.show();
             Arc::new(total)
         });
@@ -90,17 +81,8 @@ impl Progress {
     #[must_use]
     pub fn file(&self, name: &str) -> FileProgress {
         let name = escaped(name).into_owned();
-        let state = FileState {
-            size: 0,
-            position: 0,
-            line_at: Instant::now(),
-            bar: None,
-        };
-        let file = File {
-            name,
-            progress: self.clone(),
-            state: Mutex::new(state),
-        };
+        let state = FileState { size: 0, position: 0, line_at: Instant::now(), bar: None };
+        let file = File { name, progress: self.clone(), state: Mutex::new(state) };
         FileProgress(Some(Arc::new(file)))
     }
 
@@ -181,8 +163,7 @@ impl FileProgress {
             }
             if from > 0 {
                 let percent = human::percent(from, size);
-                file.progress
-                    .line(&format!("{}: resumed at {percent}%", file.name));
+                file.progress.line(&format!("{}: resumed at {percent}%", file.name));
             }
         });
     }
@@ -202,8 +183,7 @@ impl FileProgress {
                 state.line_at = Instant::now();
                 let (done, size) = (human::size(position), human::size(state.size));
                 let percent = human::percent(position, state.size);
-                file.progress
-                    .line(&format!("{}: {percent}% ({done} of {size})", file.name));
+                file.progress.line(&format!("{}: {percent}% ({done} of {size})", file.name));
             }
         });
     }

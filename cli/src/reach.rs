@@ -60,30 +60,19 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
         drop(connected.stream);
         let whom = target.clone();
         let asked = ask::beside(move || passwords(&whom, answers, asks_new)).await;
-        answers = asked
-            .unwrap_or(Err(PasswordError::NoTerminal))
-            .map_err(no_password)?;
+        answers = asked.unwrap_or(Err(PasswordError::NoTerminal)).map_err(no_password)?;
         connected = again(&target.server, fingerprint).await?;
     }
     let (Some(password), new_password) = answers else {
         return Err(no_password(PasswordError::NoTerminal));
     };
-    let credentials = Credentials {
-        user: target.user.clone(),
-        password: password.clone(),
-        site_secret,
-    };
-    let session = log_in(connected.stream, &connected.exporter, &credentials)
-        .await
-        .map_err(|error| {
+    let credentials =
+        Credentials { user: target.user.clone(), password: password.clone(), site_secret };
+    let session =
+        log_in(connected.stream, &connected.exporter, &credentials).await.map_err(|error| {
             login_failure(&error).of(format_args!("{}@{}", target.user, target.server))
         })?;
-    Ok(Reached {
-        session,
-        fingerprint,
-        password,
-        new_password,
-    })
+    Ok(Reached { session, fingerprint, password, new_password })
 }
 
 type Answers = (Option<Password>, Option<Password>);
@@ -125,43 +114,33 @@ fn site_secret(login: &LoginArgs) -> Result<Option<SiteSecret>, Failure> {
 /// person trusts.
 async fn find(server: &ServerAddress, login: &LoginArgs) -> Result<Connected, Failure> {
     if let Some(fingerprint) = login.fingerprint {
-        return connect(server, &Trust::Pinned(fingerprint))
-            .await
-            .map_err(|error| match error {
-                ConnectError::Untrusted {
-                    fingerprint: seen, ..
-                } => Failure::new(
-                    Exit::Identity,
-                    format!("{server} shows the certificate {seen}, not the one given"),
-                ),
-                other => connect_failure(&other),
-            });
+        return connect(server, &Trust::Pinned(fingerprint)).await.map_err(|error| match error {
+            ConnectError::Untrusted { fingerprint: seen, .. } => Failure::new(
+                Exit::Identity,
+                format!("{server} shows the certificate {seen}, not the one given"),
+            ),
+            other => connect_failure(&other),
+        });
     }
     if let Some(path) = &login.ca_file {
         let trust = Trust::Authorities(path.clone());
-        return connect(server, &trust)
-            .await
-            .map_err(|error| connect_failure(&error));
+        return connect(server, &trust).await.map_err(|error| connect_failure(&error));
     }
     let mut known = KnownServers::load(&config_dir(login)?)
         .map_err(|error| Failure::new(Exit::Identity, error))?;
     if let Some(fingerprint) = known.get(server) {
-        return connect(server, &Trust::Pinned(fingerprint))
-            .await
-            .map_err(|error| match error {
-                ConnectError::Untrusted {
-                    fingerprint: seen, ..
-                } => changed(server, &known, fingerprint, seen),
-                other => connect_failure(&other),
-            });
+        return connect(server, &Trust::Pinned(fingerprint)).await.map_err(|error| match error {
+            ConnectError::Untrusted { fingerprint: seen, .. } => {
+                changed(server, &known, fingerprint, seen)
+            }
+            other => connect_failure(&other),
+        });
     }
     match connect(server, &Trust::SystemAuthorities).await {
         Ok(connected) => Ok(connected),
         Err(ConnectError::Untrusted { fingerprint, .. }) => {
             introduce(server, fingerprint, login.accept_new).await?;
-            known
-                .add(server, fingerprint)
-                .map_err(|error| Failure::new(Exit::Failure, error))?;
+            known.add(server, fingerprint).map_err(|error| Failure::new(Exit::Failure, error))?;
             again(server, fingerprint).await
         }
         Err(other) => Err(connect_failure(&other)),
@@ -171,9 +150,7 @@ async fn find(server: &ServerAddress, login: &LoginArgs) -> Result<Connected, Fa
 /// Connects again to the server that was found. That it has another certificate now, seconds
 /// later, is nobody's good intention.
 async fn again(server: &ServerAddress, fingerprint: Fingerprint) -> Result<Connected, Failure> {
-    connect(server, &Trust::Pinned(fingerprint))
-        .await
-        .map_err(|error| connect_failure(&error))
+    connect(server, &Trust::Pinned(fingerprint)).await.map_err(|error| connect_failure(&error))
 }
 
 fn config_dir(login: &LoginArgs) -> Result<PathBuf, Failure> {
@@ -200,9 +177,7 @@ async fn introduce(
     if !ask::somebody() || !io::stderr().is_terminal() {
         return Err(refused("give --fingerprint, --ca-file or --accept-new"));
     }
-    complain(&format!(
-        "The server {server} is not known yet. Its certificate has the fingerprint"
-    ));
+    complain(&format!("The server {server} is not known yet. Its certificate has the fingerprint"));
     complain(&format!("  {fingerprint}"));
     complain("Compare it with what berthd printed at its start.");
     let question = "Trust this server from now on? (yes/no) ";
@@ -279,15 +254,9 @@ mod tests {
     fn each_way_not_to_get_in_has_its_code() {
         let login = [
             (LoginError::Refused(ErrorCode::LoginRefused), Exit::Login),
-            (
-                LoginError::Refused(ErrorCode::TooManySessions { limit: 1 }),
-                Exit::Login,
-            ),
+            (LoginError::Refused(ErrorCode::TooManySessions { limit: 1 }), Exit::Login),
             (LoginError::Refused(ErrorCode::Version), Exit::Connect),
-            (
-                LoginError::Connection(ConnectionError::Closed),
-                Exit::Connect,
-            ),
+            (LoginError::Connection(ConnectionError::Closed), Exit::Connect),
             (LoginError::SiteSecretMissing, Exit::Login),
             (LoginError::Impostor, Exit::Identity),
         ];

@@ -53,16 +53,8 @@ impl Session {
     pub async fn list(&self, path: &RelPath) -> Result<Listing, RequestError> {
         let exchange = self.exchange();
         let path = path.clone();
-        exchange
-            .send(&ClientToWorker::List {
-                id: exchange.id,
-                path,
-            })
-            .await?;
-        Ok(Listing {
-            exchange,
-            ended: false,
-        })
+        exchange.send(&ClientToWorker::List { id: exchange.id, path }).await?;
+        Ok(Listing { exchange, ended: false })
     }
 
     /// Makes a directory; with `parents` also its parents, and it may be there already.
@@ -71,8 +63,7 @@ impl Session {
     /// See [`Session::stat`].
     pub async fn make_directory(&self, path: &RelPath, parents: bool) -> Result<(), RequestError> {
         let path = path.clone();
-        self.done(|id| ClientToWorker::MakeDirectory { id, path, parents })
-            .await
+        self.done(|id| ClientToWorker::MakeDirectory { id, path, parents }).await
     }
 
     /// Removes a file, an empty directory or, with `recursive`, a tree.
@@ -81,12 +72,7 @@ impl Session {
     /// See [`Session::stat`].
     pub async fn remove(&self, path: &RelPath, recursive: bool) -> Result<(), RequestError> {
         let path = path.clone();
-        self.done(|id| ClientToWorker::Remove {
-            id,
-            path,
-            recursive,
-        })
-        .await
+        self.done(|id| ClientToWorker::Remove { id, path, recursive }).await
     }
 
     /// Renames `from` to `to`, which is the new path itself.
@@ -100,13 +86,7 @@ impl Session {
         overwrite: bool,
     ) -> Result<(), RequestError> {
         let (from, to) = (from.clone(), to.clone());
-        self.done(|id| ClientToWorker::Rename {
-            id,
-            from,
-            to,
-            overwrite,
-        })
-        .await
+        self.done(|id| ClientToWorker::Rename { id, from, to, overwrite }).await
     }
 
     /// Limits and usage.
@@ -126,9 +106,7 @@ impl Session {
     /// See [`Session::stat`].
     pub async fn uploads(&self) -> Result<Vec<UploadSummary>, RequestError> {
         let mut exchange = self.exchange();
-        exchange
-            .send(&ClientToWorker::Uploads { id: exchange.id })
-            .await?;
+        exchange.send(&ClientToWorker::Uploads { id: exchange.id }).await?;
         let mut all = Vec::new();
         loop {
             match exchange.message().await? {
@@ -148,8 +126,7 @@ impl Session {
     /// # Errors
     /// See [`Session::stat`].
     pub async fn abort_upload(&self, upload: StagingName) -> Result<(), RequestError> {
-        self.done(|id| ClientToWorker::AbortUpload { id, upload })
-            .await
+        self.done(|id| ClientToWorker::AbortUpload { id, upload }).await
     }
 
     /// A file's plain MD5 and size.
@@ -184,21 +161,13 @@ impl Session {
         let mut exchange = self.exchange();
         let id = exchange.id;
         let message = first.message().to_vec();
-        exchange
-            .send(&ClientToWorker::PasswordFirst {
-                id,
-                message,
-                verifier,
-            })
-            .await?;
+        exchange.send(&ClientToWorker::PasswordFirst { id, message, verifier }).await?;
         let WorkerToClient::PasswordChallenge { message, .. } = exchange.message().await? else {
             return Err(unexpected().into());
         };
         let last = answer(first, current.clone(), message).await?;
         let message = last.message().to_vec();
-        exchange
-            .send(&ClientToWorker::PasswordFinal { id, message })
-            .await?;
+        exchange.send(&ClientToWorker::PasswordFinal { id, message }).await?;
         match exchange.message().await? {
             WorkerToClient::Done { .. } => Ok(()),
             _ => Err(unexpected().into()),

@@ -29,12 +29,7 @@ pub fn berth() -> ExitCode {
         Err(error) => {
             // Help and the version are errors too, for clap; they go to standard output.
             let _ = error.print();
-            return if error.use_stderr() {
-                Exit::Usage
-            } else {
-                Exit::Success
-            }
-            .into();
+            return if error.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
     run(&args)
@@ -50,10 +45,8 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     for path in args.command.remote_paths() {
         resolve(&cwd, path)?;
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             let reason = human::reason(&error);
             Failure::new(Exit::Failure, format!("cannot start: {reason}"))
         })?;
@@ -132,10 +125,7 @@ impl Interrupts {
                 )
             })
         };
-        Ok(Self([
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::terminate())?,
-        ]))
+        Ok(Self([listen(SignalKind::interrupt())?, listen(SignalKind::terminate())?]))
     }
 
     async fn next(&mut self) {

@@ -63,10 +63,7 @@ impl ClientKey {
     /// `Io` and `Random`.
     pub fn load(dir: &Path) -> Result<Self, StateError> {
         let path = dir.join("client.key");
-        let failed = |source| StateError::Io {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| StateError::Io { path: path.clone(), source };
         match read(&path).map_err(failed)? {
             Some(key) => return Ok(Self(key)),
             None => dirs::make_private(dir).map_err(failed)?,
@@ -131,10 +128,7 @@ mod tests {
         let first = token(&state, 1, "alice", "a/b");
         assert_eq!(first, token(&state, 1, "alice", "a/b"));
         assert_ne!(first, token(&state, 2, "alice", "a/b"));
-        assert_ne!(
-            first,
-            token(&state, 1, "alicea", "/b".trim_start_matches('/'))
-        );
+        assert_ne!(first, token(&state, 1, "alicea", "/b".trim_start_matches('/')));
         assert_ne!(first, token(&state, 1, "alice", "a/c"));
         assert_ne!(first, token(&dir.path().join("other"), 1, "alice", "a/b"));
         fs::write(state.join("client.key"), b"torn").unwrap();

@@ -45,13 +45,9 @@ impl FromStr for Target {
     type Err = TargetError;
 
     fn from_str(text: &str) -> Result<Self, TargetError> {
-        let (user, server) = text
-            .rsplit_once('@')
-            .ok_or_else(|| TargetError::NoUser(text.to_owned()))?;
-        Ok(Self {
-            user: UserName::new(user)?,
-            server: server.parse()?,
-        })
+        let (user, server) =
+            text.rsplit_once('@').ok_or_else(|| TargetError::NoUser(text.to_owned()))?;
+        Ok(Self { user: UserName::new(user)?, server: server.parse()? })
     }
 }
 
@@ -89,10 +85,7 @@ impl FromStr for ServerAddress {
                 .filter(|port| *port != 0)
                 .ok_or_else(|| TargetError::Port(digits.to_owned()))?,
         };
-        Ok(Self {
-            host: host.to_ascii_lowercase(),
-            port,
-        })
+        Ok(Self { host: host.to_ascii_lowercase(), port })
     }
 }
 
@@ -124,10 +117,7 @@ mod tests {
         ];
         for (text, user, server) in table {
             let target: Target = text.parse().unwrap();
-            assert_eq!(
-                (target.user.as_str(), target.server.to_string().as_str()),
-                (user, server)
-            );
+            assert_eq!((target.user.as_str(), target.server.to_string().as_str()), (user, server));
             assert_eq!(server.parse::<ServerAddress>().unwrap(), target.server);
         }
     }
@@ -154,9 +144,6 @@ mod tests {
         ] {
             assert!(text.parse::<Target>().is_err(), "{text}");
         }
-        assert!(matches!(
-            "host".parse::<Target>(),
-            Err(TargetError::NoUser(_))
-        ));
+        assert!(matches!("host".parse::<Target>(), Err(TargetError::NoUser(_))));
     }
 }

@@ -63,9 +63,7 @@ impl FromStr for Fingerprint {
 
     fn from_str(text: &str) -> Result<Self, FingerprintError> {
         let text = text.trim();
-        let prefixed = text
-            .get(..7)
-            .is_some_and(|p| p.eq_ignore_ascii_case("sha256:"));
+        let prefixed = text.get(..7).is_some_and(|p| p.eq_ignore_ascii_case("sha256:"));
         let digits = if prefixed { &text[7..] } else { text };
         let digits: Vec<u32> = digits
             .chars()
@@ -139,10 +137,7 @@ impl KnownServers {
                 Some((server.to_string(), fingerprint.parse().ok()?))
             });
             let Some((server, fingerprint)) = entry else {
-                return Err(KnownServersError::Line {
-                    path,
-                    line: number + 1,
-                });
+                return Err(KnownServersError::Line { path, line: number + 1 });
             };
             servers.insert(server, fingerprint);
         }
@@ -171,10 +166,7 @@ impl KnownServers {
         fingerprint: Fingerprint,
     ) -> Result<(), KnownServersError> {
         let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
-        let failed = |source| KnownServersError::Io {
-            path: self.path.clone(),
-            source,
-        };
+        let failed = |source| KnownServersError::Io { path: self.path.clone(), source };
         dirs::make_private(&dir).map_err(failed)?;
         // Comments are kept: a line is appended to the text, not to what was read of it.
         let mut text = match fs::read_to_string(&self.path) {
@@ -206,21 +198,12 @@ mod tests {
         let fingerprint: Fingerprint = shown.parse().unwrap();
         assert_eq!(fingerprint.to_string(), shown);
         let colons: Vec<&str> = (0..32).map(|at| &HEX[2 * at..2 * at + 2]).collect();
-        for text in [
-            HEX.to_uppercase(),
-            format!("sha256:{}", colons.join(":")),
-            format!(" {HEX}\n"),
-        ] {
+        for text in
+            [HEX.to_uppercase(), format!("sha256:{}", colons.join(":")), format!(" {HEX}\n")]
+        {
             assert_eq!(text.parse(), Ok(fingerprint), "{text}");
         }
-        for bad in [
-            "",
-            "SHA256:",
-            &HEX[1..],
-            &format!("{HEX}0"),
-            &"g".repeat(64),
-            "é",
-        ] {
+        for bad in ["", "SHA256:", &HEX[1..], &format!("{HEX}0"), &"g".repeat(64), "é"] {
             assert_eq!(bad.parse::<Fingerprint>(), Err(FingerprintError), "{bad}");
         }
     }
@@ -236,23 +219,13 @@ mod tests {
         assert_eq!(known.get(&one), None);
         known.add(&one, print(1)).unwrap();
         // Another client adds one, and somebody a comment without a newline.
-        KnownServers::load(&config)
-            .unwrap()
-            .add(&two, print(2))
-            .unwrap();
+        KnownServers::load(&config).unwrap().add(&two, print(2)).unwrap();
         let text = fs::read_to_string(known.path()).unwrap();
         fs::write(known.path(), format!("{text}# mine")).unwrap();
         known.add(&"host:6".parse().unwrap(), print(3)).unwrap();
         let known = KnownServers::load(&config).unwrap();
-        assert_eq!(
-            (known.get(&one), known.get(&two)),
-            (Some(print(1)), Some(print(2)))
-        );
-        assert!(
-            fs::read_to_string(known.path())
-                .unwrap()
-                .contains("# mine\n")
-        );
+        assert_eq!((known.get(&one), known.get(&two)), (Some(print(1)), Some(print(2))));
+        assert!(fs::read_to_string(known.path()).unwrap().contains("# mine\n"));
         let mode = fs::metadata(known.path()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
     }
@@ -264,10 +237,7 @@ mod tests {
             let text = format!("# known\n\n{line}\n");
             fs::write(dir.path().join(KnownServers::FILE_NAME), text).unwrap();
             let error = KnownServers::load(dir.path()).unwrap_err();
-            assert!(
-                matches!(error, KnownServersError::Line { line: 3, .. }),
-                "{line}"
-            );
+            assert!(matches!(error, KnownServersError::Line { line: 3, .. }), "{line}");
         }
     }
 }

@@ -69,11 +69,7 @@ impl Verifier {
             Trust::Authorities(path) => How::Authorities(authorities(path, &provider)?),
             Trust::SystemAuthorities => system_authorities(&provider),
         };
-        Ok(Self {
-            provider,
-            how,
-            seen: Mutex::default(),
-        })
+        Ok(Self { provider, how, seen: Mutex::default() })
     }
 
     pub(crate) fn seen(&self) -> Seen {
@@ -85,17 +81,12 @@ fn authorities(
     path: &Path,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<WebPkiServerVerifier>, TrustError> {
-    let failed = |reason: String| TrustError::Authorities {
-        path: path.to_owned(),
-        reason,
-    };
+    let failed = |reason: String| TrustError::Authorities { path: path.to_owned(), reason };
     let mut roots = RootCertStore::empty();
     let certificates = CertificateDer::pem_file_iter(path).map_err(|e| failed(e.to_string()))?;
     for certificate in certificates {
         let certificate = certificate.map_err(|error| failed(error.to_string()))?;
-        roots
-            .add(certificate)
-            .map_err(|error| failed(error.to_string()))?;
+        roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
     if roots.is_empty() {
         return Err(failed("it has no certificate in PEM form".to_owned()));
@@ -134,10 +125,8 @@ impl ServerCertVerifier for Verifier {
                 inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
         };
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Seen {
-            fingerprint: Some(fingerprint),
-            refused: verified.is_err(),
-        };
+        *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
+            Seen { fingerprint: Some(fingerprint), refused: verified.is_err() };
         verified
     }
 
@@ -162,8 +151,6 @@ impl ServerCertVerifier for Verifier {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider
-            .signature_verification_algorithms
-            .supported_schemes()
+        self.provider.signature_verification_algorithms.supported_schemes()
     }
 }

@@ -211,9 +211,6 @@ impl Message for DaemonToWorker {
     const MAX_DESCRIPTORS: usize = 1;
 
     fn descriptors(&self) -> usize {
-        usize::from(matches!(
-            self,
-            Self::Client { .. } | Self::LoginAccepted { .. }
-        ))
+        usize::from(matches!(self, Self::Client { .. } | Self::LoginAccepted { .. }))
     }
 }

@@ -134,10 +134,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     }
 
     fn wrap(socket: OwnedFd) -> Self {
-        Self {
-            socket,
-            direction: PhantomData,
-        }
+        Self { socket, direction: PhantomData }
     }
 
     /// Makes `send` and `recv` return [`ChannelError::WouldBlock`] instead of waiting.
@@ -156,10 +153,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
     pub fn send(&self, message: &Tx, descriptors: &[BorrowedFd<'_>]) -> Result<(), ChannelError> {
         let stated = message.descriptors();
         if descriptors.len() != stated || stated > MAX_PACKET_DESCRIPTORS {
-            return Err(ChannelError::Descriptors {
-                stated,
-                got: descriptors.len(),
-            });
+            return Err(ChannelError::Descriptors { stated, got: descriptors.len() });
         }
         let mut packet = Vec::new();
         codec::encode_into(message, &mut packet)?;
@@ -182,11 +176,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
                 SendFlags::NOSIGNAL,
             )
         })?;
-        if sent == packet.len() {
-            Ok(())
-        } else {
-            Err(ChannelError::Truncated)
-        }
+        if sent == packet.len() { Ok(()) } else { Err(ChannelError::Truncated) }
     }
 
     /// Receives one message. A buffer is allocated for the time of the call only.
@@ -198,11 +188,7 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
         let mut packet = vec![0; waiting];
         let mut space =
             [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_PACKET_DESCRIPTORS))];
-        let room = if Rx::MAX_DESCRIPTORS == 0 {
-            &mut [][..]
-        } else {
-            &mut space[..]
-        };
+        let room = if Rx::MAX_DESCRIPTORS == 0 { &mut [][..] } else { &mut space[..] };
         let mut control = RecvAncillaryBuffer::new(room);
         let result = rustix::io::retry_on_intr(|| {
             rustix::net::recvmsg(
@@ -218,35 +204,22 @@ impl<Tx: Message, Rx: Message> Channel<Tx, Rx> {
                 descriptors.extend(rights);
             }
         }
-        if result
-            .flags
-            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC)
-        {
+        if result.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC) {
             return Err(ChannelError::Truncated);
         }
         let message: Rx = codec::decode(&packet[..result.bytes])?;
         let stated = message.descriptors();
         if descriptors.len() != stated {
-            return Err(ChannelError::Descriptors {
-                stated,
-                got: descriptors.len(),
-            });
+            return Err(ChannelError::Descriptors { stated, got: descriptors.len() });
         }
-        Ok(Received {
-            message,
-            descriptors,
-        })
+        Ok(Received { message, descriptors })
     }
 
     /// Length of the next packet, waiting for it if the channel blocks.
     fn waiting_packet(&self) -> Result<usize, ChannelError> {
         let mut nothing = [0u8; 1];
         let (_, length) = rustix::io::retry_on_intr(|| {
-            rustix::net::recv(
-                &self.socket,
-                &mut nothing[..],
-                RecvFlags::PEEK | RecvFlags::TRUNC,
-            )
+            rustix::net::recv(&self.socket, &mut nothing[..], RecvFlags::PEEK | RecvFlags::TRUNC)
         })?;
         match length {
             0 => Err(ChannelError::Closed),
@@ -313,15 +286,9 @@ mod tests {
         parent.send(&Down::File(2), &[file.as_fd()]).unwrap();
         child.send(&Up(3), &[]).unwrap();
         let first = child.recv().unwrap();
-        assert_eq!(
-            (first.message, first.descriptors.len()),
-            (Down::Number(1), 0)
-        );
+        assert_eq!((first.message, first.descriptors.len()), (Down::Number(1), 0));
         let second = child.recv().unwrap();
-        assert_eq!(
-            (second.message, second.descriptors.len()),
-            (Down::File(2), 1)
-        );
+        assert_eq!((second.message, second.descriptors.len()), (Down::File(2), 1));
         assert_eq!(parent.recv().unwrap().message, Up(3));
     }
 
@@ -335,10 +302,7 @@ mod tests {
         let mut bytes = Vec::new();
         codec::encode_into(&Down::File(1), &mut bytes).unwrap();
         rustix::net::send(&parent, &bytes, SendFlags::NOSIGNAL).unwrap();
-        assert!(matches!(
-            child.recv(),
-            Err(ChannelError::Descriptors { stated: 1, got: 0 })
-        ));
+        assert!(matches!(child.recv(), Err(ChannelError::Descriptors { stated: 1, got: 0 })));
     }
 
     #[test]
@@ -351,13 +315,8 @@ mod tests {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = SendAncillaryBuffer::new(&mut space);
         control.push(SendAncillaryMessage::ScmRights(&rights));
-        rustix::net::sendmsg(
-            &child,
-            &[IoSlice::new(&bytes)],
-            &mut control,
-            SendFlags::empty(),
-        )
-        .unwrap();
+        rustix::net::sendmsg(&child, &[IoSlice::new(&bytes)], &mut control, SendFlags::empty())
+            .unwrap();
         assert!(matches!(parent.recv(), Err(ChannelError::Truncated)));
     }
 
@@ -392,9 +351,7 @@ mod tests {
     fn a_full_packet_and_outstanding_answers_fit_the_buffer() {
         let (parent, _child) = Channel::<Down, Up>::pair().unwrap();
         parent.set_nonblocking(true).unwrap();
-        parent
-            .send(&Down::Bytes(vec![0; MAX_PACKET - 100]), &[])
-            .unwrap();
+        parent.send(&Down::Bytes(vec![0; MAX_PACKET - 100]), &[]).unwrap();
         for n in 0..32 {
             parent.send(&Down::Bytes(vec![n; 1024]), &[]).unwrap();
         }

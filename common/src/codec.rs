@@ -37,11 +37,7 @@ pub fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, CodecError> {
     let mut decoder = rmp_serde::Deserializer::new(&mut rest);
     decoder.set_max_depth(MAX_DEPTH);
     let message = T::deserialize(&mut decoder).map_err(CodecError::Malformed)?;
-    if rest.is_empty() {
-        Ok(message)
-    } else {
-        Err(CodecError::Trailing(rest.len()))
-    }
+    if rest.is_empty() { Ok(message) } else { Err(CodecError::Trailing(rest.len())) }
 }
 
 #[cfg(test)]
@@ -54,10 +50,7 @@ mod tests {
         encode_into(&7u32, &mut bytes).unwrap();
         assert_eq!(decode::<u32>(&bytes).unwrap(), 7);
         bytes.push(0);
-        assert!(matches!(
-            decode::<u32>(&bytes),
-            Err(CodecError::Trailing(1))
-        ));
+        assert!(matches!(decode::<u32>(&bytes), Err(CodecError::Trailing(1))));
 
         // A map whose unknown field is an array nested ten thousand deep.
         let mut nested = vec![0x81, 0xa1, b'x'];

@@ -56,8 +56,7 @@ impl Md5 {
     #[must_use]
     pub fn split(bytes: &[u8]) -> Option<Vec<Self>> {
         let (digests, rest) = bytes.as_chunks::<16>();
-        rest.is_empty()
-            .then(|| digests.iter().copied().map(Self).collect())
+        rest.is_empty().then(|| digests.iter().copied().map(Self).collect())
     }
 }
 
@@ -112,19 +111,11 @@ pub fn leaves(block: &[u8]) -> Vec<Md5> {
 /// blocks together take hardly longer than one.
 #[must_use]
 pub fn leaves_of_blocks(blocks: &[&[u8]]) -> Vec<Vec<Md5>> {
-    let leaves: Vec<&[u8]> = blocks
-        .iter()
-        .flat_map(|block| block.chunks(LEAF_SIZE))
-        .collect();
+    let leaves: Vec<&[u8]> = blocks.iter().flat_map(|block| block.chunks(LEAF_SIZE)).collect();
     let mut digests = hash_each(&leaves).into_iter();
     blocks
         .iter()
-        .map(|block| {
-            digests
-                .by_ref()
-                .take(block.len().div_ceil(LEAF_SIZE))
-                .collect()
-        })
+        .map(|block| digests.by_ref().take(block.len().div_ceil(LEAF_SIZE)).collect())
         .collect()
 }
 
@@ -248,10 +239,7 @@ mod tests {
             ("a", "0cc175b9c0f1b6a831c399e269772661"),
             ("abc", "900150983cd24fb0d6963f7d28e17f72"),
             ("message digest", "f96b697d7cb7938d525a2f31aaf161d0"),
-            (
-                "abcdefghijklmnopqrstuvwxyz",
-                "c3fcd3d76192e4007dfb496cca67e13b",
-            ),
+            ("abcdefghijklmnopqrstuvwxyz", "c3fcd3d76192e4007dfb496cca67e13b"),
             (
                 "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789",
                 "d174ab98d277d9f5a5611c2c9f419d9f",
@@ -263,41 +251,22 @@ mod tests {
             let leaves = leaves(text.as_bytes());
             assert_eq!(TreeDigest::resume(&leaves).finish().to_string(), expected);
             let mut stream = Md5Stream::new();
-            text.as_bytes()
-                .chunks(7)
-                .for_each(|part| stream.update(part));
+            text.as_bytes().chunks(7).for_each(|part| stream.update(part));
             assert_eq!(stream.finish().to_string(), expected);
         }
     }
 
     #[test]
     fn the_batch_agrees_with_the_reference_at_every_boundary() {
-        let small = [
-            0, 1, 31, 32, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129,
-        ];
+        let small = [0, 1, 31, 32, 55, 56, 57, 63, 64, 65, 119, 120, 127, 128, 129];
         for len in small {
             let block = bytes(len, len as u64);
             assert_eq!(leaves(&block), reference(&block), "{len}");
         }
         for count in 1..=9 {
-            for tail in [
-                0,
-                1,
-                55,
-                56,
-                63,
-                64,
-                65,
-                LEAF_SIZE - 65,
-                LEAF_SIZE - 64,
-                LEAF_SIZE - 1,
-            ] {
+            for tail in [0, 1, 55, 56, 63, 64, 65, LEAF_SIZE - 65, LEAF_SIZE - 64, LEAF_SIZE - 1] {
                 let block = bytes((count - 1) * LEAF_SIZE + tail, (count * 1000 + tail) as u64);
-                assert_eq!(
-                    leaves(&block),
-                    reference(&block),
-                    "{count} leaves, {tail} bytes"
-                );
+                assert_eq!(leaves(&block), reference(&block), "{count} leaves, {tail} bytes");
             }
         }
         assert!(leaves(&[]).is_empty());
@@ -316,10 +285,8 @@ mod tests {
             vec![full, full - 1],
             vec![LEAF_SIZE, full, 3 * LEAF_SIZE + 64],
         ] {
-            let blocks: Vec<Vec<u8>> = (1u64..)
-                .zip(&lens)
-                .map(|(n, len)| bytes(*len, n * 7919))
-                .collect();
+            let blocks: Vec<Vec<u8>> =
+                (1u64..).zip(&lens).map(|(n, len)| bytes(*len, n * 7919)).collect();
             let parts: Vec<&[u8]> = blocks.iter().map(Vec::as_slice).collect();
             let expected: Vec<Vec<Md5>> = parts.iter().map(|part| reference(part)).collect();
             assert_eq!(leaves_of_blocks(&parts), expected, "{lens:?}");
@@ -352,23 +319,16 @@ mod tests {
         let digest = Md5::of(b"x");
         assert_eq!(digest.to_string().parse(), Ok(digest));
         assert_eq!(format!("{digest:?}"), "9dd4e461268c8034f5c8564e155c67a6");
-        for bad in [
-            "",
-            "9dd4",
-            "9DD4E461268C8034F5C8564E155C67A6",
-            &"g".repeat(32),
-            &"0".repeat(33),
-        ] {
+        for bad in
+            ["", "9dd4", "9DD4E461268C8034F5C8564E155C67A6", &"g".repeat(32), &"0".repeat(33)]
+        {
             assert_eq!(bad.parse::<Md5>(), Err(Md5ParseError), "{bad}");
         }
         let encoded = rmp_serde::to_vec(&digest).unwrap();
         assert_eq!(encoded[..2], [0xc4, 16], "MessagePack bin 8 of 16 bytes");
         assert_eq!(rmp_serde::from_slice::<Md5>(&encoded).unwrap(), digest);
         assert!(rmp_serde::from_slice::<Md5>(&encoded[..17]).is_err());
-        assert_eq!(
-            Md5::split(&Md5::concat(&[digest; 3])),
-            Some(vec![digest; 3])
-        );
+        assert_eq!(Md5::split(&Md5::concat(&[digest; 3])), Some(vec![digest; 3]));
         assert_eq!(Md5::split(&[0; 17]), None);
     }
 

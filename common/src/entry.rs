@@ -155,28 +155,12 @@ mod tests {
     #[test]
     fn a_get_goes_on_with_the_same_content_or_the_same_inode_only() {
         let digest = |byte| Some(Md5::from_bytes([byte; 16]));
-        let begun = HomeFingerprint {
-            inode: 1,
-            ctime_ns: 2,
-            size: 3,
-            digest: digest(4),
-        };
+        let begun = HomeFingerprint { inode: 1, ctime_ns: 2, size: 3, digest: digest(4) };
         assert!(begun.continues_with(&begun));
-        assert!(begun.continues_with(&HomeFingerprint {
-            inode: 9,
-            ctime_ns: 9,
-            ..begun
-        }));
-        assert!(begun.continues_with(&HomeFingerprint {
-            digest: None,
-            ..begun
-        }));
+        assert!(begun.continues_with(&HomeFingerprint { inode: 9, ctime_ns: 9, ..begun }));
+        assert!(begun.continues_with(&HomeFingerprint { digest: None, ..begun }));
         assert!(!begun.continues_with(&HomeFingerprint { size: 4, ..begun }));
-        assert!(!begun.continues_with(&HomeFingerprint {
-            inode: 9,
-            digest: None,
-            ..begun
-        }));
+        assert!(!begun.continues_with(&HomeFingerprint { inode: 9, digest: None, ..begun }));
         assert!(!begun.continues_with(&HomeFingerprint {
             ctime_ns: 9,
             digest: digest(5),

@@ -56,11 +56,14 @@ pub enum ErrorCode {
         /// The bound.
         limit: u32,
     },
-    /// A block, or the whole, differs from its MD5, also when sent again.
+    /// A block differs from its MD5, also when sent again.
     IntegrityMismatch {
         /// Where in the file, in bytes.
         offset: u64,
     },
+    /// The file as a whole differs from its tree digest: an upload is dropped; a file in the home has rotted
+    /// on the server's disk.
+    DigestMismatch,
     /// The file changed while it was being transferred.
     SourceChanged,
     /// User or password is wrong, or the account is locked: which, is not said.
@@ -124,13 +127,7 @@ impl fmt::Display for ErrorCode {
             Self::NotPossible => {
                 "this cannot be done to the home itself, nor a directory moved into itself"
             }
-            Self::QuotaExceeded {
-                resource,
-                limit,
-                used,
-                reserved,
-                requested,
-            } => {
+            Self::QuotaExceeded { resource, limit, used, reserved, requested } => {
                 let unit = match resource {
                     Resource::Bytes => "bytes",
                     Resource::Entries => "entries",
@@ -157,6 +154,7 @@ impl fmt::Display for ErrorCode {
                     "data differs from its MD5 at byte {offset}, also when sent again"
                 );
             }
+            Self::DigestMismatch => "the file as a whole differs from its checksum",
             Self::SourceChanged => "the file changed during the transfer",
             Self::LoginRefused => "login refused: wrong user or password, or the account is locked",
             Self::TooManyFailures { retry_after_s } => {

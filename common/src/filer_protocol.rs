@@ -260,13 +260,8 @@ impl Message for FilerToWorker {
 
     fn descriptors(&self) -> usize {
         match self {
-            Self::Opened { .. }
-            | Self::UploadOpened {
-                resumable: false, ..
-            } => 1,
-            Self::UploadOpened {
-                resumable: true, ..
-            } => 2,
+            Self::Opened { .. } | Self::UploadOpened { resumable: false, .. } => 1,
+            Self::UploadOpened { resumable: true, .. } => 2,
             _ => 0,
         }
     }

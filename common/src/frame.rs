@@ -93,20 +93,14 @@ impl FrameHeader {
     fn checked(self) -> Result<Self, FrameError> {
         let most = self.kind.most();
         if self.body > most {
-            return Err(FrameError::TooLong {
-                got: self.body,
-                most,
-            });
+            return Err(FrameError::TooLong { got: self.body, most });
         }
         Ok(self)
     }
 
     fn encode(self) -> Result<[u8; HEADER_BYTES], FrameError> {
         let Self { kind, body } = self.checked()?;
-        let too_long = FrameError::TooLong {
-            got: body,
-            most: kind.most(),
-        };
+        let too_long = FrameError::TooLong { got: body, most: kind.most() };
         let [a, b, c, d] = u32::try_from(body + 1).map_err(|_| too_long)?.to_be_bytes();
         Ok([a, b, c, d, u8::from(kind == FrameKind::Block)])
     }
@@ -120,11 +114,7 @@ pub fn encode_message<T: Serialize>(message: &T) -> Result<Vec<u8>, FrameError> 
     let mut frame = vec![0; HEADER_BYTES];
     codec::encode_into(message, &mut frame)?;
     let body = frame.len() - HEADER_BYTES;
-    let header = FrameHeader {
-        kind: FrameKind::Message,
-        body,
-    }
-    .encode()?;
+    let header = FrameHeader { kind: FrameKind::Message, body }.encode()?;
     frame[..HEADER_BYTES].copy_from_slice(&header);
     Ok(frame)
 }
@@ -156,11 +146,7 @@ impl BlockHeader {
     pub fn encode(&self, data_len: usize) -> Result<Vec<u8>, FrameError> {
         check_block(self.offset, self.leaves.len(), data_len)?;
         let body = BLOCK_FIXED + 16 * self.leaves.len() + data_len;
-        let header = FrameHeader {
-            kind: FrameKind::Block,
-            body,
-        }
-        .encode()?;
+        let header = FrameHeader { kind: FrameKind::Block, body }.encode()?;
         let mut out = Vec::with_capacity(HEADER_BYTES + BLOCK_PREFIX_MAX);
         out.extend_from_slice(&header);
         out.extend_from_slice(&self.transfer.0.to_be_bytes());
@@ -177,9 +163,7 @@ impl BlockHeader {
     /// # Errors
     /// [`FrameError::Block`] when the parts contradict each other.
     pub fn decode(body: &[u8]) -> Result<(Self, usize), FrameError> {
-        let (fixed, rest) = body
-            .split_first_chunk::<BLOCK_FIXED>()
-            .ok_or(FrameError::Block)?;
+        let (fixed, rest) = body.split_first_chunk::<BLOCK_FIXED>().ok_or(FrameError::Block)?;
         let [t0, t1, t2, t3, o0, o1, o2, o3, o4, o5, o6, o7, count] = *fixed;
         let count = usize::from(count);
         if count > LEAVES_PER_BLOCK || rest.len() < 16 * count {
@@ -188,19 +172,9 @@ impl BlockHeader {
         let offset = u64::from_be_bytes([o0, o1, o2, o3, o4, o5, o6, o7]);
         check_block(offset, count, rest.len() - 16 * count)?;
         let (digests, _) = rest[..16 * count].as_chunks::<16>();
-        let leaves = digests
-            .iter()
-            .map(|bytes| Md5::from_bytes(*bytes))
-            .collect();
+        let leaves = digests.iter().map(|bytes| Md5::from_bytes(*bytes)).collect();
         let transfer = RequestId(u32::from_be_bytes([t0, t1, t2, t3]));
-        Ok((
-            Self {
-                transfer,
-                offset,
-                leaves,
-            },
-            BLOCK_FIXED + 16 * count,
-        ))
+        Ok((Self { transfer, offset, leaves }, BLOCK_FIXED + 16 * count))
     }
 }
 
@@ -208,14 +182,8 @@ fn check_block(offset: u64, leaves: usize, data_len: usize) -> Result<(), FrameE
     let agrees = (1..=LEAVES_PER_BLOCK).contains(&leaves)
         && data_len.div_ceil(LEAF_SIZE) == leaves
         && offset.is_multiple_of(LEAF_SIZE as u64)
-        && offset
-            .checked_add(data_len as u64)
-            .is_some_and(|end| end <= i64::MAX as u64);
-    if agrees {
-        Ok(())
-    } else {
-        Err(FrameError::Block)
-    }
+        && offset.checked_add(data_len as u64).is_some_and(|end| end <= i64::MAX as u64);
+    if agrees { Ok(()) } else { Err(FrameError::Block) }
 }
 
 #[cfg(test)]
@@ -233,14 +201,8 @@ mod tests {
         assert!(matches!(header(&[0, 0, 0, 0, 0]), Err(FrameError::Empty)));
         assert!(matches!(header(&[0, 0, 0, 1, 9]), Err(FrameError::Kind(9))));
         assert!(matches!(header(&[0xff; 5]), Err(FrameError::Kind(0xff))));
-        assert!(matches!(
-            header(&[0xff, 0xff, 0xff, 0xff, 0]),
-            Err(FrameError::TooLong { .. })
-        ));
-        assert!(matches!(
-            header(&[0xff, 0xff, 0xff, 0xff, 1]),
-            Err(FrameError::TooLong { .. })
-        ));
+        assert!(matches!(header(&[0xff, 0xff, 0xff, 0xff, 0]), Err(FrameError::TooLong { .. })));
+        assert!(matches!(header(&[0xff, 0xff, 0xff, 0xff, 1]), Err(FrameError::TooLong { .. })));
         let most = (MAX_MESSAGE_BODY as u32 + 1).to_be_bytes();
         assert!(header(&[most[0], most[1], most[2], most[3], 0]).is_ok());
         assert!(encode_message(&"x".repeat(MAX_MESSAGE_BODY)).is_err());
@@ -263,15 +225,9 @@ mod tests {
             (0, 9, 9 * LEAF_SIZE),
             (u64::MAX / (LEAF_SIZE as u64) * LEAF_SIZE as u64, 1, 1),
         ] {
-            assert!(
-                block(offset, leaves).encode(data).is_err(),
-                "{offset} {leaves} {data}"
-            );
+            assert!(block(offset, leaves).encode(data).is_err(), "{offset} {leaves} {data}");
         }
-        let mut body = block(0, 2)
-            .encode(LEAF_SIZE + 1)
-            .unwrap()
-            .split_off(HEADER_BYTES);
+        let mut body = block(0, 2).encode(LEAF_SIZE + 1).unwrap().split_off(HEADER_BYTES);
         assert!(BlockHeader::decode(&body).is_err(), "data is missing");
         body.extend(vec![0; LEAF_SIZE + 1]);
         assert!(BlockHeader::decode(&body).is_ok());

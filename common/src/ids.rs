@@ -26,9 +26,7 @@ impl UserName {
     /// When it is empty, longer than 64 bytes or has a character outside the set above.
     pub fn new(text: &str) -> Result<Self, UserNameError> {
         let mut bytes = text.bytes();
-        let first = bytes
-            .next()
-            .is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+        let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
         let rest = bytes.all(|b| {
             b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'_' | b'.' | b'-')
         });
@@ -130,9 +128,7 @@ impl StagingName {
     pub fn parse(name: &str) -> Option<Self> {
         let digits = name.strip_suffix(".journal").unwrap_or(name);
         let minted = digits.len() == 16
-            && digits
-                .bytes()
-                .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+            && digits.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
         if !minted {
             return None;
         }
@@ -160,19 +156,7 @@ mod tests {
         for good in ["alice", "_x", "a.b-c_9", &"a".repeat(64)] {
             assert!(UserName::new(good).is_ok(), "{good}");
         }
-        let bad = [
-            "",
-            ".",
-            "..",
-            "-a",
-            "9a",
-            "Alice",
-            "a/b",
-            "a b",
-            "é",
-            "a\0",
-            &"a".repeat(65),
-        ];
+        let bad = ["", ".", "..", "-a", "9a", "Alice", "a/b", "a b", "é", "a\0", &"a".repeat(65)];
         for bad in bad {
             assert!(UserName::new(bad).is_err(), "{bad}");
         }
@@ -190,13 +174,7 @@ mod tests {
         assert_eq!(name.file_name(), "0000000000000abc");
         assert_eq!(StagingName::parse(&name.file_name()), Some(name));
         assert_eq!(StagingName::parse(&name.journal_name()), Some(name));
-        for bad in [
-            "abc",
-            "0000000000000ABC",
-            "0000000000000abc.x",
-            "+000000000000abc",
-            "",
-        ] {
+        for bad in ["abc", "0000000000000ABC", "0000000000000abc.x", "+000000000000abc", ""] {
             assert_eq!(StagingName::parse(bad), None, "{bad}");
         }
     }

@@ -61,11 +61,8 @@ impl RelPath {
     /// # Errors
     /// [`RelPathError::OutsideHome`] when `..` leads above the root; else as [`RelPath::new`].
     pub fn resolve(cwd: &Self, typed: &str) -> Result<Self, RelPathError> {
-        let mut parts: Vec<&str> = if typed.starts_with('/') {
-            Vec::new()
-        } else {
-            cwd.components().collect()
-        };
+        let mut parts: Vec<&str> =
+            if typed.starts_with('/') { Vec::new() } else { cwd.components().collect() };
         for part in typed.split('/') {
             match part {
                 "" | "." => {}
@@ -113,11 +110,7 @@ impl RelPath {
     /// When `name` is no component, or the whole gets too long.
     pub fn join(&self, name: &str) -> Result<Self, RelPathError> {
         check_component(name)?;
-        if self.is_root() {
-            Self::new(name)
-        } else {
-            Self::new(&format!("{}/{name}", self.0))
-        }
+        if self.is_root() { Self::new(name) } else { Self::new(&format!("{}/{name}", self.0)) }
     }
 
     /// Whether `other` is this path or lies below it.
@@ -200,17 +193,9 @@ mod tests {
 
     #[test]
     fn accepts_any_name_a_file_system_takes() {
-        for text in [
-            "",
-            "a",
-            "a b/'\"\n*[]?",
-            "...",
-            "..a",
-            "ä/日本",
-            "\\",
-            "-rf",
-            &"x".repeat(255),
-        ] {
+        for text in
+            ["", "a", "a b/'\"\n*[]?", "...", "..a", "ä/日本", "\\", "-rf", &"x".repeat(255)]
+        {
             assert_eq!(RelPath::new(text).unwrap().as_str(), text);
         }
     }
@@ -227,20 +212,10 @@ mod tests {
             ("/", ""),
         ];
         for (typed, path) in table {
-            assert_eq!(
-                RelPath::resolve(&cwd, typed).unwrap().as_str(),
-                path,
-                "{typed}"
-            );
+            assert_eq!(RelPath::resolve(&cwd, typed).unwrap().as_str(), path, "{typed}");
         }
-        assert_eq!(
-            RelPath::resolve(&cwd, "../../.."),
-            Err(RelPathError::OutsideHome)
-        );
-        assert_eq!(
-            RelPath::resolve(&cwd, "/../etc"),
-            Err(RelPathError::OutsideHome)
-        );
+        assert_eq!(RelPath::resolve(&cwd, "../../.."), Err(RelPathError::OutsideHome));
+        assert_eq!(RelPath::resolve(&cwd, "/../etc"), Err(RelPathError::OutsideHome));
     }
 
     #[test]

@@ -42,10 +42,7 @@ fn survives<M: Serialize + DeserializeOwned + PartialEq + Debug>(message: &M) {
     codec::encode_into(message, &mut bytes).unwrap();
     assert_eq!(&codec::decode::<M>(&bytes).unwrap(), message);
     for cut in 0..bytes.len() {
-        assert!(
-            codec::decode::<M>(&bytes[..cut]).is_err(),
-            "{message:?} cut at {cut}"
-        );
+        assert!(codec::decode::<M>(&bytes[..cut]).is_err(), "{message:?} cut at {cut}");
     }
     for index in 0..bytes.len() {
         // Whatever a damaged message means, it must not panic.
@@ -72,21 +69,11 @@ fn md5() -> Md5 {
 }
 
 fn source() -> SourceFingerprint {
-    SourceFingerprint {
-        size: u64::MAX,
-        mtime_ns: i64::MIN,
-        ctime_ns: i64::MAX,
-        inode: 1,
-    }
+    SourceFingerprint { size: u64::MAX, mtime_ns: i64::MIN, ctime_ns: i64::MAX, inode: 1 }
 }
 
 fn fingerprint() -> HomeFingerprint {
-    HomeFingerprint {
-        inode: 1,
-        ctime_ns: -1,
-        size: 2,
-        digest: Some(md5()),
-    }
+    HomeFingerprint { inode: 1, ctime_ns: -1, size: 2, digest: Some(md5()) }
 }
 
 fn entry() -> Entry {
@@ -102,10 +89,7 @@ fn entry() -> Entry {
 
 fn usage() -> Usage {
     Usage {
-        limits: Limits {
-            bytes: Some(10),
-            entries: None,
-        },
+        limits: Limits { bytes: Some(10), entries: None },
         used_bytes: -1,
         used_entries: 2,
         reserved_bytes: 3,
@@ -314,10 +298,7 @@ fn filer_to_worker_round_trips() {
         resumed: false,
         started_over: false,
     };
-    assert_eq!(
-        (opened(true).descriptors(), opened(false).descriptors()),
-        (2, 1)
-    );
+    assert_eq!((opened(true).descriptors(), opened(false).descriptors()), (2, 1));
 }
 
 #[test]
@@ -447,17 +428,11 @@ fn admin_messages_round_trip() {
 
 #[test]
 fn the_first_message_keeps_its_bytes_for_ever() {
-    let hello = ClientToWorker::Hello {
-        versions: vec![1],
-        client: "berth/0.1.0".into(),
-    };
+    let hello = ClientToWorker::Hello { versions: vec![1], client: "berth/0.1.0".into() };
     let frame = frame::encode_message(&hello).unwrap();
     let hex: String = frame.iter().map(|byte| format!("{byte:02x}")).collect();
     let pinned = "00000027 00 81 a5 48656c6c6f 82 a8 76657273696f6e73 91 01 a6 636c69656e74 ab 62657274682f302e312e30";
     assert_eq!(hex, pinned.replace(' ', ""));
     let protocol = include_str!("../../docs/PROTOCOL.md");
-    assert!(
-        protocol.contains(pinned),
-        "docs/PROTOCOL.md shows the same bytes"
-    );
+    assert!(protocol.contains(pinned), "docs/PROTOCOL.md shows the same bytes");
 }

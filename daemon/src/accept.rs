@@ -75,10 +75,7 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
     };
     // Another listener may have been faster; this one connection waits here then.
     let worker = daemon.workers.take().await;
-    let admission = Admission {
-        _permit: permit,
-        _address: address,
-    };
+    let admission = Admission { _permit: permit, _address: address };
     spawn_local(session::run(daemon.clone(), worker, connection, admission));
     Ok(())
 }
@@ -87,10 +84,7 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
 fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress> {
     let peer = connection.peer;
     if daemon.addresses.borrow_mut().enter(peer.ip()) {
-        return Some(CountedAddress {
-            daemon: daemon.clone(),
-            peer,
-        });
+        return Some(CountedAddress { daemon: daemon.clone(), peer });
     }
     let most = daemon.config.max_connections_per_address;
     tracing::warn!(addr = %peer, most, "refused: too many connections from this address");

@@ -17,10 +17,7 @@ pub(crate) struct Activity {
 
 impl Default for Activity {
     fn default() -> Self {
-        Self {
-            last: Cell::new(Instant::now()),
-            handshakes: Cell::new(0),
-        }
+        Self { last: Cell::new(Instant::now()), handshakes: Cell::new(0) }
     }
 }
 

@@ -17,10 +17,7 @@ pub(crate) struct Addresses {
 impl Addresses {
     /// Allows `most` connections for each address.
     pub(crate) fn new(most: u32) -> Self {
-        Self {
-            most,
-            counts: HashMap::new(),
-        }
+        Self { most, counts: HashMap::new() }
     }
 
     /// Counts a connection; `false`, and not counted, when it would be one too many.

@@ -43,10 +43,7 @@ const PER_PAGE: usize = 400;
 pub(crate) fn bind(data_dir: &DataDir) -> io::Result<UnixListener> {
     let path: PathBuf = Path::new(&data_dir.join(ADMIN)).join(SOCKET);
     let explain = |error: io::Error| {
-        io::Error::new(
-            error.kind(),
-            format!("cannot make the socket {}: {error}", path.display()),
-        )
+        io::Error::new(error.kind(), format!("cannot make the socket {}: {error}", path.display()))
     };
     match std::fs::remove_file(&path) {
         Ok(()) => {}
@@ -130,9 +127,7 @@ async fn read(stream: &mut UnixStream) -> Result<AdminToDaemon, Failure> {
 
 async fn answer(daemon: &Rc<Daemon>, uid: u32, request: AdminToDaemon) -> DaemonToAdmin {
     let action = describe(&request);
-    let answer = carry_out(daemon, request)
-        .await
-        .unwrap_or_else(DaemonToAdmin::Refused);
+    let answer = carry_out(daemon, request).await.unwrap_or_else(DaemonToAdmin::Refused);
     if let Some((action, subject)) = action {
         match &answer {
             DaemonToAdmin::Refused(error) => {
@@ -152,14 +147,9 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::UserLock { user } => Some(("user lock", user.to_string())),
         AdminToDaemon::UserUnlock { user } => Some(("user unlock", user.to_string())),
         AdminToDaemon::UserRemove { user } => Some(("user remove", user.to_string())),
-        AdminToDaemon::QuotaSet {
-            user,
-            bytes,
-            entries,
-        } => Some((
-            "quota set",
-            format!("{user} bytes {bytes:?} entries {entries:?}"),
-        )),
+        AdminToDaemon::QuotaSet { user, bytes, entries } => {
+            Some(("quota set", format!("{user} bytes {bytes:?} entries {entries:?}")))
+        }
         AdminToDaemon::SessionKill { session } => Some(("session kill", session.to_string())),
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
@@ -174,32 +164,19 @@ async fn carry_out(
 ) -> Result<DaemonToAdmin, AdminError> {
     let ledger = &daemon.ledger;
     match request {
-        AdminToDaemon::UserAdd {
-            user,
-            verifier,
-            limits,
-        } => {
+        AdminToDaemon::UserAdd { user, verifier, limits } => {
             let turn = daemon.turn(&user);
             let _turn = turn.lock().await;
-            ledger
-                .add_user(&user, verifier, limits)
-                .await
-                .map_err(because(&user))?;
+            ledger.add_user(&user, verifier, limits).await.map_err(because(&user))?;
             recovery::make_user(daemon, &user)
                 .await
                 .map_err(|error| AdminError::Directories(error.to_string()))?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserList { after } => {
-            let records = ledger
-                .users(after, PER_PAGE)
-                .await
-                .map_err(|_| AdminError::Ledger)?;
+            let records = ledger.users(after, PER_PAGE).await.map_err(|_| AdminError::Ledger)?;
             let last = records.len() < PER_PAGE;
-            let users = records
-                .iter()
-                .map(|record| summary(daemon, record))
-                .collect();
+            let users = records.iter().map(|record| summary(daemon, record)).collect();
             Ok(DaemonToAdmin::Users { users, last })
         }
         AdminToDaemon::UserShow { user } => match ledger.user(&user).await {
@@ -208,50 +185,29 @@ async fn carry_out(
             Err(_) => Err(AdminError::Ledger),
         },
         AdminToDaemon::UserPassword { user, verifier } => {
-            ledger
-                .set_verifier(&user, verifier)
-                .await
-                .map_err(because(&user))?;
+            ledger.set_verifier(&user, verifier).await.map_err(because(&user))?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserLock { user } => {
             // First the lock, then the sessions: a login between sees one or the other.
-            ledger
-                .set_locked(&user, true)
-                .await
-                .map_err(because(&user))?;
-            daemon
-                .end_sessions_of(&user, &KillReason::Administrator)
-                .await;
+            ledger.set_locked(&user, true).await.map_err(because(&user))?;
+            daemon.end_sessions_of(&user, &KillReason::Administrator).await;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserUnlock { user } => {
-            ledger
-                .set_locked(&user, false)
-                .await
-                .map_err(because(&user))?;
+            ledger.set_locked(&user, false).await.map_err(because(&user))?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserRemove { user } => {
             remove_user(daemon, &user).await?;
             Ok(DaemonToAdmin::Done)
         }
-        AdminToDaemon::QuotaSet {
-            user,
-            bytes,
-            entries,
-        } => {
-            ledger
-                .set_limits(&user, bytes, entries)
-                .await
-                .map_err(because(&user))?;
+        AdminToDaemon::QuotaSet { user, bytes, entries } => {
+            ledger.set_limits(&user, bytes, entries).await.map_err(because(&user))?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::SessionList { after } => {
-            let (sessions, last) = daemon
-                .sessions
-                .borrow()
-                .page(after, PER_PAGE, Instant::now());
+            let (sessions, last) = daemon.sessions.borrow().page(after, PER_PAGE, Instant::now());
             Ok(DaemonToAdmin::Sessions { sessions, last })
         }
         AdminToDaemon::SessionKill { session } => {
@@ -271,9 +227,7 @@ async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminEr
         Err(LedgerError::UserGoing) => {}
         Err(error) => return Err(because(user)(error)),
     }
-    daemon
-        .end_sessions_of(user, &KillReason::Administrator)
-        .await;
+    daemon.end_sessions_of(user, &KillReason::Administrator).await;
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     match recovery::finish_removal(daemon, user).await {
@@ -308,29 +262,17 @@ fn summary(daemon: &Daemon, record: &UserRecord) -> UserSummary {
 }
 
 async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
-    let users = daemon
-        .ledger
-        .count_users()
-        .await
-        .map_err(|_| AdminError::Ledger)?;
+    let users = daemon.ledger.count_users().await.map_err(|_| AdminError::Ledger)?;
     let sessions = daemon.sessions.borrow();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         uptime_s: daemon.started.elapsed().as_secs(),
-        listen: daemon
-            .listen
-            .borrow()
-            .iter()
-            .map(ToString::to_string)
-            .collect(),
+        listen: daemon.listen.borrow().iter().map(ToString::to_string).collect(),
         fingerprint: daemon.identity.fingerprint().to_string(),
         users,
         connections: sessions.len() as u32,
-        sessions: sessions
-            .iter()
-            .filter(|(_, entry)| entry.user.is_some())
-            .count() as u32,
+        sessions: sessions.iter().filter(|(_, entry)| entry.user.is_some()).count() as u32,
         spare_workers: daemon.workers.count(),
         spare_filers: daemon.filers.count(),
         crashes: daemon.crashes.get(),

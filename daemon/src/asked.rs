@@ -152,11 +152,7 @@ impl Asked {
         if self.open.len() >= MAX_FILER_REQUESTS {
             return Err(AskedTooMuch::Requests);
         }
-        if self.open.insert(op) {
-            Ok(())
-        } else {
-            Err(AskedTooMuch::Number)
-        }
+        if self.open.insert(op) { Ok(()) } else { Err(AskedTooMuch::Number) }
     }
 
     /// A request that will be answered by the ticket.
@@ -208,11 +204,7 @@ impl Asked {
 
 /// Whether a message has a sensible number of items.
 pub(crate) fn check_items(count: usize) -> Result<(), AskedTooMuch> {
-    if (1..=NAMES_PER_MESSAGE).contains(&count) {
-        Ok(())
-    } else {
-        Err(AskedTooMuch::Items)
-    }
+    if (1..=NAMES_PER_MESSAGE).contains(&count) { Ok(()) } else { Err(AskedTooMuch::Items) }
 }
 
 #[cfg(test)]
@@ -227,12 +219,7 @@ mod tests {
 
     fn messages() -> [FilerToDaemon; 18] {
         let name = StagingName(1);
-        let source = SourceFingerprint {
-            size: 0,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            inode: 0,
-        };
+        let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
             FilerToDaemon::Ready,
             FilerToDaemon::Joined,
@@ -244,40 +231,21 @@ mod tests {
                 growth: 0,
                 entries: 0,
             },
-            FilerToDaemon::Reserve {
-                op: OP,
-                growth: 0,
-                entries: 0,
-            },
+            FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0 },
             FilerToDaemon::Claim { op: OP, name },
             FilerToDaemon::Drop { op: OP, name },
             FilerToDaemon::LetGo { name },
-            FilerToDaemon::Intent {
-                op: OP,
-                items: vec![],
-            },
+            FilerToDaemon::Intent { op: OP, items: vec![] },
             FilerToDaemon::Ticket { op: OP },
             FilerToDaemon::Released { op: OP },
-            FilerToDaemon::Settle {
-                op: OP,
-                items: vec![],
-            },
+            FilerToDaemon::Settle { op: OP, items: vec![] },
             FilerToDaemon::Gone { names: vec![] },
             FilerToDaemon::Usage { op: OP },
-            FilerToDaemon::Uploads {
-                op: OP,
-                after: None,
-            },
+            FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
-            FilerToDaemon::Findings {
-                op: OP,
-                findings: vec![],
-            },
+            FilerToDaemon::Findings { op: OP, findings: vec![] },
             FilerToDaemon::Done { op: OP },
-            FilerToDaemon::Failed {
-                op: OP,
-                reason: String::new(),
-            },
+            FilerToDaemon::Failed { op: OP, reason: String::new() },
         ]
     }
 
@@ -315,20 +283,12 @@ mod tests {
         let mut asked = Asked::default();
         asked.ask_ticket(OpId(1)).unwrap();
         assert_eq!(asked.ask_ticket(OpId(2)), Err(AskedTooMuch::Ticket));
-        assert_eq!(
-            asked.released(OpId(1)),
-            Err(AskedTooMuch::Release),
-            "not granted yet"
-        );
+        assert_eq!(asked.released(OpId(1)), Err(AskedTooMuch::Release), "not granted yet");
         asked.answered(OpId(1));
         assert_eq!(asked.ask_ticket(OpId(2)), Err(AskedTooMuch::Ticket));
         assert_eq!(asked.released(OpId(2)), Err(AskedTooMuch::Release));
         asked.released(OpId(1)).unwrap();
-        assert_eq!(
-            asked.released(OpId(1)),
-            Err(AskedTooMuch::Release),
-            "only once"
-        );
+        assert_eq!(asked.released(OpId(1)), Err(AskedTooMuch::Release), "only once");
         asked.ask_ticket(OpId(2)).unwrap();
         asked.refused(OpId(2));
         asked.ask_ticket(OpId(3)).unwrap();
@@ -357,10 +317,7 @@ mod tests {
     fn only_a_recovering_filers_answers_are_answers() {
         for message in messages() {
             let is_answer = may_send(FilerPhase::Recovering, &message);
-            assert_eq!(
-                answers(FilerPhase::Recovering, &message).is_some(),
-                is_answer
-            );
+            assert_eq!(answers(FilerPhase::Recovering, &message).is_some(), is_answer);
             assert_eq!(answers(FilerPhase::Serving, &message), None);
         }
     }

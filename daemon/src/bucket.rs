@@ -17,12 +17,7 @@ impl Bucket {
     /// For `rate` messages a second, and `burst` at once.
     pub(crate) fn new(rate: u32, burst: u32, now: Instant) -> Self {
         let burst = f64::from(burst);
-        Self {
-            rate: f64::from(rate),
-            burst,
-            left: burst,
-            filled: now,
-        }
+        Self { rate: f64::from(rate), burst, left: burst, filled: now }
     }
 
     /// Takes one; `false` when there is none.
@@ -55,9 +50,6 @@ mod tests {
         assert!(!bucket.take(later));
         let much_later = later + Duration::from_secs(3600);
         assert!((0..3).all(|_| bucket.take(much_later)));
-        assert!(
-            !bucket.take(much_later),
-            "it never holds more than the burst"
-        );
+        assert!(!bucket.take(much_later), "it never holds more than the burst");
     }
 }

@@ -30,18 +30,10 @@ mod tests {
         for hash in [0, 31, 33, 47, 49, 64] {
             assert!(!is_certificate_verify(&content(CONTEXT, hash)), "{hash}");
         }
-        assert!(!is_certificate_verify(&content(
-            b"TLS 1.3, client CertificateVerify\0",
-            32
-        )));
-        assert!(!is_certificate_verify(&content(
-            &CONTEXT[..CONTEXT.len() - 1],
-            33
-        )));
+        assert!(!is_certificate_verify(&content(b"TLS 1.3, client CertificateVerify\0", 32)));
+        assert!(!is_certificate_verify(&content(&CONTEXT[..CONTEXT.len() - 1], 33)));
         assert!(!is_certificate_verify(&content(CONTEXT, 32)[1..]));
-        assert!(!is_certificate_verify(
-            &[b" ", &content(CONTEXT, 32)[..]].concat()
-        ));
+        assert!(!is_certificate_verify(&[b" ", &content(CONTEXT, 32)[..]].concat()));
         assert!(!is_certificate_verify(b""));
         assert!(!is_certificate_verify(&[b' '; 64]));
     }

@@ -122,10 +122,7 @@ impl Daemon {
 
     /// A session's control.
     pub(crate) fn control(&self, session: SessionId) -> Option<Rc<Control>> {
-        self.sessions
-            .borrow()
-            .get(session)
-            .map(|entry| entry.control.clone())
+        self.sessions.borrow().get(session).map(|entry| entry.control.clone())
     }
 
     /// Ends a session at once and waits until nothing of it is left: reaped and replayed.
@@ -144,12 +141,7 @@ impl Daemon {
 
     /// Ends all sessions of a user, and waits likewise.
     pub(crate) async fn end_sessions_of(&self, user: &UserName, reason: &KillReason) {
-        let ids: Vec<SessionId> = self
-            .sessions
-            .borrow()
-            .of_user(user)
-            .map(|(id, _)| id)
-            .collect();
+        let ids: Vec<SessionId> = self.sessions.borrow().of_user(user).map(|(id, _)| id).collect();
         let controls: Vec<Rc<Control>> =
             ids.into_iter().filter_map(|id| self.control(id)).collect();
         for control in &controls {
@@ -184,28 +176,17 @@ impl Daemon {
         op: OpId,
         names: Vec<StagingName>,
     ) {
-        let ask = Grant {
-            session,
-            op,
-            payload: names,
-        };
+        let ask = Grant { session, op, payload: names };
         let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
         self.deliver(granted);
     }
 
     /// Tells a session that it has the ticket.
     pub(crate) fn deliver(&self, granted: Option<Grant<Vec<StagingName>>>) {
-        let Some(Grant {
-            session,
-            op,
-            payload,
-        }) = granted
-        else {
+        let Some(Grant { session, op, payload }) = granted else {
             return;
         };
-        let serving = self
-            .control(session)
-            .and_then(|control| control.serving.borrow().clone());
+        let serving = self.control(session).and_then(|control| control.serving.borrow().clone());
         match serving {
             Some(serving) => serving.granted(op, payload),
             // A session leaves the queue before it leaves the table.

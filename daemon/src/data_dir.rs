@@ -52,10 +52,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`].
     pub(crate) fn make_for(path: &Path, owner: (u32, u32)) -> Result<(), DataDirError> {
-        let failed = |source| DataDirError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         match DirBuilder::new().mode(0o700).create(path) {
             Ok(()) => std::os::unix::fs::lchown(path, Some(owner.0), Some(owner.1)).map_err(failed),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -68,10 +65,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`] and [`DataDirError::NotOurs`].
     pub(crate) fn open(path: &Path) -> Result<Self, DataDirError> {
-        let failed = |source| DataDirError::Io {
-            path: path.to_owned(),
-            source,
-        };
+        let failed = |source| DataDirError::Io { path: path.to_owned(), source };
         match DirBuilder::new().mode(0o700).recursive(true).create(path) {
             Ok(()) => {}
             Err(error) if path.is_dir() => drop(error),
@@ -83,10 +77,7 @@ impl DataDir {
         if file.metadata().map_err(failed)?.uid() != own {
             return Err(DataDirError::NotOurs(path, own));
         }
-        let this = Self {
-            fd: file.into(),
-            path: path.clone(),
-        };
+        let this = Self { fd: file.into(), path: path.clone() };
         let closed = Mode::RWXU;
         rustix::fs::fchmod(&this.fd, closed).map_err(|error| failed(error.into()))?;
         for name in [USERS, ADMIN] {
@@ -124,9 +115,7 @@ impl DataDir {
     /// [`DataDirError::Secret`] when it is damaged.
     pub(crate) fn secret(&self) -> Result<[u8; 32], DataDirError> {
         if let Some(bytes) = self.read(SECRET)? {
-            return bytes
-                .try_into()
-                .map_err(|_| DataDirError::Secret(self.join(SECRET)));
+            return bytes.try_into().map_err(|_| DataDirError::Secret(self.join(SECRET)));
         }
         let mut secret = [0; 32];
         getrandom::fill(&mut secret)?;
@@ -146,9 +135,7 @@ impl DataDir {
             Err(error) => return Err(self.failed(name, error.into())),
         };
         let mut bytes = Vec::new();
-        File::from(fd)
-            .read_to_end(&mut bytes)
-            .map_err(|source| self.failed(name, source))?;
+        File::from(fd).read_to_end(&mut bytes).map_err(|source| self.failed(name, source))?;
         Ok(Some(bytes))
     }
 
@@ -157,8 +144,7 @@ impl DataDir {
     /// # Errors
     /// [`DataDirError::Io`].
     pub(crate) fn write_new(&self, name: &str, bytes: &[u8]) -> Result<(), DataDirError> {
-        self.try_write_new(name, bytes)
-            .map_err(|source| self.failed(name, source))
+        self.try_write_new(name, bytes).map_err(|source| self.failed(name, source))
     }
 
     fn try_write_new(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
@@ -174,10 +160,7 @@ impl DataDir {
     }
 
     fn failed(&self, name: &str, source: io::Error) -> DataDirError {
-        DataDirError::Io {
-            path: self.join(name),
-            source,
-        }
+        DataDirError::Io { path: self.join(name), source }
     }
 }
 
@@ -230,16 +213,9 @@ mod tests {
         let secret = data.secret().unwrap();
         assert_ne!(secret, [0; 32]);
         assert_eq!(mode(&path), 0o700);
-        assert_eq!(
-            (mode(&path.join(USERS)), mode(&path.join(ADMIN))),
-            (0o700, 0o700)
-        );
+        assert_eq!((mode(&path.join(USERS)), mode(&path.join(ADMIN))), (0o700, 0o700));
         assert_eq!(mode(&path.join(SECRET)), 0o600);
-        assert_eq!(
-            DataDir::open(&path).unwrap().secret().unwrap(),
-            secret,
-            "it is kept"
-        );
+        assert_eq!(DataDir::open(&path).unwrap().secret().unwrap(), secret, "it is kept");
     }
 
     #[test]
@@ -262,9 +238,7 @@ mod tests {
     #[test]
     fn what_cannot_be_made_is_named() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        let error = DataDir::open(&file.path().join("below"))
-            .unwrap_err()
-            .to_string();
+        let error = DataDir::open(&file.path().join("below")).unwrap_err().to_string();
         assert!(error.contains("below"), "{error}");
     }
 }

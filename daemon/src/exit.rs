@@ -128,53 +128,23 @@ mod tests {
 
     #[test]
     fn each_exit_has_its_meaning() {
-        let refused = CloseReason::Refused {
-            error: ErrorCode::Protocol,
-        };
+        let refused = CloseReason::Refused { error: ErrorCode::Protocol };
         let taken = KillReason::TakenOver;
         let table = [
             (code(0), None, None, ExitReport::Normal),
-            (
-                code(0),
-                None,
-                Some(CloseReason::ClientLeft),
-                ExitReport::Normal,
-            ),
-            (
-                code(1),
-                None,
-                Some(refused.clone()),
-                ExitReport::Refused(ErrorCode::Protocol),
-            ),
+            (code(0), None, Some(CloseReason::ClientLeft), ExitReport::Normal),
+            (code(1), None, Some(refused.clone()), ExitReport::Refused(ErrorCode::Protocol)),
             (code(101), None, None, ExitReport::Failed(101)),
             (signal(6), None, None, ExitReport::Crashed(6)),
             (signal(9), None, None, ExitReport::Crashed(9)),
-            (
-                signal(11),
-                Some(taken.clone()),
-                Some(refused),
-                ExitReport::Crashed(11),
-            ),
+            (signal(11), Some(taken.clone()), Some(refused), ExitReport::Crashed(11)),
             (signal(31), None, None, ExitReport::Sandbox),
             (signal(31), Some(taken.clone()), None, ExitReport::Sandbox),
-            (
-                signal(9),
-                Some(taken.clone()),
-                None,
-                ExitReport::Killed(taken.clone()),
-            ),
-            (
-                code(0),
-                Some(taken.clone()),
-                None,
-                ExitReport::Killed(taken),
-            ),
+            (signal(9), Some(taken.clone()), None, ExitReport::Killed(taken.clone())),
+            (code(0), Some(taken.clone()), None, ExitReport::Killed(taken)),
         ];
         for (status, killed, closing, report) in table {
-            assert_eq!(
-                ExitReport::new(status, killed.as_ref(), closing.as_ref()),
-                report
-            );
+            assert_eq!(ExitReport::new(status, killed.as_ref(), closing.as_ref()), report);
         }
     }
 

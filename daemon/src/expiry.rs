@@ -33,9 +33,7 @@ impl Start {
 }
 
 fn wall_s() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
 }
 
@@ -46,10 +44,7 @@ fn boot_s() -> i64 {
 
 /// Runs for as long as the daemon does.
 pub(crate) async fn expire_uploads(daemon: Rc<Daemon>) {
-    let start = Start {
-        wall_s: wall_s(),
-        boot_s: boot_s(),
-    };
+    let start = Start { wall_s: wall_s(), boot_s: boot_s() };
     loop {
         // A little more than an hour, so that the first round is not too early by a rounding.
         tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
@@ -112,10 +107,7 @@ async fn remove(
     expirer: SessionId,
     names: &[StagingName],
 ) -> Result<(), RecoveryError> {
-    recovery::recover(daemon, user, async |recoverer| {
-        Ok(recoverer.remove(names).await?)
-    })
-    .await?;
+    recovery::recover(daemon, user, async |recoverer| Ok(recoverer.remove(names).await?)).await?;
     for name in names {
         daemon.ledger.drop_name(user, expirer, *name).await?;
         tracing::info!(%user, upload = name.0, "an upload has expired");
@@ -129,10 +121,7 @@ mod tests {
 
     #[test]
     fn nothing_expires_in_the_first_hour_nor_when_the_clock_has_jumped() {
-        let start = Start {
-            wall_s: 1_000_000,
-            boot_s: 50,
-        };
+        let start = Start { wall_s: 1_000_000, boot_s: 50 };
         let at = |boot: i64, drift: i64| start.may_expire(1_000_000 + boot + drift, 50 + boot);
         assert!(!at(0, 0) && !at(3599, 0));
         assert!(at(3600, 0) && at(3600, DAY_S) && at(3600, -DAY_S));

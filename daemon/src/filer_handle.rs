@@ -97,10 +97,7 @@ pub(crate) async fn serve(
     (home, staging): (OwnedFd, OwnedFd),
 ) -> Result<(Rc<Filer>, OwnedFd), FilerError> {
     let (workers_end, filers_end) = Channel::<WorkerToFiler, FilerToWorker>::pair()?;
-    let role = Role::Serve {
-        user: user.clone(),
-        session,
-    };
+    let role = Role::Serve { user: user.clone(), session };
     let filers_end = filers_end.into_descriptor();
     let rights = [home.as_fd(), staging.as_fd(), filers_end.as_fd()];
     filer.send(&DaemonToFiler::Join(role), &rights);
@@ -122,11 +119,7 @@ async fn joined(filer: Rc<Filer>) -> Result<Rc<Filer>, FilerError> {
 }
 
 async fn ended(filer: &Filer, reason: Option<KillReason>) -> FilerError {
-    let patience = if reason.is_some() {
-        Duration::ZERO
-    } else {
-        FAREWELL
-    };
+    let patience = if reason.is_some() { Duration::ZERO } else { FAREWELL };
     let reason = reason.unwrap_or(KillReason::TimedOut("did not end"));
     let status = filer.process().end_within(patience, reason).await;
     FilerError::Ended(ExitReport::new(status, filer.process().killed(), None))
@@ -165,10 +158,7 @@ impl Recoverer {
         let mut all = Vec::with_capacity(names.len());
         for names in names.chunks(FINDINGS_PER_MESSAGE) {
             let op = self.op();
-            let order = DaemonToFiler::Examine {
-                op,
-                names: names.to_vec(),
-            };
+            let order = DaemonToFiler::Examine { op, names: names.to_vec() };
             match self.order(op, &order).await? {
                 FilerToDaemon::Findings { findings, .. } if findings.len() == names.len() => {
                     all.extend(findings);
@@ -186,10 +176,7 @@ impl Recoverer {
     pub(crate) async fn remove(&mut self, names: &[StagingName]) -> Result<(), FilerError> {
         for names in names.chunks(NAMES_PER_MESSAGE) {
             let op = self.op();
-            let order = DaemonToFiler::Remove {
-                op,
-                names: names.to_vec(),
-            };
+            let order = DaemonToFiler::Remove { op, names: names.to_vec() };
             self.done(op, &order).await?;
         }
         Ok(())
@@ -202,24 +189,12 @@ impl Recoverer {
     pub(crate) async fn sweep(&mut self, keep: &[StagingName]) -> Result<(), FilerError> {
         for (count, names) in keep.chunks(NAMES_PER_MESSAGE).enumerate() {
             if let Some(filer) = self.filer.filer() {
-                filer.send(
-                    &DaemonToFiler::Keep {
-                        names: names.to_vec(),
-                    },
-                    &[],
-                );
+                filer.send(&DaemonToFiler::Keep { names: names.to_vec() }, &[]);
             }
             // Keep is not answered: an examination in between keeps the buffer from filling.
             if count % 4 == 3 {
                 let op = self.op();
-                self.order(
-                    op,
-                    &DaemonToFiler::Examine {
-                        op,
-                        names: Vec::new(),
-                    },
-                )
-                .await?;
+                self.order(op, &DaemonToFiler::Examine { op, names: Vec::new() }).await?;
             }
         }
         let op = self.op();
@@ -232,9 +207,7 @@ impl Recoverer {
             let process = filer.process().clone();
             // The end of its channel tells it.
             drop(filer);
-            process
-                .end_within(FAREWELL, KillReason::TimedOut("did not end"))
-                .await;
+            process.end_within(FAREWELL, KillReason::TimedOut("did not end")).await;
         }
     }
 
@@ -258,10 +231,7 @@ impl Recoverer {
         };
         filer.send(order, &[]);
         let reason = match filer.recv().await {
-            Ok(FilerToDaemon::Failed {
-                op: answered,
-                reason,
-            }) if answered == op => {
+            Ok(FilerToDaemon::Failed { op: answered, reason }) if answered == op => {
                 return Err(FilerError::Failed(reason));
             }
             Ok(message) if asked::answers(FilerPhase::Recovering, &message) == Some(op) => {
@@ -276,11 +246,7 @@ impl Recoverer {
     async fn broke(&self, message: &FilerToDaemon) -> FilerError {
         match self.filer.filer() {
             Some(filer) => {
-                ended(
-                    filer,
-                    Some(KillReason::Broken(asked::name(message).to_owned())),
-                )
-                .await
+                ended(filer, Some(KillReason::Broken(asked::name(message).to_owned()))).await
             }
             None => gone(),
         }

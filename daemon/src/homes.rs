@@ -134,10 +134,7 @@ mod tests {
         for name in [StagingName(1), StagingName(2)] {
             homes.retire(&alice(), name).unwrap();
         }
-        let retired = dir
-            .path()
-            .join("alice/staging")
-            .join(StagingName(1).file_name());
+        let retired = dir.path().join("alice/staging").join(StagingName(1).file_name());
         assert!(homes.remove(&alice()).is_err(), "the sweep has not been");
         std::fs::remove_dir_all(retired).unwrap();
         for _ in 0..2 {

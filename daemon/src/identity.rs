@@ -99,10 +99,7 @@ impl Identity {
             (Some(_), None) => return Err(IdentityError::NoKey(data_dir.join(KEY))),
             (None, _) => make(data_dir)?,
         };
-        Self::parse(
-            (&data_dir.join(CERTIFICATE), &certificate),
-            (&data_dir.join(KEY), &key),
-        )
+        Self::parse((&data_dir.join(CERTIFICATE), &certificate), (&data_dir.join(KEY), &key))
     }
 
     /// Reads certificate and key from PEM files; also how `berthd check` finds out that they fit.
@@ -129,9 +126,8 @@ impl Identity {
             .map_err(|_| IdentityError::NoKey(key.0.to_owned()))?;
         let signing: Arc<dyn SigningKey> = rustls::crypto::ring::sign::any_supported_type(&der)
             .map_err(|_| IdentityError::Key(key.0.to_owned()))?;
-        let signer = signing
-            .choose_scheme(&SCHEMES)
-            .ok_or_else(|| IdentityError::Key(key.0.to_owned()))?;
+        let signer =
+            signing.choose_scheme(&SCHEMES).ok_or_else(|| IdentityError::Key(key.0.to_owned()))?;
         let certified = rustls::sign::CertifiedKey::new(certificates.clone(), signing);
         match certified.keys_match() {
             // A certificate that rustls cannot take apart is left to the clients to judge.
@@ -143,18 +139,12 @@ impl Identity {
                 });
             }
         }
-        Ok(Self {
-            certificates,
-            signer,
-            fingerprint,
-        })
+        Ok(Self { certificates, signer, fingerprint })
     }
 
     /// The chain in DER, the server's own certificate first.
     pub(crate) fn certificates(&self) -> impl Iterator<Item = &[u8]> {
-        self.certificates
-            .iter()
-            .map(|certificate| certificate.as_ref())
+        self.certificates.iter().map(|certificate| certificate.as_ref())
     }
 
     /// The only TLS signature scheme that is used.
@@ -211,15 +201,9 @@ mod tests {
         assert_eq!(identity.certificates().count(), 1);
         let text = identity.fingerprint().to_string();
         assert_eq!(text.len(), 64);
-        assert_eq!(
-            Identity::load(None, &data).unwrap().fingerprint(),
-            identity.fingerprint()
-        );
+        assert_eq!(Identity::load(None, &data).unwrap().fingerprint(), identity.fingerprint());
         for name in [KEY, CERTIFICATE] {
-            let mode = std::fs::metadata(dir.path().join(name))
-                .unwrap()
-                .permissions()
-                .mode();
+            let mode = std::fs::metadata(dir.path().join(name)).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{name}");
         }
         assert!(!identity.sign(b"content").unwrap().is_empty());
@@ -230,10 +214,7 @@ mod tests {
         let (dir, _, _) = made();
         let (other, _, _) = made();
         let error = Identity::read(&dir.path().join(CERTIFICATE), &other.path().join(KEY)).err();
-        assert!(
-            matches!(error, Some(IdentityError::Mismatch { .. })),
-            "{error:?}"
-        );
+        assert!(matches!(error, Some(IdentityError::Mismatch { .. })), "{error:?}");
     }
 
     #[test]
@@ -245,9 +226,6 @@ mod tests {
         assert!(error(&key, &key).contains("no certificate"));
         assert!(error(&certificate, &certificate).contains("no private key"));
         std::fs::remove_file(&key).unwrap();
-        assert!(matches!(
-            Identity::load(None, &data),
-            Err(IdentityError::NoKey(_))
-        ));
+        assert!(matches!(Identity::load(None, &data), Err(IdentityError::NoKey(_))));
     }
 }

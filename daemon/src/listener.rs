@@ -57,10 +57,7 @@ impl Bound {
                 let addr = rustix::net::getsockname(&socket)?.try_into()?;
                 Ok(Self { socket, addr })
             })
-            .map_err(|errno| ListenError {
-                addr,
-                source: errno.into(),
-            })
+            .map_err(|errno| ListenError { addr, source: errno.into() })
     }
 
     /// Gives it to the runtime.
@@ -69,10 +66,7 @@ impl Bound {
     /// When it cannot be registered.
     pub(crate) fn start(self) -> io::Result<Listener> {
         let socket = sys::watch(self.socket)?;
-        Ok(Listener {
-            socket,
-            addr: self.addr,
-        })
+        Ok(Listener { socket, addr: self.addr })
     }
 }
 
@@ -166,10 +160,7 @@ mod tests {
     fn accepted(addr: &str) -> Connection {
         let bound = Bound::new(addr.parse().unwrap(), 4).unwrap();
         assert_ne!(bound.addr.port(), 0);
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let listener = bound.start().unwrap();
             let client = std::net::TcpStream::connect(listener.addr).unwrap();
@@ -207,9 +198,6 @@ mod tests {
     fn a_port_in_use_is_explained() {
         let first = Bound::new("127.0.0.1:0".parse().unwrap(), 4).unwrap();
         let error = Bound::new(first.addr, 4).unwrap_err().to_string();
-        assert!(
-            error.contains(&first.addr.to_string()) && error.contains("berthd"),
-            "{error}"
-        );
+        assert!(error.contains(&first.addr.to_string()) && error.contains("berthd"), "{error}");
     }
 }

@@ -113,10 +113,7 @@ mod tests {
     fn a_second_daemon_is_told_at_once() {
         let (_dir, fd) = data_dir();
         let first = DaemonLock::take(fd.as_fd()).unwrap();
-        assert!(matches!(
-            DaemonLock::take(fd.as_fd()),
-            Err(LockError::Running)
-        ));
+        assert!(matches!(DaemonLock::take(fd.as_fd()), Err(LockError::Running)));
         drop(first);
         DaemonLock::take(fd.as_fd()).unwrap();
     }
@@ -125,15 +122,9 @@ mod tests {
     fn the_helpers_lock_is_held_until_the_last_heir_is_gone() {
         let (_dir, fd) = data_dir();
         let lock = wait(fd.as_fd(), Duration::ZERO).unwrap();
-        let mut heir = Command::new("cat")
-            .stdin(Stdio::piped())
-            .stdout(Stdio::from(lock))
-            .spawn()
-            .unwrap();
-        assert!(matches!(
-            wait(fd.as_fd(), Duration::ZERO),
-            Err(LockError::OldWorkers)
-        ));
+        let mut heir =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::from(lock)).spawn().unwrap();
+        assert!(matches!(wait(fd.as_fd(), Duration::ZERO), Err(LockError::OldWorkers)));
         drop(heir.stdin.take());
         heir.wait().unwrap();
         wait(fd.as_fd(), Duration::ZERO).unwrap();

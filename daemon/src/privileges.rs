@@ -53,11 +53,7 @@ impl Target {
         if user.uid.is_root() || user.gid.as_raw() == 0 {
             return Err(PrivilegeError::Root(name.to_owned()));
         }
-        Ok(Some(Self {
-            name: name.to_owned(),
-            uid: user.uid,
-            gid: user.gid,
-        }))
+        Ok(Some(Self { name: name.to_owned(), uid: user.uid, gid: user.gid }))
     }
 
     /// Numbers of user and group, to whom the data directory is given.
@@ -71,10 +67,8 @@ impl Target {
     /// [`PrivilegeError::Change`] and [`PrivilegeError::NotForGood`].
     pub(crate) fn become_for_good(self) -> Result<(), PrivilegeError> {
         let Self { name, uid, gid } = self;
-        let failed = |error: nix::Error| PrivilegeError::Change {
-            user: name.clone(),
-            source: error.into(),
-        };
+        let failed =
+            |error: nix::Error| PrivilegeError::Change { user: name.clone(), source: error.into() };
         let c_name = CString::new(name.as_str()).map_err(|_| failed(nix::Error::EINVAL))?;
         nix::unistd::initgroups(&c_name, gid).map_err(failed)?;
         nix::unistd::setresgid(gid, gid, gid).map_err(failed)?;
@@ -82,11 +76,7 @@ impl Target {
         let ids = nix::unistd::getresuid().map_err(failed)?;
         let for_good = [ids.real, ids.effective, ids.saved] == [uid; 3]
             && nix::unistd::setuid(Uid::from_raw(0)).is_err();
-        if for_good {
-            Ok(())
-        } else {
-            Err(PrivilegeError::NotForGood(name))
-        }
+        if for_good { Ok(()) } else { Err(PrivilegeError::NotForGood(name)) }
     }
 }
 
@@ -99,10 +89,7 @@ impl Target {
 pub(crate) fn close_to_others() -> io::Result<()> {
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let limit = rustix::process::getrlimit(Resource::Nofile);
-    let most = Rlimit {
-        current: limit.maximum,
-        maximum: limit.maximum,
-    };
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
     if let Err(error) = rustix::process::setrlimit(Resource::Nofile, most) {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
@@ -121,10 +108,7 @@ mod tests {
             assert!(Target::find("root").unwrap().is_none());
             return;
         }
-        assert!(matches!(
-            Target::find("no such user"),
-            Err(PrivilegeError::NoUser(_))
-        ));
+        assert!(matches!(Target::find("no such user"), Err(PrivilegeError::NoUser(_))));
         assert!(matches!(Target::find("root"), Err(PrivilegeError::Root(_))));
         assert!(Target::find("nobody").unwrap().is_some());
     }

@@ -143,10 +143,7 @@ async fn recover_once(
     user: &UserName,
     work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError> {
-    let staging = daemon
-        .homes
-        .open_staging(user)?
-        .ok_or(RecoveryError::NoStaging)?;
+    let staging = daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)?;
     let filer = daemon.filers.take().await;
     let mut recoverer = Recoverer::join(filer, user, staging).await?;
     let done = work(&mut recoverer).await;
@@ -184,9 +181,7 @@ async fn replay(
     for (row, finding) in intents.iter().zip(&findings) {
         verdicts.push((row.name, decide(row, finding)?));
     }
-    recoverer
-        .remove(&to_remove(&verdicts, Removal::Before))
-        .await?;
+    recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
     let after = to_remove(&verdicts, Removal::After);
     daemon.ledger.settle_replayed(user, verdicts).await?;
     recoverer.remove(&after).await?;
@@ -194,9 +189,7 @@ async fn replay(
 }
 
 fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingName> {
-    let chosen = verdicts
-        .iter()
-        .filter(|(_, verdict)| verdict.removal == when);
+    let chosen = verdicts.iter().filter(|(_, verdict)| verdict.removal == when);
     chosen.map(|(name, _)| *name).collect()
 }
 
@@ -235,10 +228,7 @@ pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
 async fn recover_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
-    recover(daemon, user, async |recoverer| {
-        sweep_user(daemon, recoverer, user).await
-    })
-    .await
+    recover(daemon, user, async |recoverer| sweep_user(daemon, recoverer, user).await).await
 }
 
 async fn sweep_user(
@@ -255,10 +245,8 @@ async fn sweep_user(
     let uploads = daemon.ledger.pending(user).await?.uploads;
     let findings = recoverer.examine(&uploads).await?;
     let is_missing = |finding: &Finding| matches!(finding, Finding::Missing);
-    let (lost, keep): (Vec<_>, Vec<_>) = uploads
-        .into_iter()
-        .zip(&findings)
-        .partition(|(_, finding)| is_missing(finding));
+    let (lost, keep): (Vec<_>, Vec<_>) =
+        uploads.into_iter().zip(&findings).partition(|(_, finding)| is_missing(finding));
     let names = |some: Vec<(StagingName, _)>| some.into_iter().map(|(name, _)| name).collect();
     let (lost, keep): (Vec<StagingName>, Vec<StagingName>) = (names(lost), names(keep));
     if !lost.is_empty() {
@@ -288,10 +276,7 @@ pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;
     if daemon.homes.open_staging(user)?.is_some() {
-        recover(daemon, user, async |recoverer| {
-            Ok(recoverer.sweep(&[]).await?)
-        })
-        .await?;
+        recover(daemon, user, async |recoverer| Ok(recoverer.sweep(&[]).await?)).await?;
     }
     let (homes, leaving) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.remove(&leaving)).await?;

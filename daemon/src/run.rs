@@ -105,9 +105,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let homes = Homes::new(data_dir.open_directory(USERS)?);
 
     // One thread: helpers are spawned on it, and die with it.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let served = LocalSet::new().block_on(&runtime, async {
         // Where a parent has told it to ignore SIGCHLD, children would vanish without being reaped.
         let _children = signal(SignalKind::child())?;
@@ -177,10 +175,7 @@ fn become_user(config: &Config) -> Result<Option<Vec<Bound>>, Fatal> {
 }
 
 fn bind(config: &Config) -> Result<Vec<Bound>, Fatal> {
-    let bound = config
-        .listen
-        .iter()
-        .map(|addr| Bound::new(*addr, config.backlog));
+    let bound = config.listen.iter().map(|addr| Bound::new(*addr, config.backlog));
     Ok(bound.collect::<Result<_, _>>()?)
 }
 
@@ -204,11 +199,7 @@ fn ledger_options(config: &Config) -> Options {
         std::process::exit(70);
     };
     let upload_expiry_s = i64::try_from(config.upload_expiry.as_secs()).unwrap_or(i64::MAX);
-    Options {
-        upload_expiry_s,
-        max_uploads: config.max_uploads,
-        ..Options::new(on_fatal)
-    }
+    Options { upload_expiry_s, max_uploads: config.max_uploads, ..Options::new(on_fatal) }
 }
 
 /// Which boot it is, for the journals; unknown where the kernel does not tell.
@@ -273,10 +264,7 @@ async fn stop_sessions(daemon: &Rc<Daemon>, signals: &mut Signals) {
         _ = signals.next() => {}
     }
     tell(&|| Event::Kill(KillReason::Shutdown));
-    if tokio::time::timeout(LAST_REPLAYS, daemon.no_sessions())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(LAST_REPLAYS, daemon.no_sessions()).await.is_err() {
         tracing::warn!("sessions are left; the next start replays them");
     }
 }
@@ -284,10 +272,7 @@ async fn stop_sessions(daemon: &Rc<Daemon>, signals: &mut Signals) {
 async fn stop_helpers(daemon: &Daemon, spawner: &Spawner) {
     daemon.workers.stop();
     daemon.filers.stop();
-    if tokio::time::timeout(LAST_HELPERS, spawner.all_reaped())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(LAST_HELPERS, spawner.all_reaped()).await.is_err() {
         tracing::warn!("helpers are left; the next start waits for them");
     }
     tracing::info!("stopped");
@@ -337,12 +322,7 @@ mod tests {
         "#;
         std::fs::write(&path, text).unwrap();
         let error = check(Some(&path)).unwrap_err().to_string();
-        for part in [
-            "berthd.toml cannot be used",
-            "backlog: 0",
-            "server.crt",
-            "site.secret",
-        ] {
+        for part in ["berthd.toml cannot be used", "backlog: 0", "server.crt", "site.secret"] {
             assert!(error.contains(part), "{part} in {error}");
         }
     }

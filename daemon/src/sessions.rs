@@ -50,10 +50,7 @@ pub(crate) struct Transfer {
 
 impl<C> Default for Sessions<C> {
     fn default() -> Self {
-        Self {
-            last: 0,
-            table: BTreeMap::new(),
-        }
+        Self { last: 0, table: BTreeMap::new() }
     }
 }
 
@@ -111,8 +108,7 @@ impl<C> Sessions<C> {
 
     /// A user's sessions.
     pub(crate) fn of_user(&self, user: &UserName) -> impl Iterator<Item = (SessionId, &Entry<C>)> {
-        self.iter()
-            .filter(move |(_, entry)| entry.user.as_ref() == Some(user))
+        self.iter().filter(move |(_, entry)| entry.user.as_ref() == Some(user))
     }
 
     /// Makes it a user's, if the user has fewer than `most`. From then on it is found by `of_user`.
@@ -190,11 +186,7 @@ impl<C> Sessions<C> {
     ) -> (Vec<SessionSummary>, bool) {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rest = self.table.range((from, Bound::Unbounded));
-        let page = rest
-            .by_ref()
-            .take(count)
-            .map(|(id, entry)| entry.summary(*id, now))
-            .collect();
+        let page = rest.by_ref().take(count).map(|(id, entry)| entry.summary(*id, now)).collect();
         (page, rest.next().is_none())
     }
 }
@@ -239,12 +231,7 @@ mod tests {
     }
 
     fn transfer(begun: Instant) -> Transfer {
-        Transfer {
-            direction: Direction::Put,
-            path: RelPath::root(),
-            size: 1,
-            begun,
-        }
+        Transfer { direction: Direction::Put, path: RelPath::root(), size: 1, begun }
     }
 
     #[test]
@@ -272,14 +259,8 @@ mod tests {
         let (mut sessions, now) = table(1);
         let (id, first, second) = (SessionId(1), RequestId(1), RequestId(2));
         assert!(sessions.transfer_started(id, first, transfer(now), 1));
-        assert!(
-            !sessions.transfer_started(id, first, transfer(now), 9),
-            "the number is in use"
-        );
-        assert!(
-            !sessions.transfer_started(id, second, transfer(now), 1),
-            "one too many"
-        );
+        assert!(!sessions.transfer_started(id, first, transfer(now), 9), "the number is in use");
+        assert!(!sessions.transfer_started(id, second, transfer(now), 1), "one too many");
         assert_eq!(sessions.transfer_ended(id, first, now), Some(transfer(now)));
         assert_eq!(sessions.transfer_ended(id, first, now), None);
         assert!(!sessions.transfer_started(SessionId(9), first, transfer(now), 9));

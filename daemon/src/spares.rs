@@ -188,9 +188,7 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
             peer.send(first, &[]);
         }
         let answer = tokio::time::timeout(START, peer.recv()).await;
-        self.starting
-            .borrow_mut()
-            .retain(|other| !Rc::ptr_eq(other, &peer));
+        self.starting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &peer));
         if self.stopped.get() {
             return;
         }
@@ -214,10 +212,7 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
 
     async fn guard(&self, peer: Rc<Peer<Tx, Rx>>) {
         let (taken, is_taken) = oneshot::channel();
-        self.ready.borrow_mut().push_back(Spare {
-            peer: peer.clone(),
-            taken,
-        });
+        self.ready.borrow_mut().push_back(Spare { peer: peer.clone(), taken });
         self.changed.notify_waiters();
         tokio::pin!(is_taken);
         let message = loop {
@@ -230,9 +225,7 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
                 break message;
             }
         };
-        self.ready
-            .borrow_mut()
-            .retain(|spare| !Rc::ptr_eq(&spare.peer, &peer));
+        self.ready.borrow_mut().retain(|spare| !Rc::ptr_eq(&spare.peer, &peer));
         if !self.stopped.get() {
             let reason = match message {
                 Ok(_) => KillReason::Broken("spoke while it was a spare".to_owned()),
@@ -258,9 +251,7 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
 
 /// How long to wait after so many failures in a row.
 fn pause(failures: u32) -> Duration {
-    FIRST_PAUSE
-        .saturating_mul(1 << failures.min(16).saturating_sub(1))
-        .min(LAST_PAUSE)
+    FIRST_PAUSE.saturating_mul(1 << failures.min(16).saturating_sub(1)).min(LAST_PAUSE)
 }
 
 #[cfg(test)]

@@ -71,11 +71,7 @@ impl Spawner {
             let path = directory.join(program);
             std::fs::metadata(&path).map_err(missing(&path))?;
         }
-        Ok(Self {
-            directory,
-            lock,
-            alive: Rc::default(),
-        })
+        Ok(Self { directory, lock, alive: Rc::default() })
     }
 
     /// Starts one of the two programs.
@@ -127,13 +123,8 @@ impl Spawner {
             }
         };
         let (report, exit) = watch::channel(None);
-        let process = Rc::new(Process {
-            program,
-            pid,
-            pidfd: pidfd.clone(),
-            exit,
-            killed: OnceCell::new(),
-        });
+        let process =
+            Rc::new(Process { program, pid, pidfd: pidfd.clone(), exit, killed: OnceCell::new() });
         let alive = self.alive.clone();
         alive.count.set(alive.count.get() + 1);
         tokio::task::spawn_local(async move {
@@ -217,15 +208,9 @@ mod tests {
     }
 
     fn local<F: Future>(future: F) -> F::Output {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
-        let in_time = async {
-            tokio::time::timeout(Duration::from_secs(20), future)
-                .await
-                .unwrap()
-        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let in_time =
+            async { tokio::time::timeout(Duration::from_secs(20), future).await.unwrap() };
         tokio::task::LocalSet::new().block_on(&runtime, in_time)
     }
 
@@ -294,13 +279,7 @@ mod tests {
     fn missing_helpers_are_named() {
         let dir = tempfile::tempdir().unwrap();
         let lock = tempfile::tempfile().unwrap();
-        let error = Spawner::new(Some(dir.path()), lock.into())
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(
-            error.contains("berth-worker") && error.contains("--libexec-dir"),
-            "{error}"
-        );
+        let error = Spawner::new(Some(dir.path()), lock.into()).err().unwrap().to_string();
+        assert!(error.contains("berth-worker") && error.contains("--libexec-dir"), "{error}");
     }
 }

@@ -52,10 +52,7 @@ mod tests {
 
     #[test]
     fn a_pipe_with_bytes_becomes_readable() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {
             let (read, write) = rustix::pipe::pipe().unwrap();
             let read = watch(read).unwrap();
@@ -66,9 +63,6 @@ mod tests {
         });
         let file = tempfile::tempfile().unwrap();
         let refused = runtime.block_on(async { watch(OwnedFd::from(file)).is_err() });
-        assert!(
-            refused,
-            "a file is always readable, which epoll refuses to tell"
-        );
+        assert!(refused, "a file is always readable, which epoll refuses to tell");
     }
 }

@@ -78,9 +78,7 @@ mod tests {
 
     #[test]
     fn all_that_was_begun_is_waited_for() {
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap();
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         tokio::task::LocalSet::new().block_on(&runtime, async {
             let (tasks, flag, done) = (Tasks::default(), Flag::default(), Rc::new(Cell::new(0)));
             tasks.over().await;

@@ -50,9 +50,7 @@ pub(crate) struct Slow {
 
 impl<P> Default for Tickets<P> {
     fn default() -> Self {
-        Self {
-            homes: HashMap::new(),
-        }
+        Self { homes: HashMap::new() }
     }
 }
 
@@ -69,12 +67,7 @@ impl<P> Tickets<P> {
             return None;
         }
         let holder = Holder::Live(ask.session, ask.op);
-        let home = Home {
-            holder,
-            since: now,
-            warned: false,
-            waiting: VecDeque::new(),
-        };
+        let home = Home { holder, since: now, warned: false, waiting: VecDeque::new() };
         self.homes.insert(user.clone(), home);
         Some(ask)
     }
@@ -128,10 +121,7 @@ impl<P> Tickets<P> {
 
     /// Takes all who wait for this user's ticket out of the line, to be refused.
     pub(crate) fn turn_away(&mut self, user: &UserName) -> Vec<Grant<P>> {
-        self.homes
-            .get_mut(user)
-            .map(|home| home.waiting.drain(..).collect())
-            .unwrap_or_default()
+        self.homes.get_mut(user).map(|home| home.waiting.drain(..).collect()).unwrap_or_default()
     }
 
     /// Live holders that have had the ticket for at least `warn`, each once, or for at least `deadline`.
@@ -145,12 +135,7 @@ impl<P> Tickets<P> {
             let overdue = held >= deadline;
             if overdue || (held >= warn && !home.warned) {
                 home.warned = true;
-                slow.push(Slow {
-                    user: user.clone(),
-                    session,
-                    held,
-                    overdue,
-                });
+                slow.push(Slow { user: user.clone(), session, held, overdue });
             }
         }
         slow
@@ -188,11 +173,7 @@ mod tests {
     }
 
     fn ask(session: SessionId) -> Grant<&'static str> {
-        Grant {
-            session,
-            op: OP,
-            payload: "names",
-        }
+        Grant { session, op: OP, payload: "names" }
     }
 
     fn table() -> (Tickets<&'static str>, Instant) {
@@ -239,11 +220,7 @@ mod tests {
         tickets.died(&alice(), A, now);
         assert_eq!(tickets.release(&alice(), A, OP, now), Err(NotHolder));
         assert_eq!(tickets.request(&alice(), ask(C), now), None);
-        assert_eq!(
-            tickets.replayed(&alice(), B, now),
-            None,
-            "B did not hold it"
-        );
+        assert_eq!(tickets.replayed(&alice(), B, now), None, "B did not hold it");
         assert_eq!(tickets.replayed(&alice(), A, now), Some(ask(B)));
         assert_eq!(tickets.replayed(&alice(), A, now), None, "only once");
     }
@@ -270,11 +247,7 @@ mod tests {
         assert_eq!(tickets.slow(warn, deadline, after(3)), []);
         assert!(tickets.slow(warn, deadline, after(30))[0].overdue);
         tickets.died(&alice(), A, after(30));
-        assert_eq!(
-            tickets.slow(warn, deadline, after(31)),
-            [],
-            "it is being ended"
-        );
+        assert_eq!(tickets.slow(warn, deadline, after(31)), [], "it is being ended");
         assert!(!tickets.is_stuck(&alice(), deadline, after(31)));
         assert!(tickets.is_stuck(&alice(), deadline, after(61)));
     }
@@ -287,10 +260,7 @@ mod tests {
         tickets.request(&alice(), ask(B), start);
         let later = start + Duration::from_secs(29);
         assert!(tickets.release(&alice(), A, OP, later).is_ok());
-        assert_eq!(
-            tickets.slow(warn, deadline, later + Duration::from_millis(500)),
-            []
-        );
+        assert_eq!(tickets.slow(warn, deadline, later + Duration::from_millis(500)), []);
     }
 
     #[test]

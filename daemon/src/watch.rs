@@ -17,10 +17,7 @@ pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
-        let slow = daemon
-            .tickets
-            .borrow_mut()
-            .slow(WARN, daemon.config.ticket, Instant::now());
+        let slow = daemon.tickets.borrow_mut().slow(WARN, daemon.config.ticket, Instant::now());
         for holder in slow {
             let (session, user) = (holder.session.0, &holder.user);
             let ms = holder.held.as_millis() as u64;

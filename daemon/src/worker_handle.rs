@@ -24,10 +24,7 @@ pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon>;
 pub(crate) fn setup(config: &Config, identity: &Identity, boot: BootId) -> DaemonToWorker {
     let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
     DaemonToWorker::Setup(WorkerSetup {
-        certificates: identity
-            .certificates()
-            .map(|der| der.to_vec().into())
-            .collect(),
+        certificates: identity.certificates().map(|der| der.to_vec().into()).collect(),
         signature_scheme: identity.scheme(),
         server: concat!("berthd/", env!("CARGO_PKG_VERSION")).to_owned(),
         boot_id: *boot.as_bytes(),
@@ -56,13 +53,7 @@ impl Worker {
         site_challenge: Option<[u8; 32]>,
     ) {
         let site_challenge = site_challenge.map(serde_bytes::ByteArray::new);
-        self.send(
-            &DaemonToWorker::Client {
-                session,
-                site_challenge,
-            },
-            &[socket.as_fd()],
-        );
+        self.send(&DaemonToWorker::Client { session, site_challenge }, &[socket.as_fd()]);
     }
 
     /// Answers the request for a signature.
@@ -82,10 +73,7 @@ impl Worker {
 
     /// The login is accepted: hands over the channel to the filer, which has joined.
     pub(crate) fn accept_login(&self, message: Vec<u8>, user: &UserName, filer: OwnedFd) {
-        let accepted = DaemonToWorker::LoginAccepted {
-            message,
-            user: user.clone(),
-        };
+        let accepted = DaemonToWorker::LoginAccepted { message, user: user.clone() };
         self.send(&accepted, &[filer.as_fd()]);
     }
 

@@ -19,11 +19,7 @@ pub fn is_root() -> bool {
 /// The uid that the processes under test have.
 #[must_use]
 pub fn uid() -> u32 {
-    if is_root() {
-        TEST_ID
-    } else {
-        rustix::process::geteuid().as_raw()
-    }
+    if is_root() { TEST_ID } else { rustix::process::geteuid().as_raw() }
 }
 
 /// Says that a test is left out, when it needs root and has not got it. The test then returns.

@@ -57,16 +57,10 @@ impl Binaries {
             );
         }
         if !account::is_root() {
-            return Self {
-                directory: built,
-                _copies: None,
-            };
+            return Self { directory: built, _copies: None };
         }
         // Root's target directory may lie where nobody else gets.
-        let copies = tempfile::Builder::new()
-            .prefix("berth-bin-")
-            .tempdir()
-            .unwrap();
+        let copies = tempfile::Builder::new().prefix("berth-bin-").tempdir().unwrap();
         open_to_everybody(copies.path());
         for program in PROGRAMS {
             let copy = copies.path().join(program);
@@ -74,10 +68,7 @@ impl Binaries {
                 .unwrap_or_else(|error| panic!("{}: {error}", copy.display()));
             open_to_everybody(&copy);
         }
-        Self {
-            directory: copies.path().to_owned(),
-            _copies: Some(copies),
-        }
+        Self { directory: copies.path().to_owned(), _copies: Some(copies) }
     }
 }
 

@@ -117,10 +117,8 @@ impl Client {
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
         let mut command = self.command();
         command.args(arguments);
-        let shown: Vec<_> = arguments
-            .iter()
-            .map(|part| part.as_ref().to_string_lossy().into_owned())
-            .collect();
+        let shown: Vec<_> =
+            arguments.iter().map(|part| part.as_ref().to_string_lossy().into_owned()).collect();
         Running::start(command, format!("berth {}", shown.join(" ")))
     }
 
@@ -157,11 +155,7 @@ impl Running {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{shown}: {error}"));
-        Self {
-            command: shown,
-            pid: child.id(),
-            child: Some(child),
-        }
+        Self { command: shown, pid: child.id(), child: Some(child) }
     }
 
     /// Its process number.
@@ -185,9 +179,7 @@ impl Running {
     /// # Panics
     /// When the kernel does not tell.
     pub fn has_ended(&mut self) -> bool {
-        self.child
-            .as_mut()
-            .is_none_or(|child| child.try_wait().unwrap().is_some())
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     /// Waits for its end.
@@ -222,9 +214,6 @@ impl Drop for Running {
 pub fn at_once<T: Send>(jobs: Vec<impl FnOnce() -> T + Send>) -> Vec<T> {
     thread::scope(|scope| {
         let running: Vec<_> = jobs.into_iter().map(|job| scope.spawn(job)).collect();
-        running
-            .into_iter()
-            .map(|job| job.join().expect("no job panics"))
-            .collect()
+        running.into_iter().map(|job| job.join().expect("no job panics")).collect()
     })
 }

@@ -57,10 +57,7 @@ pub fn journals(directory: &Path) -> Vec<PathBuf> {
     let Ok(read) = fs::read_dir(directory) else {
         return Vec::new();
     };
-    read.flatten()
-        .map(|entry| entry.path())
-        .filter(|path| journal_leaves(path).is_some())
-        .collect()
+    read.flatten().map(|entry| entry.path()).filter(|path| journal_leaves(path).is_some()).collect()
 }
 
 /// How many whole leaves a journal has; `None` when the file is no journal (any more).
@@ -84,8 +81,5 @@ pub fn journal_leaves(path: &Path) -> Option<u64> {
 pub fn only_journal_leaves(directory: &Path) -> u64 {
     let found = journals(directory);
     assert!(found.len() <= 1, "several journals: {found:?}");
-    found
-        .first()
-        .and_then(|path| journal_leaves(path))
-        .unwrap_or(0)
+    found.first().and_then(|path| journal_leaves(path)).unwrap_or(0)
 }

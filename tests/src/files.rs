@@ -18,9 +18,7 @@ impl Content {
     /// The content of this seed.
     #[must_use]
     pub fn seed(seed: u64) -> Self {
-        Self {
-            state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
-        }
+        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1 }
     }
 
     /// The next `size` bytes.
@@ -120,28 +118,16 @@ pub fn tree_digest(path: &Path) -> String {
 #[track_caller]
 pub fn assert_same(left: &Path, right: &Path) {
     let size = |path: &Path| {
-        path.metadata()
-            .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-            .len()
+        path.metadata().unwrap_or_else(|error| panic!("{}: {error}", path.display())).len()
     };
-    assert_eq!(
-        size(left),
-        size(right),
-        "{} and {}",
-        left.display(),
-        right.display()
-    );
+    assert_eq!(size(left), size(right), "{} and {}", left.display(), right.display());
     let other = File::open(right).unwrap();
     let mut offset = 0;
     let mut theirs = vec![0; BLOCK_SIZE];
     each_block(left, |ours| {
         let theirs = &mut theirs[..ours.len()];
         other.read_exact_at(theirs, offset).unwrap();
-        assert!(
-            ours == theirs,
-            "{} differs near byte {offset}",
-            right.display()
-        );
+        assert!(ours == theirs, "{} differs near byte {offset}", right.display());
         offset += ours.len() as u64;
     });
 }
@@ -155,10 +141,7 @@ fn each_block(path: &Path, mut use_block: impl FnMut(&[u8])) {
     let mut block = Vec::with_capacity(BLOCK_SIZE);
     loop {
         block.clear();
-        Read::by_ref(&mut file)
-            .take(BLOCK_SIZE as u64)
-            .read_to_end(&mut block)
-            .unwrap();
+        Read::by_ref(&mut file).take(BLOCK_SIZE as u64).read_to_end(&mut block).unwrap();
         if block.is_empty() {
             return;
         }

@@ -11,11 +11,7 @@
 //! Tests wait on conditions, with a deadline ([`wait_for`], [`wait_until`]), never for a time.
 //! A harness that cannot do its work panics: that is a failed test.
 
-#![allow(
-    clippy::expect_used,
-    clippy::unwrap_used,
-    reason = "a panic is a failed test"
-)]
+#![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is a failed test")]
 
 pub mod account;
 pub mod binaries;

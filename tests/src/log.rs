@@ -25,9 +25,7 @@ impl Line {
     /// A field of the line, whether it stands at the top or below `fields`.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<&Value> {
-        self.json
-            .get(name)
-            .or_else(|| self.json.get("fields")?.get(name))
+        self.json.get(name).or_else(|| self.json.get("fields")?.get(name))
     }
 
     /// A field that is a number.
@@ -40,11 +38,7 @@ impl Line {
     #[must_use]
     pub fn text(&self, name: &str) -> Option<String> {
         let value = self.field(name)?;
-        Some(
-            value
-                .as_str()
-                .map_or_else(|| value.to_string(), str::to_owned),
-        )
+        Some(value.as_str().map_or_else(|| value.to_string(), str::to_owned))
     }
 
     /// Whether the line tells that a transfer in this direction (`put` or `get`) has succeeded.
@@ -99,36 +93,19 @@ impl Log {
     /// # Panics
     /// When none comes.
     pub fn wait_after(&self, mark: usize, what: &str, wanted: impl Fn(&Line) -> bool) -> Line {
-        wait_for(what, || {
-            self.lock()
-                .lines
-                .iter()
-                .skip(mark)
-                .find(|line| wanted(line))
-                .cloned()
-        })
+        wait_for(what, || self.lock().lines.iter().skip(mark).find(|line| wanted(line)).cloned())
     }
 
     /// The lines after `mark` that `wanted` accepts, as of now.
     #[must_use]
     pub fn after(&self, mark: usize, wanted: impl Fn(&Line) -> bool) -> Vec<Line> {
-        self.lock()
-            .lines
-            .iter()
-            .skip(mark)
-            .filter(|line| wanted(line))
-            .cloned()
-            .collect()
+        self.lock().lines.iter().skip(mark).filter(|line| wanted(line)).cloned().collect()
     }
 
     /// All that was printed.
     #[must_use]
     pub fn text(&self) -> String {
-        self.lock()
-            .lines
-            .iter()
-            .map(|line| format!("{}\n", line.text))
-            .collect()
+        self.lock().lines.iter().map(|line| format!("{}\n", line.text)).collect()
     }
 
     /// All that was printed, of a process that has ended.

@@ -9,10 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 /// # Panics
 /// When the number is none, or the process may not be signalled. One that has gone already is fine.
 pub fn signal(pid: u32, signal: Signal) {
-    let number = i32::try_from(pid)
-        .ok()
-        .and_then(Pid::from_raw)
-        .expect("a process number");
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
     match kill_process(number, signal) {
         Ok(()) | Err(rustix::io::Errno::SRCH) => {}
         Err(error) => panic!("kill {pid}: {error}"),
@@ -68,16 +65,8 @@ pub fn is_traced(pid: u32) -> bool {
 pub fn pss_bytes(pid: u32) -> u64 {
     let path = format!("/proc/{pid}/smaps_rollup");
     let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Pss:"))
-        .expect("a Pss line");
-    let kib: u64 = line
-        .trim()
-        .trim_end_matches("kB")
-        .trim()
-        .parse()
-        .expect("a number of KiB");
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:")).expect("a Pss line");
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
     kib * 1024
 }
 

@@ -70,11 +70,7 @@ impl Raw {
         let exporter = tls
             .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", Some(b""))
             .map_err(io::Error::other)?;
-        Ok(Self {
-            stream: StreamOwned::new(tls, socket),
-            exporter,
-            next_id: 1,
-        })
+        Ok(Self { stream: StreamOwned::new(tls, socket), exporter, next_id: 1 })
     }
 
     /// Connects and logs in.
@@ -84,8 +80,7 @@ impl Raw {
     #[must_use]
     pub fn login(server: &Server, user: &str, password: &str) -> Self {
         let mut raw = Self::connect(server);
-        raw.authenticate(user, password)
-            .expect("the login is accepted");
+        raw.authenticate(user, password).expect("the login is accepted");
         raw
     }
 
@@ -100,24 +95,17 @@ impl Raw {
         self.hello();
         let binding = ChannelBinding::login(&self.exporter);
         let first = ClientFirst::new(user, binding).expect("a user's name");
-        self.send(&ClientToWorker::LoginFirst {
-            message: first.message().to_vec(),
-        });
+        self.send(&ClientToWorker::LoginFirst { message: first.message().to_vec() });
         let challenge = match self.message() {
             WorkerToClient::LoginChallenge { message } => message,
             WorkerToClient::Refused { error } => return Err(error),
             other => panic!("instead of a challenge: {other:?}"),
         };
-        let last = first
-            .answer(password, &challenge)
-            .expect("a challenge of RFC 5802");
-        self.send(&ClientToWorker::LoginFinal {
-            message: last.message().to_vec(),
-        });
+        let last = first.answer(password, &challenge).expect("a challenge of RFC 5802");
+        self.send(&ClientToWorker::LoginFinal { message: last.message().to_vec() });
         match self.message() {
             WorkerToClient::LoginAccepted { message, .. } => {
-                last.verify(&message)
-                    .expect("the server proves that it knows the verifier");
+                last.verify(&message).expect("the server proves that it knows the verifier");
                 Ok(())
             }
             WorkerToClient::Refused { error } => Err(error),
@@ -253,11 +241,7 @@ pub fn tcp(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<TcpStream> {
     let Some(from) = from else {
         return TcpStream::connect(to);
     };
-    let family = if to.is_ipv4() {
-        AddressFamily::INET
-    } else {
-        AddressFamily::INET6
-    };
+    let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let socket: OwnedFd = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     bind(&socket, &from)?;
     connect(&socket, &to)?;

@@ -110,9 +110,7 @@ impl Server {
     /// A client of this server, with a configuration and a state of its own.
     #[must_use]
     pub fn client(&self, user: &str, password: &str) -> Client {
-        let number = self
-            .clients
-            .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let number = self.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let directory = self.scratch().join(format!("{user}-{number}"));
         Client::new(Arc::clone(&self.binaries), directory, user, password)
             .at(&self.address, &self.fingerprint)
@@ -154,10 +152,7 @@ impl Server {
     pub fn terminate(&mut self) -> Option<i32> {
         process::signal(self.pid(), Signal::TERM);
         let daemon = &mut self.daemon;
-        crate::wait_for("the daemon ends after SIGTERM", || {
-            daemon.try_wait().unwrap()
-        })
-        .code()
+        crate::wait_for("the daemon ends after SIGTERM", || daemon.try_wait().unwrap()).code()
     }
 
     /// Starts the daemon again after it ended, on the same data and a new port.
@@ -165,10 +160,7 @@ impl Server {
     /// # Panics
     /// When it does not come up, or still runs.
     pub fn restart(&mut self) {
-        assert!(
-            self.daemon.try_wait().unwrap().is_some(),
-            "the daemon still runs"
-        );
+        assert!(self.daemon.try_wait().unwrap().is_some(), "the daemon still runs");
         let started = start::daemon(&self.binaries, self.directory.path(), &self.options)
             .unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"));
         self.daemon = started.daemon;
@@ -193,10 +185,7 @@ impl Drop for Server {
         let gone = || (!children.iter().any(|pid| process::runs(*pid))).then_some(());
         let _ = crate::wait::within(crate::wait::DEADLINE, gone);
         if std::thread::panicking() {
-            eprintln!(
-                "--- berthd's log ---\n{}--- end of the log ---",
-                self.log.text()
-            );
+            eprintln!("--- berthd's log ---\n{}--- end of the log ---", self.log.text());
         }
     }
 }

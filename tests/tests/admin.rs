@@ -26,10 +26,7 @@ fn locking_a_user_ends_the_sessions_at_once_and_refuses_new_ones() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "1MiB");
     server.add_user("bob", "b", "1MiB");
-    let mut sessions = [
-        Raw::login(&server, "alice", "a"),
-        Raw::login(&server, "alice", "a"),
-    ];
+    let mut sessions = [Raw::login(&server, "alice", "a"), Raw::login(&server, "alice", "a")];
     let mut bob = Raw::login(&server, "bob", "b");
     let pids: Vec<_> = server
         .sessions_of("alice")
@@ -41,19 +38,11 @@ fn locking_a_user_ends_the_sessions_at_once_and_refuses_new_ones() {
     // "At once": when berthctl has said so, none of the processes lives.
     assert!(!pids.iter().any(|pid| process::runs(*pid)), "{pids:?}");
     sessions.iter_mut().for_each(assert_ended);
-    server
-        .client("alice", "a")
-        .run(&["ls"])
-        .code_is(REFUSED_LOGIN);
+    server.client("alice", "a").run(&["ls"]).code_is(REFUSED_LOGIN);
     assert_eq!(server.user("alice")["locked"], true);
 
-    bob.send(&ClientToWorker::Usage {
-        id: berth_common::ids::RequestId(77),
-    });
-    assert!(
-        matches!(bob.receive(), Received::Message(_)),
-        "others go on"
-    );
+    bob.send(&ClientToWorker::Usage { id: berth_common::ids::RequestId(77) });
+    assert!(matches!(bob.receive(), Received::Message(_)), "others go on");
     server.berthctl(&["user", "unlock", "alice"]).ok();
     server.client("alice", "a").run(&["ls"]).ok();
 }
@@ -69,9 +58,7 @@ fn a_killed_session_ends_at_once_and_its_upload_can_be_resumed() {
         berth_tests::disk::only_journal_leaves(&server.staging("alice")) >= 50
     });
     let session = server.session_of("alice");
-    server
-        .berthctl(&["session", "kill", &session.id.to_string()])
-        .ok();
+    server.berthctl(&["session", "kill", &session.id.to_string()]).ok();
     assert!(!process::runs(session.worker) && !process::runs(session.filer.unwrap()));
     running.wait().code_is(NO_ANSWER);
     assert_eq!(server.user("alice")["uploads"], 1);
@@ -79,10 +66,7 @@ fn a_killed_session_ends_at_once_and_its_upload_can_be_resumed() {
     assert_same(&alice.file("big"), &server.home("alice").join("big"));
     server.assert_at_rest("alice");
     let again = ["session", "kill", &session.id.to_string()];
-    server
-        .berthctl(&again)
-        .code_is(NOT_FOUND)
-        .says("there is no session");
+    server.berthctl(&again).code_is(NOT_FOUND).says("there is no session");
 }
 
 #[test]
@@ -94,18 +78,12 @@ fn removing_a_user_removes_everything_of_the_users() {
     alice.run(&["mkdir", "-p", "d/e"]).ok();
     alice.run(&["put", "f", "--to", "d/e/f"]).ok();
     let mut session = Raw::login(&server, "alice", "a");
-    server
-        .berthctl(&["user", "remove", "alice"])
-        .code_is(USAGE)
-        .says("--yes");
+    server.berthctl(&["user", "remove", "alice"]).code_is(USAGE).says("--yes");
     server.berthctl(&["user", "remove", "alice", "--yes"]).ok();
     assert_ended(&mut session);
     assert!(!server.data().join("users").join("alice").exists());
     alice.run(&["ls"]).code_is(REFUSED_LOGIN);
-    server
-        .berthctl(&["user", "show", "alice"])
-        .code_is(NOT_FOUND)
-        .says("there is no user alice");
+    server.berthctl(&["user", "show", "alice"]).code_is(NOT_FOUND).says("there is no user alice");
     // The name is free again, and the new home has nothing of the old one.
     server.add_user("alice", "new", "1MiB");
     let listed = server.client("alice", "new").run(&["ls", "--json"]).ok();
@@ -117,19 +95,12 @@ fn removing_a_user_removes_everything_of_the_users() {
 fn passwords_are_changed_by_the_administrator_and_by_the_user() {
     let server = Server::start(Options::new());
     server.add_user("alice", "one", "1MiB");
-    server
-        .berthctl_with(&["user", "passwd", "alice"], Some("two"))
-        .ok();
-    server
-        .client("alice", "one")
-        .run(&["ls"])
-        .code_is(REFUSED_LOGIN);
+    server.berthctl_with(&["user", "passwd", "alice"], Some("two")).ok();
+    server.client("alice", "one").run(&["ls"]).code_is(REFUSED_LOGIN);
     let alice = server.client("alice", "two");
     alice.run(&["ls"]).ok();
     let file = alice.write("new-password", "three\n");
-    alice
-        .run(&["passwd", "--new-password-file", file.to_str().unwrap()])
-        .ok();
+    alice.run(&["passwd", "--new-password-file", file.to_str().unwrap()]).ok();
     alice.run(&["ls"]).code_is(REFUSED_LOGIN);
     alice.with_password("three").run(&["ls"]).ok();
 }
@@ -137,15 +108,7 @@ fn passwords_are_changed_by_the_administrator_and_by_the_user() {
 #[test]
 fn users_quotas_sessions_and_status_are_told_in_words_and_in_json() {
     let server = Server::start(Options::new());
-    let add = [
-        "user",
-        "add",
-        "alice",
-        "--quota",
-        "10GiB",
-        "--entries",
-        "10000",
-    ];
+    let add = ["user", "add", "alice", "--quota", "10GiB", "--entries", "10000"];
     server.berthctl_with(&add, Some("a")).ok();
     server.add_user("bob", "b", "unlimited");
     let _session = Raw::login(&server, "bob", "b");
@@ -158,43 +121,18 @@ fn users_quotas_sessions_and_status_are_told_in_words_and_in_json() {
     assert_eq!(users[1]["limit_bytes"], serde_json::Value::Null);
     assert_eq!(users[1]["sessions"], 1);
     let listed = server.berthctl(&["user", "list"]).ok().stdout;
-    assert!(
-        listed.contains("10.0 GiB") && listed.contains("unlimited"),
-        "{listed}"
-    );
+    assert!(listed.contains("10.0 GiB") && listed.contains("unlimited"), "{listed}");
 
-    let quota = [
-        "quota",
-        "set",
-        "alice",
-        "--bytes",
-        "1.5GiB",
-        "--entries",
-        "unlimited",
-    ];
+    let quota = ["quota", "set", "alice", "--bytes", "1.5GiB", "--entries", "unlimited"];
     server.berthctl(&quota).ok();
-    let quota = server
-        .berthctl(&["quota", "show", "alice", "--json"])
-        .ok()
-        .json();
+    let quota = server.berthctl(&["quota", "show", "alice", "--json"]).ok().json();
     assert_eq!(quota["limit_bytes"], 3u64 << 29);
     assert_eq!(quota["limit_entries"], serde_json::Value::Null);
 
     let sessions = server.berthctl(&["session", "list", "--json"]).ok().json();
     assert_eq!(sessions[0]["user"], "bob");
-    assert!(
-        sessions[0]["peer"]
-            .as_str()
-            .unwrap()
-            .starts_with("127.0.0.1:")
-    );
-    assert!(
-        server
-            .berthctl(&["session", "list"])
-            .ok()
-            .stdout
-            .contains("127.0.0.1:")
-    );
+    assert!(sessions[0]["peer"].as_str().unwrap().starts_with("127.0.0.1:"));
+    assert!(server.berthctl(&["session", "list"]).ok().stdout.contains("127.0.0.1:"));
 
     let status = server.berthctl(&["status", "--json"]).ok().json();
     assert_eq!(status["pid"], server.pid());
@@ -214,25 +152,11 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
         .berthctl_with(&["user", "add", "alice"], Some("x"))
         .code_is(FAILED)
         .says("user alice exists already");
-    server
-        .berthctl_with(&["user", "add", "../x"], Some("x"))
-        .code_is(USAGE)
-        .says("user name");
-    server
-        .berthctl_with(&["user", "add", "bob"], Some(""))
-        .code_is(USAGE)
-        .says("empty");
-    server
-        .berthctl(&["user", "add", "bob"])
-        .code_is(USAGE)
-        .says("password");
-    server
-        .berthctl(&["user", "lock", "nobody"])
-        .code_is(NOT_FOUND)
-        .says("there is no user nobody");
-    server
-        .berthctl(&["quota", "set", "alice", "--bytes", "ten"])
-        .code_is(USAGE);
+    server.berthctl_with(&["user", "add", "../x"], Some("x")).code_is(USAGE).says("user name");
+    server.berthctl_with(&["user", "add", "bob"], Some("")).code_is(USAGE).says("empty");
+    server.berthctl(&["user", "add", "bob"]).code_is(USAGE).says("password");
+    server.berthctl(&["user", "lock", "nobody"]).code_is(NOT_FOUND).says("there is no user nobody");
+    server.berthctl(&["quota", "set", "alice", "--bytes", "ten"]).code_is(USAGE);
 }
 
 #[test]
@@ -242,21 +166,12 @@ fn many_users_are_listed_whole() {
     berth_tests::client::at_once(
         names
             .chunks(15)
-            .map(|some| {
-                || {
-                    some.iter()
-                        .for_each(|name| server.add_user(name, "x", "1MiB"))
-                }
-            })
+            .map(|some| || some.iter().for_each(|name| server.add_user(name, "x", "1MiB")))
             .collect(),
     );
     let listed = server.berthctl(&["user", "list", "--json"]).ok().json();
-    let listed: Vec<_> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|user| user["user"].as_str().unwrap())
-        .collect();
+    let listed: Vec<_> =
+        listed.as_array().unwrap().iter().map(|user| user["user"].as_str().unwrap()).collect();
     assert_eq!(listed, names);
 }
 
@@ -268,8 +183,5 @@ fn the_admin_socket_is_closed_to_others() {
     assert_eq!(directory.metadata().unwrap().mode() & 0o777, 0o700);
     assert_eq!(server.data().metadata().unwrap().mode() & 0o777, 0o700);
     assert_eq!(server.terminate(), Some(0));
-    server
-        .berthctl(&["status"])
-        .code_is(NO_ANSWER)
-        .says("berthd");
+    server.berthctl(&["status"]).code_is(NO_ANSWER).says("berthd");
 }

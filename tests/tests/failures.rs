@@ -22,32 +22,18 @@ const IDENTITY: i32 = 8;
 fn a_bad_configuration_is_refused_with_all_complaints_at_once() {
     let bad = "max_conections = 5\nbacklog = \"many\"\nlog_format = \"xml\"\n";
     let outcome = check(bad).failed();
-    for complaint in [
-        "max_conections",
-        "no such key",
-        "backlog",
-        "log_format",
-        "xml",
-    ] {
-        assert!(
-            outcome.stderr.contains(complaint),
-            "{complaint} in {}",
-            outcome.stderr
-        );
+    for complaint in ["max_conections", "no such key", "backlog", "log_format", "xml"] {
+        assert!(outcome.stderr.contains(complaint), "{complaint} in {}", outcome.stderr);
     }
     check("max_connections = 5\nspare_workers = 1\n").ok();
-    Server::try_start(Options::new().set("max_conections = 5"))
-        .unwrap_err()
-        .says("max_conections");
+    Server::try_start(Options::new().set("max_conections = 5")).unwrap_err().says("max_conections");
 }
 
 #[test]
 fn a_port_that_is_taken_is_named() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
-    Server::try_start(Options::new().listen(&address))
-        .unwrap_err()
-        .says(&address);
+    Server::try_start(Options::new().listen(&address)).unwrap_err().says(&address);
 }
 
 #[test]
@@ -71,9 +57,7 @@ fn a_certificate_that_cannot_be_read_is_named() {
         let options = Options::new()
             .set(&format!("certificate = {certificate:?}"))
             .set(&format!("key = {certificate:?}"));
-        Server::try_start(options)
-            .unwrap_err()
-            .says(&certificate.display().to_string());
+        Server::try_start(options).unwrap_err().says(&certificate.display().to_string());
     }
 }
 
@@ -92,12 +76,7 @@ fn a_port_without_a_server_or_with_another_one_is_told() {
     let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = silent.local_addr().unwrap().to_string();
     drop(silent);
-    alice
-        .clone()
-        .at(&nobody, server.fingerprint())
-        .run(&["ls"])
-        .code_is(CONNECT)
-        .says("refused");
+    alice.clone().at(&nobody, server.fingerprint()).run(&["ls"]).code_is(CONNECT).says("refused");
 
     // A server that speaks first, in clear.
     let talker = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -108,11 +87,7 @@ fn a_port_without_a_server_or_with_another_one_is_told() {
         let mut rest = Vec::new();
         let _ = stream.read_to_end(&mut rest);
     });
-    alice
-        .at(&address, server.fingerprint())
-        .run(&["ls"])
-        .code_is(CONNECT)
-        .says("Berth");
+    alice.at(&address, server.fingerprint()).run(&["ls"]).code_is(CONNECT).says("Berth");
     talk.join().unwrap();
 }
 
@@ -122,17 +97,9 @@ fn a_changed_certificate_is_refused_loudly() {
     server.add_user("alice", "a", "1MiB");
     let alice = server.client("alice", "a");
     let other = format!("SHA256:{}", "ab".repeat(32));
-    alice
-        .clone()
-        .at(server.address(), &other)
-        .run(&["ls"])
-        .code_is(IDENTITY);
+    alice.clone().at(server.address(), &other).run(&["ls"]).code_is(IDENTITY);
     // Unknown, and nobody to ask.
-    alice
-        .without_fingerprint()
-        .run(&["ls"])
-        .code_is(IDENTITY)
-        .says(server.fingerprint());
+    alice.without_fingerprint().run(&["ls"]).code_is(IDENTITY).says(server.fingerprint());
 }
 
 #[test]
@@ -149,9 +116,7 @@ fn strangers_on_the_port_disturb_nobody() {
     ];
     for request in requests {
         let mut stream = TcpStream::connect(server.address()).unwrap();
-        stream
-            .set_read_timeout(Some(Duration::from_secs(60)))
-            .unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let _ = stream.write_all(request);
         let _ = stream.shutdown(std::net::Shutdown::Write);
         let mut answer = Vec::new();
@@ -187,11 +152,7 @@ fn oversized_and_malformed_frames_end_the_session_and_nothing_else() {
                 raw.authenticate("alice", "a").unwrap();
             }
             let _ = raw.try_send_bytes(&frame);
-            assert_eq!(
-                raw.closing(),
-                Some(ErrorCode::Protocol),
-                "{frame:?} {logged_in}"
-            );
+            assert_eq!(raw.closing(), Some(ErrorCode::Protocol), "{frame:?} {logged_in}");
         }
     }
     server.assert_at_rest("alice");
@@ -205,34 +166,17 @@ fn local_mistakes_are_named_and_the_other_files_go_through() {
     server.add_user("alice", "a", "1MiB");
     let alice = server.client("alice", "a");
     alice.write("good", "content");
-    alice
-        .run(&["put", "missing", "good"])
-        .code_is(NOT_FOUND)
-        .says("missing");
+    alice.run(&["put", "missing", "good"]).code_is(NOT_FOUND).says("missing");
     assert!(server.home("alice").join("good").exists());
-    alice
-        .run(&["get", "nothing"])
-        .code_is(NOT_FOUND)
-        .says("nothing");
-    alice
-        .run(&["put", "good", "--to", "no/such/dir"])
-        .code_is(NOT_FOUND);
+    alice.run(&["get", "nothing"]).code_is(NOT_FOUND).says("nothing");
+    alice.run(&["put", "good", "--to", "no/such/dir"]).code_is(NOT_FOUND);
     // A get never overwrites what differs, unless it is told to.
     alice.write("local", "different");
-    alice
-        .run(&["get", "good", "--to", "local"])
-        .failed()
-        .says("local");
-    assert_eq!(
-        fs::read_to_string(alice.file("local")).unwrap(),
-        "different"
-    );
+    alice.run(&["get", "good", "--to", "local"]).failed().says("local");
+    assert_eq!(fs::read_to_string(alice.file("local")).unwrap(), "different");
     alice.run(&["get", "-f", "good", "--to", "local"]).ok();
     assert_eq!(fs::read_to_string(alice.file("local")).unwrap(), "content");
-    alice
-        .run(&["put", "-n", "local", "--to", "good"])
-        .failed()
-        .says("exists");
+    alice.run(&["put", "-n", "local", "--to", "good"]).failed().says("exists");
     server.assert_at_rest("alice");
 }
 
@@ -266,17 +210,13 @@ fn a_server_that_was_killed_knows_everything_that_it_acknowledged() {
         server.restart();
         server.assert_at_rest("alice");
         alice = alice.at(server.address(), server.fingerprint());
-        alice
-            .run(&["get", &name, "--to", &format!("back-{number}")])
-            .ok();
+        alice.run(&["get", &name, "--to", &format!("back-{number}")]).ok();
     }
 }
 
 #[test]
 fn more_connections_than_an_address_may_have_are_refused() {
-    let options = Options::new()
-        .set("max_connections_per_address = 3")
-        .set("login_seconds = 60");
+    let options = Options::new().set("max_connections_per_address = 3").set("login_seconds = 60");
     let server = Server::start(options);
     server.add_user("alice", "a", "1MiB");
     let held: Vec<_> = (0..3).map(|_| Raw::connect(&server)).collect();
@@ -290,10 +230,7 @@ fn more_connections_than_an_address_may_have_are_refused() {
 fn more_sessions_than_a_user_may_have_are_refused() {
     let server = Server::start(Options::new().set("max_sessions_per_user = 2"));
     server.add_user("alice", "a", "1MiB");
-    let _held = [
-        Raw::login(&server, "alice", "a"),
-        Raw::login(&server, "alice", "a"),
-    ];
+    let _held = [Raw::login(&server, "alice", "a"), Raw::login(&server, "alice", "a")];
     let third = Raw::connect(&server).authenticate("alice", "a");
     assert_eq!(third, Err(ErrorCode::TooManySessions { limit: 2 }));
 }

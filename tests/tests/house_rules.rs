@@ -17,10 +17,7 @@ const MEMBERS: [(&str, &str); 7] = [
 ];
 
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .unwrap()
-        .to_owned()
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
 fn manifest(directory: &str) -> toml::Table {
@@ -52,19 +49,12 @@ const ALL_KINDS: [&str; 3] = ["dependencies", "dev-dependencies", "build-depende
 /// The crates that depend on a library in one of these ways.
 fn users_of(library: &str, kinds: &[&str]) -> Vec<&'static str> {
     let uses = |directory: &str| dependencies(directory, kinds).contains(library);
-    MEMBERS
-        .iter()
-        .filter(|(_, directory)| uses(directory))
-        .map(|(name, _)| *name)
-        .collect()
+    MEMBERS.iter().filter(|(_, directory)| uses(directory)).map(|(name, _)| *name).collect()
 }
 
 /// All Rust sources, with their text.
 fn sources() -> Vec<(PathBuf, String)> {
-    let mut waiting: Vec<_> = MEMBERS
-        .iter()
-        .map(|(_, directory)| root().join(directory))
-        .collect();
+    let mut waiting: Vec<_> = MEMBERS.iter().map(|(_, directory)| root().join(directory)).collect();
     let mut sources = Vec::new();
     while let Some(directory) = waiting.pop() {
         for path in berth_tests::disk::entries(&directory) {
@@ -82,9 +72,7 @@ fn sources() -> Vec<(PathBuf, String)> {
 
 /// Lines of code with their numbers: without comments, and without the tests at a file's end.
 fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
-    let lines = text
-        .lines()
-        .take_while(|line| !line.starts_with("#[cfg(test)]"));
+    let lines = text.lines().take_while(|line| !line.starts_with("#[cfg(test)]"));
     lines
         .map(|line| line.split("//").next().unwrap_or_default())
         .enumerate()
@@ -98,22 +86,15 @@ fn is_test(path: &Path) -> bool {
 
 /// Whether `line` has `word` as a word of its own.
 fn has_word(line: &str, word: &str) -> bool {
-    line.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .any(|part| part == word)
+    line.split(|c: char| !c.is_alphanumeric() && c != '_').any(|part| part == word)
 }
 
 #[test]
 fn the_workspace_has_these_members_and_no_others() {
     let workspace = manifest("");
     let members = workspace["workspace"]["members"].as_array().unwrap();
-    let members: BTreeSet<_> = members
-        .iter()
-        .map(|member| member.as_str().unwrap())
-        .collect();
-    assert_eq!(
-        members,
-        MEMBERS.iter().map(|(_, directory)| *directory).collect()
-    );
+    let members: BTreeSet<_> = members.iter().map(|member| member.as_str().unwrap()).collect();
+    assert_eq!(members, MEMBERS.iter().map(|(_, directory)| *directory).collect());
     for (name, directory) in MEMBERS {
         assert_eq!(manifest(directory)["package"]["name"].as_str(), Some(name));
     }
@@ -134,10 +115,7 @@ fn crates_meet_as_processes_and_depend_on_common_alone() {
         let own = dependencies(directory, &ALL_KINDS);
         let own = own.iter().filter(|name| name.starts_with("berth-"));
         for name in own {
-            assert!(
-                allowed.contains(&name.as_str()),
-                "{directory} may not depend on {name}"
-            );
+            assert!(allowed.contains(&name.as_str()), "{directory} may not depend on {name}");
         }
     }
 }
@@ -151,20 +129,13 @@ fn each_library_stays_with_the_crate_that_needs_it() {
         (&["landlock", "seccompiler"], &["berth-sandbox"], &ALL_KINDS),
         // A test may make a certificate or a terminal for itself.
         (&["rcgen"], &["berth-daemon"], LINKED),
-        (
-            &["indicatif", "rpassword", "rustls-native-certs"],
-            &["berth-cli"],
-            LINKED,
-        ),
+        (&["indicatif", "rpassword", "rustls-native-certs"], &["berth-cli"], LINKED),
         (&["tracing-subscriber"], &["berth-daemon"], LINKED),
     ];
     for (libraries, allowed, kinds) in only {
         for library in libraries {
             for user in users_of(library, kinds) {
-                assert!(
-                    allowed.contains(&user),
-                    "{user} may not depend on {library}"
-                );
+                assert!(allowed.contains(&user), "{user} may not depend on {library}");
             }
         }
     }
@@ -174,10 +145,7 @@ fn each_library_stays_with_the_crate_that_needs_it() {
 fn the_processes_that_touch_files_do_not_hear_the_network() {
     for network in ["rustls", "tokio-rustls", "tokio", "actix"] {
         for directory in ["worker/filer", "worker/sandbox", "common"] {
-            assert!(
-                !dependencies(directory, &["dependencies"]).contains(network),
-                "{directory}"
-            );
+            assert!(!dependencies(directory, &["dependencies"]).contains(network), "{directory}");
         }
     }
 }
@@ -188,11 +156,7 @@ fn unsafe_stands_in_sys_modules_alone() {
         if path.ends_with("sys.rs") {
             let blocks = text.matches("unsafe {").count();
             let reasons = text.matches("// SAFETY:").count();
-            assert!(
-                reasons >= blocks,
-                "{}: {blocks} blocks, {reasons} reasons",
-                path.display()
-            );
+            assert!(reasons >= blocks, "{}: {blocks} blocks, {reasons} reasons", path.display());
             continue;
         }
         let lines: Vec<_> = text.lines().collect();
@@ -204,10 +168,7 @@ fn unsafe_stands_in_sys_modules_alone() {
             assert!(quoted || !has_word(code, "unsafe"), "{place}: {line}");
             if code.contains("allow(unsafe_code)") && !quoted {
                 let next = lines.get(index + 1).copied().unwrap_or_default();
-                assert!(
-                    has_word(next, "sys"),
-                    "{place}: only a module `sys` may have this"
-                );
+                assert!(has_word(next, "sys"), "{place}: only a module `sys` may have this");
             }
         }
     }
@@ -216,23 +177,13 @@ fn unsafe_stands_in_sys_modules_alone() {
 #[test]
 fn every_source_begins_with_what_it_is_for() {
     for (path, text) in sources() {
-        assert!(
-            text.starts_with("//! "),
-            "{} has no module doc",
-            path.display()
-        );
+        assert!(text.starts_with("//! "), "{} has no module doc", path.display());
     }
 }
 
 #[test]
 fn nothing_outside_tests_can_panic_on_purpose() {
-    const FORBIDDEN: [&str; 5] = [
-        ".unwrap()",
-        ".expect(",
-        "todo!(",
-        "unimplemented!(",
-        "dbg!(",
-    ];
+    const FORBIDDEN: [&str; 5] = [".unwrap()", ".expect(", "todo!(", "unimplemented!(", "dbg!("];
     for (path, text) in sources() {
         if is_test(&path) {
             continue;
@@ -268,13 +219,7 @@ fn worker_and_filer_use_no_metadata_by_path() {
             continue;
         }
         for (number, line) in code(&text) {
-            for call in [
-                "fs::metadata(",
-                ".metadata()",
-                "File::open(",
-                "fs::read",
-                "fs::write(",
-            ] {
+            for call in ["fs::metadata(", ".metadata()", "File::open(", "fs::read", "fs::write("] {
                 assert!(!line.contains(call), "{}:{number}: {line}", path.display());
             }
         }
@@ -289,16 +234,8 @@ fn every_tool_is_a_script_that_stops_at_the_first_failure() {
     assert!(scripts.len() > 2);
     for script in scripts {
         let text = fs::read_to_string(&script).unwrap();
-        assert!(
-            text.starts_with("#!/usr/bin/env bash\n"),
-            "{}",
-            script.display()
-        );
+        assert!(text.starts_with("#!/usr/bin/env bash\n"), "{}", script.display());
         let sourced = text.contains("# Sourced by the other scripts");
-        assert!(
-            sourced || text.contains("set -euo pipefail"),
-            "{}",
-            script.display()
-        );
+        assert!(sourced || text.contains("set -euo pipefail"), "{}", script.display());
     }
 }

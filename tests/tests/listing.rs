@@ -27,10 +27,7 @@ fn large_home(server: &Server) {
 /// The most memory that a process ever had, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches("kB").trim().parse().unwrap()
 }
 
@@ -40,17 +37,11 @@ fn a_directory_of_100_000_entries_is_listed_whole() {
     large_home(&server);
     let alice = server.client("alice", "a");
     let listed = alice.run(&["ls", "--json", "large"]).ok().json_lines();
-    let mut names: Vec<_> = listed
-        .iter()
-        .map(|entry| entry["name"].as_str().unwrap())
-        .collect();
+    let mut names: Vec<_> = listed.iter().map(|entry| entry["name"].as_str().unwrap()).collect();
     names.sort_unstable();
     names.dedup();
     assert_eq!(names.len(), ENTRIES);
-    assert_eq!(
-        (names[0], names[ENTRIES - 1]),
-        ("entry-number-000000", "entry-number-099999")
-    );
+    assert_eq!((names[0], names[ENTRIES - 1]), ("entry-number-000000", "entry-number-099999"));
 }
 
 #[test]
@@ -63,27 +54,14 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
     let before = (peak_kib(worker), peak_kib(filer));
     for _ in 0..LISTINGS {
         let id = slow.id();
-        slow.send(&ClientToWorker::List {
-            id,
-            path: RelPath::new("large").unwrap(),
-        });
+        slow.send(&ClientToWorker::List { id, path: RelPath::new("large").unwrap() });
     }
     // Another session of the same user is served all the same.
     let alice = server.client("alice", "a");
     alice.run(&["df"]).ok();
-    assert_eq!(
-        alice
-            .run(&["ls", "--json", "large"])
-            .ok()
-            .json_lines()
-            .len(),
-        ENTRIES
-    );
+    assert_eq!(alice.run(&["ls", "--json", "large"]).ok().json_lines().len(), ENTRIES);
     let grown = (peak_kib(worker) - before.0, peak_kib(filer) - before.1);
-    eprintln!(
-        "peak memory grew by {} KiB (worker) and {} KiB (filer)",
-        grown.0, grown.1
-    );
+    eprintln!("peak memory grew by {} KiB (worker) and {} KiB (filer)", grown.0, grown.1);
     assert!(grown.0 < 16 * 1024 && grown.1 < 16 * 1024, "{grown:?} KiB");
 
     // And when it reads on, all of it comes.
@@ -100,7 +78,5 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
     }
     assert_eq!(seen, LISTINGS * ENTRIES);
     drop(slow);
-    wait_until("the session ends", || {
-        !server.sessions().iter().any(|s| s.worker == worker)
-    });
+    wait_until("the session ends", || !server.sessions().iter().any(|s| s.worker == worker));
 }

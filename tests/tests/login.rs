@@ -24,22 +24,15 @@ fn server(options: Options) -> Server {
 }
 
 /// The logins that have to look alike.
-const REFUSED: [(&str, &str); 4] = [
-    ("alice", "wrong"),
-    ("nobody", "right"),
-    ("mallory", "right"),
-    ("mallory", "wrong"),
-];
+const REFUSED: [(&str, &str); 4] =
+    [("alice", "wrong"), ("nobody", "right"), ("mallory", "right"), ("mallory", "wrong")];
 
 #[test]
 fn unknown_users_wrong_passwords_and_locked_users_look_alike() {
     // Held back as little as can be configured.
     let server = server(Options::new().set("failed_logins = 100"));
     let outcomes = REFUSED.map(|(user, password)| {
-        let outcome = server
-            .client(user, password)
-            .run(&["ls"])
-            .code_is(REFUSED_LOGIN);
+        let outcome = server.client(user, password).run(&["ls"]).code_is(REFUSED_LOGIN);
         (outcome.stdout, outcome.stderr.replace(user, "USER"))
     });
     for outcome in &outcomes {
@@ -61,17 +54,11 @@ fn a_refusal_gives_the_same_work_to_the_daemon_whatever_its_reason() {
     let lines = REFUSED.map(|(user, password)| {
         let mark = server.log().mark();
         let refused = Raw::connect(&server).authenticate(user, password);
-        assert!(
-            matches!(refused, Err(ErrorCode::LoginRefused)),
-            "{refused:?}"
-        );
+        assert!(matches!(refused, Err(ErrorCode::LoginRefused)), "{refused:?}");
         berth_tests::wait_until("the session is gone", || server.sessions().is_empty());
         let mut counts = BTreeMap::new();
         // Berthctl's own questions are no part of it.
-        for line in server
-            .log()
-            .after(mark, |line| line.field("session").is_some())
-        {
+        for line in server.log().after(mark, |line| line.field("session").is_some()) {
             *counts.entry(shape(&line)).or_insert(0) += 1;
         }
         counts
@@ -89,9 +76,7 @@ fn the_challenge_for_an_unknown_user_is_like_a_real_one_and_stays_the_same() {
         raw.hello();
         let binding = berth_common::scram::ChannelBinding::login(raw.exporter());
         let first = berth_common::scram::ClientFirst::new(user, binding).unwrap();
-        raw.send(&ClientToWorker::LoginFirst {
-            message: first.message().to_vec(),
-        });
+        raw.send(&ClientToWorker::LoginFirst { message: first.message().to_vec() });
         match raw.message() {
             WorkerToClient::LoginChallenge { message } => {
                 let text = String::from_utf8(message).unwrap();
@@ -103,24 +88,15 @@ fn the_challenge_for_an_unknown_user_is_like_a_real_one_and_stays_the_same() {
     };
     let (known, unknown) = (challenge("alice"), challenge("nobody"));
     assert_eq!(known, challenge("alice"));
-    assert_eq!(
-        unknown,
-        challenge("nobody"),
-        "a salt that changes would betray the name"
-    );
+    assert_eq!(unknown, challenge("nobody"), "a salt that changes would betray the name");
     assert_ne!(known, unknown);
     assert_eq!(known.len(), unknown.len());
-    assert_eq!(
-        known.split_once(",i=").unwrap().1,
-        unknown.split_once(",i=").unwrap().1
-    );
+    assert_eq!(known.split_once(",i=").unwrap().1, unknown.split_once(",i=").unwrap().1);
 }
 
 #[test]
 fn failures_are_slowed_then_refused_and_other_addresses_are_not_affected() {
-    let options = Options::new()
-        .set("failed_logins = 4")
-        .set("failed_login_delay_seconds = 1");
+    let options = Options::new().set("failed_logins = 4").set("failed_login_delay_seconds = 1");
     let server = server(options);
     let from = |address: &str| Some(SocketAddr::new(address.parse().unwrap(), 0));
     let attempt = |address: &str, password: &str| {
@@ -150,10 +126,7 @@ fn failures_are_slowed_then_refused_and_other_addresses_are_not_affected() {
 fn nothing_is_served_before_the_login() {
     let server = server(Options::new());
     let questions = [
-        ClientToWorker::List {
-            id: RequestId(1),
-            path: RelPath::root(),
-        },
+        ClientToWorker::List { id: RequestId(1), path: RelPath::root() },
         ClientToWorker::Usage { id: RequestId(1) },
         ClientToWorker::PutEnd {
             id: RequestId(1),
@@ -165,9 +138,7 @@ fn nothing_is_served_before_the_login() {
                 inode: 0,
             },
         },
-        ClientToWorker::LoginFinal {
-            message: b"c=biws,r=x,p=x".to_vec(),
-        },
+        ClientToWorker::LoginFinal { message: b"c=biws,r=x,p=x".to_vec() },
     ];
     for question in questions {
         for after_hello in [false, true] {
@@ -176,11 +147,7 @@ fn nothing_is_served_before_the_login() {
                 raw.hello();
             }
             raw.send(&question);
-            assert_eq!(
-                raw.closing(),
-                Some(ErrorCode::Protocol),
-                "{question:?} {after_hello}"
-            );
+            assert_eq!(raw.closing(), Some(ErrorCode::Protocol), "{question:?} {after_hello}");
         }
     }
 }
@@ -189,9 +156,7 @@ fn nothing_is_served_before_the_login() {
 fn a_second_login_in_a_session_is_no_way_to_another_user() {
     let server = server(Options::new());
     let mut raw = Raw::login(&server, "alice", "right");
-    raw.send(&ClientToWorker::LoginFirst {
-        message: b"p=tls-exporter,,n=mallory,r=abc".to_vec(),
-    });
+    raw.send(&ClientToWorker::LoginFirst { message: b"p=tls-exporter,,n=mallory,r=abc".to_vec() });
     assert_eq!(raw.closing(), Some(ErrorCode::Protocol));
 }
 
@@ -206,22 +171,15 @@ fn a_connection_that_does_not_log_in_is_closed() {
 #[test]
 fn without_the_site_secret_a_client_learns_and_does_nothing() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::set_permissions(
-        directory.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o755),
-    )
-    .unwrap();
+    std::fs::set_permissions(directory.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))
+        .unwrap();
     let secret = directory.path().join("site.secret");
     std::fs::write(&secret, "open sesame\n").unwrap();
     berth_tests::account::give(&secret);
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
     let server = server(Options::new().set(&format!("site_secret_file = {secret:?}")));
     let challenge = |raw: &mut Raw| match raw.hello() {
-        WorkerToClient::Hello {
-            server,
-            site_challenge: Some(challenge),
-            ..
-        } => {
+        WorkerToClient::Hello { server, site_challenge: Some(challenge), .. } => {
             assert_eq!(server, "", "the server does not say what it is");
             *challenge
         }
@@ -236,9 +194,8 @@ fn without_the_site_secret_a_client_learns_and_does_nothing() {
 
     let mut impatient = Raw::connect(&server);
     challenge(&mut impatient);
-    impatient.send(&ClientToWorker::LoginFirst {
-        message: b"p=tls-exporter,,n=alice,r=x".to_vec(),
-    });
+    impatient
+        .send(&ClientToWorker::LoginFirst { message: b"p=tls-exporter,,n=alice,r=x".to_vec() });
     assert_eq!(impatient.closing(), Some(ErrorCode::Protocol));
 
     let mut insider = Raw::connect(&server);

@@ -21,37 +21,20 @@ fn an_idle_session_costs_under_1_2_mib() {
     let server = Server::start(options);
     server.add_user("alice", "a", "unlimited");
     // Logged in by two threads: proving a password costs the client, not the server.
-    let log_in = || {
-        (0..SESSIONS / 2)
-            .map(|_| Raw::login(&server, "alice", "a"))
-            .collect::<Vec<_>>()
-    };
-    let mut idle: Vec<_> = at_once(vec![log_in, log_in])
-        .into_iter()
-        .flatten()
-        .collect();
+    let log_in =
+        || (0..SESSIONS / 2).map(|_| Raw::login(&server, "alice", "a")).collect::<Vec<_>>();
+    let mut idle: Vec<_> = at_once(vec![log_in, log_in]).into_iter().flatten().collect();
     // Each has done something: a listing, after which its buffers are to be given back.
     for raw in &mut idle {
-        let listed = raw.ask(|id| ClientToWorker::List {
-            id,
-            path: RelPath::root(),
-        });
-        assert!(
-            matches!(listed, WorkerToClient::Entries { last: true, .. }),
-            "{listed:?}"
-        );
+        let listed = raw.ask(|id| ClientToWorker::List { id, path: RelPath::root() });
+        assert!(matches!(listed, WorkerToClient::Entries { last: true, .. }), "{listed:?}");
     }
-    wait_until("all are logged in", || {
-        server.sessions_of("alice").len() == SESSIONS
-    });
+    wait_until("all are logged in", || server.sessions_of("alice").len() == SESSIONS);
     let mut costs: Vec<(u64, u64)> = server
         .sessions_of("alice")
         .iter()
         .map(|session| {
-            (
-                process::pss_bytes(session.worker),
-                process::pss_bytes(session.filer.unwrap()),
-            )
+            (process::pss_bytes(session.worker), process::pss_bytes(session.filer.unwrap()))
         })
         .collect();
     costs.sort_unstable_by_key(|(worker, filer)| worker + filer);

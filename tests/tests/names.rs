@@ -62,10 +62,8 @@ fn every_name_arrives_unchanged_in_both_directions() {
         assert_eq!(content, format!("content of {name}"), "{name:?}");
     }
     let listed = alice.run(&["ls", "--json", "/"]).ok().json_lines();
-    let listed: BTreeSet<_> = listed
-        .iter()
-        .map(|entry| entry["name"].as_str().unwrap().to_owned())
-        .collect();
+    let listed: BTreeSet<_> =
+        listed.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
     assert_eq!(listed, names.iter().cloned().collect());
 
     // One by one, through every command that takes a path.
@@ -74,10 +72,7 @@ fn every_name_arrives_unchanged_in_both_directions() {
         let moved = format!("/{name}.moved");
         alice.run(&["stat", "--", &remote]).ok();
         alice.run(&["get", "--to", "back", "--", &remote]).ok();
-        assert_eq!(
-            fs::read_to_string(alice.file("back")).unwrap(),
-            format!("content of {name}")
-        );
+        assert_eq!(fs::read_to_string(alice.file("back")).unwrap(), format!("content of {name}"));
         fs::remove_file(alice.file("back")).unwrap();
         alice.run(&["mv", "--", &remote, &moved]).ok();
         alice.run(&["rm", "--", &moved]).ok();
@@ -94,18 +89,8 @@ fn directories_have_any_name_too() {
     alice.write("f", "content");
     for name in ["new\nline", "sp ace", "*", &"d".repeat(255)] {
         alice.run(&["mkdir", "-p", &format!("/{name}/{name}")]).ok();
-        alice
-            .run(&["put", "f", "--to", &format!("/{name}/{name}/f")])
-            .ok();
-        assert!(
-            server
-                .home("alice")
-                .join(name)
-                .join(name)
-                .join("f")
-                .exists(),
-            "{name:?}"
-        );
+        alice.run(&["put", "f", "--to", &format!("/{name}/{name}/f")]).ok();
+        assert!(server.home("alice").join(name).join(name).join("f").exists(), "{name:?}");
     }
     server.assert_at_rest("alice");
 }
@@ -122,10 +107,7 @@ fn dotdot_is_resolved_by_the_client_and_stays_in_the_home() {
     assert!(server.home("alice").join("d/g").exists());
     assert!(server.home("alice").join("h").exists());
     for path in ["..", "/..", "d/../..", "/d/../../x"] {
-        alice
-            .run(&["put", "f", "--to", path])
-            .failed()
-            .says("outside the home");
+        alice.run(&["put", "f", "--to", path]).failed().says("outside the home");
         alice.run(&["ls", path]).failed().says("outside the home");
     }
     server.assert_at_rest("alice");
@@ -137,18 +119,9 @@ fn a_name_or_path_that_is_too_long_is_refused_by_name() {
     server.add_user("alice", "a", "unlimited");
     let alice = server.client("alice", "a");
     alice.write("f", "content");
-    alice
-        .run(&["put", "f", "--to", &"x".repeat(256)])
-        .failed()
-        .says("longer than 255 bytes");
-    alice
-        .run(&["put", "f", "--to", &"é".repeat(128)])
-        .failed()
-        .says("longer than 255 bytes");
+    alice.run(&["put", "f", "--to", &"x".repeat(256)]).failed().says("longer than 255 bytes");
+    alice.run(&["put", "f", "--to", &"é".repeat(128)]).failed().says("longer than 255 bytes");
     let deep = "d/".repeat(2100) + "f";
-    alice
-        .run(&["put", "f", "--to", &deep])
-        .failed()
-        .says("longer than 4096 bytes");
+    alice.run(&["put", "f", "--to", &deep]).failed().says("longer than 4096 bytes");
     server.assert_at_rest("alice");
 }

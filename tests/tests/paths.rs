@@ -37,11 +37,7 @@ impl Scene {
         place(&server.home("bob").join("secret"), SECRET);
         place(&server.home("alice").join("own"), "alice's own");
         let alice = server.client("alice", "a");
-        Self {
-            server,
-            alice,
-            outside,
-        }
+        Self { server, alice, outside }
     }
 
     fn home(&self) -> PathBuf {
@@ -52,19 +48,11 @@ impl Scene {
     #[track_caller]
     fn assert_contained(&self, what: &str) {
         assert_eq!(names(&self.outside), ["secret"], "{what}");
-        assert_eq!(
-            fs::read_to_string(self.outside.join("secret")).unwrap(),
-            SECRET,
-            "{what}"
-        );
+        assert_eq!(fs::read_to_string(self.outside.join("secret")).unwrap(), SECRET, "{what}");
         assert_eq!(names(&self.server.home("bob")), ["secret"], "{what}");
         for file in berth_tests::disk::entries(&self.alice.files()) {
             let content = fs::read(&file).unwrap_or_default();
-            assert!(
-                !contains(&content, SECRET.as_bytes()),
-                "{what}: {}",
-                file.display()
-            );
+            assert!(!contains(&content, SECRET.as_bytes()), "{what}: {}", file.display());
         }
     }
 }
@@ -81,10 +69,7 @@ fn link(target: impl AsRef<Path>, path: &Path) {
 
 fn names(directory: &Path) -> Vec<String> {
     let name = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().into_owned();
-    berth_tests::disk::entries(directory)
-        .iter()
-        .map(name)
-        .collect()
+    berth_tests::disk::entries(directory).iter().map(name).collect()
 }
 
 fn contains(bytes: &[u8], part: &[u8]) -> bool {
@@ -104,10 +89,7 @@ fn with_path(message: &ClientToWorker, path: &[u8]) -> Vec<u8> {
     let frame = encode_message(message).unwrap();
     let body = &frame[5..];
     let marker = [&[0xa0 | MARKER.len() as u8], MARKER.as_bytes()].concat();
-    let at = body
-        .windows(marker.len())
-        .position(|window| window == marker)
-        .unwrap();
+    let at = body.windows(marker.len()).position(|window| window == marker).unwrap();
     let body = [&body[..at], &string(path), &body[at + marker.len()..]].concat();
     let length = u32::try_from(body.len() + 1).unwrap().to_be_bytes();
     [&length[..], &[0], &body].concat()
@@ -122,54 +104,18 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
     let own = || RelPath::new("own").unwrap();
     let mut id = || raw.id();
     vec![
-        ClientToWorker::Stat {
-            id: id(),
-            path: path(),
-        },
-        ClientToWorker::List {
-            id: id(),
-            path: path(),
-        },
-        ClientToWorker::MakeDirectory {
-            id: id(),
-            path: path(),
-            parents: true,
-        },
-        ClientToWorker::Remove {
-            id: id(),
-            path: path(),
-            recursive: true,
-        },
-        ClientToWorker::Rename {
-            id: id(),
-            from: path(),
-            to: own(),
-            overwrite: true,
-        },
-        ClientToWorker::Rename {
-            id: id(),
-            from: own(),
-            to: path(),
-            overwrite: true,
-        },
-        ClientToWorker::Md5 {
-            id: id(),
-            path: path(),
-        },
-        ClientToWorker::Get {
-            id: id(),
-            path: path(),
-            resume: None,
-        },
+        ClientToWorker::Stat { id: id(), path: path() },
+        ClientToWorker::List { id: id(), path: path() },
+        ClientToWorker::MakeDirectory { id: id(), path: path(), parents: true },
+        ClientToWorker::Remove { id: id(), path: path(), recursive: true },
+        ClientToWorker::Rename { id: id(), from: path(), to: own(), overwrite: true },
+        ClientToWorker::Rename { id: id(), from: own(), to: path(), overwrite: true },
+        ClientToWorker::Md5 { id: id(), path: path() },
+        ClientToWorker::Get { id: id(), path: path(), resume: None },
         ClientToWorker::Put(Put {
             id: id(),
             path: path(),
-            source: SourceFingerprint {
-                size: 1,
-                mtime_ns: 0,
-                ctime_ns: 0,
-                inode: 1,
-            },
+            source: SourceFingerprint { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1 },
             token: UploadToken([1; 16]),
             mode: 0o666,
             overwrite: true,
@@ -248,10 +194,7 @@ fn make_links(scene: &Scene) -> Vec<String> {
         ("to-etc".into(), "/etc".into()),
         ("to-staging".into(), "../staging".into()),
         ("to-data".into(), scene.server.data()),
-        (
-            "to-ledger".into(),
-            scene.server.data().join("ledger.sqlite"),
-        ),
+        ("to-ledger".into(), scene.server.data().join("ledger.sqlite")),
         ("to-proc-root".into(), "/proc/self/root".into()),
         ("to-proc-cwd".into(), "/proc/self/cwd".into()),
         ("to-proc-fd".into(), "/proc/self/fd".into()),
@@ -318,15 +261,8 @@ fn the_client_shows_links_and_refuses_to_follow_them() {
     let scene = Scene::new();
     make_links(&scene);
     scene.alice.write("f", "brought in");
-    let listed = scene
-        .alice
-        .run(&["stat", "--json", "to-outside"])
-        .ok()
-        .json();
-    assert_eq!(
-        listed["kind"].as_str().unwrap().to_ascii_lowercase(),
-        "symlink"
-    );
+    let listed = scene.alice.run(&["stat", "--json", "to-outside"]).ok().json();
+    assert_eq!(listed["kind"].as_str().unwrap().to_ascii_lowercase(), "symlink");
     let attempts: [&[&str]; 9] = [
         &["get", "-f", "to-secret", "--to", "out"],
         &["get", "-f", "to-outside/secret", "--to", "out"],
@@ -357,10 +293,7 @@ fn removing_a_tree_removes_links_and_not_what_they_name() {
         link(target, &below.join("deep").join(name));
     }
     // The ledger did not see these come, so what is checked is the disk.
-    scene
-        .server
-        .berthctl(&["quota", "set", "alice", "--bytes", "unlimited"])
-        .ok();
+    scene.server.berthctl(&["quota", "set", "alice", "--bytes", "unlimited"]).ok();
     let _ = scene.alice.run(&["rm", "-r", "tree"]);
     scene.assert_contained("rm -r tree");
 }
@@ -416,11 +349,7 @@ fn a_link_that_is_swapped_in_during_the_operation_leads_nowhere() {
     swap_while(&home, || {
         for round in 0..ROUNDS {
             let id = raw.id();
-            raw.send(&ClientToWorker::Get {
-                id,
-                path: path.clone(),
-                resume: None,
-            });
+            raw.send(&ClientToWorker::Get { id, path: path.clone(), resume: None });
             loop {
                 match raw.receive() {
                     Received::Block(_, data) => assert_eq!(data, b"harmless"),
@@ -441,17 +370,9 @@ fn a_link_that_is_swapped_in_during_the_operation_leads_nowhere() {
             if round % 10 == 0 {
                 put(&mut raw, "swap/new", b"x");
                 let gone = RelPath::new("swap/new").unwrap();
-                raw.ask(|id| ClientToWorker::Remove {
-                    id,
-                    path: gone,
-                    recursive: true,
-                });
+                raw.ask(|id| ClientToWorker::Remove { id, path: gone, recursive: true });
                 let made = RelPath::new("swap/made/deep").unwrap();
-                raw.ask(|id| ClientToWorker::MakeDirectory {
-                    id,
-                    path: made,
-                    parents: true,
-                });
+                raw.ask(|id| ClientToWorker::MakeDirectory { id, path: made, parents: true });
             }
         }
     });
@@ -462,23 +383,12 @@ fn a_link_that_is_swapped_in_during_the_operation_leads_nowhere() {
 
 /// Puts a small file, if the server lets us.
 fn put(raw: &mut Raw, path: &str, content: &[u8]) {
-    let source = SourceFingerprint {
-        size: content.len() as u64,
-        mtime_ns: 0,
-        ctime_ns: 0,
-        inode: 1,
-    };
+    let source =
+        SourceFingerprint { size: content.len() as u64, mtime_ns: 0, ctime_ns: 0, inode: 1 };
     let path = RelPath::new(path).unwrap();
     let token = UploadToken([1; 16]);
     let ready = raw.ask(|id| {
-        ClientToWorker::Put(Put {
-            id,
-            path,
-            source,
-            token,
-            mode: 0o644,
-            overwrite: true,
-        })
+        ClientToWorker::Put(Put { id, path, source, token, mode: 0o644, overwrite: true })
     });
     let WorkerToClient::PutReady { id, .. } = ready else {
         return;
@@ -486,18 +396,7 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
     let leaves = leaves(content);
     let mut tree = TreeDigest::new();
     tree.extend(&leaves);
-    raw.send_block(
-        &BlockHeader {
-            transfer: id,
-            offset: 0,
-            leaves,
-        },
-        content,
-    );
-    raw.send(&ClientToWorker::PutEnd {
-        id,
-        digest: tree.finish(),
-        source,
-    });
+    raw.send_block(&BlockHeader { transfer: id, offset: 0, leaves }, content);
+    raw.send(&ClientToWorker::PutEnd { id, digest: tree.finish(), source });
     raw.message();
 }

@@ -65,9 +65,7 @@ fn eight_sessions_of_one_user_never_exceed_the_quota_by_a_byte() {
     // Small and resumable ones, of sizes that do not divide the quota: 72 MiB in all.
     let sizes = [700_001, 1_500_003, 2_200_007, 4_800_011];
     let names = |number: usize| -> Vec<String> {
-        (0..sizes.len())
-            .map(|index| format!("file-{number}-{index}"))
-            .collect()
+        (0..sizes.len()).map(|index| format!("file-{number}-{index}")).collect()
     };
     for (number, client) in clients.iter().enumerate() {
         for (name, size) in names(number).iter().zip(sizes) {
@@ -91,60 +89,34 @@ fn eight_sessions_of_one_user_never_exceed_the_quota_by_a_byte() {
                 names(number).iter().map(run).collect::<Vec<_>>()
             }
         };
-        let outcomes: Vec<_> = at_once((0..clients.len()).map(put).collect())
-            .into_iter()
-            .flatten()
-            .collect();
+        let outcomes: Vec<_> =
+            at_once((0..clients.len()).map(put).collect()).into_iter().flatten().collect();
         done.store(true, Ordering::Relaxed);
         (outcomes, watcher.join().unwrap())
     });
     assert!(most <= QUOTA, "the home held {most} bytes of {QUOTA}");
-    let refused = outcomes
-        .iter()
-        .filter(|outcome| outcome.code != Some(0))
-        .count();
+    let refused = outcomes.iter().filter(|outcome| outcome.code != Some(0)).count();
     for outcome in outcomes.iter().filter(|outcome| outcome.code != Some(0)) {
         assert_eq!(outcome.code, Some(NO_ROOM), "{outcome:?}");
     }
-    assert!(
-        refused > 0 && refused < outcomes.len(),
-        "{refused} of {} refused",
-        outcomes.len()
-    );
+    assert!(refused > 0 && refused < outcomes.len(), "{refused} of {} refused", outcomes.len());
     server.assert_at_rest("alice");
     let used = server.home_sums("alice").bytes;
-    assert!(
-        used <= QUOTA && used + sizes[3] > QUOTA,
-        "{used} of {QUOTA}: not refused too early"
-    );
+    assert!(used <= QUOTA && used + sizes[3] > QUOTA, "{used} of {QUOTA}: not refused too early");
 }
 
 #[test]
 fn entries_are_limited_like_bytes() {
     let server = Server::start(Options::new());
-    let add = [
-        "user",
-        "add",
-        "alice",
-        "--quota",
-        "unlimited",
-        "--entries",
-        "3",
-    ];
+    let add = ["user", "add", "alice", "--quota", "unlimited", "--entries", "3"];
     server.berthctl_with(&add, Some("a")).ok();
     let alice = server.client("alice", "a");
     alice.write("f", "x");
     alice.run(&["mkdir", "d"]).ok();
     alice.run(&["put", "f", "--to", "d/1"]).ok();
     alice.run(&["put", "f", "--to", "d/2"]).ok();
-    alice
-        .run(&["put", "f", "--to", "d/3"])
-        .code_is(NO_ROOM)
-        .says("files and directories");
-    alice
-        .run(&["mkdir", "e"])
-        .code_is(NO_ROOM)
-        .says("files and directories");
+    alice.run(&["put", "f", "--to", "d/3"]).code_is(NO_ROOM).says("files and directories");
+    alice.run(&["mkdir", "e"]).code_is(NO_ROOM).says("files and directories");
     alice.run(&["put", "f", "--to", "d/2"]).ok();
     alice.run(&["mv", "d/2", "d/1"]).ok();
     alice.run(&["put", "f", "--to", "d/3"]).ok();
@@ -158,16 +130,10 @@ fn a_changed_limit_holds_for_sessions_that_are_running() {
     let mut session = Raw::login(&server, "alice", "a");
     let mut mkdir = |name: &str| {
         let path = RelPath::new(name).unwrap();
-        session.ask(|id| ClientToWorker::MakeDirectory {
-            id,
-            path,
-            parents: false,
-        })
+        session.ask(|id| ClientToWorker::MakeDirectory { id, path, parents: false })
     };
     assert!(matches!(mkdir("a"), WorkerToClient::Done { .. }));
-    server
-        .berthctl(&["quota", "set", "alice", "--entries", "1"])
-        .ok();
+    server.berthctl(&["quota", "set", "alice", "--entries", "1"]).ok();
     match mkdir("b") {
         WorkerToClient::Failed { error, .. } => assert_eq!(
             error,
@@ -181,9 +147,7 @@ fn a_changed_limit_holds_for_sessions_that_are_running() {
         ),
         other => panic!("{other:?}"),
     }
-    server
-        .berthctl(&["quota", "set", "alice", "--entries", "unlimited"])
-        .ok();
+    server.berthctl(&["quota", "set", "alice", "--entries", "unlimited"]).ok();
     assert!(matches!(mkdir("b"), WorkerToClient::Done { .. }));
     drop(session);
     server.assert_at_rest("alice");

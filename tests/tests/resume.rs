@@ -47,19 +47,12 @@ impl Scene {
         let server = Server::start(Options::new());
         server.add_user("alice", "a", "1GiB");
         let alice = server.client("alice", "a");
-        let clock = SystemTime::now()
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap();
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
         let seed = clock.as_nanos() as u64;
         eprintln!("seed {seed}");
         let mut random = Content::seed(seed);
         random.write(&alice.file("big"), SIZE);
-        let scene = Self {
-            server,
-            alice,
-            way,
-            random,
-        };
+        let scene = Self { server, alice, way, random };
         if way == Way::Get {
             scene.alice.run(&["put", "big"]).ok();
             fs::create_dir(scene.back_dir()).unwrap();
@@ -90,6 +83,8 @@ impl Scene {
     /// Starts the transfer, cuts it when the journal has at least `leaves`, and returns how many
     /// the journal has when all is quiet.
     fn cut(&mut self, victim: Victim, leaves: u64) -> u64 {
+        // The session of the try before may be just ending.
+        self.server.wait_for_no_session_of("alice");
         let mut running = self.start();
         // Asked for while there is time: the transfer goes on meanwhile.
         let session = self.server.session_of("alice");
@@ -114,10 +109,8 @@ impl Scene {
                 // Before the restart: what recovery does must not lose a leaf.
                 let had = self.journal();
                 self.server.restart();
-                self.alice = self
-                    .alice
-                    .clone()
-                    .at(self.server.address(), self.server.fingerprint());
+                self.alice =
+                    self.alice.clone().at(self.server.address(), self.server.fingerprint());
                 return had;
             }
         }
@@ -145,11 +138,7 @@ impl Scene {
         };
         assert_same(&self.alice.file("big"), &result);
         if self.way == Way::Get {
-            assert_eq!(
-                walk(&self.back_dir()).entries,
-                1,
-                "no .part file or journal is left"
-            );
+            assert_eq!(walk(&self.back_dir()).entries, 1, "no .part file or journal is left");
         }
         self.server.assert_at_rest("alice");
     }
@@ -160,33 +149,17 @@ fn goes_on_after_the_death_of(victim: Victim, way: Way) {
     let mut scene = Scene::new(way);
     let first = scene.random.below(LEAVES / 3) + 8;
     let had = scene.cut(victim, first);
-    assert!(
-        had >= first,
-        "the journal had {first} leaves and has {had} after the cut"
-    );
+    assert!(had >= first, "the journal had {first} leaves and has {had} after the cut");
     let second = had + 8 + scene.random.below((LEAVES - had) / 3);
     // A cut in the second half may come too late on a fast machine; the first has shown it then.
-    let had = if second + LEAVES / 5 < LEAVES {
-        scene.cut(victim, second)
-    } else {
-        had
-    };
+    let had = if second + LEAVES / 5 < LEAVES { scene.cut(victim, second) } else { had };
 
     let ended = scene.finish();
-    let (resumed, moved) = (
-        ended.number("resumed_leaves").unwrap(),
-        ended.number("moved_leaves").unwrap(),
-    );
+    let (resumed, moved) =
+        (ended.number("resumed_leaves").unwrap(), ended.number("moved_leaves").unwrap());
     eprintln!("{victim:?} {way:?}: had {had}, resumed {resumed}, moved {moved} of {LEAVES}");
-    assert!(
-        resumed >= had,
-        "the journal had {had} leaves, and only {resumed} counted"
-    );
-    assert_eq!(
-        resumed + moved,
-        LEAVES,
-        "each of the other leaves is sent once"
-    );
+    assert!(resumed >= had, "the journal had {had} leaves, and only {resumed} counted");
+    assert_eq!(resumed + moved, LEAVES, "each of the other leaves is sent once");
     scene.check_result();
 }
 
@@ -270,18 +243,11 @@ fn an_open_upload_is_listed_counts_against_the_quota_and_can_be_aborted() {
     assert_eq!(uploads[0]["size"], SIZE);
     assert_eq!(scene.server.user("alice")["reserved_bytes"], SIZE);
     assert_eq!(scene.server.user("alice")["uploads"], 1);
-    let name = uploads[0]["id"]
-        .as_str()
-        .expect("an upload's ID")
-        .to_owned();
+    let name = uploads[0]["id"].as_str().expect("an upload's ID").to_owned();
     scene.alice.run(&["uploads", "--abort", &name]).ok();
     scene.server.assert_at_rest("alice");
     let ended = scene.finish();
-    assert_eq!(
-        ended.number("resumed_leaves"),
-        Some(0),
-        "an aborted upload is gone"
-    );
+    assert_eq!(ended.number("resumed_leaves"), Some(0), "an aborted upload is gone");
     scene.check_result();
 }
 
@@ -303,18 +269,11 @@ fn another_client_takes_an_upload_over_only_when_it_has_been_silent_for_15_s() {
             return Some(outcome);
         }
         refusals += 1;
-        assert!(
-            outcome.stderr.contains("another client is uploading"),
-            "{outcome:?}"
-        );
+        assert!(outcome.stderr.contains("another client is uploading"), "{outcome:?}");
         None
     });
     assert!(refusals > 0, "the upload was fresh: {outcome:?}");
-    assert!(
-        began.elapsed() >= Duration::from_secs(10),
-        "after {:?}",
-        began.elapsed()
-    );
+    assert!(began.elapsed() >= Duration::from_secs(10), "after {:?}", began.elapsed());
     drop(first);
     scene.check_result();
 }

@@ -14,17 +14,7 @@ fn files_around_every_boundary_come_back_as_they_went() {
     server.add_user("alice", "a", "unlimited");
     let alice = server.client("alice", "a");
     let (leaf, block) = (LEAF_SIZE as u64, BLOCK_SIZE as u64);
-    let sizes = [
-        0,
-        1,
-        leaf - 1,
-        leaf,
-        leaf + 1,
-        block - 1,
-        block,
-        block + 1,
-        5 * block + 7,
-    ];
+    let sizes = [0, 1, leaf - 1, leaf, leaf + 1, block - 1, block, block + 1, 5 * block + 7];
     for size in sizes {
         let name = format!("size-{size}");
         Content::seed(size).write(&alice.file(&name), size);
@@ -34,11 +24,7 @@ fn files_around_every_boundary_come_back_as_they_went() {
         assert_same(&alice.file(&name), &alice.file("back"));
         let told = alice.run(&["md5", &name]).ok();
         let plain = files::md5(&alice.file(&name));
-        assert!(
-            told.stdout.contains(&plain),
-            "{plain} is not in {}",
-            told.stdout
-        );
+        assert!(told.stdout.contains(&plain), "{plain} is not in {}", told.stdout);
         fs::remove_file(alice.file("back")).unwrap();
     }
     server.assert_at_rest("alice");
@@ -85,11 +71,7 @@ fn mtime_and_permission_bits_are_kept_in_both_directions() {
     alice.run(&["get", "tool", "--to", "back"]).ok();
     let back = alice.file("back").metadata().unwrap();
     assert_eq!(back.modified().unwrap(), time);
-    assert_eq!(
-        back.mode() & 0o7777,
-        0o755,
-        "setuid is not kept, the rest is"
-    );
+    assert_eq!(back.mode() & 0o7777, 0o755, "setuid is not kept, the rest is");
     // On disk nobody but the daemon's user can read it, whatever the client asked for.
     let home = server.home("alice").join("tool").metadata().unwrap();
     assert_eq!(home.mode() & 0o7777, 0o600);

@@ -159,10 +159,7 @@ fn a_ready_worker_makes_no_path_call_opens_no_socket_and_starts_no_thread() {
     for worker in &workers {
         strace.args(["-p", &worker.to_string()]);
     }
-    let mut strace = strace
-        .stdin(Stdio::null())
-        .spawn()
-        .expect("strace is installed");
+    let mut strace = strace.stdin(Stdio::null()).spawn().expect("strace is installed");
     wait_until("strace has attached to every thread", || {
         workers.iter().all(|pid| process::is_traced(*pid))
     });
@@ -176,33 +173,17 @@ fn a_ready_worker_makes_no_path_call_opens_no_socket_and_starts_no_thread() {
     }
     assert_same(&alice.file("large"), &alice.file("back"));
     // When the traced workers have ended, strace ends too.
-    wait_until("the traced workers end", || {
-        !workers.iter().any(|pid| process::runs(*pid))
-    });
+    wait_until("the traced workers end", || !workers.iter().any(|pid| process::runs(*pid)));
     strace.wait().unwrap();
 
     let seen = calls(&fs::read_to_string(&trace).unwrap());
-    let counts: Vec<_> = seen
-        .iter()
-        .map(|(call, count)| format!("{call} {count}"))
-        .collect();
+    let counts: Vec<_> = seen.iter().map(|(call, count)| format!("{call} {count}")).collect();
     let list = counts.join(", ");
-    report(&format!(
-        "system calls of {} workers after Ready: {list}",
-        workers.len()
-    ));
-    assert!(
-        seen.contains_key("epoll_wait") || seen.contains_key("epoll_pwait"),
-        "{seen:?}"
-    );
-    let forbidden: BTreeSet<_> = [PATH_CALLS, SOCKET_CALLS, PROCESS_CALLS, OTHER_CALLS]
-        .concat()
-        .into_iter()
-        .collect();
-    let made: Vec<_> = seen
-        .keys()
-        .filter(|call| forbidden.contains(call.as_str()))
-        .collect();
+    report(&format!("system calls of {} workers after Ready: {list}", workers.len()));
+    assert!(seen.contains_key("epoll_wait") || seen.contains_key("epoll_pwait"), "{seen:?}");
+    let forbidden: BTreeSet<_> =
+        [PATH_CALLS, SOCKET_CALLS, PROCESS_CALLS, OTHER_CALLS].concat().into_iter().collect();
+    let made: Vec<_> = seen.keys().filter(|call| forbidden.contains(call.as_str())).collect();
     assert!(made.is_empty(), "a worker made the calls {made:?}");
 }
 
@@ -211,13 +192,9 @@ fn a_ready_worker_makes_no_path_call_opens_no_socket_and_starts_no_thread() {
 fn calls(trace: &str) -> BTreeMap<String, u64> {
     let mut seen = BTreeMap::new();
     for line in trace.lines() {
-        let text = line
-            .split_once(' ')
-            .map_or(line, |(_, rest)| rest.trim_start());
-        let name: String = text
-            .chars()
-            .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-            .collect();
+        let text = line.split_once(' ').map_or(line, |(_, rest)| rest.trim_start());
+        let name: String =
+            text.chars().take_while(|c| c.is_ascii_alphanumeric() || *c == '_').collect();
         if !name.is_empty() && text[name.len()..].starts_with('(') {
             *seen.entry(name).or_insert(0) += 1;
         }

@@ -9,10 +9,8 @@ const NOT_FOUND: i32 = 5;
 
 fn names(client: &Client, path: &str) -> Vec<String> {
     let listed = client.run(&["ls", "--json", path]).ok().json_lines();
-    let mut names: Vec<_> = listed
-        .iter()
-        .map(|entry| entry["name"].as_str().unwrap().to_owned())
-        .collect();
+    let mut names: Vec<_> =
+        listed.iter().map(|entry| entry["name"].as_str().unwrap().to_owned()).collect();
     names.sort();
     names
 }
@@ -28,12 +26,7 @@ fn two_users_at_once_each_see_only_their_own_home() {
     for (number, client) in clients.iter().enumerate() {
         Content::seed(number as u64).write(&client.file("same"), 3_000_000 + number as u64);
     }
-    at_once(
-        clients
-            .each_ref()
-            .map(|client| || client.run(&["put", "same"]).ok())
-            .into(),
-    );
+    at_once(clients.each_ref().map(|client| || client.run(&["put", "same"]).ok()).into());
     let own = [vec!["put", "own-alice"], vec!["put", "own-bob"]];
     for (client, arguments) in clients.iter().zip(&own) {
         client.write(arguments[1], arguments[1]);
@@ -41,10 +34,7 @@ fn two_users_at_once_each_see_only_their_own_home() {
     }
 
     for (client, user) in clients.iter().zip(users) {
-        assert_eq!(
-            names(client, "/"),
-            [format!("own-{user}"), "same".to_owned()]
-        );
+        assert_eq!(names(client, "/"), [format!("own-{user}"), "same".to_owned()]);
         client.run(&["get", "same", "--to", "back"]).ok();
         assert_same(&client.file("same"), &client.file("back"));
         assert_same(&client.file("same"), &server.home(user).join("same"));
@@ -92,8 +82,5 @@ fn each_session_has_processes_of_its_own() {
     pids.dedup();
     assert_eq!(pids.len(), 4, "{alice:?} {bob:?}");
     let children = berth_tests::process::children(server.pid());
-    assert!(
-        pids.iter().all(|pid| children.contains(pid)),
-        "{pids:?} of {children:?}"
-    );
+    assert!(pids.iter().all(|pid| children.contains(pid)), "{pids:?} of {children:?}");
 }

@@ -143,9 +143,7 @@ async fn session(server: &Server, incoming: bool, flips: u32) -> Session {
         passed: 0,
         next: FIRST,
     };
-    let session = log_in(stream, &connected.exporter, &credentials)
-        .await
-        .unwrap();
+    let session = log_in(stream, &connected.exporter, &credentials).await.unwrap();
     fault.flips.store(flips, Ordering::Relaxed);
     fault.armed.store(true, Ordering::Relaxed);
     session
@@ -153,11 +151,7 @@ async fn session(server: &Server, incoming: bool, flips: u32) -> Session {
 
 /// Runs one try on a runtime of its own.
 fn run<T>(work: impl Future<Output = T>) -> T {
-    tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap()
-        .block_on(work)
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(work)
 }
 
 fn put_job(local: &Path) -> PutJob {
@@ -184,14 +178,9 @@ fn a_block_corrupted_on_the_way_up_is_sent_again() {
     let (server, local) = scene();
     let report = run(async {
         let session = session(&server, false, 1).await;
-        put(&session, &put_job(&local), &FileProgress::hidden())
-            .await
-            .unwrap()
+        put(&session, &put_job(&local), &FileProgress::hidden()).await.unwrap()
     });
-    assert!(
-        report.moved_leaves > LEAVES,
-        "something was sent again: {report:?}"
-    );
+    assert!(report.moved_leaves > LEAVES, "something was sent again: {report:?}");
     assert_same(&local, &server.home("alice").join("f"));
     server.assert_at_rest("alice");
 }
@@ -202,15 +191,9 @@ fn a_block_corrupted_on_the_way_down_is_sent_again() {
     let back = server.scratch().join("back");
     let report = run(async {
         let clean = session(&server, true, 0).await;
-        put(&clean, &put_job(&local), &FileProgress::hidden())
-            .await
-            .unwrap();
+        put(&clean, &put_job(&local), &FileProgress::hidden()).await.unwrap();
         let session = session(&server, true, 1).await;
-        let job = GetJob {
-            remote: RelPath::new("f").unwrap(),
-            local: back.clone(),
-            force: false,
-        };
+        let job = GetJob { remote: RelPath::new("f").unwrap(), local: back.clone(), force: false };
         get(&session, &job, &FileProgress::hidden()).await.unwrap()
     });
     assert_eq!(report.size, SIZE);
@@ -223,28 +206,18 @@ fn a_block_corrupted_again_is_named_and_the_put_goes_on_later() {
     let (server, local) = scene();
     let error = run(async {
         let session = session(&server, false, 1000).await;
-        put(&session, &put_job(&local), &FileProgress::hidden())
-            .await
-            .unwrap_err()
+        put(&session, &put_job(&local), &FileProgress::hidden()).await.unwrap_err()
     });
     let shown = error.to_string();
-    assert!(
-        shown.contains("2097152"),
-        "the third block's offset is not in {shown:?}"
-    );
+    assert!(shown.contains("2097152"), "the third block's offset is not in {shown:?}");
     assert_eq!(error.exit() as u8, 7);
     assert!(!server.home("alice").join("f").exists());
     server.wait_for_no_session_of("alice");
     let report = run(async {
         let session = session(&server, false, 0).await;
-        put(&session, &put_job(&local), &FileProgress::hidden())
-            .await
-            .unwrap()
+        put(&session, &put_job(&local), &FileProgress::hidden()).await.unwrap()
     });
-    assert_eq!(
-        (report.resumed_leaves, report.moved_leaves),
-        (16, LEAVES - 16)
-    );
+    assert_eq!((report.resumed_leaves, report.moved_leaves), (16, LEAVES - 16));
     assert_same(&local, &server.home("alice").join("f"));
     server.assert_at_rest("alice");
 }
@@ -253,35 +226,21 @@ fn a_block_corrupted_again_is_named_and_the_put_goes_on_later() {
 fn a_block_corrupted_again_is_named_and_the_get_goes_on_later() {
     let (server, local) = scene();
     let back = server.scratch().join("back");
-    let job = GetJob {
-        remote: RelPath::new("f").unwrap(),
-        local: back.clone(),
-        force: false,
-    };
+    let job = GetJob { remote: RelPath::new("f").unwrap(), local: back.clone(), force: false };
     let error = run(async {
         let clean = session(&server, true, 0).await;
-        put(&clean, &put_job(&local), &FileProgress::hidden())
-            .await
-            .unwrap();
+        put(&clean, &put_job(&local), &FileProgress::hidden()).await.unwrap();
         let session = session(&server, true, 1000).await;
-        get(&session, &job, &FileProgress::hidden())
-            .await
-            .unwrap_err()
+        get(&session, &job, &FileProgress::hidden()).await.unwrap_err()
     });
     assert_eq!(error.exit() as u8, 7, "{error}");
     let shown = error.to_string();
-    assert!(
-        shown.contains("2097152"),
-        "the third block's offset is not in {shown:?}"
-    );
+    assert!(shown.contains("2097152"), "the third block's offset is not in {shown:?}");
     assert!(!back.exists());
     let report = run(async {
         let session = session(&server, true, 0).await;
         get(&session, &job, &FileProgress::hidden()).await.unwrap()
     });
-    assert_eq!(
-        (report.resumed_leaves, report.moved_leaves),
-        (16, LEAVES - 16)
-    );
+    assert_eq!((report.resumed_leaves, report.moved_leaves), (16, LEAVES - 16));
     assert_same(&local, &back);
 }

@@ -16,17 +16,10 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
 ///
 /// Run it as the daemon's user or as root.
 #[derive(Debug, Parser)]
-#[command(
-    name = "berthctl",
-    version,
-    arg_required_else_help = true,
-    max_term_width = 100
-)]
-#[command(
-    after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
+#[command(name = "berthctl", version, arg_required_else_help = true, max_term_width = 100)]
+#[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
                         3 no answer from berthd, 5 no such user or session, \
-                        130 interrupted"
-)]
+                        130 interrupted")]
 pub struct Arguments {
     /// The daemon's admin socket [default: admin/admin.sock in the data directory].
     #[arg(long, global = true, value_name = "PATH")]
@@ -50,9 +43,7 @@ pub struct Arguments {
 impl Arguments {
     /// The socket to ask: the one that is named, else that of the data directory.
     pub(super) fn socket_path(&self) -> PathBuf {
-        self.socket
-            .clone()
-            .unwrap_or_else(|| self.data_dir.join("admin").join("admin.sock"))
+        self.socket.clone().unwrap_or_else(|| self.data_dir.join("admin").join("admin.sock"))
     }
 }
 
@@ -184,14 +175,11 @@ impl Limit {
 }
 
 fn session_number(text: &str) -> Result<u64, String> {
-    text.parse()
-        .map_err(|_| "write a number, as session list prints it".to_owned())
+    text.parse().map_err(|_| "write a number, as session list prints it".to_owned())
 }
 
 fn size_limit(text: &str) -> Result<Limit, String> {
-    limit(text, |text| {
-        human::parse_size(text).map_err(|error| error.to_string())
-    })
+    limit(text, |text| human::parse_size(text).map_err(|error| error.to_string()))
 }
 
 fn count_limit(text: &str) -> Result<Limit, String> {
@@ -230,18 +218,9 @@ mod tests {
     #[test]
     fn the_socket_is_named_or_found_in_the_data_directory() {
         let path = |line| parse(line).unwrap().socket_path();
-        assert_eq!(
-            path("--data-dir /d status"),
-            PathBuf::from("/d/admin/admin.sock")
-        );
-        assert_eq!(
-            path("status --data-dir /d"),
-            PathBuf::from("/d/admin/admin.sock")
-        );
-        assert_eq!(
-            path("--socket /s --data-dir /d status"),
-            PathBuf::from("/s")
-        );
+        assert_eq!(path("--data-dir /d status"), PathBuf::from("/d/admin/admin.sock"));
+        assert_eq!(path("status --data-dir /d"), PathBuf::from("/d/admin/admin.sock"));
+        assert_eq!(path("--socket /s --data-dir /d status"), PathBuf::from("/s"));
     }
 
     #[test]
@@ -251,11 +230,7 @@ mod tests {
         assert_eq!(count_limit("10000").unwrap(), Limit(Some(10_000)));
         assert!(count_limit("10k").is_err());
         assert!(size_limit("-1").is_err());
-        assert!(
-            size_limit("9223372036854775808")
-                .unwrap_err()
-                .contains("unlimited")
-        );
+        assert!(size_limit("9223372036854775808").unwrap_err().contains("unlimited"));
         assert_eq!(Limit::change(None), Change::Keep);
         assert_eq!(Limit::change(Some(Limit(None))), Change::Unlimited);
         assert_eq!(Limit::change(Some(Limit(Some(1)))), Change::To(1));
@@ -267,10 +242,7 @@ mod tests {
         assert!(parse("quota set alice --entries 5").is_ok());
         assert!(parse("user add ../x").is_err());
         let error = parse("quota set alice").unwrap_err().to_string();
-        assert!(
-            error.contains("--bytes <SIZE>|--entries <NUMBER>"),
-            "either is enough: {error}"
-        );
+        assert!(error.contains("--bytes <SIZE>|--entries <NUMBER>"), "either is enough: {error}");
         assert!(parse("session kill x").is_err());
         assert!(parse("--json user list").unwrap().json);
         assert!(parse("user list --json").unwrap().json);

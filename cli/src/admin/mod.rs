@@ -43,9 +43,7 @@ pub fn run(arguments: Arguments) -> ExitCode {
 /// Carries it out on a thread of its own, while this one waits for Ctrl-C: the terminal must not
 /// stay without echo when a question for a password is left.
 fn interruptible(arguments: Arguments) -> Result<(), Failure> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         tokio::select! {
             done = ask::beside(|| carry_out(arguments)) => done.unwrap_or(Err(Failure::Interrupted)),
@@ -59,9 +57,7 @@ fn interruptible(arguments: Arguments) -> Result<(), Failure> {
 
 fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     let socket = AdminSocket::new(arguments.socket_path());
-    let printer = Printer {
-        json: arguments.json,
-    };
+    let printer = Printer { json: arguments.json };
     match arguments.command {
         Command::User(command) => user::carry_out(command, &socket, &printer),
         Command::Quota(command) => quota::carry_out(command, &socket, &printer),

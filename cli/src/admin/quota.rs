@@ -21,20 +21,9 @@ pub(super) fn carry_out(
     printer: &Printer,
 ) -> Result<(), Failure> {
     let name = match command {
-        QuotaCommand::Set {
-            name,
-            bytes,
-            entries,
-        } => {
+        QuotaCommand::Set { name, bytes, entries } => {
             let (bytes, entries) = (Limit::change(bytes), Limit::change(entries));
-            done(
-                socket,
-                &AdminToDaemon::QuotaSet {
-                    user: name.clone(),
-                    bytes,
-                    entries,
-                },
-            )?;
+            done(socket, &AdminToDaemon::QuotaSet { user: name.clone(), bytes, entries })?;
             name
         }
         QuotaCommand::Show { name } => name,

@@ -23,12 +23,7 @@ pub(super) fn carry_out(
     match command {
         SessionCommand::List => list(socket, printer),
         SessionCommand::Kill { id } => {
-            done(
-                socket,
-                &AdminToDaemon::SessionKill {
-                    session: SessionId(id),
-                },
-            )?;
+            done(socket, &AdminToDaemon::SessionKill { session: SessionId(id) })?;
             let json = json!({ "session": id, "killed": true });
             Ok(printer.print(&format!("session {id} was ended"), &json)?)
         }
@@ -66,15 +61,10 @@ fn table(rows: &[[String; 9]]) -> String {
 }
 
 fn row(session: &SessionSummary) -> [String; 9] {
-    let filer = session
-        .filer_pid
-        .map_or_else(|| "-".to_owned(), |pid| pid.to_string());
+    let filer = session.filer_pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string());
     [
         session.session.to_string(),
-        session
-            .user
-            .as_ref()
-            .map_or_else(|| "-".to_owned(), ToString::to_string),
+        session.user.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
         session.peer.clone(),
         show::duration(session.age_s),
         show::duration(session.idle_s),
@@ -120,13 +110,7 @@ mod tests {
         };
         assert_eq!(row(&session)[8], "42 -");
         let json = session_json(&session);
-        assert_eq!(
-            (&json["user"], &json["filer_pid"]),
-            (&Value::Null, &Value::Null)
-        );
-        assert_eq!(
-            (&json["session"], &json["worker_pid"]),
-            (&json!(7), &json!(42))
-        );
+        assert_eq!((&json["user"], &json["filer_pid"]), (&Value::Null, &Value::Null));
+        assert_eq!((&json["session"], &json["worker_pid"]), (&json!(7), &json!(42)));
     }
 }

@@ -44,10 +44,7 @@ pub(super) enum Align {
 pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[String; N]]) -> String {
     let width = |column: usize| {
         let cells = rows.iter().map(|row| row[column].chars().count());
-        cells
-            .chain([headings[column].0.chars().count()])
-            .max()
-            .unwrap_or(0)
+        cells.chain([headings[column].0.chars().count()]).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
@@ -62,22 +59,13 @@ pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[Strin
         }
         format!("{}\n", line.trim_end())
     };
-    let body = rows
-        .iter()
-        .map(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    std::iter::once(line(headings.map(|(heading, _)| heading)))
-        .chain(body)
-        .collect()
+    let body = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
+    std::iter::once(line(headings.map(|(heading, _)| heading))).chain(body).collect()
 }
 
 /// Lays out `name: value` lines, the values below each other.
 pub(super) fn properties(properties: &[(&str, String)]) -> String {
-    let width = properties
-        .iter()
-        .map(|(name, _)| name.len())
-        .max()
-        .unwrap_or(0)
-        + 1;
+    let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
     let line = |(name, value): &(&str, String)| format!("{:width$} {value}\n", format!("{name}:"));
     properties.iter().map(line).collect()
 }
@@ -94,11 +82,7 @@ pub(super) fn entry_limit(limit: Option<u64>) -> String {
 
 /// A number of whole seconds.
 pub(super) fn duration(seconds: u64) -> String {
-    if seconds < 10 {
-        format!("{seconds} s")
-    } else {
-        human::duration(seconds as f64)
-    }
+    if seconds < 10 { format!("{seconds} s") } else { human::duration(seconds as f64) }
 }
 
 /// A time in seconds since the epoch, to the minute.
@@ -110,16 +94,9 @@ pub(super) fn utc(seconds: i64) -> String {
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
     let day = day - (365 * year + year / 4 - year / 100);
     let month = (5 * day + 2) / 153;
-    let (day, month) = (
-        day - (153 * month + 2) / 5 + 1,
-        month + if month < 10 { 3 } else { -9 },
-    );
+    let (day, month) = (day - (153 * month + 2) / 5 + 1, month + if month < 10 { 3 } else { -9 });
     let year = year + era * 400 + i64::from(month <= 2);
-    format!(
-        "{year:04}-{month:02}-{day:02} {:02}:{:02} UTC",
-        second / 3600,
-        second % 3600 / 60
-    )
+    format!("{year:04}-{month:02}-{day:02} {:02}:{:02} UTC", second / 3600, second % 3600 / 60)
 }
 
 /// A user as a JSON object; an unlimited limit is null.
@@ -151,10 +128,7 @@ mod tests {
 
     #[test]
     fn tables_are_aligned_and_have_no_trailing_spaces() {
-        let rows = [
-            ["alice".to_owned(), "7".to_owned()],
-            ["é".to_owned(), "1000".to_owned()],
-        ];
+        let rows = [["alice".to_owned(), "7".to_owned()], ["é".to_owned(), "1000".to_owned()]];
         let text = table([("USER", Align::Left), ("N", Align::Right)], &rows);
         assert_eq!(text, "USER      N\nalice     7\né      1000\n");
         let last_left = table([("N", Align::Right), ("USER", Align::Left)], &[]);

@@ -73,12 +73,8 @@ impl AdminSocket {
         let question_frame = frame::encode_message(question)?;
         let patience = patience(question);
         let mut stream = UnixStream::connect(&self.path).map_err(|error| self.explain(error))?;
-        stream
-            .set_write_timeout(Some(PATIENCE))
-            .map_err(|error| self.explain(error))?;
-        stream
-            .set_read_timeout(patience)
-            .map_err(|error| self.explain(error))?;
+        stream.set_write_timeout(Some(PATIENCE)).map_err(|error| self.explain(error))?;
+        stream.set_read_timeout(patience).map_err(|error| self.explain(error))?;
         // The daemon may refuse a peer before it has read all, and its refusal is worth reading.
         let sent = stream.write_all(&question_frame);
         match (read_answer(&mut stream), sent) {
@@ -100,10 +96,7 @@ impl AdminSocket {
                 SocketError::Closed
             }
             ErrorKind::WouldBlock | ErrorKind::TimedOut => SocketError::Silent(PATIENCE),
-            _ => SocketError::Io {
-                path: path(),
-                error,
-            },
+            _ => SocketError::Io { path: path(), error },
         }
     }
 }
@@ -187,9 +180,7 @@ mod tests {
                 frame::decode_message::<AdminToDaemon>(&body).unwrap(),
                 AdminToDaemon::Status
             );
-            stream
-                .write_all(&frame::encode_message(&DaemonToAdmin::Done).unwrap())
-                .unwrap();
+            stream.write_all(&frame::encode_message(&DaemonToAdmin::Done).unwrap()).unwrap();
         });
         assert_eq!(answer.unwrap(), DaemonToAdmin::Done);
     }
@@ -200,10 +191,7 @@ mod tests {
         let babble = |bytes: &'static [u8]| {
             ask_one_that(move |mut stream| stream.write_all(bytes).unwrap()).unwrap_err()
         };
-        assert!(matches!(
-            babble(b"SSH-2.0-OpenSSH\r\n"),
-            SocketError::Frame(_)
-        ));
+        assert!(matches!(babble(b"SSH-2.0-OpenSSH\r\n"), SocketError::Frame(_)));
         assert!(matches!(babble(&[0, 0, 0, 9, 0, 1]), SocketError::Closed));
         assert!(matches!(babble(&[0xff; 20]), SocketError::Frame(_)));
     }
@@ -212,17 +200,10 @@ mod tests {
     fn a_socket_that_is_missing_dead_or_closed_to_us_is_explained() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("admin.sock");
-        let ask = || {
-            AdminSocket::new(path.clone())
-                .ask(&AdminToDaemon::Status)
-                .unwrap_err()
-        };
+        let ask = || AdminSocket::new(path.clone()).ask(&AdminToDaemon::Status).unwrap_err();
         let missing = ask();
         assert!(matches!(missing, SocketError::Missing(_)));
-        assert!(
-            missing.to_string().contains("is berthd running"),
-            "{missing}"
-        );
+        assert!(missing.to_string().contains("is berthd running"), "{missing}");
         drop(UnixListener::bind(&path).unwrap());
         assert!(matches!(ask(), SocketError::NotRunning(_)));
         if !rustix::process::geteuid().is_root() {
@@ -242,10 +223,6 @@ mod tests {
         );
         assert_eq!(numbers.unwrap(), (1..=9).collect::<Vec<_>>());
         let stuck = pages::<u32, u32, ()>(|_| Ok((Vec::new(), false)), |number| *number);
-        assert_eq!(
-            stuck.unwrap(),
-            [] as [u32; 0],
-            "a daemon cannot keep us asking for ever"
-        );
+        assert_eq!(stuck.unwrap(), [] as [u32; 0], "a daemon cannot keep us asking for ever");
     }
 }

@@ -29,17 +29,8 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ("listening on", status.listen.join(", ")),
         ("certificate", format!("SHA256:{}", status.fingerprint)),
         ("users", status.users.to_string()),
-        (
-            "connections",
-            format!("{}, {} logged in", status.connections, status.sessions),
-        ),
-        (
-            "spares",
-            format!(
-                "{} workers, {} filers",
-                status.spare_workers, status.spare_filers
-            ),
-        ),
+        ("connections", format!("{}, {} logged in", status.connections, status.sessions)),
+        ("spares", format!("{} workers, {} filers", status.spare_workers, status.spare_filers)),
         ("crashes", status.crashes.to_string()),
     ];
     if !status.read_only_users.is_empty() {
@@ -49,11 +40,7 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
 }
 
 fn read_only(status: &Status) -> Vec<&str> {
-    status
-        .read_only_users
-        .iter()
-        .map(|user| user.as_str())
-        .collect()
+    status.read_only_users.iter().map(|user| user.as_str()).collect()
 }
 
 fn status_json(status: &Status) -> Value {

@@ -22,27 +22,12 @@ pub(super) fn carry_out(
     printer: &Printer,
 ) -> Result<(), Failure> {
     match command {
-        UserCommand::Add {
-            name,
-            quota,
-            entries,
-            password,
-        } => {
+        UserCommand::Add { name, quota, entries, password } => {
             let verifier = new_verifier(&name, &password)?;
-            let limits = Limits {
-                bytes: quota.0,
-                entries: entries.0,
-            };
+            let limits = Limits { bytes: quota.0, entries: entries.0 };
             let text = format!("user {name} was added; quota: {}", limits_text(limits));
             let json = json!({ "user": name.as_str(), "added": true });
-            done(
-                socket,
-                &AdminToDaemon::UserAdd {
-                    user: name,
-                    verifier,
-                    limits,
-                },
-            )?;
+            done(socket, &AdminToDaemon::UserAdd { user: name, verifier, limits })?;
             Ok(printer.print(&text, &json)?)
         }
         UserCommand::List => list(socket, printer),
@@ -51,13 +36,7 @@ pub(super) fn carry_out(
             let verifier = new_verifier(&name, &password)?;
             let text = format!("the password of {name} was changed");
             let json = json!({ "user": name.as_str(), "changed": true });
-            done(
-                socket,
-                &AdminToDaemon::UserPassword {
-                    user: name,
-                    verifier,
-                },
-            )?;
+            done(socket, &AdminToDaemon::UserPassword { user: name, verifier })?;
             Ok(printer.print(&text, &json)?)
         }
         UserCommand::Lock { name } => {
@@ -203,11 +182,7 @@ fn confirm_removal(user: &UserSummary) -> Result<(), Failure> {
         user.usage.used_entries,
         human::signed_size(user.usage.used_bytes),
     ))?;
-    if typed == name {
-        Ok(())
-    } else {
-        Err(Failure::NotConfirmed)
-    }
+    if typed == name { Ok(()) } else { Err(Failure::NotConfirmed) }
 }
 
 #[cfg(test)]
@@ -221,10 +196,7 @@ mod tests {
             user: UserName::new("alice").unwrap(),
             locked: true,
             usage: Usage {
-                limits: Limits {
-                    bytes: Some(10 << 30),
-                    entries: None,
-                },
+                limits: Limits { bytes: Some(10 << 30), entries: None },
                 used_bytes: 3,
                 used_entries: 2,
                 reserved_bytes: 0,
@@ -252,10 +224,7 @@ mod tests {
     #[test]
     fn limits_are_told_in_words() {
         assert_eq!(
-            limits_text(Limits {
-                bytes: None,
-                entries: Some(1)
-            }),
+            limits_text(Limits { bytes: None, entries: Some(1) }),
             "unlimited bytes, 1 entry"
         );
         assert!(limits_text(alice().usage.limits).ends_with("unlimited entries"));

@@ -6,11 +6,7 @@ use crate::failure::Failure;
 use crate::human;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
-    let usage = context
-        .session
-        .usage()
-        .await
-        .map_err(|error| failed(&error).of("df"))?;
+    let usage = context.session.usage().await.map_err(|error| failed(&error).of("df"))?;
     let output = &context.output;
     if output.style().json {
         output.json(&show::usage(&usage))?;

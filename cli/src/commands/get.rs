@@ -81,22 +81,14 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
                 local.display()
             )));
         }
-        jobs.push(GetJob {
-            remote,
-            local,
-            force: args.force,
-        });
+        jobs.push(GetJob { remote, local, force: args.force });
     }
     Ok(jobs)
 }
 
 /// Without the `./` that a default directory would put before every name.
 fn joined(directory: &Path, name: &str) -> PathBuf {
-    if directory == Path::new(".") {
-        PathBuf::from(name)
-    } else {
-        directory.join(name)
-    }
+    if directory == Path::new(".") { PathBuf::from(name) } else { directory.join(name) }
 }
 
 fn ends_with_slash(path: &Path) -> bool {
@@ -111,10 +103,7 @@ fn failure(job: &GetJob, error: &TransferError) -> Failure {
         }
         _ => error.into(),
     };
-    failure
-        .of(format_args!("get {}", job.remote))
-        .at(&job.remote)
-        .locally(job.local.display())
+    failure.of(format_args!("get {}", job.remote)).at(&job.remote).locally(job.local.display())
 }
 
 fn tell(

@@ -16,11 +16,7 @@ const MOST_SORTED: usize = 10_000;
 
 pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let here = [".".to_owned()];
-    let paths = if args.paths.is_empty() {
-        &here[..]
-    } else {
-        &args.paths
-    };
+    let paths = if args.paths.is_empty() { &here[..] } else { &args.paths };
     let mut first = true;
     context
         .for_each("ls", paths, async |path| {

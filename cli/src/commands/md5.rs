@@ -30,10 +30,7 @@ pub(super) async fn run(context: &Context, args: &Md5Args) -> Result<Exit, Failu
 /// whatever its name is: with a backslash before it where there is one within the name.
 fn line(md5: &Md5, name: &str) -> String {
     if name.contains(['\\', '\n', '\r']) {
-        let name = name
-            .replace('\\', "\\\\")
-            .replace('\n', "\\n")
-            .replace('\r', "\\r");
+        let name = name.replace('\\', "\\\\").replace('\n', "\\n").replace('\r', "\\r");
         format!("\\{md5}  {name}")
     } else {
         format!("{md5}  {name}")

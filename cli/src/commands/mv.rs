@@ -18,11 +18,7 @@ pub(super) async fn run(context: &Context, args: &MvArgs) -> Result<Exit, Failur
         return Err(Failure::new(Exit::Failure, sentence).at(&from));
     }
     let renamed = context.session.rename(&from, &to, !args.no_overwrite).await;
-    renamed.map_err(|error| {
-        failed(&error)
-            .of(format_args!("mv {from} to {to}"))
-            .at(&from)
-    })?;
+    renamed.map_err(|error| failed(&error).of(format_args!("mv {from} to {to}")).at(&from))?;
     Ok(Exit::Success)
 }
 
@@ -34,9 +30,7 @@ async fn target(
     to: RelPath,
 ) -> Result<RelPath, Failure> {
     let into = || match from.file_name() {
-        Some(name) => to
-            .join(name)
-            .map_err(|error| Failure::usage(error).of("mv")),
+        Some(name) => to.join(name).map_err(|error| Failure::usage(error).of("mv")),
         // The home itself cannot be moved; the server says so.
         None => Ok(to.clone()),
     };

@@ -23,9 +23,7 @@ use crate::transfer::{PutJob, PutReport, TransferError, put};
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let jobs = jobs(context, args).await?;
     // A file that cannot be looked at fails later, with its own sentence.
-    let sizes = jobs
-        .iter()
-        .map(|job| job.local.metadata().map_or(0, |found| found.len()));
+    let sizes = jobs.iter().map(|job| job.local.metadata().map_or(0, |found| found.len()));
     let progress = Progress::new(context.progress, jobs.len(), Some(sizes.sum()));
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&job.local.display().to_string());
@@ -53,10 +51,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
         }
     }
     progress.end();
-    if let Some(remark) = usage
-        .as_ref()
-        .and_then(|usage: &Usage| show::quota_remark(usage))
-    {
+    if let Some(remark) = usage.as_ref().and_then(|usage: &Usage| show::quota_remark(usage)) {
         context.output.note(&format!("{remark}; see berth df"));
     }
     Ok(failures.exit())
@@ -65,9 +60,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
 /// Which file goes where.
 async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure> {
     let key = ClientKey::of_the_user().or_else(|error| {
-        context.output.note(&format!(
-            "berth: {error}; an upload cannot be taken over at once"
-        ));
+        context.output.note(&format!("berth: {error}; an upload cannot be taken over at once"));
         ClientKey::of_this_process()
     });
     let key = key.map_err(|error| Failure::new(Exit::Failure, error))?;
@@ -87,25 +80,14 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
     let mut taken = HashSet::new();
     let mut jobs = Vec::with_capacity(args.files.len());
     for local in &args.files {
-        let remote = if into {
-            within(&to, local)?
-        } else {
-            to.clone()
-        };
+        let remote = if into { within(&to, local)? } else { to.clone() };
         if !taken.insert(remote.clone()) {
-            return Err(Failure::usage(format!(
-                "two of the files would become {remote}"
-            )));
+            return Err(Failure::usage(format!("two of the files would become {remote}")));
         }
         let info = context.session.info();
         let token = key.token(&context.fingerprint, &info.user, &remote);
         let (local, overwrite) = (local.clone(), !args.no_overwrite);
-        jobs.push(PutJob {
-            local,
-            remote,
-            token,
-            overwrite,
-        });
+        jobs.push(PutJob { local, remote, token, overwrite });
     }
     Ok(jobs)
 }
@@ -124,25 +106,16 @@ async fn is_directory(context: &Context, typed: &str, to: &RelPath) -> Result<bo
 
 fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
     let refused = |why: &str| Failure::usage(format!("put {}: {why}", local.display()));
-    let name = local
-        .file_name()
-        .ok_or_else(|| refused("it names no file"))?;
-    let name = name
-        .to_str()
-        .ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
-    directory
-        .join(name)
-        .map_err(|error| refused(&error.to_string()))
+    let name = local.file_name().ok_or_else(|| refused("it names no file"))?;
+    let name = name.to_str().ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
+    directory.join(name).map_err(|error| refused(&error.to_string()))
 }
 
 fn failure(job: &PutJob, error: &TransferError) -> Failure {
     let local = job.local.display();
     let failure = match error {
         TransferError::Server(ErrorCode::NotFound) => {
-            let parent = job
-                .remote
-                .split_last()
-                .map_or(RelPath::root(), |(parent, _)| parent);
+            let parent = job.remote.split_last().map_or(RelPath::root(), |(parent, _)| parent);
             let sentence = format!("there is no directory {parent}; make it with berth mkdir");
             Failure::new(Exit::NotFound, sentence).coded(&ErrorCode::NotFound)
         }
@@ -153,15 +126,9 @@ fn failure(job: &PutJob, error: &TransferError) -> Failure {
             | ErrorCode::NotServed
             | ErrorCode::UploadBusy,
         ) => Failure::from(error).of(&job.remote),
-        _ => Failure {
-            sentence: error.about(&job.local),
-            ..error.into()
-        },
+        _ => Failure { sentence: error.about(&job.local), ..error.into() },
     };
-    failure
-        .of(format_args!("put {local}"))
-        .at(&job.remote)
-        .locally(local)
+    failure.of(format_args!("put {local}")).at(&job.remote).locally(local)
 }
 
 fn tell(
@@ -187,11 +154,7 @@ fn tell(
         return Ok(context.output.flush()?);
     }
     let mut line = format!("{} -> {}: ", job.local.display(), job.remote);
-    line.push_str(&summary(
-        report.size,
-        report.moved_leaves,
-        report.elapsed.as_secs_f64(),
-    ));
+    line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
     if report.replaced {
         line.push_str(", replaced");
     }
@@ -202,11 +165,7 @@ fn tell(
 /// `1.2 GiB in 3.1 s (390.0 MiB/s)`, the rate that of what was moved.
 pub(super) fn summary(size: u64, moved_leaves: u64, seconds: f64) -> String {
     let moved = moved_leaves.saturating_mul(LEAF_SIZE as u64).min(size);
-    let rate = if seconds > 0.0 {
-        (moved as f64 / seconds) as u64
-    } else {
-        0
-    };
+    let rate = if seconds > 0.0 { (moved as f64 / seconds) as u64 } else { 0 };
     let (size, rate) = (human::size(size), human::size(rate));
     format!("{size} in {} ({rate}/s)", human::duration(seconds))
 }

@@ -17,11 +17,7 @@ pub(super) fn mode(entry: &Entry) -> String {
         EntryKind::Other => '?',
     });
     for (bit, letter) in (0..9).rev().zip("rwxrwxrwx".chars()) {
-        text.push(if entry.mode >> bit & 1 == 1 {
-            letter
-        } else {
-            '-'
-        });
+        text.push(if entry.mode >> bit & 1 == 1 { letter } else { '-' });
     }
     text
 }
@@ -90,21 +86,13 @@ pub(super) fn share(used: i64, reserved: u64, limit: Option<u64>) -> Option<u64>
     let taken = u64::try_from(i128::from(used).max(0) + i128::from(reserved)).unwrap_or(u64::MAX);
     let limit = limit?;
     // Nothing of nothing is no reason to worry.
-    Some(if limit == 0 && taken == 0 {
-        0
-    } else {
-        human::percent(taken, limit)
-    })
+    Some(if limit == 0 && taken == 0 { 0 } else { human::percent(taken, limit) })
 }
 
 /// What to tell somebody whose quota is nearly used up: from 80% on, and from 95% on as a warning.
 pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
     let bytes = share(usage.used_bytes, usage.reserved_bytes, usage.limits.bytes);
-    let entries = share(
-        usage.used_entries,
-        usage.reserved_entries,
-        usage.limits.entries,
-    );
+    let entries = share(usage.used_entries, usage.reserved_entries, usage.limits.entries);
     let (percent, of) = match (bytes, entries) {
         (Some(bytes), Some(entries)) if entries > bytes => (entries, "files and directories"),
         (None, Some(entries)) => (entries, "files and directories"),
@@ -113,12 +101,8 @@ pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
     };
     match percent {
         ..80 => None,
-        80..95 => Some(format!(
-            "{percent}% of your quota of {of} is used or reserved"
-        )),
-        _ => Some(format!(
-            "warning: {percent}% of your quota of {of} is used or reserved"
-        )),
+        80..95 => Some(format!("{percent}% of your quota of {of} is used or reserved")),
+        _ => Some(format!("warning: {percent}% of your quota of {of} is used or reserved")),
     }
 }
 
@@ -141,10 +125,7 @@ mod tests {
         assert_eq!(mode(&file), "-rw-r-----");
         let value = entry("/a\nb", &file);
         assert_eq!(value["mtime"], "2020-09-13T12:26:40.5Z");
-        assert_eq!(
-            (value["mode"].as_str(), value.get("digest")),
-            (Some("0640"), None)
-        );
+        assert_eq!((value["mode"].as_str(), value.get("digest")), (Some("0640"), None));
         file.kind = EntryKind::Directory;
         file.mode = 0o755;
         assert_eq!(mode(&file), "drwxr-xr-x");
@@ -157,10 +138,7 @@ mod tests {
     #[test]
     fn a_quota_is_remarked_upon_when_it_is_nearly_used() {
         let usage = |used_bytes, limit, used_entries| Usage {
-            limits: Limits {
-                bytes: limit,
-                entries: Some(10),
-            },
+            limits: Limits { bytes: limit, entries: Some(10) },
             used_bytes,
             used_entries,
             reserved_bytes: 1,
@@ -171,16 +149,9 @@ mod tests {
         for (used_bytes, beginning) in [(79, "80% of"), (93, "94% of"), (94, "warning: 95% of")] {
             assert!(remark(used_bytes).starts_with(beginning), "{used_bytes}");
         }
-        assert!(
-            quota_remark(&usage(99, Some(100), 1))
-                .unwrap()
-                .starts_with("warning: 100%")
-        );
+        assert!(quota_remark(&usage(99, Some(100), 1)).unwrap().starts_with("warning: 100%"));
         assert!(quota_remark(&usage(5, None, 9)).unwrap().contains("files"));
         assert_eq!(share(-5, 0, Some(0)), Some(0));
-        assert_eq!(
-            share(i64::MAX, u64::MAX, Some(1)).map(|share| share > 100),
-            Some(true)
-        );
+        assert_eq!(share(i64::MAX, u64::MAX, Some(1)).map(|share| share > 100), Some(true));
     }
 }

@@ -21,16 +21,8 @@ pub(super) async fn run(context: &Context, args: &StatArgs) -> Result<Exit, Fail
             }
             output.line(&format!("path:   {}", output.name(&path)))?;
             output.line(&format!("kind:   {}", show::kind(entry.kind)))?;
-            output.line(&format!(
-                "size:   {} ({})",
-                entry.size,
-                human::size(entry.size)
-            ))?;
-            output.line(&format!(
-                "mode:   {:04o} ({})",
-                entry.mode,
-                show::mode(&entry)
-            ))?;
+            output.line(&format!("size:   {} ({})", entry.size, human::size(entry.size)))?;
+            output.line(&format!("mode:   {:04o} ({})", entry.mode, show::mode(&entry)))?;
             output.line(&format!("mtime:  {}", show::utc_time(entry.mtime_ns)))?;
             if let Some(digest) = entry.digest {
                 output.line(&format!("digest: {digest}"))?;

@@ -25,11 +25,7 @@ async fn abort(context: &Context, upload: StagingName) -> Result<Exit, Failure> 
 }
 
 async fn list(context: &Context) -> Result<Exit, Failure> {
-    let uploads = context
-        .session
-        .uploads()
-        .await
-        .map_err(|error| failed(&error).of("uploads"))?;
+    let uploads = context.session.uploads().await.map_err(|error| failed(&error).of("uploads"))?;
     let output = &context.output;
     if output.style().json {
         for upload in &uploads {

@@ -76,9 +76,7 @@ impl Drop for Shared {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session")
-            .field("user", &self.shared.info.user)
-            .finish_non_exhaustive()
+        f.debug_struct("Session").field("user", &self.shared.info.user).finish_non_exhaustive()
     }
 }
 
@@ -95,15 +93,7 @@ impl Session {
         let reader = tokio::spawn(read(incoming, routes.clone(), pool.clone()));
         tokio::spawn(write(line, queue, routes.clone()));
         let reader = reader.abort_handle();
-        Self {
-            shared: Arc::new(Shared {
-                info,
-                routes,
-                outgoing,
-                pool,
-                reader,
-            }),
-        }
+        Self { shared: Arc::new(Shared { info, routes, outgoing, pool, reader }) }
     }
 
     /// What both sides said when it began.
@@ -121,12 +111,7 @@ impl Session {
     pub fn exchange(&self) -> Exchange {
         let (sender, incoming) = mpsc::channel(INCOMING);
         let id = self.shared.routes.add(sender);
-        Exchange {
-            id,
-            incoming,
-            session: self.clone(),
-            cancel: false,
-        }
+        Exchange { id, incoming, session: self.clone(), cancel: false }
     }
 
     /// Sends a request that has one answer.
@@ -149,13 +134,7 @@ impl Session {
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
         let farewell = async {
-            if self
-                .shared
-                .outgoing
-                .send(Outgoing::Close(done))
-                .await
-                .is_ok()
-            {
+            if self.shared.outgoing.send(Outgoing::Close(done)).await.is_ok() {
                 let _ = closed.await;
             }
         };
@@ -174,9 +153,7 @@ pub struct Exchange {
 
 impl fmt::Debug for Exchange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Exchange")
-            .field("id", &self.id)
-            .finish_non_exhaustive()
+        f.debug_struct("Exchange").field("id", &self.id).finish_non_exhaustive()
     }
 }
 
@@ -199,12 +176,7 @@ impl Exchange {
     }
 
     async fn queue(&self, head: Vec<u8>, data: Option<Buffer>) -> Result<(), ConnectionError> {
-        let sent = self
-            .session
-            .shared
-            .outgoing
-            .send(Outgoing::Frame { head, data })
-            .await;
+        let sent = self.session.shared.outgoing.send(Outgoing::Frame { head, data }).await;
         sent.map_err(|_| self.session.shared.routes.reason())
     }
 
@@ -255,11 +227,7 @@ impl Drop for Exchange {
         if let (true, Ok(head)) = (self.cancel, frame::encode_message(&message)) {
             // When the queue is full there is no room for politeness: the connection is about to
             // close, which ends the transfer as well.
-            let _ = self
-                .session
-                .shared
-                .outgoing
-                .try_send(Outgoing::Frame { head, data: None });
+            let _ = self.session.shared.outgoing.try_send(Outgoing::Frame { head, data: None });
         }
     }
 }

@@ -24,15 +24,8 @@ struct Table {
 
 impl Routes {
     pub(super) fn new() -> Self {
-        let table = Table {
-            next: 1,
-            open: HashMap::new(),
-            reason: None,
-        };
-        Self {
-            table: Mutex::new(table),
-            over: watch::Sender::new(false),
-        }
+        let table = Table { next: 1, open: HashMap::new(), reason: None };
+        Self { table: Mutex::new(table), over: watch::Sender::new(false) }
     }
 
     /// Becomes true when the session is over.
@@ -76,10 +69,7 @@ impl Routes {
     }
 
     pub(super) fn reason(&self) -> ConnectionError {
-        self.table()
-            .reason
-            .clone()
-            .unwrap_or(ConnectionError::Closed)
+        self.table().reason.clone().unwrap_or(ConnectionError::Closed)
     }
 }
 
@@ -111,9 +101,7 @@ mod tests {
         assert_eq!(routes.reason(), ConnectionError::Lost("cable".into()));
         assert!(*over.borrow() && routes.find(id).is_none());
         assert!(
-            waiting
-                .try_recv()
-                .is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
+            waiting.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)
         );
         let (sender, mut late) = mpsc::channel::<Frame>(1);
         routes.add(sender);

@@ -29,10 +29,7 @@ pub(super) struct DurableMarks {
 
 impl DurableMarks {
     pub(super) fn new() -> Self {
-        Self {
-            policy: DurablePolicy::new(Instant::now()),
-            flushing: None,
-        }
+        Self { policy: DurablePolicy::new(Instant::now()), flushing: None }
     }
 
     /// So many bytes were written and are in the journal.
@@ -89,9 +86,7 @@ mod tests {
         let mut journal = Journal::create(file, [1; 16], BootId::from_bytes([2; 16])).unwrap();
         let mut marks = DurableMarks::new();
         journal.append(&[Md5::of(b"1"); 3]).unwrap();
-        marks
-            .written(DURABLE_EVERY_BYTES, &data, &mut journal)
-            .unwrap();
+        marks.written(DURABLE_EVERY_BYTES, &data, &mut journal).unwrap();
         journal.append(&[Md5::of(b"2"); 4]).unwrap();
         let deadline = Instant::now() + Duration::from_secs(20);
         while journal.durable() == 0 && Instant::now() < deadline {

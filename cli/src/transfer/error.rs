@@ -132,11 +132,7 @@ impl TransferError {
         path: &Path,
     ) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Local {
-            what,
-            path,
-            source: source.into(),
-        }
+        move |source| Self::Local { what, path, source: source.into() }
     }
 
     /// The sentence about `path`, which whoever shows it has named already.
@@ -157,11 +153,9 @@ impl TransferError {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code)) => Exit::of_server_error(code),
             Self::Connection(_) | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
-            Self::Local { source, .. }
-            | Self::Journal {
-                source: JournalError::Io(source),
-                ..
-            } => local_exit(source),
+            Self::Local { source, .. } | Self::Journal { source: JournalError::Io(source), .. } => {
+                local_exit(source)
+            }
             Self::NoRoom { .. } => Exit::NoRoom,
             Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers => Exit::Integrity,
             Self::NotAFile(_)

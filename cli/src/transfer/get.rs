@@ -79,26 +79,14 @@ pub async fn get(
     });
     exchange.cancel_when_dropped();
     let (id, path) = (exchange.id, job.remote.clone());
-    exchange
-        .send(&ClientToWorker::Get { id, path, resume })
-        .await?;
+    exchange.send(&ClientToWorker::Get { id, path, resume }).await?;
     let (entry, fingerprint, counted) = match exchange.message().await? {
-        WorkerToClient::GetReady {
-            entry,
-            fingerprint,
-            leaves,
-            ..
-        } => (entry, fingerprint, leaves),
+        WorkerToClient::GetReady { entry, fingerprint, leaves, .. } => (entry, fingerprint, leaves),
         _ => return Err(ConnectionError::unexpected("answer to a get").into()),
     };
-    let begun = Begun {
-        entry,
-        fingerprint,
-        counted,
-    };
-    receive(exchange, job, progress, part, earlier, begun)
-        .await
-        .map(|(received, resumed)| GetReport {
+    let begun = Begun { entry, fingerprint, counted };
+    receive(exchange, job, progress, part, earlier, begun).await.map(|(received, resumed)| {
+        GetReport {
             size: fingerprint.size,
             digest: Some(received.digest),
             resumed_leaves: resumed,
@@ -107,7 +95,8 @@ pub async fn get(
             replaced: received.replaced,
             unchanged: false,
             elapsed: started.elapsed(),
-        })
+        }
+    })
 }
 
 /// What the server said when it opened the file.
@@ -126,11 +115,7 @@ async fn receive(
     earlier: Option<Earlier>,
     begun: Begun,
 ) -> Result<(Received, u64), TransferError> {
-    let Begun {
-        entry,
-        fingerprint,
-        counted,
-    } = begun;
+    let Begun { entry, fingerprint, counted } = begun;
     let had_some = earlier.is_some();
     let leaves = earlier.map(|earlier| earlier.leaves).unwrap_or_default();
     let size = fingerprint.size;
@@ -141,19 +126,13 @@ async fn receive(
     };
     for chunk in leaves.chunks(LEAVES_PER_MESSAGE) {
         let (id, leaves) = (exchange.id, chunk.to_vec());
-        exchange
-            .send(&ClientToWorker::JournalLeaves { id, leaves })
-            .await?;
+        exchange.send(&ClientToWorker::JournalLeaves { id, leaves }).await?;
     }
     let plan = ReceivePlan::resume(size, &leaves);
     let missing = size - bytes_of(counted, size);
     let part = blocking(move || {
         part.check_room(missing, counted == 0)?;
-        if counted == 0 {
-            part.start_over(&fingerprint)
-        } else {
-            Ok(part)
-        }
+        if counted == 0 { part.start_over(&fingerprint) } else { Ok(part) }
     })
     .await??;
     progress.begin(size, plan.offset());
@@ -161,13 +140,7 @@ async fn receive(
         progress.note("the file on the server has changed since the last try: starting over");
     }
     let resumed = plan.resumed();
-    let sink = Sink {
-        part,
-        plan,
-        entry,
-        force: job.force,
-        progress: progress.clone(),
-    };
+    let sink = Sink { part, plan, entry, force: job.force, progress: progress.clone() };
     let (blocks, input) = mpsc::channel(WAITING_BLOCKS);
     let (output, events) = mpsc::unbounded_channel();
     let thread = tokio::task::spawn_blocking(move || sink.run(input, &output));
@@ -250,16 +223,12 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
         Err(error) => return Err(TransferError::local("cannot look at", target)(error)),
     };
     if found.is_dir() {
-        return Err(TransferError::TargetIsADirectory {
-            path: target.clone(),
-        });
+        return Err(TransferError::TargetIsADirectory { path: target.clone() });
     }
     // `-f` replaces files, and links to files; never a device, or a link to one.
     let behind = fs::metadata(target).ok();
     if behind.as_ref().is_some_and(|behind| !behind.is_file()) {
-        return Err(TransferError::TargetNotAFile {
-            path: target.clone(),
-        });
+        return Err(TransferError::TargetNotAFile { path: target.clone() });
     }
     if job.force {
         return Ok(None);
@@ -276,9 +245,7 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
     if size == Some(entry.size) && is_same(session, job, &entry).await? {
         return Ok(Some(Unchanged(entry)));
     }
-    Err(TransferError::Exists {
-        path: target.clone(),
-    })
+    Err(TransferError::Exists { path: target.clone() })
 }
 
 /// Compares by the digest that the server has, or else by the one that it makes when asked.
@@ -301,9 +268,7 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, ConnectionError> {
     // A blocking task that does not end properly has panicked, or the runtime is going down.
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| ConnectionError::Closed)
+    tokio::task::spawn_blocking(work).await.map_err(|_| ConnectionError::Closed)
 }
 
 impl GetReport {

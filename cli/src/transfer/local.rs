@@ -10,9 +10,7 @@ use berth_common::limits::BLOCK_SIZE;
 
 /// Seconds and nanoseconds as one number; times beyond the year 2262 become the last one.
 pub(super) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
-    seconds
-        .saturating_mul(1_000_000_000)
-        .saturating_add(nanoseconds)
+    seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
 /// Undoes [`nanoseconds`], also for times before 1970.

@@ -22,9 +22,7 @@ pub fn bytes_of(leaves: u64, size: u64) -> u64 {
 /// How long the block at `offset` of a file of this size is; 0 at its end.
 #[must_use]
 pub fn block_len(offset: u64, size: u64) -> usize {
-    usize::try_from(size.saturating_sub(offset))
-        .unwrap_or(usize::MAX)
-        .min(BLOCK_SIZE)
+    usize::try_from(size.saturating_sub(offset)).unwrap_or(usize::MAX).min(BLOCK_SIZE)
 }
 
 /// Why a plan cannot go on.
@@ -60,17 +58,9 @@ impl SendPlan {
     pub fn resume(size: u64, leaves: Vec<Md5>) -> Result<Self, PlanError> {
         let resumed = leaves.len() as u64;
         if resumed > leaves_of(size) {
-            return Err(PlanError::Nonsense(
-                "the server has more leaves than the file",
-            ));
+            return Err(PlanError::Nonsense("the server has more leaves than the file"));
         }
-        Ok(Self {
-            size,
-            leaves,
-            resumed,
-            moved: 0,
-            again: None,
-        })
+        Ok(Self { size, leaves, resumed, moved: 0, again: None })
     }
 
     /// Where the next block begins; the file's size when all is sent.
@@ -99,9 +89,7 @@ impl SendPlan {
         let leaf = offset / LEAF_SIZE as u64;
         let sent = self.resumed..self.leaves.len() as u64;
         if !offset.is_multiple_of(LEAF_SIZE as u64) || !sent.contains(&leaf) {
-            return Err(PlanError::Nonsense(
-                "the server asks for a block that was not sent",
-            ));
+            return Err(PlanError::Nonsense("the server asks for a block that was not sent"));
         }
         // The receiver gives up by itself; this only makes sure that nobody goes in circles.
         let times = match self.again {
@@ -112,8 +100,7 @@ impl SendPlan {
             return Err(PlanError::Integrity { offset });
         }
         self.again = Some((offset, times));
-        self.leaves
-            .truncate(usize::try_from(leaf).unwrap_or(usize::MAX));
+        self.leaves.truncate(usize::try_from(leaf).unwrap_or(usize::MAX));
         Ok(())
     }
 
@@ -272,11 +259,7 @@ mod tests {
             (BLOCK + 1, 9, BLOCK),
         ];
         for (size, leaves, first) in table {
-            assert_eq!(
-                (leaves_of(size), block_len(0, size) as u64),
-                (leaves, first),
-                "{size}"
-            );
+            assert_eq!((leaves_of(size), block_len(0, size) as u64), (leaves, first), "{size}");
             assert_eq!(bytes_of(leaves, size), size);
         }
         assert_eq!(block_len(BLOCK, BLOCK + 1), 1);
@@ -309,29 +292,19 @@ mod tests {
             plan
         };
         for offset in [0, 3 * LEAF, 12 * LEAF, 4 * LEAF + 1, u64::MAX] {
-            assert!(
-                matches!(plan().again(offset), Err(PlanError::Nonsense(_))),
-                "{offset}"
-            );
+            assert!(matches!(plan().again(offset), Err(PlanError::Nonsense(_))), "{offset}");
         }
         let mut circling = plan();
         for _ in 0..2 {
             circling.again(4 * LEAF).unwrap();
             circling.sent(&digests(4..12));
         }
-        assert_eq!(
-            circling.again(4 * LEAF),
-            Err(PlanError::Integrity { offset: 4 * LEAF })
-        );
+        assert_eq!(circling.again(4 * LEAF), Err(PlanError::Integrity { offset: 4 * LEAF }));
         assert!(SendPlan::resume(LEAF, digests(0..2)).is_err());
     }
 
     fn header(first: u64, leaves: Vec<Md5>) -> BlockHeader {
-        BlockHeader {
-            transfer: RequestId(1),
-            offset: first * LEAF,
-            leaves,
-        }
+        BlockHeader { transfer: RequestId(1), offset: first * LEAF, leaves }
     }
 
     #[test]
@@ -351,10 +324,7 @@ mod tests {
         assert!(plan.is_waiting());
         assert_eq!(good(&mut plan, 16), Ok(Verdict::Ignore));
         let mut twice = plan.clone();
-        assert_eq!(
-            bad(&mut twice, 8),
-            Err(PlanError::Integrity { offset: BLOCK })
-        );
+        assert_eq!(bad(&mut twice, 8), Err(PlanError::Integrity { offset: BLOCK }));
         assert_eq!(good(&mut plan, 8), Ok(Verdict::Write));
         assert_eq!(bad(&mut plan, 16), Ok(Verdict::Again(2 * BLOCK)));
         assert_eq!(good(&mut plan, 16), Ok(Verdict::Write));
@@ -368,18 +338,11 @@ mod tests {
         let leaves = digests(0..8);
         let mut plan = ReceivePlan::resume(2 * BLOCK, &leaves[..2]);
         let mut block = |first, count: usize, len| {
-            plan.block(
-                &header(first, leaves[..count].to_vec()),
-                len,
-                &leaves[..count],
-            )
+            plan.block(&header(first, leaves[..count].to_vec()), len, &leaves[..count])
         };
         assert!(block(0, 8, BLOCK_SIZE).is_err(), "it is there already");
         assert!(block(3, 8, BLOCK_SIZE).is_err(), "there would be a gap");
-        assert!(
-            block(2, 2, LEAF_SIZE + 1).is_err(),
-            "a short leaf in the middle"
-        );
+        assert!(block(2, 2, LEAF_SIZE + 1).is_err(), "a short leaf in the middle");
         assert_eq!(block(2, 8, BLOCK_SIZE), Ok(Verdict::Write));
         assert!(block(10, 7, 7 * LEAF_SIZE).is_err(), "beyond the end");
         assert_eq!(block(10, 6, 6 * LEAF_SIZE), Ok(Verdict::Write));

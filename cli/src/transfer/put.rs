@@ -113,11 +113,7 @@ pub async fn put(
 /// Waits until the upload is open, and for the digests of the leaves that the server has.
 async fn ready(exchange: &mut Exchange) -> Result<(Vec<Md5>, bool), TransferError> {
     let (expected, started_over) = match exchange.message().await? {
-        WorkerToClient::PutReady {
-            leaves,
-            started_over,
-            ..
-        } => (leaves, started_over),
+        WorkerToClient::PutReady { leaves, started_over, .. } => (leaves, started_over),
         _ => return Err(ConnectionError::unexpected("answer to a put").into()),
     };
     let mut all = Vec::new();
@@ -156,9 +152,7 @@ async fn send_rest(
             source.check_unchanged()?;
             let (id, digest) = (exchange.id, plan.digest());
             let source = source.fingerprint;
-            exchange
-                .send(&ClientToWorker::PutEnd { id, digest, source })
-                .await?;
+            exchange.send(&ClientToWorker::PutEnd { id, digest, source }).await?;
             ended = true;
             progress.waiting("storing");
         }

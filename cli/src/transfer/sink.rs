@@ -37,11 +37,7 @@ impl ToSink {
 /// Waits for the next, and takes one more if it is there already.
 fn next_two(input: &mut mpsc::Receiver<ToSink>) -> Option<Vec<ToSink>> {
     let first = input.blocking_recv()?;
-    Some(
-        std::iter::once(first)
-            .chain(input.try_recv().ok())
-            .collect(),
-    )
+    Some(std::iter::once(first).chain(input.try_recv().ok()).collect())
 }
 
 /// What the helper thread has to say.
@@ -161,9 +157,7 @@ impl Sink {
             // Nothing of the part can be trusted after a failed flush, so it must not be resumed.
             Err(MarkError::Data(error)) => {
                 self.plan = ReceivePlan::resume(0, &[]);
-                Err(TransferError::local("cannot write", self.part.path())(
-                    error,
-                ))
+                Err(TransferError::local("cannot write", self.part.path())(error))
             }
         }
     }
@@ -172,11 +166,7 @@ impl Sink {
         if !self.plan.is_complete() {
             return Err(PlanError::Nonsense("the server ended the file too early").into());
         }
-        if self.plan.digest() == digest {
-            Ok(digest)
-        } else {
-            Err(TransferError::WholeDiffers)
-        }
+        if self.plan.digest() == digest { Ok(digest) } else { Err(TransferError::WholeDiffers) }
     }
 
     fn finish(self, digest: Md5) -> FromSink {
@@ -184,16 +174,11 @@ impl Sink {
         match self.part.commit(&self.entry, self.force) {
             Ok(committed) => {
                 if !committed.attributes_kept {
-                    self.progress
-                        .note("the file system does not keep its time or mode");
+                    self.progress.note("the file system does not keep its time or mode");
                 }
                 let replaced = committed.replaced;
                 let moved_leaves = self.plan.moved();
-                FromSink::Done(Received {
-                    digest,
-                    moved_leaves,
-                    replaced,
-                })
+                FromSink::Done(Received { digest, moved_leaves, replaced })
             }
             Err(error) => FromSink::Failed(error),
         }

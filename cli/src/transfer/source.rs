@@ -44,9 +44,7 @@ impl Source {
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(path)
             .map_err(TransferError::local("cannot open", path))?;
-        let metadata = file
-            .metadata()
-            .map_err(TransferError::local("cannot read", path))?;
+        let metadata = file.metadata().map_err(TransferError::local("cannot read", path))?;
         if metadata.is_dir() {
             return Err(TransferError::NotAFile("is a directory"));
         }
@@ -63,10 +61,8 @@ impl Source {
 
     /// Takes the fingerprint again, of the file that is open, whatever its name leads to now.
     pub(super) fn check_unchanged(&self) -> Result<(), TransferError> {
-        let metadata = self
-            .file
-            .metadata()
-            .map_err(TransferError::local("cannot read", &self.path))?;
+        let metadata =
+            self.file.metadata().map_err(TransferError::local("cannot read", &self.path))?;
         if fingerprint(&metadata) == self.fingerprint {
             Ok(())
         } else if metadata.nlink() == 0 {
@@ -118,13 +114,7 @@ impl Source {
         let data: Vec<&[u8]> = read.iter().map(|(_, data)| &**data).collect();
         let leaves = digest::leaves_of_blocks(&data);
         let blocks = read.into_iter().zip(leaves);
-        Ok(blocks
-            .map(|((offset, data), leaves)| SourceBlock {
-                offset,
-                leaves,
-                data,
-            })
-            .collect())
+        Ok(blocks.map(|((offset, data), leaves)| SourceBlock { offset, leaves, data }).collect())
     }
 
     fn read(&self, offset: u64, pool: &Pool) -> Result<Buffer, TransferError> {
@@ -173,16 +163,10 @@ mod tests {
         let source = Source::open(&path).unwrap();
         source.check_unchanged().unwrap();
         std::fs::remove_file(&path).unwrap();
-        assert!(matches!(
-            source.check_unchanged(),
-            Err(TransferError::SourceVanished)
-        ));
+        assert!(matches!(source.check_unchanged(), Err(TransferError::SourceVanished)));
         std::fs::write(&path, b"content").unwrap();
         let source = Source::open(&path).unwrap();
         std::fs::write(&path, b"CONTENT and more").unwrap();
-        assert!(matches!(
-            source.check_unchanged(),
-            Err(TransferError::SourceChanged)
-        ));
+        assert!(matches!(source.check_unchanged(), Err(TransferError::SourceChanged)));
     }
 }

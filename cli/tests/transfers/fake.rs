@@ -30,9 +30,7 @@ pub(crate) struct FakeServer {
 
 /// Bytes that differ from leaf to leaf.
 pub(crate) fn content(len: usize) -> Vec<u8> {
-    (0..len)
-        .map(|at| (at / LEAF_SIZE * 31 + at % 251) as u8)
-        .collect()
+    (0..len).map(|at| (at / LEAF_SIZE * 31 + at % 251) as u8).collect()
 }
 
 /// The tree digest of a whole file.
@@ -65,12 +63,7 @@ pub(crate) fn entry(bytes: &[u8], digest: Option<Md5>) -> Entry {
 
 /// What identifies a file with this content.
 pub(crate) fn fingerprint(bytes: &[u8], inode: u64) -> HomeFingerprint {
-    HomeFingerprint {
-        inode,
-        ctime_ns: 5,
-        size: bytes.len() as u64,
-        digest: None,
-    }
+    HomeFingerprint { inode, ctime_ns: 5, size: bytes.len() as u64, digest: None }
 }
 
 /// A session and the server's end of it.
@@ -98,9 +91,7 @@ pub(crate) async fn log_in_with(
 
 impl FakeServer {
     async fn welcome(&mut self, password: &str) {
-        let ClientToWorker::Hello { .. } = self.message().await else {
-            panic!("no greeting")
-        };
+        let ClientToWorker::Hello { .. } = self.message().await else { panic!("no greeting") };
         self.say(&WorkerToClient::Hello {
             version: 1,
             server: "fake".into(),
@@ -113,9 +104,7 @@ impl FakeServer {
         };
         let hello = ServerFirst::parse(&message).unwrap();
         let verifier = ScramVerifier::from_password(password, vec![7; 16], 4096).unwrap();
-        let (message, proof) = hello
-            .challenge(verifier, &Nonce::random().unwrap())
-            .unwrap();
+        let (message, proof) = hello.challenge(verifier, &Nonce::random().unwrap()).unwrap();
         self.say(&WorkerToClient::LoginChallenge { message }).await;
         let ClientToWorker::LoginFinal { message } = self.message().await else {
             panic!("no proof")
@@ -125,9 +114,9 @@ impl FakeServer {
                 let user = UserName::new("alice").unwrap();
                 WorkerToClient::LoginAccepted { message, user }
             }
-            Err(_) => WorkerToClient::Refused {
-                error: berth_common::error_code::ErrorCode::LoginRefused,
-            },
+            Err(_) => {
+                WorkerToClient::Refused { error: berth_common::error_code::ErrorCode::LoginRefused }
+            }
         };
         self.say(&answer).await;
     }
@@ -152,13 +141,7 @@ impl FakeServer {
         if corrupt {
             data[LEAF_SIZE + 1] ^= 1;
         }
-        let head = BlockHeader {
-            transfer: id,
-            offset,
-            leaves,
-        }
-        .encode(data.len())
-        .unwrap();
+        let head = BlockHeader { transfer: id, offset, leaves }.encode(data.len()).unwrap();
         self.stream.write_all(&head).await.unwrap();
         self.stream.write_all(&data).await.unwrap();
     }

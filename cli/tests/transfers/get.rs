@@ -23,11 +23,7 @@ async fn get_file(
     force: bool,
 ) -> Result<GetReport, TransferError> {
     let remote = RelPath::new("dir/file").unwrap();
-    let job = GetJob {
-        remote,
-        local: local.to_owned(),
-        force,
-    };
+    let job = GetJob { remote, local: local.to_owned(), force };
     get(session, &job, &FileProgress::hidden()).await
 }
 
@@ -39,18 +35,10 @@ impl FakeServer {
         inode: u64,
         accept: bool,
     ) -> (RequestId, Option<GetResume>, Vec<Md5>) {
-        let ClientToWorker::Get { id, resume, .. } = self.message().await else {
-            panic!("no get")
-        };
+        let ClientToWorker::Get { id, resume, .. } = self.message().await else { panic!("no get") };
         let leaves = resume.filter(|_| accept).map_or(0, |resume| resume.leaves);
         let (entry, fingerprint) = (entry(file, None), fingerprint(file, inode));
-        self.say(&WorkerToClient::GetReady {
-            id,
-            entry,
-            fingerprint,
-            leaves,
-        })
-        .await;
+        self.say(&WorkerToClient::GetReady { id, entry, fingerprint, leaves }).await;
         let mut have = Vec::new();
         while (have.len() as u64) < leaves {
             let ClientToWorker::JournalLeaves { leaves, .. } = self.message().await else {
@@ -62,11 +50,7 @@ impl FakeServer {
     }
 
     async fn end(&mut self, id: RequestId, file: &[u8]) {
-        self.say(&WorkerToClient::GetEnd {
-            id,
-            digest: tree(file),
-        })
-        .await;
+        self.say(&WorkerToClient::GetEnd { id, digest: tree(file) }).await;
     }
 
     async fn expect_done(&mut self, id: RequestId) {
@@ -98,10 +82,7 @@ async fn a_corrupted_block_is_asked_for_again_and_the_file_is_whole() {
         server.send_block(id, &file, 2 * BLOCK, false).await;
         server.send_block(id, &file, 3 * BLOCK, false).await;
         server.end(id, &file).await;
-        assert_eq!(
-            server.message().await,
-            ClientToWorker::Again { id, offset: BLOCK }
-        );
+        assert_eq!(server.message().await, ClientToWorker::Again { id, offset: BLOCK });
         for offset in [BLOCK, 2 * BLOCK, 3 * BLOCK] {
             server.send_block(id, &file, offset, false).await;
         }
@@ -114,10 +95,7 @@ async fn a_corrupted_block_is_asked_for_again_and_the_file_is_whole() {
     assert_eq!(report.digest, Some(tree(&file)));
     assert_eq!((report.resumed_leaves, report.moved_leaves), (0, 25 + 17));
     let metadata = std::fs::metadata(&local).unwrap();
-    assert_eq!(
-        (metadata.mtime(), metadata.mtime_nsec()),
-        (1_500_000_000, 123_456_789)
-    );
+    assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_500_000_000, 123_456_789));
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
     assert_eq!(names_in(dir.path()), ["file"]);
 }
@@ -132,19 +110,13 @@ async fn a_block_that_is_bad_twice_ends_it_and_the_rest_is_resumed() {
         let (id, ..) = server.open_get(&file, 1, true).await;
         server.send_block(id, &file, 0, false).await;
         server.send_block(id, &file, BLOCK, true).await;
-        assert_eq!(
-            server.message().await,
-            ClientToWorker::Again { id, offset: BLOCK }
-        );
+        assert_eq!(server.message().await, ClientToWorker::Again { id, offset: BLOCK });
         server.send_block(id, &file, BLOCK, true).await;
         assert_eq!(server.message().await, ClientToWorker::Cancel { id });
     };
     let (report, ()) = tokio::join!(get_file(&bad, &local, false), serve);
     let error = report.unwrap_err();
-    assert_eq!(
-        (error.exit(), error.ends_session()),
-        (Exit::Integrity, false)
-    );
+    assert_eq!((error.exit(), error.ends_session()), (Exit::Integrity, false));
     assert!(error.to_string().contains(&BLOCK.to_string()), "{error}");
     assert!(!local.exists());
 
@@ -152,13 +124,7 @@ async fn a_block_that_is_bad_twice_ends_it_and_the_rest_is_resumed() {
     let serve = async {
         let (id, resume, have) = server.open_get(&file, 1, true).await;
         let fingerprint = fingerprint(&file, 1);
-        assert_eq!(
-            resume,
-            Some(GetResume {
-                fingerprint,
-                leaves: 8
-            })
-        );
+        assert_eq!(resume, Some(GetResume { fingerprint, leaves: 8 }));
         assert_eq!(have, digest::leaves(&file)[..8]);
         for offset in [BLOCK, 2 * BLOCK] {
             server.send_block(id, &file, offset, false).await;
@@ -187,10 +153,7 @@ async fn a_lost_connection_leaves_what_was_verified_and_a_changed_file_starts_ov
     let (report, ()) = tokio::join!(get_file(&cut, &local, false), serve);
     let error = report.unwrap_err();
     assert_eq!((error.exit(), error.ends_session()), (Exit::Connect, true));
-    assert_eq!(
-        names_in(dir.path()),
-        ["file.part", "file.part.journal", "file.part.meta"]
-    );
+    assert_eq!(names_in(dir.path()), ["file.part", "file.part.journal", "file.part.meta"]);
 
     let other: Vec<u8> = file.iter().map(|byte| byte ^ 0xff).collect();
     let (session, mut server) = session().await;
@@ -214,16 +177,9 @@ async fn a_lost_connection_leaves_what_was_verified_and_a_changed_file_starts_ov
 #[tokio::test]
 async fn sizes_around_the_boundaries_arrive() {
     let dir = tempfile::tempdir().unwrap();
-    for size in [
-        0,
-        1,
-        LEAF_SIZE - 1,
-        LEAF_SIZE,
-        LEAF_SIZE + 1,
-        BLOCK_SIZE - 1,
-        BLOCK_SIZE,
-        BLOCK_SIZE + 1,
-    ] {
+    for size in
+        [0, 1, LEAF_SIZE - 1, LEAF_SIZE, LEAF_SIZE + 1, BLOCK_SIZE - 1, BLOCK_SIZE, BLOCK_SIZE + 1]
+    {
         let file = content(size);
         let local = dir.path().join(format!("file{size}"));
         let (session, mut server) = session().await;
@@ -270,26 +226,15 @@ async fn nothing_that_differs_is_overwritten_and_what_is_the_same_is_left() {
     let mut other = file.clone();
     other[5] ^= 1;
     // What stands there, whether the server has a digest, whether it is the same.
-    let table = [
-        (&file, true, true),
-        (&file, false, true),
-        (&other, true, false),
-        (&other, false, false),
-    ];
+    let table =
+        [(&file, true, true), (&file, false, true), (&other, true, false), (&other, false, false)];
     for (standing, has_digest, same) in table {
         std::fs::write(&local, standing).unwrap();
         let (session, mut server) = session().await;
         let serve = async {
-            let ClientToWorker::Stat { id, .. } = server.message().await else {
-                panic!("no stat")
-            };
+            let ClientToWorker::Stat { id, .. } = server.message().await else { panic!("no stat") };
             let digest = has_digest.then(|| tree(&file));
-            server
-                .say(&WorkerToClient::Entry {
-                    id,
-                    entry: entry(&file, digest),
-                })
-                .await;
+            server.say(&WorkerToClient::Entry { id, entry: entry(&file, digest) }).await;
             if !has_digest {
                 let ClientToWorker::Md5 { id, .. } = server.message().await else {
                     panic!("no md5")

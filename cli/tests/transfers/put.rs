@@ -30,27 +30,14 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
 impl FakeServer {
     /// Takes the request for a put and says that these leaves of the file are there.
     async fn open_put(&mut self, file: &[u8], leaves: usize) -> Put {
-        let ClientToWorker::Put(put) = self.message().await else {
-            panic!("no put")
-        };
-        assert_eq!(
-            (put.source.size, put.path.as_str()),
-            (file.len() as u64, "dir/file")
-        );
+        let ClientToWorker::Put(put) = self.message().await else { panic!("no put") };
+        assert_eq!((put.source.size, put.path.as_str()), (file.len() as u64, "dir/file"));
         let id = put.id;
-        self.say(&WorkerToClient::PutReady {
-            id,
-            leaves: leaves as u64,
-            started_over: false,
-        })
-        .await;
+        self.say(&WorkerToClient::PutReady { id, leaves: leaves as u64, started_over: false })
+            .await;
         let have = &digest::leaves(file)[..leaves];
         for part in have.chunks(2) {
-            self.say(&WorkerToClient::JournalLeaves {
-                id,
-                leaves: part.to_vec(),
-            })
-            .await;
+            self.say(&WorkerToClient::JournalLeaves { id, leaves: part.to_vec() }).await;
         }
         put
     }
@@ -75,10 +62,7 @@ async fn goes_on_where_the_server_is_and_sends_again_what_it_wants_again() {
                     sent += header.leaves.len() as u64;
                     if again == Some(header.offset) {
                         server
-                            .say(&WorkerToClient::Again {
-                                id: put.id,
-                                offset: header.offset,
-                            })
+                            .say(&WorkerToClient::Again { id: put.id, offset: header.offset })
                             .await;
                         again = None;
                     } else if header.offset == received.len() as u64 {
@@ -90,11 +74,7 @@ async fn goes_on_where_the_server_is_and_sends_again_what_it_wants_again() {
                     if received.len() < file.len() => {}
                 FromClient::Message(ClientToWorker::PutEnd { digest, source, .. }) => {
                     assert_eq!((digest, source), (tree(&file), put.source));
-                    break WorkerToClient::PutDone {
-                        id: put.id,
-                        replaced: true,
-                        usage: usage(),
-                    };
+                    break WorkerToClient::PutDone { id: put.id, replaced: true, usage: usage() };
                 }
                 other => panic!("{other:?}"),
             }
@@ -123,25 +103,12 @@ async fn the_last_block_can_be_asked_for_after_the_end_was_said() {
         let id = server.open_put(&file, 0).await.id;
         server.block().await;
         let (last, _) = server.block().await;
-        let ClientToWorker::PutEnd { .. } = server.message().await else {
-            panic!("no end")
-        };
-        server
-            .say(&WorkerToClient::Again {
-                id,
-                offset: last.offset,
-            })
-            .await;
+        let ClientToWorker::PutEnd { .. } = server.message().await else { panic!("no end") };
+        server.say(&WorkerToClient::Again { id, offset: last.offset }).await;
         let (again, _) = server.block().await;
         assert_eq!(again, last);
         // The first end is enough for a server that has kept it.
-        server
-            .say(&WorkerToClient::PutDone {
-                id,
-                replaced: false,
-                usage: usage(),
-            })
-            .await;
+        server.say(&WorkerToClient::PutDone { id, replaced: false, usage: usage() }).await;
     };
     let (report, ()) = tokio::join!(put_file(&session, &local), serve);
     assert_eq!(report.unwrap().moved_leaves, 10);
@@ -161,13 +128,7 @@ async fn files_without_bytes_and_files_that_are_there_already_need_no_block() {
                 panic!("no end")
             };
             assert_eq!(digest, tree(&file));
-            server
-                .say(&WorkerToClient::PutDone {
-                    id,
-                    replaced: false,
-                    usage: usage(),
-                })
-                .await;
+            server.say(&WorkerToClient::PutDone { id, replaced: false, usage: usage() }).await;
         };
         let (report, ()) = tokio::join!(put_file(&session, &local), serve);
         assert_eq!(report.unwrap().moved_leaves, 0);
@@ -225,23 +186,10 @@ async fn what_the_server_refuses_has_its_exit_code() {
     std::fs::write(&local, b"x").unwrap();
     let (session, mut server) = session().await;
     let serve = async {
-        let ClientToWorker::Put(put) = server.message().await else {
-            panic!("no put")
-        };
-        server
-            .say(&WorkerToClient::Failed {
-                id: put.id,
-                error: ErrorCode::DiskFull,
-            })
-            .await;
-        let ClientToWorker::Put(_) = server.message().await else {
-            panic!("no put")
-        };
-        server
-            .say(&WorkerToClient::Refused {
-                error: ErrorCode::ShuttingDown,
-            })
-            .await;
+        let ClientToWorker::Put(put) = server.message().await else { panic!("no put") };
+        server.say(&WorkerToClient::Failed { id: put.id, error: ErrorCode::DiskFull }).await;
+        let ClientToWorker::Put(_) = server.message().await else { panic!("no put") };
+        server.say(&WorkerToClient::Refused { error: ErrorCode::ShuttingDown }).await;
     };
     let puts = async {
         let full = put_file(&session, &local).await.unwrap_err();
@@ -250,18 +198,11 @@ async fn what_the_server_refuses_has_its_exit_code() {
     let ((full, gone), ()) = tokio::join!(puts, serve);
     assert_eq!((full.exit(), full.ends_session()), (Exit::NoRoom, false));
     assert_eq!((gone.exit(), gone.ends_session()), (Exit::Connect, true));
-    assert!(
-        gone.to_string()
-            .ends_with("run the same command again to go on"),
-        "{gone}"
-    );
+    assert!(gone.to_string().ends_with("run the same command again to go on"), "{gone}");
 }
 
 #[tokio::test]
 async fn a_wrong_password_is_refused_on_both_sides() {
     let (refused, _) = log_in_with("wrong", "secret").await;
-    assert!(matches!(
-        refused,
-        Err(LoginError::Refused(ErrorCode::LoginRefused))
-    ));
+    assert!(matches!(refused, Err(LoginError::Refused(ErrorCode::LoginRefused))));
 }

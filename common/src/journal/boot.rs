@@ -31,11 +31,7 @@ impl BootId {
             return None;
         }
         // The same 32 digits as an MD5's.
-        groups
-            .concat()
-            .parse::<Md5>()
-            .ok()
-            .map(|digits| Self(*digits.as_bytes()))
+        groups.concat().parse::<Md5>().ok().map(|digits| Self(*digits.as_bytes()))
     }
 
     /// The id's bytes.

@@ -40,11 +40,7 @@ pub(super) struct Record {
 
 impl Record {
     /// What a journal without a whole record is read as: it vouches for nothing.
-    const NONE: Self = Self {
-        sequence: 0,
-        leaves: 0,
-        boot: BootId::UNKNOWN,
-    };
+    const NONE: Self = Self { sequence: 0, leaves: 0, boot: BootId::UNKNOWN };
 
     /// No journal gets that far; a slot that claims more is damaged.
     const MAX_SEQUENCE: u64 = u64::MAX / 2;
@@ -107,20 +103,12 @@ pub(super) fn check(
     if header[FINGERPRINT_AT..FINGERPRINT_AT + 16] != *fingerprint {
         return Err(JournalError::OtherSource);
     }
-    let whole = [0, 1]
-        .into_iter()
-        .filter_map(|slot| Record::decode(header, slot, fingerprint));
-    Ok(whole
-        .max_by_key(|record| record.sequence)
-        .unwrap_or(Record::NONE))
+    let whole = [0, 1].into_iter().filter_map(|slot| Record::decode(header, slot, fingerprint));
+    Ok(whole.max_by_key(|record| record.sequence).unwrap_or(Record::NONE))
 }
 
 fn slot_at(slot: u64) -> usize {
-    if slot == 0 {
-        FIRST_SLOT_AT
-    } else {
-        FIRST_SLOT_AT + SLOT_SPACING
-    }
+    if slot == 0 { FIRST_SLOT_AT } else { FIRST_SLOT_AT + SLOT_SPACING }
 }
 
 fn checksum(fingerprint: &[u8; 16], body: &[u8]) -> Md5 {

@@ -61,10 +61,7 @@ impl JournalError {
     /// Whether the file tells nothing about this source, so that the transfer starts over.
     #[must_use]
     pub fn means_start_over(&self) -> bool {
-        matches!(
-            self,
-            Self::Truncated | Self::NotAJournal | Self::OtherSource
-        )
+        matches!(self, Self::Truncated | Self::NotAJournal | Self::OtherSource)
     }
 }
 
@@ -101,11 +98,7 @@ impl Journal {
     /// # Errors
     /// `Io` only.
     pub fn create(file: File, fingerprint: [u8; 16], boot: BootId) -> Result<Self, JournalError> {
-        let record = Record {
-            sequence: 0,
-            leaves: 0,
-            boot,
-        };
+        let record = Record { sequence: 0, leaves: 0, boot };
         file.set_len(0)?;
         file.write_all_at(&layout::header(&fingerprint, &record), 0)?;
         Ok(Self {
@@ -133,11 +126,7 @@ impl Journal {
         let (trusted, entries) = (journal.verified, journal.verified + journal.unconfirmed);
         let leaves = journal.read_entries(0..trusted)?;
         let unconfirmed = journal.read_entries(trusted..entries)?;
-        Ok(Opened {
-            journal,
-            leaves,
-            unconfirmed,
-        })
+        Ok(Opened { journal, leaves, unconfirmed })
     }
 
     /// As [`Journal::open`], but reads the header alone, for a caller whose memory must not grow
@@ -163,11 +152,7 @@ impl Journal {
         if entries < record.leaves {
             return Err(JournalError::Truncated);
         }
-        let trusted = if boot.is_same_boot(record.boot) {
-            entries
-        } else {
-            record.leaves
-        };
+        let trusted = if boot.is_same_boot(record.boot) { entries } else { record.leaves };
         let mut journal = Self {
             file,
             fingerprint,
@@ -211,8 +196,7 @@ impl Journal {
     /// after which the same leaves may be appended again.
     pub fn append(&mut self, leaves: &[Md5]) -> Result<(), JournalError> {
         self.ready()?;
-        self.file
-            .write_all_at(&Md5::concat(leaves), entries_end(self.verified))?;
+        self.file.write_all_at(&Md5::concat(leaves), entries_end(self.verified))?;
         self.verified += leaves.len() as u64;
         Ok(())
     }
@@ -303,15 +287,8 @@ impl Journal {
         let count = range.end - range.start;
         let bytes = usize::try_from(count.saturating_mul(ENTRY_SIZE)).map_err(io::Error::other)?;
         let mut entries = vec![0; bytes];
-        self.file
-            .read_exact_at(&mut entries, entries_end(range.start))?;
-        Ok(entries
-            .as_chunks::<16>()
-            .0
-            .iter()
-            .copied()
-            .map(Md5::from_bytes)
-            .collect())
+        self.file.read_exact_at(&mut entries, entries_end(range.start))?;
+        Ok(entries.as_chunks::<16>().0.iter().copied().map(Md5::from_bytes).collect())
     }
 
     /// Makes the file end after `verified` entries and belong to this boot. In this order: once
@@ -328,13 +305,8 @@ impl Journal {
     }
 
     fn write_record(&mut self, leaves: u64) -> Result<(), JournalError> {
-        let record = Record {
-            sequence: self.record.sequence + 1,
-            leaves,
-            boot: self.boot,
-        };
-        self.file
-            .write_all_at(&record.encode(&self.fingerprint), record.offset())?;
+        let record = Record { sequence: self.record.sequence + 1, leaves, boot: self.boot };
+        self.file.write_all_at(&record.encode(&self.fingerprint), record.offset())?;
         self.record = record;
         Ok(())
     }
@@ -354,10 +326,7 @@ impl Journal {
     }
 
     fn out_of_range(&self, leaf: u64) -> JournalError {
-        JournalError::OutOfRange {
-            leaf,
-            available: self.verified + self.unconfirmed,
-        }
+        JournalError::OutOfRange { leaf, available: self.verified + self.unconfirmed }
     }
 }
 

@@ -20,10 +20,7 @@ impl DurablePolicy {
     /// A transfer that begins, or goes on, now.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self {
-            bytes: 0,
-            since: now,
-        }
+        Self { bytes: 0, since: now }
     }
 
     /// Counts bytes that were written to the data file.

@@ -31,11 +31,7 @@ pub fn reverify(
         let buffer = &mut block[..room.min(wanted.len() * LEAF_SIZE)];
         let read = read_up_to(data, buffer, offset)?;
         let found = digest::leaves(&block[..read]);
-        let same = found
-            .iter()
-            .zip(wanted)
-            .take_while(|(found, wanted)| found == wanted)
-            .count();
+        let same = found.iter().zip(wanted).take_while(|(found, wanted)| found == wanted).count();
         matching += same;
         if same < wanted.len() {
             break;
@@ -101,10 +97,7 @@ mod tests {
         let mut sent = vec![0; LEAF_SIZE + 77];
         file.read_exact_at(&mut sent, 0).unwrap();
         let leaves = digest::leaves(&sent);
-        assert_eq!(
-            reverify(&file, 0, &leaves, Some(sent.len() as u64)).unwrap(),
-            2
-        );
+        assert_eq!(reverify(&file, 0, &leaves, Some(sent.len() as u64)).unwrap(), 2);
         assert_eq!(reverify(&file, 0, &leaves, None).unwrap(), 1);
     }
 }

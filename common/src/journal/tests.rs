@@ -52,10 +52,7 @@ fn round_trips_in_the_same_boot() {
     assert!(journal.read_leaves(6..6).unwrap().is_empty());
     assert!(matches!(
         journal.read_leaves(9..11),
-        Err(JournalError::OutOfRange {
-            leaf: 11,
-            available: 10
-        })
+        Err(JournalError::OutOfRange { leaf: 11, available: 10 })
     ));
     journal.append(&leaves(10..12)).unwrap();
     journal.append(&[]).unwrap();
@@ -87,14 +84,8 @@ fn a_journal_that_is_opened_unread_gives_the_same_leaves_part_by_part() {
 fn a_journal_that_was_given_up_vouches_for_nothing() {
     let mut journal = Journal::open_unread(file_with(&journal(10, &[4])), SOURCE, BOOT).unwrap();
     journal.give_up().unwrap();
-    assert!(matches!(
-        journal.append(&leaves(10..11)),
-        Err(JournalError::FlushFailed)
-    ));
-    assert!(matches!(
-        open(&contents(&journal.file), BOOT),
-        Err(JournalError::Truncated)
-    ));
+    assert!(matches!(journal.append(&leaves(10..11)), Err(JournalError::FlushFailed)));
+    assert!(matches!(open(&contents(&journal.file), BOOT), Err(JournalError::Truncated)));
 }
 
 #[test]
@@ -119,11 +110,7 @@ fn a_process_killed_at_any_byte_leaves_whole_entries_only() {
         assert_eq!(opened.leaves, leaves(0..entries), "{len}");
         let mut journal = opened.journal;
         journal.append(&leaves(entries..5)).unwrap();
-        assert_eq!(
-            contents(&journal.file),
-            whole,
-            "goes on as if never cut at {len}"
-        );
+        assert_eq!(contents(&journal.file), whole, "goes on as if never cut at {len}");
     }
 }
 
@@ -135,18 +122,9 @@ fn another_boot_trusts_only_the_durable_mark() {
         assert_eq!(opened.leaves, leaves(0..4));
         assert_eq!(opened.unconfirmed, leaves(4..10));
         let mut journal = opened.journal;
-        assert!(matches!(
-            journal.append(&[leaf(4)]),
-            Err(JournalError::Unconfirmed(6))
-        ));
-        assert!(matches!(
-            journal.mark_durable(4),
-            Err(JournalError::Unconfirmed(6))
-        ));
-        assert!(matches!(
-            journal.accept(7),
-            Err(JournalError::OutOfRange { .. })
-        ));
+        assert!(matches!(journal.append(&[leaf(4)]), Err(JournalError::Unconfirmed(6))));
+        assert!(matches!(journal.mark_durable(4), Err(JournalError::Unconfirmed(6))));
+        assert!(matches!(journal.accept(7), Err(JournalError::OutOfRange { .. })));
         journal.accept(3).unwrap();
         assert_eq!((journal.verified(), journal.durable()), (7, 4));
         assert_eq!(journal.read_leaves(0..7).unwrap(), leaves(0..7));
@@ -175,17 +153,8 @@ fn a_boot_without_unconfirmed_leaves_takes_the_journal_over_at_once() {
     let bytes = journal(4, &[4]);
     let mut journal = open(&bytes, NEXT_BOOT).unwrap().journal;
     journal.append(&leaves(4..6)).unwrap();
-    assert_eq!(
-        open(&contents(&journal.file), NEXT_BOOT)
-            .unwrap()
-            .leaves
-            .len(),
-        6
-    );
-    assert_eq!(
-        open(&contents(&journal.file), BOOT).unwrap().leaves.len(),
-        4
-    );
+    assert_eq!(open(&contents(&journal.file), NEXT_BOOT).unwrap().leaves.len(), 6);
+    assert_eq!(open(&contents(&journal.file), BOOT).unwrap().leaves.len(), 4);
 }
 
 #[test]
@@ -200,10 +169,7 @@ fn zeros_after_a_power_cut_are_not_trusted() {
     assert_eq!(reverify(&data, 4, &opened.unconfirmed, None).unwrap(), 0);
 
     let nothing = vec![0; bytes.len()];
-    assert!(matches!(
-        open(&nothing, NEXT_BOOT),
-        Err(JournalError::NotAJournal)
-    ));
+    assert!(matches!(open(&nothing, NEXT_BOOT), Err(JournalError::NotAJournal)));
     // Both slots lost with an intact header: nothing is trusted, even in the same boot.
     bytes[64..HEADER_SIZE].fill(0);
     let opened = open(&bytes, BOOT).unwrap();
@@ -215,11 +181,7 @@ fn a_torn_mark_falls_back_to_the_other_slot() {
     // Marks 2 and 4 stand in different slots; mark 6 goes where mark 2 was.
     let before = journal(10, &[2, 4]);
     let after = journal(10, &[2, 4, 6]);
-    let slot = (64..HEADER_SIZE)
-        .find(|at| before[*at] != after[*at])
-        .unwrap()
-        / 64
-        * 64;
+    let slot = (64..HEADER_SIZE).find(|at| before[*at] != after[*at]).unwrap() / 64 * 64;
     for torn in 0..=64 {
         let mut bytes = before.clone();
         bytes[slot..slot + torn].copy_from_slice(&after[slot..slot + torn]);
@@ -229,21 +191,14 @@ fn a_torn_mark_falls_back_to_the_other_slot() {
     for damaged in 0..48 {
         let mut bytes = after.clone();
         bytes[slot + damaged] ^= 0x80;
-        assert_eq!(
-            open(&bytes, NEXT_BOOT).unwrap().leaves.len(),
-            4,
-            "byte {damaged}"
-        );
+        assert_eq!(open(&bytes, NEXT_BOOT).unwrap().leaves.len(), 4, "byte {damaged}");
     }
 }
 
 #[test]
 fn marks_never_go_back_nor_beyond_what_is_verified() {
     let mut journal = open(&journal(10, &[4]), BOOT).unwrap().journal;
-    assert!(matches!(
-        journal.mark_durable(11),
-        Err(JournalError::OutOfRange { .. })
-    ));
+    assert!(matches!(journal.mark_durable(11), Err(JournalError::OutOfRange { .. })));
     journal.mark_durable(3).unwrap();
     assert_eq!(journal.durable(), 4);
     journal.mark_durable(10).unwrap();
@@ -285,20 +240,11 @@ fn a_failed_flush_is_final() {
     // A pipe end takes no fdatasync (EINVAL), which stands in for a failing disk.
     let mut journal = open(&journal(3, &[]), BOOT).unwrap().journal;
     let (_, writer) = std::io::pipe().unwrap();
-    let disk = std::mem::replace(
-        &mut journal.file,
-        File::from(std::os::fd::OwnedFd::from(writer)),
-    );
+    let disk = std::mem::replace(&mut journal.file, File::from(std::os::fd::OwnedFd::from(writer)));
     assert!(matches!(journal.mark_durable(3), Err(JournalError::Io(_))));
     journal.file = disk;
-    assert!(matches!(
-        journal.mark_durable(3),
-        Err(JournalError::FlushFailed)
-    ));
-    assert!(matches!(
-        journal.append(&[leaf(3)]),
-        Err(JournalError::FlushFailed)
-    ));
+    assert!(matches!(journal.mark_durable(3), Err(JournalError::FlushFailed)));
+    assert!(matches!(journal.append(&[leaf(3)]), Err(JournalError::FlushFailed)));
 }
 
 proptest::proptest! {

@@ -41,12 +41,7 @@ impl ClientFirst {
         let nonce = nonce.as_str().to_owned();
         let message = format!("{header}n={},r={nonce}", message::escape(&user));
         message::text(message.as_bytes())?;
-        Ok(Self {
-            header,
-            binding,
-            message,
-            nonce,
-        })
+        Ok(Self { header, binding, message, nonce })
     }
 
     /// The client-first message, to be sent.
@@ -78,10 +73,7 @@ impl ClientFirst {
         let salted = salted_password(&prepare_password(password)?, &salt, iterations)?;
         let bound = [self.header.as_bytes(), self.binding.as_bytes()].concat();
         let without_proof = format!("c={},r={nonce}", STANDARD.encode(&bound));
-        let bare = self
-            .message
-            .strip_prefix(self.header)
-            .unwrap_or(&self.message);
+        let bare = self.message.strip_prefix(self.header).unwrap_or(&self.message);
         let auth_message = format!("{bare},{server_first},{without_proof}");
         let client_key = client_key(&salted);
         let signature = hmac(&hash(&[&client_key]), &[auth_message.as_bytes()]);
@@ -122,11 +114,7 @@ impl ClientFinal {
         let mut attributes = Attributes::new(text);
         let signature = message::key(attributes.next('v', "the signature")?, "the signature")?;
         attributes.end()?;
-        if hmac_matches(
-            &self.server_key,
-            &[self.auth_message.as_bytes()],
-            &signature,
-        ) {
+        if hmac_matches(&self.server_key, &[self.auth_message.as_bytes()], &signature) {
             Ok(())
         } else {
             Err(ScramError::ServerSignature)

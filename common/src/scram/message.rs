@@ -59,9 +59,7 @@ pub(super) fn text(message: &[u8]) -> Result<&str, ScramError> {
 
 /// A nonce: printable ASCII without a comma, of a sane length.
 pub(super) fn nonce(text: &str) -> Result<&str, ScramError> {
-    let printable = text
-        .bytes()
-        .all(|byte| byte.is_ascii_graphic() && byte != b',');
+    let printable = text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b',');
     if text.is_empty() || text.len() > MAX_NONCE || !printable {
         return Err(ScramError::Malformed("the nonce"));
     }
@@ -77,16 +75,12 @@ pub(super) fn iterations(text: &str) -> Result<u32, ScramError> {
 
 /// Base64 of any length.
 pub(super) fn bytes(text: &str, part: &'static str) -> Result<Vec<u8>, ScramError> {
-    STANDARD
-        .decode(text)
-        .map_err(|_| ScramError::Malformed(part))
+    STANDARD.decode(text).map_err(|_| ScramError::Malformed(part))
 }
 
 /// Base64 of 32 bytes.
 pub(super) fn key(text: &str, part: &'static str) -> Result<[u8; 32], ScramError> {
-    bytes(text, part)?
-        .try_into()
-        .map_err(|_| ScramError::Malformed(part))
+    bytes(text, part)?.try_into().map_err(|_| ScramError::Malformed(part))
 }
 
 /// Writes a user's name as a `saslname`.
@@ -108,11 +102,7 @@ pub(super) fn unescape(text: &str) -> Result<String, ScramError> {
         name.push(escaped);
         name.push_str(rest);
     }
-    if name.is_empty() || name.contains('\0') {
-        Err(BAD)
-    } else {
-        Ok(name)
-    }
+    if name.is_empty() || name.contains('\0') { Err(BAD) } else { Ok(name) }
 }
 
 #[cfg(test)]
@@ -131,17 +121,7 @@ mod tests {
     #[test]
     fn refuses_numbers_in_other_forms() {
         assert_eq!(iterations("4096"), Ok(4096));
-        for bad in [
-            "",
-            "0",
-            "04096",
-            "+4096",
-            "-1",
-            " 4096",
-            "4096 ",
-            "4294967296",
-            "0x10",
-        ] {
+        for bad in ["", "0", "04096", "+4096", "-1", " 4096", "4096 ", "4294967296", "0x10"] {
             assert!(iterations(bad).is_err(), "{bad:?}");
         }
     }

@@ -80,9 +80,7 @@ mod tests {
     fn keys_of_every_length_agree_with_the_crate() {
         for len in [0, 1, 32, 63, 64, 65, 200] {
             let key = vec![0x5a; len];
-            let expected = Hmac::<Sha256>::new_from_slice(&key)
-                .unwrap()
-                .chain_update(b"ab");
+            let expected = Hmac::<Sha256>::new_from_slice(&key).unwrap().chain_update(b"ab");
             let tag = hmac(&key, &[b"a", b"b"]);
             assert_eq!(tag[..], expected.finalize().into_bytes()[..], "{len}");
             assert!(hmac_matches(&key, &[b"ab"], &tag));

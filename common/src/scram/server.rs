@@ -28,19 +28,12 @@ impl ServerFirst {
         header: &'static str,
         client_first: &[u8],
     ) -> Result<ClientHello, ScramError> {
-        let bare = message::text(client_first)?
-            .strip_prefix(header)
-            .ok_or(ScramError::Header)?;
+        let bare = message::text(client_first)?.strip_prefix(header).ok_or(ScramError::Header)?;
         let mut attributes = Attributes::new(bare);
         let username = message::unescape(attributes.next('n', "the user name")?)?;
         let nonce = message::nonce(attributes.next('r', "the nonce")?)?.to_owned();
         attributes.end()?;
-        Ok(ClientHello {
-            header,
-            bare: bare.to_owned(),
-            username,
-            nonce,
-        })
+        Ok(ClientHello { header, bare: bare.to_owned(), username, nonce })
     }
 }
 
@@ -75,23 +68,8 @@ impl ClientHello {
         let salt = STANDARD.encode(verifier.salt());
         let server_first = format!("r={nonce},s={salt},i={}", verifier.iterations());
         let message = server_first.clone().into_bytes();
-        let Self {
-            header,
-            bare,
-            username,
-            ..
-        } = self;
-        Ok((
-            message,
-            AwaitingProof {
-                header,
-                bare,
-                username,
-                nonce,
-                server_first,
-                verifier,
-            },
-        ))
+        let Self { header, bare, username, .. } = self;
+        Ok((message, AwaitingProof { header, bare, username, nonce, server_first, verifier }))
     }
 }
 

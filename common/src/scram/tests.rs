@@ -62,10 +62,7 @@ fn agrees_with_the_example_of_rfc_7677() {
 
 #[test]
 fn the_right_password_on_the_same_channel_logs_in() {
-    assert_eq!(
-        exchange("secret", verifier("secret"), login(), &login()),
-        Ok(())
-    );
+    assert_eq!(exchange("secret", verifier("secret"), login(), &login()), Ok(()));
 }
 
 #[test]
@@ -73,12 +70,8 @@ fn a_wrong_password_or_a_decoy_does_not() {
     let wrong = exchange("Secret", verifier("secret"), login(), &login());
     assert_eq!(wrong, Err(ScramError::Proof));
     let decoy = ScramVerifier::decoy(&[3; 32], "alice");
-    let cheap = ScramVerifier::new(
-        decoy.salt().to_vec(),
-        4096,
-        *decoy.stored_key(),
-        *decoy.server_key(),
-    );
+    let cheap =
+        ScramVerifier::new(decoy.salt().to_vec(), 4096, *decoy.stored_key(), *decoy.server_key());
     let unknown = exchange("secret", cheap.unwrap(), login(), &login());
     assert_eq!(unknown, Err(ScramError::Proof));
 }
@@ -98,13 +91,8 @@ fn a_proof_covers_the_new_verifier() {
     assert_eq!(changed, Ok(()));
     let swapped = [
         verifier("mallory"),
-        ScramVerifier::new(
-            new.salt().to_vec(),
-            4097,
-            *new.stored_key(),
-            *new.server_key(),
-        )
-        .unwrap(),
+        ScramVerifier::new(new.salt().to_vec(), 4097, *new.stored_key(), *new.server_key())
+            .unwrap(),
         ScramVerifier::new(vec![0; 16], 4096, *new.stored_key(), *new.server_key()).unwrap(),
         ScramVerifier::new(new.salt().to_vec(), 4096, *new.stored_key(), [0; 32]).unwrap(),
     ];
@@ -123,18 +111,13 @@ fn a_replayed_proof_does_not_fit_the_next_challenge() {
     let first = ClientFirst::new("alice", login()).unwrap();
     let challenge = || {
         let hello = ServerFirst::parse(first.message()).unwrap();
-        hello
-            .challenge(verifier("secret"), &Nonce::random().unwrap())
-            .unwrap()
+        hello.challenge(verifier("secret"), &Nonce::random().unwrap()).unwrap()
     };
     let (message, awaiting) = challenge();
     let (_, next) = challenge();
     let last = first.answer("secret", &message).unwrap();
     assert!(awaiting.verify(last.message(), &login()).is_ok());
-    assert_eq!(
-        next.verify(last.message(), &login()),
-        Err(ScramError::Nonce)
-    );
+    assert_eq!(next.verify(last.message(), &login()), Err(ScramError::Nonce));
 }
 
 #[test]
@@ -153,26 +136,13 @@ fn a_server_that_does_not_know_the_user_is_found_out() {
 #[test]
 fn names_with_commas_and_equals_signs_pass_through() {
     let first = ClientFirst::new("a,b=c", login()).unwrap();
-    assert!(
-        first
-            .message()
-            .starts_with(b"p=tls-exporter,,n=a=2Cb=3Dc,r=")
-    );
-    assert_eq!(
-        ServerFirst::parse(first.message()).unwrap().username(),
-        "a,b=c"
-    );
+    assert!(first.message().starts_with(b"p=tls-exporter,,n=a=2Cb=3Dc,r="));
+    assert_eq!(ServerFirst::parse(first.message()).unwrap().username(), "a,b=c");
     for bad in ["", "\u{ad}", "a\u{7}"] {
-        assert_eq!(
-            ClientFirst::new(bad, login()).unwrap_err(),
-            ScramError::UserName
-        );
+        assert_eq!(ClientFirst::new(bad, login()).unwrap_err(), ScramError::UserName);
     }
     let long = "a".repeat(MAX_SCRAM_MESSAGE);
-    assert_eq!(
-        ClientFirst::new(&long, login()).unwrap_err(),
-        ScramError::TooLong
-    );
+    assert_eq!(ClientFirst::new(&long, login()).unwrap_err(), ScramError::TooLong);
 }
 
 #[test]
@@ -203,19 +173,12 @@ fn the_server_refuses_malformed_first_messages() {
         ("p=tls-exporter,,n=a,r=x,x=y", Malformed("an extension")),
     ];
     for (text, expected) in table {
-        assert_eq!(
-            ServerFirst::parse(text.as_bytes()).unwrap_err(),
-            expected,
-            "{text:?}"
-        );
+        assert_eq!(ServerFirst::parse(text.as_bytes()).unwrap_err(), expected, "{text:?}");
     }
     let not_text = ServerFirst::parse(b"p=tls-exporter,,n=\xff,r=x");
     assert_eq!(not_text.unwrap_err(), Malformed("not UTF-8"));
     let long = format!("{}n=a,r={}", message::HEADER, "x".repeat(MAX_SCRAM_MESSAGE));
-    assert_eq!(
-        ServerFirst::parse(long.as_bytes()).unwrap_err(),
-        ScramError::TooLong
-    );
+    assert_eq!(ServerFirst::parse(long.as_bytes()).unwrap_err(), ScramError::TooLong);
 }
 
 #[test]
@@ -231,65 +194,39 @@ fn the_client_refuses_malformed_challenges() {
     use ScramError::{Malformed, MandatoryExtension, Verifier};
     const SALT: &str = "c2l4dGVlbiBieXRlcyEhIQ==";
     let table = [
-        (
-            format!("r=minex,s={SALT},i=4096,x=y"),
-            Malformed("an extension"),
-        ),
+        (format!("r=minex,s={SALT},i=4096,x=y"), Malformed("an extension")),
         (format!("m=x,r=minex,s={SALT},i=4096"), MandatoryExtension),
         (format!("r=minex,s={SALT},i=4096,m=x"), MandatoryExtension),
         (format!("s={SALT},r=minex,i=4096"), Malformed("the nonce")),
         (format!("r=minex,i=4096,s={SALT}"), Malformed("the salt")),
         (format!("r=minex,s={SALT}"), Malformed("the iterations")),
-        (
-            format!("r=minex,s={SALT},i=04096"),
-            Malformed("the iterations"),
-        ),
+        (format!("r=minex,s={SALT},i=04096"), Malformed("the iterations")),
         ("r=minex,s=*,i=4096".into(), Malformed("the salt")),
         (format!("r=mine,s={SALT},i=4096"), ScramError::Nonce),
         (format!("r=other,s={SALT},i=4096"), ScramError::Nonce),
         (format!("r=min,s={SALT},i=4096"), ScramError::Nonce),
-        (
-            format!("r=minex,s={SALT},i=4095"),
-            Verifier(ScramVerifierError::Iterations(4095)),
-        ),
-        (
-            format!("r=minex,s={SALT},i=1000001"),
-            Verifier(ScramVerifierError::Iterations(1000001)),
-        ),
-        (
-            "r=minex,s=,i=4096".into(),
-            Verifier(ScramVerifierError::Salt(0)),
-        ),
-        (
-            "r=minex,s=c2FsdA==,i=4096".into(),
-            Verifier(ScramVerifierError::Salt(4)),
-        ),
+        (format!("r=minex,s={SALT},i=4095"), Verifier(ScramVerifierError::Iterations(4095))),
+        (format!("r=minex,s={SALT},i=1000001"), Verifier(ScramVerifierError::Iterations(1000001))),
+        ("r=minex,s=,i=4096".into(), Verifier(ScramVerifierError::Salt(0))),
+        ("r=minex,s=c2FsdA==,i=4096".into(), Verifier(ScramVerifierError::Salt(4))),
         ("e=other-error".into(), Malformed("the nonce")),
         ("x".repeat(MAX_SCRAM_MESSAGE + 1), ScramError::TooLong),
     ];
     for (text, expected) in table {
         let first = ClientFirst::with(message::HEADER, "a", Nonce::fixed("mine"), login()).unwrap();
-        assert_eq!(
-            first.answer("secret", text.as_bytes()).unwrap_err(),
-            expected,
-            "{text}"
-        );
+        assert_eq!(first.answer("secret", text.as_bytes()).unwrap_err(), expected, "{text}");
     }
     let first = ClientFirst::with(message::HEADER, "a", Nonce::fixed("mine"), login()).unwrap();
     let challenge = format!("r=minex,s={SALT},i=4096");
-    assert_eq!(
-        first.answer("", challenge.as_bytes()).unwrap_err(),
-        ScramError::Password
-    );
+    assert_eq!(first.answer("", challenge.as_bytes()).unwrap_err(), ScramError::Password);
 }
 
 /// A client and a server that has challenged it, with the client's proof.
 fn at_the_proof() -> (ClientFinal, AwaitingProof) {
     let first = ClientFirst::new("alice", login()).unwrap();
     let hello = ServerFirst::parse(first.message()).unwrap();
-    let (challenge, awaiting) = hello
-        .challenge(verifier("secret"), &Nonce::random().unwrap())
-        .unwrap();
+    let (challenge, awaiting) =
+        hello.challenge(verifier("secret"), &Nonce::random().unwrap()).unwrap();
     (first.answer("secret", &challenge).unwrap(), awaiting)
 }
 
@@ -302,31 +239,18 @@ fn the_server_refuses_malformed_proofs() {
         (|good| format!("{good},m=y"), MandatoryExtension),
         (|good| format!("m=y,{good}"), MandatoryExtension),
         (|good| good.replace(",p=", ",m=y,p="), MandatoryExtension),
-        (
-            |good| good.replace(",p=", ",x=y,p="),
-            Malformed("the proof"),
-        ),
+        (|good| good.replace(",p=", ",x=y,p="), Malformed("the proof")),
         (|good| good.replace("c=", "C="), Malformed("the binding")),
         (|good| good.replace("c=", "c=!"), Malformed("the binding")),
-        (
-            |good| good.split(",p=").next().unwrap().into(),
-            Malformed("the proof"),
-        ),
-        (
-            |good| format!("{}AA==", good.trim_end_matches('=')),
-            Malformed("the proof"),
-        ),
+        (|good| good.split(",p=").next().unwrap().into(), Malformed("the proof")),
+        (|good| format!("{}AA==", good.trim_end_matches('=')), Malformed("the proof")),
         (|good| good.replace(",p=", "x,p="), ScramError::Nonce),
         (|_| "x".repeat(MAX_SCRAM_MESSAGE + 1), ScramError::TooLong),
     ];
     for (number, (edit, expected)) in edits.into_iter().enumerate() {
         let (last, awaiting) = at_the_proof();
         let text = edit(std::str::from_utf8(last.message()).unwrap());
-        assert_eq!(
-            awaiting.verify(text.as_bytes(), &login()),
-            Err(expected),
-            "{number}"
-        );
+        assert_eq!(awaiting.verify(text.as_bytes(), &login()), Err(expected), "{number}");
     }
 }
 
@@ -335,18 +259,12 @@ fn the_client_refuses_other_answers_to_its_proof() {
     use ScramError::{Malformed, MandatoryExtension};
     let table = [
         ("e=invalid-proof", ScramError::Refused),
-        (
-            "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=",
-            ScramError::ServerSignature,
-        ),
+        ("v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=", ScramError::ServerSignature),
         ("v=AAAA", Malformed("the signature")),
         ("v=", Malformed("the signature")),
         ("", Malformed("the signature")),
         ("m=x", MandatoryExtension),
-        (
-            "v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,x=y",
-            Malformed("an extension"),
-        ),
+        ("v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=,x=y", Malformed("an extension")),
     ];
     for (text, expected) in table {
         let (last, _) = at_the_proof();
@@ -357,11 +275,7 @@ fn the_client_refuses_other_answers_to_its_proof() {
 #[test]
 fn nothing_secret_is_shown() {
     let (last, awaiting) = at_the_proof();
-    let shown = format!(
-        "{last:?} {awaiting:?} {:?} {:?}",
-        login(),
-        Nonce::fixed("abc")
-    );
+    let shown = format!("{last:?} {awaiting:?} {:?} {:?}", login(), Nonce::fixed("abc"));
     let expected = "ClientFinal(…) AwaitingProof(\"alice\", …) ChannelBinding(32 bytes) Nonce(…)";
     assert_eq!(shown, expected);
 }

@@ -63,12 +63,7 @@ impl ScramVerifier {
         server_key: [u8; 32],
     ) -> Result<Self, ScramVerifierError> {
         check_bounds(&salt, iterations)?;
-        Ok(Self {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
-        })
+        Ok(Self { salt, iterations, stored_key, server_key })
     }
 
     /// Makes the verifier of a password. It takes as long as a login does.
@@ -84,12 +79,7 @@ impl ScramVerifier {
         check_bounds(&salt, iterations)?;
         let salted = salted_password(&prepare_password(password)?, &salt, iterations)?;
         let stored_key = hash(&[&client_key(&salted)]);
-        Ok(Self {
-            salt,
-            iterations,
-            stored_key,
-            server_key: server_key(&salted),
-        })
+        Ok(Self { salt, iterations, stored_key, server_key: server_key(&salted) })
     }
 
     /// Makes the verifier of a new password, with a random salt and [`DEFAULT_ITERATIONS`].
@@ -145,14 +135,7 @@ impl ScramVerifier {
     pub(super) fn canonical_bytes(&self) -> Vec<u8> {
         let salt_len = self.salt.len() as u8;
         let iterations = self.iterations.to_be_bytes();
-        [
-            &[salt_len],
-            &self.salt[..],
-            &iterations,
-            &self.stored_key,
-            &self.server_key,
-        ]
-        .concat()
+        [&[salt_len], &self.salt[..], &iterations, &self.stored_key, &self.server_key].concat()
     }
 }
 
@@ -183,18 +166,8 @@ impl TryFrom<Wire> for ScramVerifier {
 
 impl From<ScramVerifier> for Wire {
     fn from(verifier: ScramVerifier) -> Self {
-        let ScramVerifier {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
-        } = verifier;
-        Self {
-            salt,
-            iterations,
-            stored_key,
-            server_key,
-        }
+        let ScramVerifier { salt, iterations, stored_key, server_key } = verifier;
+        Self { salt, iterations, stored_key, server_key }
     }
 }
 
@@ -247,11 +220,7 @@ mod tests {
     fn passwords_are_prepared_by_rfc_4013() {
         let verifier = cheap("IX").unwrap();
         assert_eq!(cheap("I\u{ad}X").unwrap(), verifier, "soft hyphens vanish");
-        assert_eq!(
-            cheap("\u{2168}").unwrap(),
-            verifier,
-            "compatibility forms are mapped"
-        );
+        assert_eq!(cheap("\u{2168}").unwrap(), verifier, "compatibility forms are mapped");
         assert_ne!(cheap("ix").unwrap(), verifier, "case is kept");
         for bad in ["", "\u{ad}", "a\u{7}", "\u{627}1", "a\u{0}"] {
             assert_eq!(cheap(bad), Err(ScramError::Password), "{bad:?}");
@@ -262,18 +231,9 @@ mod tests {
     fn an_unchecked_verifier_cannot_be_decoded() {
         let good = cheap("x").unwrap();
         let bytes = rmp_serde::to_vec_named(&good).unwrap();
-        assert_eq!(
-            rmp_serde::from_slice::<ScramVerifier>(&bytes).unwrap(),
-            good
-        );
-        let few = Wire {
-            iterations: 1,
-            ..good.clone().into()
-        };
-        let short = Wire {
-            salt: vec![1; 15],
-            ..good.into()
-        };
+        assert_eq!(rmp_serde::from_slice::<ScramVerifier>(&bytes).unwrap(), good);
+        let few = Wire { iterations: 1, ..good.clone().into() };
+        let short = Wire { salt: vec![1; 15], ..good.into() };
         for bad in [few, short] {
             let bytes = rmp_serde::to_vec_named(&bad).unwrap();
             assert!(rmp_serde::from_slice::<ScramVerifier>(&bytes).is_err());
@@ -290,18 +250,13 @@ mod tests {
     fn a_decoy_is_stable_and_looks_like_a_new_verifier() {
         let decoy = ScramVerifier::decoy(&[1; 32], "alice");
         assert_eq!(decoy, ScramVerifier::decoy(&[1; 32], "alice"));
-        let others = [
-            ScramVerifier::decoy(&[1; 32], "bob"),
-            ScramVerifier::decoy(&[2; 32], "alice"),
-        ];
+        let others =
+            [ScramVerifier::decoy(&[1; 32], "bob"), ScramVerifier::decoy(&[2; 32], "alice")];
         for other in others {
             assert_ne!(decoy.salt(), other.salt());
             assert_ne!(decoy.stored_key(), other.stored_key());
         }
-        assert_eq!(
-            (decoy.salt().len(), decoy.iterations()),
-            (SALT_SIZE, DEFAULT_ITERATIONS)
-        );
+        assert_eq!((decoy.salt().len(), decoy.iterations()), (SALT_SIZE, DEFAULT_ITERATIONS));
         assert_ne!(decoy.stored_key(), decoy.server_key());
     }
 

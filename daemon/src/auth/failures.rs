@@ -86,12 +86,7 @@ pub(crate) struct Failures {
 impl Failures {
     /// An empty table.
     pub(crate) fn new(policy: FailurePolicy) -> Self {
-        Self {
-            policy,
-            entries: HashMap::new(),
-            by_age: BTreeMap::new(),
-            next: 0,
-        }
+        Self { policy, entries: HashMap::new(), by_age: BTreeMap::new(), next: 0 }
     }
 
     /// Whether this address may try to log in now.
@@ -128,13 +123,7 @@ impl Failures {
         let age = (now, self.next);
         self.next += 1;
         self.by_age.insert(age, address);
-        self.entries.insert(
-            address,
-            Entry {
-                failures: before.saturating_add(1),
-                age,
-            },
-        );
+        self.entries.insert(address, Entry { failures: before.saturating_add(1), age });
         match before {
             0 => Duration::ZERO,
             // Beyond 2^16 every sensible bound is reached.
@@ -191,10 +180,7 @@ mod tests {
 
         let refused = |retry_after_s| Err(ErrorCode::TooManyFailures { retry_after_s });
         assert_eq!(table.check(a, start + seconds(9)), refused(300));
-        assert_eq!(
-            table.check(a, start + Duration::from_millis(308_999)),
-            refused(1)
-        );
+        assert_eq!(table.check(a, start + Duration::from_millis(308_999)), refused(1));
         assert_eq!(table.check(a, start + seconds(309)), Ok(()));
         table.failed(a, start + seconds(310));
         assert_eq!(table.check(a, start + seconds(311)), refused(299));
@@ -203,10 +189,7 @@ mod tests {
 
     #[test]
     fn a_login_clears_its_own_address_only() {
-        let mut table = Failures::new(FailurePolicy {
-            refuse_after: 2,
-            ..Default::default()
-        });
+        let mut table = Failures::new(FailurePolicy { refuse_after: 2, ..Default::default() });
         let (a, b, now) = (key("192.0.2.1"), key("192.0.2.2"), Instant::now());
         for address in [a, a, b, b] {
             table.failed(address, now);
@@ -228,11 +211,7 @@ mod tests {
 
     #[test]
     fn memory_is_bounded_by_number_and_age() {
-        let policy = FailurePolicy {
-            max_addresses: 100,
-            refuse_after: 1,
-            ..Default::default()
-        };
+        let policy = FailurePolicy { max_addresses: 100, refuse_after: 1, ..Default::default() };
         let mut table = Failures::new(policy);
         let now = Instant::now();
         let address = |n: u32| AddressKey::V4(n.to_be_bytes());
@@ -241,18 +220,12 @@ mod tests {
             assert!(table.entries.len() <= 100);
             assert_eq!(table.entries.len(), table.by_age.len());
         }
-        assert!(
-            table.check(address(899), now).is_ok(),
-            "the oldest are forgotten"
-        );
+        assert!(table.check(address(899), now).is_ok(), "the oldest are forgotten");
         assert!(table.check(address(900), now).is_err());
 
         table.failed(address(900), now);
         table.failed(address(5000), now);
-        assert!(
-            table.check(address(901), now).is_ok(),
-            "a failure makes an entry young again"
-        );
+        assert!(table.check(address(901), now).is_ok(), "a failure makes an entry young again");
         assert!(table.check(address(900), now).is_err());
 
         table.failed(address(1), now + seconds(900));

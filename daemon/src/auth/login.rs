@@ -111,16 +111,7 @@ impl LoginHello {
         let (message, awaiting) =
             crypto::challenge(self.0, verifier.clone()).map_err(RefusalReason::Exchange)?;
         let binding = ChannelBinding::login(exporter);
-        Ok((
-            message,
-            AwaitingFinal {
-                awaiting,
-                binding,
-                verifier,
-                standing,
-                user,
-            },
-        ))
+        Ok((message, AwaitingFinal { awaiting, binding, verifier, standing, user }))
     }
 }
 

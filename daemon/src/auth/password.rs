@@ -35,22 +35,12 @@ impl AwaitingPassword {
         if hello.username() != user.as_str() {
             return Err(RefusalReason::OtherUser.into());
         }
-        let record = record
-            .filter(|record| record.may_log_in())
-            .ok_or(RefusalReason::Locked)?;
+        let record = record.filter(|record| record.may_log_in()).ok_or(RefusalReason::Locked)?;
         let current = record.verifier.clone();
         let (challenge, awaiting) =
             crypto::challenge(hello, current.clone()).map_err(RefusalReason::Exchange)?;
         let binding = ChannelBinding::covering(exporter, &new);
-        Ok((
-            challenge,
-            Self {
-                awaiting,
-                binding,
-                current,
-                new,
-            },
-        ))
+        Ok((challenge, Self { awaiting, binding, current, new }))
     }
 
     /// Checks SCRAM's client-final-message; gives the verifier that was proved, and the one to be

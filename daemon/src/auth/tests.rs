@@ -72,21 +72,11 @@ fn the_right_password_logs_in() {
 
 #[test]
 fn unknown_wrong_and_locked_take_the_same_steps_and_look_alike() {
-    let locked = UserRecord {
-        locked: true,
-        ..record("secret")
-    };
-    let creating = UserRecord {
-        state: UserState::Creating,
-        ..record("secret")
-    };
+    let locked = UserRecord { locked: true, ..record("secret") };
+    let creating = UserRecord { state: UserState::Creating, ..record("secret") };
     let cases = [
         ("secret", None, RefusalReason::UnknownUser),
-        (
-            "wrong",
-            Some(record("secret")),
-            RefusalReason::Proof(ScramError::Proof),
-        ),
+        ("wrong", Some(record("secret")), RefusalReason::Proof(ScramError::Proof)),
         ("secret", Some(locked.clone()), RefusalReason::Locked),
         ("wrong", Some(locked), RefusalReason::Locked),
         ("secret", Some(creating), RefusalReason::Locked),
@@ -102,10 +92,7 @@ fn unknown_wrong_and_locked_take_the_same_steps_and_look_alike() {
     for (password, record, expected) in cases {
         crypto::taken();
         let (challenge, result) = login(password, record.as_ref());
-        assert_eq!(
-            crypto::taken(),
-            [Step::Decoy, Step::Challenge, Step::Verify]
-        );
+        assert_eq!(crypto::taken(), [Step::Decoy, Step::Challenge, Step::Verify]);
         assert_eq!(reason(result), expected);
         seen.push(shape(&challenge));
     }
@@ -118,10 +105,7 @@ fn unknown_wrong_and_locked_take_the_same_steps_and_look_alike() {
 fn a_locked_users_right_password_fails_where_a_wrong_one_does() {
     // `AwaitingProof::verify` goes one step further when a proof is right; a locked user never gets
     // there.
-    let locked = UserRecord {
-        locked: true,
-        ..record("secret")
-    };
+    let locked = UserRecord { locked: true, ..record("secret") };
     let first = ClientFirst::new("alice", ChannelBinding::login(&EXPORTER)).unwrap();
     let hello = LoginHello::parse(first.message()).unwrap();
     let (challenge, awaiting) = hello.challenge(Some(&locked), &SECRET, &EXPORTER).unwrap();
@@ -142,14 +126,8 @@ fn an_unknown_name_is_challenged_alike_every_time() {
 #[test]
 fn a_lock_a_removal_and_a_new_password_during_the_login_count() {
     let begun = record("secret");
-    let locked = UserRecord {
-        locked: true,
-        ..begun.clone()
-    };
-    let removing = UserRecord {
-        state: UserState::Removing,
-        ..begun.clone()
-    };
+    let locked = UserRecord { locked: true, ..begun.clone() };
+    let removing = UserRecord { state: UserState::Removing, ..begun.clone() };
     for now in [Some(&locked), Some(&removing), Some(&record("new")), None] {
         let (_, result) = login_with("secret", Some(&begun), now, EXPORTER);
         assert_eq!(reason(result), RefusalReason::Changed);
@@ -195,13 +173,8 @@ fn change(
     let binding = ChannelBinding::covering(&EXPORTER, covered);
     let first = ClientFirst::new("alice", binding).unwrap();
     let record = record("old");
-    let (challenge, awaiting) = AwaitingPassword::begin(
-        first.message(),
-        stated.clone(),
-        &alice,
-        Some(&record),
-        &EXPORTER,
-    )?;
+    let (challenge, awaiting) =
+        AwaitingPassword::begin(first.message(), stated.clone(), &alice, Some(&record), &EXPORTER)?;
     let last = first.answer(password, &challenge).unwrap();
     let (from, to) = awaiting.finish(last.message(), Some(now))?;
     assert_eq!(from, record.verifier);
@@ -223,11 +196,8 @@ fn a_password_changes_only_by_a_proof_that_covers_the_new_one() {
 
 #[test]
 fn a_session_changes_no_one_elses_password_and_a_locked_user_none() {
-    let first = ClientFirst::new(
-        "alice",
-        ChannelBinding::covering(&EXPORTER, &verifier("new")),
-    )
-    .unwrap();
+    let first =
+        ClientFirst::new("alice", ChannelBinding::covering(&EXPORTER, &verifier("new"))).unwrap();
     let begin = |user: &str, record: Option<&UserRecord>| {
         let user = UserName::new(user).unwrap();
         AwaitingPassword::begin(first.message(), verifier("new"), &user, record, &EXPORTER)
@@ -235,10 +205,7 @@ fn a_session_changes_no_one_elses_password_and_a_locked_user_none() {
             .reason
     };
     assert_eq!(begin("bob", Some(&record("old"))), RefusalReason::OtherUser);
-    let locked = UserRecord {
-        locked: true,
-        ..record("old")
-    };
+    let locked = UserRecord { locked: true, ..record("old") };
     assert_eq!(begin("alice", Some(&locked)), RefusalReason::Locked);
     assert_eq!(begin("alice", None), RefusalReason::Locked);
 }

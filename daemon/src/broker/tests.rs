@@ -29,18 +29,12 @@ fn messages() -> [WorkerToDaemon; 12] {
     let id = RequestId(1);
     [
         WorkerToDaemon::Ready,
-        WorkerToDaemon::Sign {
-            scheme: 0,
-            message: vec![],
-        },
+        WorkerToDaemon::Sign { scheme: 0, message: vec![] },
         WorkerToDaemon::Handshaken { exporter: [0; 32] },
         WorkerToDaemon::SiteProof { proof: [0; 32] },
         WorkerToDaemon::LoginFirst { message: vec![] },
         WorkerToDaemon::LoginFinal { message: vec![] },
-        WorkerToDaemon::PasswordFirst {
-            message: vec![],
-            verifier,
-        },
+        WorkerToDaemon::PasswordFirst { message: vec![], verifier },
         WorkerToDaemon::PasswordFinal { message: vec![] },
         WorkerToDaemon::TransferStarted {
             id,
@@ -48,19 +42,9 @@ fn messages() -> [WorkerToDaemon; 12] {
             path: RelPath::root(),
             size: 0,
         },
-        WorkerToDaemon::Progress {
-            received: 0,
-            sent: 0,
-        },
-        WorkerToDaemon::TransferEnded {
-            id,
-            resumed_leaves: 0,
-            moved_leaves: 0,
-            error: None,
-        },
-        WorkerToDaemon::Closing {
-            reason: CloseReason::ClientLeft,
-        },
+        WorkerToDaemon::Progress { received: 0, sent: 0 },
+        WorkerToDaemon::TransferEnded { id, resumed_leaves: 0, moved_leaves: 0, error: None },
+        WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
     ]
 }
 
@@ -101,26 +85,16 @@ fn the_table_is_this_one_over_all_pairs() {
                 'i' => Step::Ignore,
                 _ => Step::Break,
             };
-            assert_eq!(
-                step(phase, message),
-                expected,
-                "{phase:?} {}",
-                name(message)
-            );
+            assert_eq!(step(phase, message), expected, "{phase:?} {}", name(message));
         }
     }
 }
 
 #[test]
 fn a_signature_is_given_once_and_only_during_the_handshake() {
-    let sign = WorkerToDaemon::Sign {
-        scheme: 0,
-        message: vec![],
-    };
-    let signing: Vec<Phase> = PHASES
-        .into_iter()
-        .filter(|phase| step(*phase, &sign) == Step::Sign)
-        .collect();
+    let sign = WorkerToDaemon::Sign { scheme: 0, message: vec![] };
+    let signing: Vec<Phase> =
+        PHASES.into_iter().filter(|phase| step(*phase, &sign) == Step::Sign).collect();
     assert_eq!(signing, [Phase::Handshake]);
 }
 

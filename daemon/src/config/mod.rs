@@ -116,9 +116,7 @@ impl Complaints {
 impl fmt::Display for Complaints {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} cannot be used:", self.source)?;
-        self.sentences
-            .iter()
-            .try_for_each(|sentence| write!(f, "\n  {sentence}"))
+        self.sentences.iter().try_for_each(|sentence| write!(f, "\n  {sentence}"))
     }
 }
 
@@ -146,10 +144,7 @@ impl Config {
             Some(path) => {
                 let text = std::fs::read_to_string(path)
                     .map_err(|error| ConfigError::Read(path.to_owned(), error))?;
-                (
-                    format!("{}", path.display()),
-                    FileConfig::parse(&text, &mut sentences),
-                )
+                (format!("{}", path.display()), FileConfig::parse(&text, &mut sentences))
             }
             None => ("the command line".to_owned(), FileConfig::default()),
         };
@@ -186,16 +181,13 @@ impl Config {
             }
         }
         if raw.user.is_empty() || raw.user == "root" || raw.user.contains('\0') {
-            complaints.push(format!(
-                "user: {:?} cannot serve; name an ordinary system user",
-                raw.user
-            ));
+            complaints
+                .push(format!("user: {:?} cannot serve; name an ordinary system user", raw.user));
         }
         let tls_files = match (&raw.certificate, &raw.key) {
-            (Some(certificate), Some(key)) => Some(TlsFiles {
-                certificate: certificate.clone(),
-                key: key.clone(),
-            }),
+            (Some(certificate), Some(key)) => {
+                Some(TlsFiles { certificate: certificate.clone(), key: key.clone() })
+            }
             (None, None) => None,
             (Some(_), None) => {
                 complaints.push("key: it is needed where certificate is set".to_owned());
@@ -210,9 +202,7 @@ impl Config {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
             other => {
-                complaints.push(format!(
-                    "log_format: {other:?} is neither \"text\" nor \"json\""
-                ));
+                complaints.push(format!("log_format: {other:?} is neither \"text\" nor \"json\""));
                 LogFormat::Text
             }
         };
@@ -251,16 +241,8 @@ impl Config {
             stall: seconds(number("stall_seconds", raw.stall_seconds, 1..=DAY)),
             failures: failure_policy(
                 number("failed_logins", raw.failed_logins, 1..=1000) as u32,
-                number(
-                    "failed_login_delay_seconds",
-                    raw.failed_login_delay_seconds,
-                    0..=60,
-                ),
-                number(
-                    "failed_login_refuse_seconds",
-                    raw.failed_login_refuse_seconds,
-                    1..=DAY,
-                ),
+                number("failed_login_delay_seconds", raw.failed_login_delay_seconds, 0..=60),
+                number("failed_login_refuse_seconds", raw.failed_login_refuse_seconds, 1..=DAY),
             ),
             ticket: seconds(number("ticket_seconds", raw.ticket_seconds, 2..=3600)),
             shutdown_grace: seconds(number(

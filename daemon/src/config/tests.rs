@@ -13,15 +13,10 @@ fn complaints(text: &str) -> Vec<String> {
 
 /// All keys that the file type knows, as serde itself lists them.
 fn keys() -> Vec<String> {
-    let error = "nonsense = 1"
-        .parse::<toml::Table>()
-        .unwrap()
-        .try_into::<FileConfig>()
-        .unwrap_err();
+    let error =
+        "nonsense = 1".parse::<toml::Table>().unwrap().try_into::<FileConfig>().unwrap_err();
     let (_, list) = error.message().split_once("expected one of ").unwrap();
-    list.split(", ")
-        .map(|key| key.trim_matches('`').to_owned())
-        .collect()
+    list.split(", ").map(|key| key.trim_matches('`').to_owned()).collect()
 }
 
 #[test]
@@ -32,10 +27,7 @@ fn the_defaults_are_valid() {
 #[test]
 fn the_shipped_example_equals_the_defaults() {
     let mut sentences = Vec::new();
-    assert_eq!(
-        FileConfig::parse(EXAMPLE, &mut sentences),
-        FileConfig::default()
-    );
+    assert_eq!(FileConfig::parse(EXAMPLE, &mut sentences), FileConfig::default());
     assert_eq!(sentences, Vec::<String>::new());
 }
 
@@ -86,10 +78,7 @@ fn all_complaints_come_at_once() {
         "min_free_bytes: -1",
         "max_transfers: 17",
     ] {
-        assert!(
-            got.iter().any(|line| line.starts_with(expected)),
-            "{expected} in {got:#?}"
-        );
+        assert!(got.iter().any(|line| line.starts_with(expected)), "{expected} in {got:#?}");
     }
     assert_eq!(got.len(), 10, "{got:#?}");
 }
@@ -103,10 +92,7 @@ fn a_file_that_is_no_toml_says_where() {
 
 #[test]
 fn port_0_may_be_there_more_than_once() {
-    assert_eq!(
-        complaints(r#"listen = ["127.0.0.1:0", "127.0.0.1:0"]"#),
-        Vec::<String>::new()
-    );
+    assert_eq!(complaints(r#"listen = ["127.0.0.1:0", "127.0.0.1:0"]"#), Vec::<String>::new());
 }
 
 #[test]
@@ -120,13 +106,7 @@ fn the_command_line_replaces_the_file() {
     assert_eq!(config.data_dir, PathBuf::from("/x"));
     assert_eq!(config.listen, ["[::1]:0".parse().unwrap()]);
     assert_eq!(config.log_format, LogFormat::Json);
-    let bad = Overrides {
-        listen: vec!["nowhere".to_owned()],
-        ..Overrides::default()
-    };
+    let bad = Overrides { listen: vec!["nowhere".to_owned()], ..Overrides::default() };
     let error = Config::load(None, bad).unwrap_err().to_string();
-    assert!(
-        error.contains("the command line") && error.contains("nowhere"),
-        "{error}"
-    );
+    assert!(error.contains("the command line") && error.contains("nowhere"), "{error}");
 }

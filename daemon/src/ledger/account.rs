@@ -45,18 +45,9 @@ impl Account {
         Ok(Self {
             id: UserId(row.get(0)?),
             state: row.get(1)?,
-            limits: Limits {
-                bytes: limit(2)?,
-                entries: limit(3)?,
-            },
-            used: Amount {
-                bytes: row.get(4)?,
-                entries: row.get(5)?,
-            },
-            reserved: Amount {
-                bytes: row.get(6)?,
-                entries: row.get(7)?,
-            },
+            limits: Limits { bytes: limit(2)?, entries: limit(3)? },
+            used: Amount { bytes: row.get(4)?, entries: row.get(5)? },
+            reserved: Amount { bytes: row.get(6)?, entries: row.get(7)? },
             leftover_bytes: row.get(8)?,
         })
     }
@@ -74,17 +65,8 @@ impl Account {
 
     /// Whether so much more may be reserved.
     pub(super) fn admit(&self, bytes: i128, entries: i128) -> Result<(), LedgerError> {
-        let Self {
-            limits,
-            used,
-            reserved,
-            ..
-        } = *self;
-        let sums = |limit, used, reserved| Sums {
-            limit,
-            used,
-            reserved,
-        };
+        let Self { limits, used, reserved, .. } = *self;
+        let sums = |limit, used, reserved| Sums { limit, used, reserved };
         let of_bytes = sums(limits.bytes, used.bytes, reserved.bytes);
         let of_entries = sums(limits.entries, used.entries, reserved.entries);
         admission::admit(Resource::Bytes, of_bytes, bytes)?;
@@ -102,10 +84,7 @@ impl Account {
         self.admit(more(bytes, before.bytes), more(entries, before.entries))?;
         // What was admitted, or is no more than before, fits 63 bits.
         let fits = |number| i64::try_from(number).map_err(|_| LedgerError::Imbalance);
-        Ok(Amount {
-            bytes: fits(bytes)?,
-            entries: fits(entries)?,
-        })
+        Ok(Amount { bytes: fits(bytes)?, entries: fits(entries)? })
     }
 
     /// Refuses new reservations while too much waits to be unlinked.
@@ -128,9 +107,7 @@ impl Account {
 pub(super) fn of(tx: &Tx<'_>, user: &UserName) -> Result<Account, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM {FROM} WHERE users.name = ?1");
     let mut select = tx.db.prepare_cached(&sql)?;
-    let account = select
-        .query_row([user.as_str()], Account::from_row)
-        .optional()?;
+    let account = select.query_row([user.as_str()], Account::from_row).optional()?;
     Ok(account.ok_or(LedgerError::NoSuchUser)?)
 }
 
@@ -183,9 +160,8 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
         "SELECT used_bytes, used_entries, reserved_bytes, reserved_entries FROM users \
          WHERE id = ?1",
     )?;
-    let now: [i64; 4] = select.query_row([user.0], |row| {
-        Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?])
-    })?;
+    let now: [i64; 4] = select
+        .query_row([user.0], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
     let Change { used, reserved } = change;
     let by = [used.bytes, used.entries, reserved.bytes, reserved.entries];
     let mut sums = [0; 4];
@@ -203,13 +179,7 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
         "UPDATE users SET used_bytes = ?2, used_entries = ?3, reserved_bytes = ?4, \
          reserved_entries = ?5 WHERE id = ?1",
     )?;
-    update.execute([
-        user.0,
-        used_bytes,
-        used_entries,
-        reserved_bytes,
-        reserved_entries,
-    ])?;
+    update.execute([user.0, used_bytes, used_entries, reserved_bytes, reserved_entries])?;
     Ok(())
 }
 
@@ -220,12 +190,7 @@ fn intended(tx: &Tx<'_>, user: UserId) -> Result<Amount, Failure> {
          coalesce(sum(intents.reserved_entries + coalesce(uploads.reserved_entries, 0)), 0) \
          FROM intents LEFT JOIN uploads ON uploads.name = intents.upload WHERE intents.user = ?1",
     )?;
-    let sum = |row: &Row<'_>| {
-        Ok(Amount {
-            bytes: row.get(0)?,
-            entries: row.get(1)?,
-        })
-    };
+    let sum = |row: &Row<'_>| Ok(Amount { bytes: row.get(0)?, entries: row.get(1)? });
     Ok(select.query_row([user.0], sum)?)
 }
 
@@ -248,9 +213,8 @@ pub(super) fn add_in_memory(
     for (sum, (now, by)) in sums[1..].iter_mut().zip(now.into_iter().zip(by)) {
         *sum = i64::checked_add(now, by).ok_or(LedgerError::Imbalance)?;
     }
-    let mut upsert = tx
-        .db
-        .prepare_cached("INSERT OR REPLACE INTO temp.sums VALUES (?1, ?2, ?3, ?4)")?;
+    let mut upsert =
+        tx.db.prepare_cached("INSERT OR REPLACE INTO temp.sums VALUES (?1, ?2, ?3, ?4)")?;
     upsert.execute(sums)?;
     Ok(())
 }

@@ -67,14 +67,8 @@ pub(super) fn leftovers_are_too_many(limit_bytes: Option<u64>, leftover_bytes: i
 pub(super) fn needed(size: u64, replaces: Option<u64>) -> Result<Amount, LedgerError> {
     let size = file_size(size)?;
     Ok(match replaces {
-        None => Amount {
-            bytes: size,
-            entries: 1,
-        },
-        Some(old) => Amount {
-            bytes: (size - file_size(old)?).max(0),
-            entries: 0,
-        },
+        None => Amount { bytes: size, entries: 1 },
+        Some(old) => Amount { bytes: (size - file_size(old)?).max(0), entries: 0 },
     })
 }
 
@@ -88,11 +82,7 @@ pub(super) fn file_size(size: u64) -> Result<i64, LedgerError> {
 pub(super) enum Settlement {
     /// The sums change by this, and so many bytes wait in staging to be unlinked, if anything
     /// stands there.
-    Happened {
-        bytes: i64,
-        entries: i64,
-        left: Option<i64>,
-    },
+    Happened { bytes: i64, entries: i64, left: Option<i64> },
     /// They do not; a staged file of so many bytes still stands in staging.
     NotHappened { left: Option<i64> },
 }
@@ -115,35 +105,25 @@ pub(super) fn settlement(
             if bytes > reserved.bytes || entries > reserved.entries {
                 return Err(LedgerError::Protocol("more was placed than reserved"));
             }
-            Ok(Settlement::Happened {
-                bytes,
-                entries,
-                left,
-            })
+            Ok(Settlement::Happened { bytes, entries, left })
         }
         (IntentKind::Take | IntentKind::Over, Outcome::Removed { bytes, entries }) => {
             let (bytes, entries) = (file_size(bytes)?, file_size(entries)?);
             if entries == 0 || (kind == IntentKind::Over && entries != 1) {
-                return Err(LedgerError::Protocol(
-                    "an impossible number of entries was removed",
-                ));
+                return Err(LedgerError::Protocol("an impossible number of entries was removed"));
             }
-            Ok(Settlement::Happened {
-                bytes: -bytes,
-                entries: -entries,
-                left: Some(bytes),
-            })
+            Ok(Settlement::Happened { bytes: -bytes, entries: -entries, left: Some(bytes) })
         }
-        (IntentKind::Stage { size, .. }, Outcome::NotHappened) => Ok(Settlement::NotHappened {
-            left: Some(file_size(size)?),
-        }),
+        (IntentKind::Stage { size, .. }, Outcome::NotHappened) => {
+            Ok(Settlement::NotHappened { left: Some(file_size(size)?) })
+        }
         (IntentKind::Take | IntentKind::Over, Outcome::NotHappened) => {
             Ok(Settlement::NotHappened { left: None })
         }
         (IntentKind::Stage { .. }, Outcome::Removed { .. })
-        | (IntentKind::Take | IntentKind::Over, Outcome::Placed { .. }) => Err(
-            LedgerError::Protocol("an outcome of another kind than its intent"),
-        ),
+        | (IntentKind::Take | IntentKind::Over, Outcome::Placed { .. }) => {
+            Err(LedgerError::Protocol("an outcome of another kind than its intent"))
+        }
     }
 }
 
@@ -152,16 +132,7 @@ mod tests {
     use super::*;
 
     fn bytes(limit: Option<u64>, used: i64, reserved: i64, growth: i128) -> bool {
-        admit(
-            Resource::Bytes,
-            Sums {
-                limit,
-                used,
-                reserved,
-            },
-            growth,
-        )
-        .is_ok()
+        admit(Resource::Bytes, Sums { limit, used, reserved }, growth).is_ok()
     }
 
     #[test]
@@ -170,10 +141,7 @@ mod tests {
         assert!(!bytes(Some(10), 4, 3, 4));
         assert!(bytes(Some(0), 0, 0, 0));
         assert!(!bytes(Some(0), 0, 0, 1));
-        assert!(
-            bytes(Some(10), 20, 3, 0),
-            "what does not grow is not refused"
-        );
+        assert!(bytes(Some(10), 20, 3, 0), "what does not grow is not refused");
         assert!(bytes(Some(10), 20, 3, -5));
         assert!(bytes(Some(10), -3, 3, 10));
         assert!(!bytes(Some(10), -3, 3, 11));
@@ -184,16 +152,9 @@ mod tests {
         assert!(!bytes(None, 0, 0, u64::MAX.into()));
         assert!(!bytes(None, 1, 0, i64::MAX.into()));
         assert!(bytes(None, 0, 0, i64::MAX.into()));
-        assert!(
-            !bytes(None, -5, 5, i64::MAX.into()),
-            "reserved alone would overflow"
-        );
+        assert!(!bytes(None, -5, 5, i64::MAX.into()), "reserved alone would overflow");
         assert!(!bytes(Some(u64::MAX), i64::MAX, i64::MAX, 1));
-        let sums = Sums {
-            limit: Some(10),
-            used: -1,
-            reserved: 2,
-        };
+        let sums = Sums { limit: Some(10), used: -1, reserved: 2 };
         let refused = admit(Resource::Entries, sums, 12).unwrap_err();
         let expected = ErrorCode::QuotaExceeded {
             resource: Resource::Entries,
@@ -207,27 +168,9 @@ mod tests {
 
     #[test]
     fn needs_the_growth_and_never_less_than_nothing() {
-        assert_eq!(
-            needed(5, None),
-            Ok(Amount {
-                bytes: 5,
-                entries: 1
-            })
-        );
-        assert_eq!(
-            needed(5, Some(2)),
-            Ok(Amount {
-                bytes: 3,
-                entries: 0
-            })
-        );
-        assert_eq!(
-            needed(2, Some(5)),
-            Ok(Amount {
-                bytes: 0,
-                entries: 0
-            })
-        );
+        assert_eq!(needed(5, None), Ok(Amount { bytes: 5, entries: 1 }));
+        assert_eq!(needed(5, Some(2)), Ok(Amount { bytes: 3, entries: 0 }));
+        assert_eq!(needed(2, Some(5)), Ok(Amount { bytes: 0, entries: 0 }));
         assert!(needed(u64::MAX, None).is_err());
         assert!(needed(1, Some(u64::MAX)).is_err());
     }
@@ -245,23 +188,11 @@ mod tests {
     #[test]
     fn an_outcome_must_fit_its_intent() {
         let stage = IntentKind::Stage { inode: 1, size: 5 };
-        let full = Amount {
-            bytes: 5,
-            entries: 1,
-        };
-        let over = Amount {
-            bytes: 3,
-            entries: 0,
-        };
+        let full = Amount { bytes: 5, entries: 1 };
+        let over = Amount { bytes: 3, entries: 0 };
         let placed = |replaced| Outcome::Placed { replaced };
         let removed = |bytes, entries| Outcome::Removed { bytes, entries };
-        let happened = |bytes, entries, left| {
-            Ok(Settlement::Happened {
-                bytes,
-                entries,
-                left,
-            })
-        };
+        let happened = |bytes, entries, left| Ok(Settlement::Happened { bytes, entries, left });
         let not = |left| Ok(Settlement::NotHappened { left });
         let wrong = Err(());
         let table = [
@@ -274,40 +205,15 @@ mod tests {
             (stage, full, placed(Some(u64::MAX)), wrong),
             (stage, full, removed(1, 1), wrong),
             (stage, full, Outcome::NotHappened, not(Some(5))),
-            (
-                IntentKind::Take,
-                Amount::default(),
-                removed(7, 3),
-                happened(-7, -3, Some(7)),
-            ),
+            (IntentKind::Take, Amount::default(), removed(7, 3), happened(-7, -3, Some(7))),
             (IntentKind::Take, Amount::default(), removed(0, 0), wrong),
-            (
-                IntentKind::Take,
-                Amount::default(),
-                removed(u64::MAX, 1),
-                wrong,
-            ),
+            (IntentKind::Take, Amount::default(), removed(u64::MAX, 1), wrong),
             (IntentKind::Take, Amount::default(), placed(None), wrong),
-            (
-                IntentKind::Take,
-                Amount::default(),
-                Outcome::NotHappened,
-                not(None),
-            ),
-            (
-                IntentKind::Over,
-                Amount::default(),
-                removed(7, 1),
-                happened(-7, -1, Some(7)),
-            ),
+            (IntentKind::Take, Amount::default(), Outcome::NotHappened, not(None)),
+            (IntentKind::Over, Amount::default(), removed(7, 1), happened(-7, -1, Some(7))),
             (IntentKind::Over, Amount::default(), removed(7, 2), wrong),
             (IntentKind::Over, Amount::default(), placed(Some(7)), wrong),
-            (
-                IntentKind::Over,
-                Amount::default(),
-                Outcome::NotHappened,
-                not(None),
-            ),
+            (IntentKind::Over, Amount::default(), Outcome::NotHappened, not(None)),
         ];
         for (kind, reserved, outcome, expected) in table {
             let settled = settlement(kind, reserved, outcome);

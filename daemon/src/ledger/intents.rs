@@ -31,24 +31,11 @@ impl Intent {
         let kind = match row.get_ref(1)?.as_str()? {
             "take" => IntentKind::Take,
             "over" => IntentKind::Over,
-            _ => IntentKind::Stage {
-                inode: unsigned(2)?,
-                size: unsigned(3)?,
-            },
+            _ => IntentKind::Stage { inode: unsigned(2)?, size: unsigned(3)? },
         };
         let name = StagingName(unsigned(0)?);
-        let reserved = Amount {
-            bytes: row.get(5)?,
-            entries: row.get(6)?,
-        };
-        Ok(Self {
-            row: IntentRow {
-                name,
-                kind,
-                resumable: row.get(4)?,
-            },
-            reserved,
-        })
+        let reserved = Amount { bytes: row.get(5)?, entries: row.get(6)? };
+        Ok(Self { row: IntentRow { name, kind, resumable: row.get(4)? }, reserved })
     }
 }
 
@@ -56,9 +43,7 @@ impl Intent {
 pub(super) fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Intent, Failure> {
     let sql = format!("SELECT {COLUMNS} FROM intents WHERE name = ?1 AND user = ?2");
     let mut select = tx.db.prepare_cached(&sql)?;
-    let found = select
-        .query_row([name.0.cast_signed(), user.0], Intent::from_row)
-        .optional()?;
+    let found = select.query_row([name.0.cast_signed(), user.0], Intent::from_row).optional()?;
     let mut intent = found.ok_or(LedgerError::Protocol("a name that is no intent"))?;
     if intent.row.resumable {
         intent.reserved = uploads::reserved(tx, name)?;
@@ -68,23 +53,16 @@ pub(super) fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Inten
 
 pub(super) fn pending(tx: &Tx<'_>, user: &UserName) -> Result<Pending, Failure> {
     let user = account::of(tx, user)?.id;
-    let mut select = tx.db.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM intents WHERE user = ?1 ORDER BY name"
-    ))?;
-    let rows = select.query_map([user.0], Intent::from_row)?;
-    let intents = rows
-        .map(|intent| Ok(intent?.row))
-        .collect::<rusqlite::Result<_>>()?;
     let mut select = tx
         .db
-        .prepare_cached("SELECT name FROM uploads WHERE user = ?1 ORDER BY name")?;
-    let rows = select.query_map([user.0], |row| {
-        Ok(StagingName(row.get::<_, i64>(0)?.cast_unsigned()))
-    })?;
-    Ok(Pending {
-        intents,
-        uploads: rows.collect::<Result<_, _>>()?,
-    })
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM intents WHERE user = ?1 ORDER BY name"))?;
+    let rows = select.query_map([user.0], Intent::from_row)?;
+    let intents = rows.map(|intent| Ok(intent?.row)).collect::<rusqlite::Result<_>>()?;
+    let mut select =
+        tx.db.prepare_cached("SELECT name FROM uploads WHERE user = ?1 ORDER BY name")?;
+    let rows =
+        select.query_map([user.0], |row| Ok(StagingName(row.get::<_, i64>(0)?.cast_unsigned())))?;
+    Ok(Pending { intents, uploads: rows.collect::<Result<_, _>>()? })
 }
 
 /// A staged file that is about to be placed, and what it needs.
@@ -107,18 +85,10 @@ pub(super) fn write(
     let mut written = Vec::with_capacity(items.len());
     for item in items {
         written.push(match item {
-            IntentItem::Stage {
-                name,
-                inode,
-                size,
-                replaces,
-            } => {
+            IntentItem::Stage { name, inode, size, replaces } => {
                 let holding = memory::find_own(tx, account.id, session, *name)?;
                 let needed = admission::needed(*size, *replaces)?;
-                let kind = IntentKind::Stage {
-                    inode: *inode,
-                    size: *size,
-                };
+                let kind = IntentKind::Stage { inode: *inode, size: *size };
                 let staged = stage(tx, holding, kind, needed)?;
                 growth.0 += i128::from(needed.bytes) - i128::from(staged.before.bytes);
                 growth.1 += i128::from(needed.entries) - i128::from(staged.before.entries);
@@ -158,12 +128,7 @@ fn stage(
     kind: IntentKind,
     needed: Amount,
 ) -> Result<Staged, Failure> {
-    let Holding {
-        name,
-        user,
-        session,
-        ..
-    } = holding;
+    let Holding { name, user, session, .. } = holding;
     let (before, upload, in_row) = match holding.hold {
         Hold::Reservation => (holding.amount, None, needed),
         Hold::Upload => {
@@ -177,11 +142,7 @@ fn stage(
     };
     insert(tx, name, user, kind, upload, in_row)?;
     own(tx, name, user, session)?;
-    Ok(Staged {
-        holding,
-        before,
-        needed,
-    })
+    Ok(Staged { holding, before, needed })
 }
 
 fn mint(
@@ -197,16 +158,7 @@ fn mint(
 }
 
 fn own(tx: &Tx<'_>, name: StagingName, user: UserId, session: SessionId) -> Result<(), Failure> {
-    memory::put(
-        tx,
-        Holding {
-            name,
-            user,
-            session,
-            hold: Hold::Intent,
-            amount: Amount::default(),
-        },
-    )
+    memory::put(tx, Holding { name, user, session, hold: Hold::Intent, amount: Amount::default() })
 }
 
 fn insert(
@@ -254,11 +206,7 @@ pub(super) fn settle(
         }
         let intent = find(tx, id, *name)?;
         match admission::settlement(intent.row.kind, intent.reserved, *outcome)? {
-            Settlement::Happened {
-                bytes,
-                entries,
-                left,
-            } => {
+            Settlement::Happened { bytes, entries, left } => {
                 change.used(bytes, entries)?;
                 end(tx, &intent, &mut change)?;
                 // A journal may stand beside an upload's name even where nothing was displaced.
@@ -287,9 +235,7 @@ fn end(tx: &Tx<'_>, intent: &Intent, change: &mut Change) -> Result<(), Failure>
 }
 
 fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
-    let mut delete = tx
-        .db
-        .prepare_cached("DELETE FROM intents WHERE name = ?1")?;
+    let mut delete = tx.db.prepare_cached("DELETE FROM intents WHERE name = ?1")?;
     delete.execute([name.0.cast_signed()])?;
     Ok(())
 }
@@ -297,13 +243,7 @@ fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
 /// The upload is open again, and still its session's.
 fn reopen(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     delete(tx, holding.name)?;
-    memory::put(
-        tx,
-        Holding {
-            hold: Hold::Upload,
-            ..holding
-        },
-    )
+    memory::put(tx, Holding { hold: Hold::Upload, ..holding })
 }
 
 /// The session remembers the name while so many bytes may stand there, or forgets it.
@@ -312,14 +252,7 @@ fn leave(tx: &Tx<'_>, holding: Holding, left: Option<i64>) -> Result<(), Failure
         return memory::forget(tx, holding.name);
     };
     let amount = Amount { bytes, entries: 0 };
-    memory::put(
-        tx,
-        Holding {
-            hold: Hold::Leftover,
-            amount,
-            ..holding
-        },
-    )
+    memory::put(tx, Holding { hold: Hold::Leftover, amount, ..holding })
 }
 
 pub(super) fn settle_replayed(
@@ -341,13 +274,7 @@ pub(super) fn settle_replayed(
                 delete(tx, *name)?;
                 uploads::touch(tx, *name)?;
                 if let Some(holding) = holding {
-                    memory::put(
-                        tx,
-                        Holding {
-                            hold: Hold::Upload,
-                            ..holding
-                        },
-                    )?;
+                    memory::put(tx, Holding { hold: Hold::Upload, ..holding })?;
                 }
                 continue;
             }

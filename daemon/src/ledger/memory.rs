@@ -76,10 +76,7 @@ impl Holding {
             user: UserId(row.get(1)?),
             session: SessionId(row.get::<_, i64>(2)?.cast_unsigned()),
             hold: row.get(3)?,
-            amount: Amount {
-                bytes: row.get(4)?,
-                entries: row.get(5)?,
-            },
+            amount: Amount { bytes: row.get(4)?, entries: row.get(5)? },
         })
     }
 
@@ -97,9 +94,7 @@ impl Holding {
 pub(super) fn find(tx: &Tx<'_>, name: StagingName) -> Result<Option<Holding>, Failure> {
     let sql = "SELECT name, user, session, hold, bytes, entries FROM temp.names WHERE name = ?1";
     let mut select = tx.db.prepare_cached(sql)?;
-    Ok(select
-        .query_row([name.0.cast_signed()], Holding::from_row)
-        .optional()?)
+    Ok(select.query_row([name.0.cast_signed()], Holding::from_row).optional()?)
 }
 
 /// The name, if this session of this user has it.
@@ -116,9 +111,8 @@ pub(super) fn find_own(
 /// Gives a session a name, or another reason to have it.
 pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     forget(tx, holding.name)?;
-    let mut insert = tx
-        .db
-        .prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
+    let mut insert =
+        tx.db.prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     insert.execute((
         holding.name.0.cast_signed(),
         holding.user.0,
@@ -128,13 +122,7 @@ pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
         holding.amount.entries,
     ))?;
     match holding.weight() {
-        (
-            Amount {
-                bytes: 0,
-                entries: 0,
-            },
-            0,
-        ) => Ok(()),
+        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
         (reserved, leftover) => account::add_in_memory(tx, holding.user, reserved, leftover),
     }
 }
@@ -144,23 +132,12 @@ pub(super) fn forget(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
     let Some(holding) = find(tx, name)? else {
         return Ok(());
     };
-    let mut delete = tx
-        .db
-        .prepare_cached("DELETE FROM temp.names WHERE name = ?1")?;
+    let mut delete = tx.db.prepare_cached("DELETE FROM temp.names WHERE name = ?1")?;
     delete.execute([name.0.cast_signed()])?;
     match holding.weight() {
-        (
-            Amount {
-                bytes: 0,
-                entries: 0,
-            },
-            0,
-        ) => Ok(()),
+        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
         (Amount { bytes, entries }, leftover) => {
-            let reserved = Amount {
-                bytes: -bytes,
-                entries: -entries,
-            };
+            let reserved = Amount { bytes: -bytes, entries: -entries };
             account::add_in_memory(tx, holding.user, reserved, -leftover)
         }
     }
@@ -190,16 +167,7 @@ pub(super) fn reserve(
     check_room(tx, session)?;
     let amount = account.admit_instead(Amount::default(), growth, entries)?;
     let name = names::mint(tx)?;
-    put(
-        tx,
-        Holding {
-            name,
-            user: account.id,
-            session,
-            hold: Hold::Reservation,
-            amount,
-        },
-    )?;
+    put(tx, Holding { name, user: account.id, session, hold: Hold::Reservation, amount })?;
     Ok(name)
 }
 
@@ -227,9 +195,9 @@ pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failur
     let mut orphans = Orphans::default();
     for holding in all_of(tx, session)? {
         match holding.hold {
-            Hold::Intent => orphans
-                .intents
-                .push(intents::find(tx, holding.user, holding.name)?.row),
+            Hold::Intent => {
+                orphans.intents.push(intents::find(tx, holding.user, holding.name)?.row)
+            }
             Hold::Reservation | Hold::Leftover => orphans.names.push(holding.name),
             Hold::Upload => {}
         }
@@ -249,10 +217,7 @@ pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failu
         sum.0.entries -= reserved.entries;
         sum.1 -= leftover;
     }
-    tx.db.execute(
-        "DELETE FROM temp.names WHERE session = ?1",
-        [session.0.cast_signed()],
-    )?;
+    tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session.0.cast_signed()])?;
     for (user, (reserved, leftover)) in weights {
         account::add_in_memory(tx, UserId(user), reserved, leftover)?;
     }

@@ -78,8 +78,7 @@ impl Ledger {
         limits: Limits,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| users::add(tx, &user, &verifier, limits))
-            .await
+        self.write(move |tx| users::add(tx, &user, &verifier, limits)).await
     }
 
     /// The user's directories are there: from `Creating` (or already) to `Active`.
@@ -109,8 +108,7 @@ impl Ledger {
         after: Option<UserName>,
         count: usize,
     ) -> Result<Vec<UserRecord>, LedgerError> {
-        self.read(move |tx| users::page(tx, after.as_ref(), count))
-            .await
+        self.read(move |tx| users::page(tx, after.as_ref(), count)).await
     }
 
     /// How many users there are, in whatever state.
@@ -139,8 +137,7 @@ impl Ledger {
         verifier: ScramVerifier,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| users::set_verifier(tx, &user, &verifier))
-            .await
+        self.write(move |tx| users::set_verifier(tx, &user, &verifier)).await
     }
 
     /// A user's own change of what checks the password: only from what was proved, so that it does not
@@ -156,8 +153,7 @@ impl Ledger {
         to: ScramVerifier,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| users::change_verifier(tx, &user, &from, &to))
-            .await
+        self.write(move |tx| users::change_verifier(tx, &user, &from, &to)).await
     }
 
     /// Refuses or allows logins. It ends no session.
@@ -170,8 +166,7 @@ impl Ledger {
         locked: bool,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| users::set_locked(tx, &user, locked))
-            .await
+        self.write(move |tx| users::set_locked(tx, &user, locked)).await
     }
 
     /// Sets limits. They hold from now on, for every growth; what is there or reserved stays.
@@ -185,8 +180,7 @@ impl Ledger {
         entries: Change,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| users::set_limits(tx, &user, bytes, entries))
-            .await
+        self.write(move |tx| users::set_limits(tx, &user, bytes, entries)).await
     }
 
     /// From whatever state to `Removing`: nothing is reserved or intended for the user from now on.
@@ -224,8 +218,7 @@ impl Ledger {
         entries: u64,
     ) -> Result<StagingName, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| memory::reserve(tx, &user, session, growth, entries))
-            .await
+        self.write(move |tx| memory::reserve(tx, &user, session, growth, entries)).await
     }
 
     /// Opens, resumes or supersedes a resumable upload, durably.
@@ -240,8 +233,7 @@ impl Ledger {
         request: UploadRequest,
     ) -> Result<UploadOpening, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| opening::open(tx, &user, session, &request))
-            .await
+        self.write(move |tx| opening::open(tx, &user, session, &request)).await
     }
 
     /// Makes an upload of the user this session's, so that it can be aborted.
@@ -255,8 +247,7 @@ impl Ledger {
         name: StagingName,
     ) -> Result<Claiming, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| uploads::claim(tx, &user, session, name))
-            .await
+        self.write(move |tx| uploads::claim(tx, &user, session, name)).await
     }
 
     /// Makes all uploads of the user this session's that nobody works on and whose time is over.
@@ -269,8 +260,7 @@ impl Ledger {
         session: SessionId,
     ) -> Result<Vec<StagingName>, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| uploads::claim_expired(tx, &user, session))
-            .await
+        self.write(move |tx| uploads::claim_expired(tx, &user, session)).await
     }
 
     /// The files of this session's reservation or open upload are gone from staging: forgets it.
@@ -284,8 +274,7 @@ impl Ledger {
         name: StagingName,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| uploads::drop_name(tx, &user, session, name))
-            .await
+        self.write(move |tx| uploads::drop_name(tx, &user, session, name)).await
     }
 
     /// The session works on its upload no longer; it stays, without an owner.
@@ -299,8 +288,7 @@ impl Ledger {
         name: StagingName,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| uploads::let_go(tx, &user, session, name))
-            .await
+        self.write(move |tx| uploads::let_go(tx, &user, session, name)).await
     }
 
     /// Writes intents, all or none, and gives for each its name. Admission is repeated for what
@@ -317,8 +305,7 @@ impl Ledger {
         items: Vec<IntentItem>,
     ) -> Result<Vec<StagingName>, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| intents::write(tx, &user, session, &items))
-            .await
+        self.write(move |tx| intents::write(tx, &user, session, &items)).await
     }
 
     /// Ends intents, all or none; what they say is durable in the home. The answer is the
@@ -334,8 +321,7 @@ impl Ledger {
         items: Vec<SettleItem>,
     ) -> Result<Usage, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| intents::settle(tx, &user, session, &items))
-            .await
+        self.write(move |tx| intents::settle(tx, &user, session, &items)).await
     }
 
     /// Nothing stands at these settled names any more. Names that the ledger does not know (any
@@ -348,8 +334,7 @@ impl Ledger {
         session: SessionId,
         names: Vec<StagingName>,
     ) -> Result<(), LedgerError> {
-        self.write(move |tx| memory::gone(tx, session, &names))
-            .await
+        self.write(move |tx| memory::gone(tx, session, &names)).await
     }
 
     /// Limits and usage, reservations in memory included.
@@ -373,8 +358,7 @@ impl Ledger {
         count: usize,
     ) -> Result<(Vec<UploadRow>, bool), LedgerError> {
         let user = user.clone();
-        self.read(move |tx| uploads::page(tx, &user, after, count))
-            .await
+        self.read(move |tx| uploads::page(tx, &user, after, count)).await
     }
 
     // After a session's death, and at the daemon's start.
@@ -394,8 +378,7 @@ impl Ledger {
     /// # Errors
     /// `Unavailable` alone.
     pub(crate) async fn session_ended(&self, session: SessionId) -> Result<(), LedgerError> {
-        self.write(move |tx| memory::session_ended(tx, session))
-            .await
+        self.write(move |tx| memory::session_ended(tx, session)).await
     }
 
     /// The uploads that were claimed under this number are nobody's again. Nobody has gone on with
@@ -404,8 +387,7 @@ impl Ledger {
     /// # Errors
     /// `Unavailable` alone.
     pub(crate) async fn give_up_claims(&self, session: SessionId) -> Result<(), LedgerError> {
-        self.write(move |tx| memory::give_up_claims(tx, session))
-            .await
+        self.write(move |tx| memory::give_up_claims(tx, session)).await
     }
 
     /// The user's rows, for the daemon's start.
@@ -429,8 +411,7 @@ impl Ledger {
         verdicts: Vec<(StagingName, Verdict)>,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| intents::settle_replayed(tx, &user, &verdicts))
-            .await
+        self.write(move |tx| intents::settle_replayed(tx, &user, &verdicts)).await
     }
 
     /// Drops open uploads whose files are missing from staging (R13). Names that are none are
@@ -444,8 +425,7 @@ impl Ledger {
         names: Vec<StagingName>,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| uploads::drop_missing(tx, &user, &names))
-            .await
+        self.write(move |tx| uploads::drop_missing(tx, &user, &names)).await
     }
 
     /// A staging name for the daemon's own use; it belongs to nobody.

@@ -17,14 +17,9 @@ use super::{memory, names, uploads};
 #[derive(Debug)]
 enum Course {
     Busy,
-    HeldBy {
-        session: SessionId,
-        same_token: bool,
-    },
+    HeldBy { session: SessionId, same_token: bool },
     Resume(Upload),
-    Begin {
-        superseding: Option<Upload>,
-    },
+    Begin { superseding: Option<Upload> },
 }
 
 /// Decides by what stands at the path: the same source is resumed or held; another source of the
@@ -36,10 +31,7 @@ fn course(uploads: Vec<Upload>, session: SessionId, request: &UploadRequest) -> 
         if upload.source == request.source {
             return match upload.owner {
                 Some(owner) if owner == session => Course::Busy,
-                Some(session) => Course::HeldBy {
-                    session,
-                    same_token,
-                },
+                Some(session) => Course::HeldBy { session, same_token },
                 None if upload.committing => Course::Busy,
                 None => Course::Resume(upload),
             };
@@ -61,20 +53,10 @@ pub(super) fn open(
     memory::check_room(tx, session)?;
     match course(at_path(tx, account.id, &request.path)?, session, request) {
         Course::Busy => Err(LedgerError::Refused(ErrorCode::UploadBusy).into()),
-        Course::HeldBy {
-            session,
-            same_token,
-        } => Ok(UploadOpening::HeldBy {
-            session,
-            same_token,
-        }),
+        Course::HeldBy { session, same_token } => Ok(UploadOpening::HeldBy { session, same_token }),
         Course::Resume(upload) => {
             let name = resume(tx, &account, session, request, &upload)?;
-            Ok(UploadOpening::Opened {
-                name,
-                resumed: true,
-                superseded: None,
-            })
+            Ok(UploadOpening::Opened { name, resumed: true, superseded: None })
         }
         Course::Begin { superseding } => {
             let superseded = superseding.as_ref().map(|upload| upload.name);
@@ -84,11 +66,7 @@ pub(super) fn open(
                 None => account,
             };
             let name = begin(tx, &account, session, request)?;
-            Ok(UploadOpening::Opened {
-                name,
-                resumed: false,
-                superseded,
-            })
+            Ok(UploadOpening::Opened { name, resumed: false, superseded })
         }
     }
 }

@@ -48,48 +48,29 @@ pub(crate) struct Unexplained(pub(crate) IntentRow);
 /// [`Unexplained`] for a directory where a file's pin belongs, and for sizes that no file has.
 pub(crate) fn decide(row: &IntentRow, finding: &Finding) -> Result<Verdict, Unexplained> {
     let happened = |bytes: Option<i64>, entries: Option<i64>, removal| match (bytes, entries) {
-        (Some(bytes), Some(entries)) => Ok(Verdict {
-            settled: Some(Settled { bytes, entries }),
-            removal,
-        }),
+        (Some(bytes), Some(entries)) => {
+            Ok(Verdict { settled: Some(Settled { bytes, entries }), removal })
+        }
         _ => Err(Unexplained(*row)),
     };
-    let not_happened = |removal| {
-        Ok(Verdict {
-            settled: None,
-            removal,
-        })
-    };
+    let not_happened = |removal| Ok(Verdict { settled: None, removal });
     let signed = |number: u64| i64::try_from(number).ok();
     match (row.kind, *finding) {
         // The staged inode is not in staging any more, so it is in the home. Its journal may be
         // left.
         (IntentKind::Stage { size, .. }, Finding::Missing) => {
-            let removal = if row.resumable {
-                Removal::After
-            } else {
-                Removal::Nothing
-            };
+            let removal = if row.resumable { Removal::After } else { Removal::Nothing };
             happened(signed(size), Some(1), removal)
         }
         (
             IntentKind::Stage { inode: staged, .. },
             Finding::File { inode, .. } | Finding::Directory { inode, .. },
-        ) if inode == staged => not_happened(if row.resumable {
-            Removal::Nothing
-        } else {
-            Removal::After
-        }),
+        ) if inode == staged => {
+            not_happened(if row.resumable { Removal::Nothing } else { Removal::After })
+        }
         // The exchange put here what stood in the home.
-        (
-            IntentKind::Stage { size, .. },
-            Finding::File {
-                size: displaced, ..
-            },
-        ) => {
-            let bytes = signed(size)
-                .zip(signed(displaced))
-                .map(|(new, old)| new - old);
+        (IntentKind::Stage { size, .. }, Finding::File { size: displaced, .. }) => {
+            let bytes = signed(size).zip(signed(displaced)).map(|(new, old)| new - old);
             happened(bytes, Some(0), Removal::After)
         }
         (IntentKind::Stage { size, .. }, Finding::Directory { bytes, entries, .. }) => {
@@ -122,23 +103,11 @@ mod tests {
     #[test]
     fn reads_every_state_of_every_kind_of_row() {
         let file = |inode, size, links| Finding::File { inode, size, links };
-        let directory = |inode, bytes, entries| Finding::Directory {
-            inode,
-            bytes,
-            entries,
-        };
+        let directory = |inode, bytes, entries| Finding::Directory { inode, bytes, entries };
         let happened = |bytes, entries, removal| {
-            Ok(Verdict {
-                settled: Some(Settled { bytes, entries }),
-                removal,
-            })
+            Ok(Verdict { settled: Some(Settled { bytes, entries }), removal })
         };
-        let not = |removal| {
-            Ok(Verdict {
-                settled: None,
-                removal,
-            })
-        };
+        let not = |removal| Ok(Verdict { settled: None, removal });
         let put = IntentKind::Stage { inode: 7, size: 5 };
         let mkdir = IntentKind::Stage { inode: 7, size: 0 };
         let (take, over) = (IntentKind::Take, IntentKind::Over);
@@ -170,11 +139,7 @@ mod tests {
             (over, false, directory(9, 0, 1), unexplained),
         ];
         for (kind, resumable, finding, expected) in table {
-            let row = IntentRow {
-                name: StagingName(1),
-                kind,
-                resumable,
-            };
+            let row = IntentRow { name: StagingName(1), kind, resumable };
             let verdict = decide(&row, &finding);
             assert_eq!(verdict.map_err(|_| ()), expected, "{row:?} {finding:?}");
         }

@@ -149,12 +149,7 @@ CREATE TEMP TABLE sums (
 /// Opens or makes the database.
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make the file readable for others; its WAL gets the same mode as the file.
-    OpenOptions::new()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .mode(0o600)
-        .open(path)?;
+    OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
     db.set_prepared_statement_cache_capacity(128);
@@ -170,9 +165,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if version == 0 {
         create(&mut db)?;
         // SQLite makes the name of its log durable, but not that of the file itself.
-        let parent = path
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     db.execute_batch(IN_MEMORY)?;
@@ -186,10 +179,9 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
     match (number("PRAGMA application_id")?, version) {
         (0, 0) if empty => Ok(0),
-        (APPLICATION_ID, found) if found > VERSION => Err(OpenError::Newer {
-            found,
-            known: VERSION,
-        }),
+        (APPLICATION_ID, found) if found > VERSION => {
+            Err(OpenError::Newer { found, known: VERSION })
+        }
         (APPLICATION_ID, VERSION) => Ok(VERSION),
         _ => Err(OpenError::NotALedger),
     }

@@ -42,9 +42,7 @@ impl Options {
             upload_expiry_s: 7 * 24 * 3600,
             max_uploads: 1000,
             clock: Box::new(|| {
-                let now = SystemTime::now()
-                    .duration_since(UNIX_EPOCH)
-                    .unwrap_or_default();
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
             }),
             on_fatal: Box::new(on_fatal),
@@ -176,21 +174,10 @@ impl Ledger {
     /// Starts the thread.
     pub(super) fn start(db: Connection, options: Options) -> io::Result<Self> {
         let (queue, requests) = mpsc::channel();
-        let Options {
-            upload_expiry_s,
-            max_uploads,
-            clock,
-            on_fatal,
-        } = options;
+        let Options { upload_expiry_s, max_uploads, clock, on_fatal } = options;
         let thread = std::thread::Builder::new().name("ledger".into());
         thread.spawn(move || {
-            let mut state = Thread {
-                db,
-                upload_expiry_s,
-                max_uploads,
-                clock,
-                failing: false,
-            };
+            let mut state = Thread { db, upload_expiry_s, max_uploads, clock, failing: false };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(&requests))) {
                 Ok(Ok(stop)) => {
@@ -230,12 +217,7 @@ impl Ledger {
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
         let (reply, answer) = oneshot::channel();
-        let call = Call {
-            writes,
-            work: Some(work),
-            outcome: None,
-            reply,
-        };
+        let call = Call { writes, work: Some(work), outcome: None, reply };
         let _ = self.queue.send(Message::Job(Box::new(call)));
         match answer.await {
             Ok(outcome) => outcome,

@@ -42,10 +42,7 @@ impl Upload {
             name: StagingName(unsigned(0)?),
             token: UploadToken(row.get(1)?),
             source: source(row, 2)?,
-            reserved: Amount {
-                bytes: row.get(6)?,
-                entries: row.get(7)?,
-            },
+            reserved: Amount { bytes: row.get(6)?, entries: row.get(7)? },
             owner: session.map(|session| SessionId(session.cast_unsigned())),
             committing: row.get(9)?,
         })
@@ -67,21 +64,15 @@ fn source(row: &Row<'_>, first: usize) -> rusqlite::Result<SourceFingerprint> {
 
 pub(super) fn at_path(tx: &Tx<'_>, user: UserId, path: &RelPath) -> Result<Vec<Upload>, Failure> {
     let condition = "WHERE uploads.user = ?1 AND path = ?2 ORDER BY uploads.name";
-    let mut select = tx
-        .db
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} {condition}"))?;
+    let mut select = tx.db.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} {condition}"))?;
     let rows = select.query_map((user.0, path.as_str()), Upload::from_row)?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Option<Upload>, Failure> {
     let condition = "WHERE uploads.name = ?1 AND uploads.user = ?2";
-    let mut select = tx
-        .db
-        .prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} {condition}"))?;
-    Ok(select
-        .query_row([name.0.cast_signed(), user.0], Upload::from_row)
-        .optional()?)
+    let mut select = tx.db.prepare_cached(&format!("SELECT {COLUMNS} FROM {FROM} {condition}"))?;
+    Ok(select.query_row([name.0.cast_signed(), user.0], Upload::from_row).optional()?)
 }
 
 /// How many uploads a user has besides this one, counted no further than `most`.
@@ -105,16 +96,7 @@ pub(super) fn own(
     session: SessionId,
     name: StagingName,
 ) -> Result<(), Failure> {
-    memory::put(
-        tx,
-        Holding {
-            name,
-            user,
-            session,
-            hold: Hold::Upload,
-            amount: Amount::default(),
-        },
-    )
+    memory::put(tx, Holding { name, user, session, hold: Hold::Upload, amount: Amount::default() })
 }
 
 /// What an upload's row reserves.
@@ -122,10 +104,7 @@ pub(super) fn reserved(tx: &Tx<'_>, name: StagingName) -> Result<Amount, Failure
     let sql = "SELECT reserved_bytes, reserved_entries FROM uploads WHERE name = ?1";
     let mut select = tx.db.prepare_cached(sql)?;
     Ok(select.query_row([name.0.cast_signed()], |row| {
-        Ok(Amount {
-            bytes: row.get(0)?,
-            entries: row.get(1)?,
-        })
+        Ok(Amount { bytes: row.get(0)?, entries: row.get(1)? })
     })?)
 }
 
@@ -152,18 +131,14 @@ pub(super) fn change_reserved(
 
 /// Removes an upload's row; the caller changes the user's sums.
 pub(super) fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
-    let mut delete = tx
-        .db
-        .prepare_cached("DELETE FROM uploads WHERE name = ?1")?;
+    let mut delete = tx.db.prepare_cached("DELETE FROM uploads WHERE name = ?1")?;
     delete.execute([name.0.cast_signed()])?;
     Ok(())
 }
 
 /// From now on it takes the whole time until the upload expires.
 pub(super) fn touch(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
-    let mut update = tx
-        .db
-        .prepare_cached("UPDATE uploads SET touched_s = ?2 WHERE name = ?1")?;
+    let mut update = tx.db.prepare_cached("UPDATE uploads SET touched_s = ?2 WHERE name = ?1")?;
     update.execute([name.0.cast_signed(), tx.now_s])?;
     Ok(())
 }

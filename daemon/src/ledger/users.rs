@@ -13,20 +13,15 @@ use super::model::{LedgerError, UserRecord, UserState};
 use super::thread::{Failure, Tx};
 
 impl UserState {
-    const ALL: [(Self, &'static str); 3] = [
-        (Self::Creating, "creating"),
-        (Self::Active, "active"),
-        (Self::Removing, "removing"),
-    ];
+    const ALL: [(Self, &'static str); 3] =
+        [(Self::Creating, "creating"), (Self::Active, "active"), (Self::Removing, "removing")];
 }
 
 impl FromSql for UserState {
     fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
         let text = value.as_str()?;
         let found = Self::ALL.into_iter().find(|(_, name)| *name == text);
-        found
-            .map(|(state, _)| state)
-            .ok_or(FromSqlError::InvalidType)
+        found.map(|(state, _)| state).ok_or(FromSqlError::InvalidType)
     }
 }
 
@@ -71,9 +66,7 @@ fn select_records(condition: &str) -> String {
 }
 
 pub(super) fn get(tx: &Tx<'_>, user: &UserName) -> Result<Option<UserRecord>, Failure> {
-    let mut select = tx
-        .db
-        .prepare_cached(&select_records("WHERE users.name = ?1"))?;
+    let mut select = tx.db.prepare_cached(&select_records("WHERE users.name = ?1"))?;
     Ok(select.query_row([user.as_str()], record).optional()?)
 }
 
@@ -91,9 +84,7 @@ pub(super) fn page(
 }
 
 pub(super) fn count(tx: &Tx<'_>) -> Result<u64, Failure> {
-    let count: i64 = tx
-        .db
-        .query_row("SELECT count(*) FROM users", [], |row| row.get(0))?;
+    let count: i64 = tx.db.query_row("SELECT count(*) FROM users", [], |row| row.get(0))?;
     Ok(count.cast_unsigned())
 }
 
@@ -145,8 +136,7 @@ pub(super) fn add(
 }
 
 fn set_state(tx: &Tx<'_>, user: UserId, state: UserState) -> Result<(), Failure> {
-    tx.db
-        .execute("UPDATE users SET state = ?2 WHERE id = ?1", (user.0, state))?;
+    tx.db.execute("UPDATE users SET state = ?2 WHERE id = ?1", (user.0, state))?;
     Ok(())
 }
 
@@ -174,13 +164,9 @@ pub(super) fn finish_removal(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure
     }
     let tables = ["temp.names", "temp.sums", "intents", "uploads"];
     for table in tables {
-        tx.db.execute(
-            &format!("DELETE FROM {table} WHERE user = ?1"),
-            [account.id.0],
-        )?;
+        tx.db.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [account.id.0])?;
     }
-    tx.db
-        .execute("DELETE FROM users WHERE id = ?1", [account.id.0])?;
+    tx.db.execute("DELETE FROM users WHERE id = ?1", [account.id.0])?;
     Ok(())
 }
 
@@ -219,10 +205,7 @@ pub(super) fn change_verifier(
 
 pub(super) fn set_locked(tx: &Tx<'_>, user: &UserName, locked: bool) -> Result<(), Failure> {
     let account = account::of_active(tx, user)?;
-    tx.db.execute(
-        "UPDATE users SET locked = ?2 WHERE id = ?1",
-        (account.id.0, locked),
-    )?;
+    tx.db.execute("UPDATE users SET locked = ?2 WHERE id = ?1", (account.id.0, locked))?;
     Ok(())
 }
 

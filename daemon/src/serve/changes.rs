@@ -17,20 +17,12 @@ const STUCK: Duration = Duration::from_secs(15);
 
 impl Serving {
     pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64) {
-        if let Some(error) = self
-            .refuses_changes()
-            .or_else(|| self.refuses_growth(growth))
-        {
+        if let Some(error) = self.refuses_changes().or_else(|| self.refuses_growth(growth)) {
             return self.refuse(op, error);
         }
         let ledger = &self.daemon.ledger;
-        let reserved = ledger
-            .reserve(&self.user, self.session, growth, entries)
-            .await;
-        self.answer(
-            op,
-            reserved.map(|name| DaemonToFiler::Reserved { op, name }),
-        );
+        let reserved = ledger.reserve(&self.user, self.session, growth, entries).await;
+        self.answer(op, reserved.map(|name| DaemonToFiler::Reserved { op, name }));
     }
 
     /// The intent is durable before the ticket is asked for.
@@ -38,12 +30,7 @@ impl Serving {
         if let Some(error) = self.refuses_changes() {
             return self.refuse(op, error);
         }
-        match self
-            .daemon
-            .ledger
-            .intent(&self.user, self.session, items)
-            .await
-        {
+        match self.daemon.ledger.intent(&self.user, self.session, items).await {
             Err(error) => self.answer(op, Err(error)),
             // The row is there: the replay that follows the session's end sees to it.
             Ok(_) if self.over.is_up() => {}
@@ -51,9 +38,7 @@ impl Serving {
             Ok(_) if self.daemon.is_read_only(&self.user) => {
                 self.kill(KillReason::Internal("the home is read-only".to_owned()));
             }
-            Ok(names) => self
-                .daemon
-                .request_ticket(&self.user, self.session, op, names),
+            Ok(names) => self.daemon.request_ticket(&self.user, self.session, op, names),
         }
     }
 
@@ -61,9 +46,7 @@ impl Serving {
     pub(super) fn ticket(&self, op: OpId) {
         match self.refuses_changes() {
             Some(error) => self.refuse(op, error),
-            None => self
-                .daemon
-                .request_ticket(&self.user, self.session, op, Vec::new()),
+            None => self.daemon.request_ticket(&self.user, self.session, op, Vec::new()),
         }
     }
 
@@ -71,8 +54,7 @@ impl Serving {
         let mut tickets = self.daemon.tickets.borrow_mut();
         let next = tickets.release(&self.user, self.session, op, Instant::now());
         drop(tickets);
-        self.daemon
-            .deliver(next.map_err(|_| AskedTooMuch::Release)?);
+        self.daemon.deliver(next.map_err(|_| AskedTooMuch::Release)?);
         Ok(())
     }
 
@@ -80,15 +62,8 @@ impl Serving {
         if self.daemon.is_read_only(&self.user) {
             return self.refuse(op, ErrorCode::ReadOnly);
         }
-        let settled = self
-            .daemon
-            .ledger
-            .settle(&self.user, self.session, items)
-            .await;
-        self.answer(
-            op,
-            settled.map(|usage| DaemonToFiler::Settled { op, usage }),
-        );
+        let settled = self.daemon.ledger.settle(&self.user, self.session, items).await;
+        self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage }));
     }
 
     pub(super) async fn gone(&self, names: Vec<StagingName>) {
@@ -101,11 +76,7 @@ impl Serving {
         if self.daemon.is_read_only(&self.user) {
             return Some(ErrorCode::ReadOnly);
         }
-        let stuck = self
-            .daemon
-            .tickets
-            .borrow()
-            .is_stuck(&self.user, STUCK, Instant::now());
+        let stuck = self.daemon.tickets.borrow().is_stuck(&self.user, STUCK, Instant::now());
         stuck.then_some(ErrorCode::Busy)
     }
 

@@ -43,15 +43,7 @@ impl Serving {
         filer: Rc<Filer>,
     ) -> Rc<Self> {
         let (asked, tasks, over) = Default::default();
-        Rc::new(Self {
-            daemon,
-            user,
-            session,
-            filer,
-            asked,
-            tasks,
-            over,
-        })
+        Rc::new(Self { daemon, user, session, filer, asked, tasks, over })
     }
 
     /// The process.
@@ -88,10 +80,7 @@ impl Serving {
     pub(crate) fn stop(&self) {
         if !self.over.is_up() {
             self.over.raise();
-            self.daemon
-                .tickets
-                .borrow_mut()
-                .died(&self.user, self.session, Instant::now());
+            self.daemon.tickets.borrow_mut().died(&self.user, self.session, Instant::now());
         }
     }
 
@@ -121,33 +110,14 @@ impl Serving {
         let this = self.clone();
         let mut asked = self.asked.borrow_mut();
         match message {
-            FilerToDaemon::ReserveUpload {
-                op,
-                path,
-                source,
-                token,
-                growth,
-                entries,
-            } => {
+            FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
                 asked.ask(op)?;
-                let request = UploadRequest {
-                    path,
-                    source,
-                    token,
-                    growth,
-                    entries,
-                };
-                self.tasks
-                    .spawn(async move { this.reserve_upload(op, request).await });
+                let request = UploadRequest { path, source, token, growth, entries };
+                self.tasks.spawn(async move { this.reserve_upload(op, request).await });
             }
-            FilerToDaemon::Reserve {
-                op,
-                growth,
-                entries,
-            } => {
+            FilerToDaemon::Reserve { op, growth, entries } => {
                 asked.ask(op)?;
-                self.tasks
-                    .spawn(async move { this.reserve(op, growth, entries).await });
+                self.tasks.spawn(async move { this.reserve(op, growth, entries).await });
             }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;
@@ -155,8 +125,7 @@ impl Serving {
             }
             FilerToDaemon::Drop { op, name } => {
                 asked.ask(op)?;
-                self.tasks
-                    .spawn(async move { this.drop_name(op, name).await });
+                self.tasks.spawn(async move { this.drop_name(op, name).await });
             }
             FilerToDaemon::LetGo { name } => {
                 asked.note(1)?;
@@ -165,8 +134,7 @@ impl Serving {
             FilerToDaemon::Intent { op, items } => {
                 check_items(items.len())?;
                 asked.ask_ticket(op)?;
-                self.tasks
-                    .spawn(async move { this.intent(op, items).await });
+                self.tasks.spawn(async move { this.intent(op, items).await });
             }
             FilerToDaemon::Ticket { op } => {
                 asked.ask_ticket(op)?;
@@ -181,8 +149,7 @@ impl Serving {
             FilerToDaemon::Settle { op, items } => {
                 check_items(items.len())?;
                 asked.ask(op)?;
-                self.tasks
-                    .spawn(async move { this.settle(op, items).await });
+                self.tasks.spawn(async move { this.settle(op, items).await });
             }
             FilerToDaemon::Gone { names } => {
                 check_items(names.len())?;
@@ -195,13 +162,11 @@ impl Serving {
             }
             FilerToDaemon::Uploads { op, after } => {
                 asked.ask(op)?;
-                self.tasks
-                    .spawn(async move { this.list_uploads(op, after).await });
+                self.tasks.spawn(async move { this.list_uploads(op, after).await });
             }
             FilerToDaemon::StagingSyncFailed => {
                 drop(asked);
-                self.daemon
-                    .make_read_only(&self.user, "staging could not be made durable");
+                self.daemon.make_read_only(&self.user, "staging could not be made durable");
             }
             // The table has refused these.
             FilerToDaemon::Ready

@@ -24,36 +24,19 @@ const UPLOADS_PART_BYTES: usize = 48 * 1024;
 
 impl Serving {
     pub(super) async fn reserve_upload(&self, op: OpId, request: UploadRequest) {
-        if let Some(error) = self
-            .refuses_changes()
-            .or_else(|| self.refuses_growth(request.growth))
+        if let Some(error) = self.refuses_changes().or_else(|| self.refuses_growth(request.growth))
         {
             return self.refuse(op, error);
         }
         for _ in 0..TAKEOVER_TRIES {
-            let opened = self
-                .daemon
-                .ledger
-                .open_upload(&self.user, self.session, request.clone())
-                .await;
+            let opened =
+                self.daemon.ledger.open_upload(&self.user, self.session, request.clone()).await;
             match opened {
-                Ok(UploadOpening::Opened {
-                    name,
-                    resumed,
-                    superseded,
-                }) => {
-                    let answer = DaemonToFiler::UploadReserved {
-                        op,
-                        name,
-                        resumed,
-                        superseded,
-                    };
+                Ok(UploadOpening::Opened { name, resumed, superseded }) => {
+                    let answer = DaemonToFiler::UploadReserved { op, name, resumed, superseded };
                     return self.answer(op, Ok(answer));
                 }
-                Ok(UploadOpening::HeldBy {
-                    session,
-                    same_token,
-                }) => {
+                Ok(UploadOpening::HeldBy { session, same_token }) => {
                     if !self.take_over(session, same_token).await {
                         break;
                     }
@@ -70,12 +53,7 @@ impl Serving {
             return self.refuse(op, ErrorCode::ReadOnly);
         }
         for _ in 0..TAKEOVER_TRIES {
-            match self
-                .daemon
-                .ledger
-                .claim(&self.user, self.session, name)
-                .await
-            {
+            match self.daemon.ledger.claim(&self.user, self.session, name).await {
                 Ok(Claiming::Claimed) => return self.answer(op, Ok(DaemonToFiler::Done { op })),
                 Ok(Claiming::HeldBy(session)) => {
                     if !self.take_over(session, false).await {
@@ -91,11 +69,7 @@ impl Serving {
     /// Ends the session that holds an upload, unless it is alive and another client's. `false` when it
     /// stays, or when this session ends meanwhile: two that wait for each other must not wait for ever.
     async fn take_over(&self, holder: SessionId, same_token: bool) -> bool {
-        let receiving = self
-            .daemon
-            .sessions
-            .borrow()
-            .is_receiving(holder, Instant::now());
+        let receiving = self.daemon.sessions.borrow().is_receiving(holder, Instant::now());
         if holder == self.session || (receiving && !same_token) || self.over.is_up() {
             return false;
         }
@@ -161,12 +135,7 @@ mod tests {
     #[test]
     fn a_part_of_the_list_of_uploads_fits_a_packet() {
         let path = RelPath::new(&vec!["x".repeat(255); 15].join("/")).unwrap();
-        let source = SourceFingerprint {
-            size: 0,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            inode: 0,
-        };
+        let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         let row = UploadRow {
             name: StagingName(u64::MAX),
             path,
@@ -179,11 +148,7 @@ mod tests {
         assert!(cut_to_size(&mut uploads));
         assert!(!uploads.is_empty());
         let mut bytes = Vec::new();
-        let message = DaemonToFiler::Uploads {
-            op: OpId(0),
-            uploads: uploads.clone(),
-            last: false,
-        };
+        let message = DaemonToFiler::Uploads { op: OpId(0), uploads: uploads.clone(), last: false };
         berth_common::codec::encode_into(&message, &mut bytes).unwrap();
         assert!(bytes.len() <= UPLOADS_PART_BYTES + 100, "{}", bytes.len());
         assert!(!cut_to_size(&mut uploads));

@@ -88,11 +88,7 @@ impl Attempt {
         let user = &accepted.user;
         let (session, addr) = (self.session.0, self.addr);
         let most = daemon.config.max_sessions_per_user;
-        if !daemon
-            .sessions
-            .borrow_mut()
-            .log_in(self.session, user, most)
-        {
+        if !daemon.sessions.borrow_mut().log_in(self.session, user, most) {
             tracing::warn!(session, %user, %addr, most, "one session too many");
             return Outcome::Refused(ErrorCode::TooManySessions { limit: most });
         }
@@ -109,11 +105,7 @@ impl Attempt {
         match self.filer(daemon, user).await {
             Ok((filer, workers_end)) => {
                 let filer = Unowned::new(filer);
-                Outcome::Accepted(Box::new(Login {
-                    accepted,
-                    filer,
-                    workers_end,
-                }))
+                Outcome::Accepted(Box::new(Login { accepted, filer, workers_end }))
             }
             Err(error) => {
                 tracing::error!(session, %user, %addr, %error, "no filer joined");

@@ -159,10 +159,7 @@ async fn reap_worker(worker: &Process, patience: Duration, admission: Admission)
 
 async fn reap_filer(serving: &Serving, patience: Duration) {
     let filer = serving.filer().process();
-    if tokio::time::timeout(patience, filer.reaped())
-        .await
-        .is_err()
-    {
+    if tokio::time::timeout(patience, filer.reaped()).await.is_err() {
         // Not only the process: it may hang in the kernel, and others wait for its ticket.
         serving.kill(KillReason::Partner);
         filer.reaped().await;

@@ -101,11 +101,7 @@ impl Session {
                     daemon.failures.borrow_mut().succeeded(address);
                     attempt.join(&daemon, accepted).await
                 }
-                Err(error) => {
-                    attempt
-                        .refused(&daemon, address, Some(&claimed), error)
-                        .await
-                }
+                Err(error) => attempt.refused(&daemon, address, Some(&claimed), error).await,
             };
             Event::Login(outcome)
         });
@@ -124,11 +120,7 @@ impl Session {
     }
 
     fn log_in(&mut self, login: Login) {
-        let Login {
-            accepted: Accepted { server_final, user },
-            filer,
-            workers_end,
-        } = login;
+        let Login { accepted: Accepted { server_final, user }, filer, workers_end } = login;
         let Some(filer) = filer.owned() else { return };
         let pid = filer.process().pid;
         self.daemon.sessions.borrow_mut().set_filer(self.id, pid);
@@ -159,11 +151,7 @@ impl Session {
     }
 
     pub(super) fn check_address(&self) -> Result<(), ErrorCode> {
-        let checked = self
-            .daemon
-            .failures
-            .borrow()
-            .check(self.address(), Instant::now());
+        let checked = self.daemon.failures.borrow().check(self.address(), Instant::now());
         if let Err(error) = &checked {
             tracing::warn!(session = self.id.0, addr = %self.peer, %error, "refused");
         }
@@ -175,15 +163,10 @@ impl Session {
     }
 
     pub(super) fn user(&self) -> Option<UserName> {
-        self.serving
-            .as_ref()
-            .map(|(serving, _)| serving.user.clone())
+        self.serving.as_ref().map(|(serving, _)| serving.user.clone())
     }
 
     pub(super) fn attempt(&self) -> Attempt {
-        Attempt {
-            session: self.id,
-            addr: self.peer,
-        }
+        Attempt { session: self.id, addr: self.peer }
     }
 }

@@ -124,17 +124,10 @@ pub(crate) async fn run(
     let Connection { socket, peer } = connection;
     let id = daemon.sessions.borrow_mut().number();
     let (events, mut inbox) = mpsc::unbounded_channel();
-    let control = Rc::new(Control {
-        events,
-        serving: Default::default(),
-        gone: Flag::default(),
-    });
+    let control = Rc::new(Control { events, serving: Default::default(), gone: Flag::default() });
     let pid = worker.process().pid;
     let now = Instant::now();
-    daemon
-        .sessions
-        .borrow_mut()
-        .insert(id, peer, pid, control.clone(), now);
+    daemon.sessions.borrow_mut().insert(id, peer, pid, control.clone(), now);
     tracing::info!(session = id.0, addr = %peer, worker = pid, "connection");
     let deadline = tokio::time::Instant::now() + daemon.config.login + LOGIN_SLACK;
     let mut session = Session {
@@ -243,9 +236,7 @@ impl Session {
             (Step::Ignore, _) => None,
             (_, message) => {
                 let name = broker::name(&message);
-                Some(broke(format!(
-                    "{name} is not allowed in the phase {phase:?}"
-                )))
+                Some(broke(format!("{name} is not allowed in the phase {phase:?}")))
             }
         }
     }
@@ -281,9 +272,7 @@ impl Session {
         };
         let identity = &self.daemon.identity;
         if scheme != identity.scheme() || !is_certificate_verify(content) {
-            return Some(broke(
-                "it asked to sign what is no CertificateVerify".to_owned(),
-            ));
+            return Some(broke("it asked to sign what is no CertificateVerify".to_owned()));
         }
         match identity.sign(content) {
             Ok(signature) => {
@@ -291,9 +280,7 @@ impl Session {
                 self.stage = Stage::Signed { challenge };
                 None
             }
-            Err(error) => Some(End::Kill(KillReason::Internal(format!(
-                "cannot sign: {error}"
-            )))),
+            Err(error) => Some(End::Kill(KillReason::Internal(format!("cannot sign: {error}")))),
         }
     }
 

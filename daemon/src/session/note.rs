@@ -12,18 +12,10 @@ impl Session {
     /// For the log and the table.
     pub(super) fn note(&mut self, message: WorkerToDaemon) -> Option<End> {
         let (daemon, session, now) = (&self.daemon, self.id.0, Instant::now());
-        let user = self
-            .serving
-            .as_ref()
-            .map(|(serving, _)| serving.user.as_str());
+        let user = self.serving.as_ref().map(|(serving, _)| serving.user.as_str());
         let mut sessions = daemon.sessions.borrow_mut();
         match message {
-            WorkerToDaemon::TransferStarted {
-                id,
-                direction,
-                path,
-                size,
-            } => {
+            WorkerToDaemon::TransferStarted { id, direction, path, size } => {
                 tracing::debug!(
                     session,
                     user,
@@ -33,12 +25,7 @@ impl Session {
                     size,
                     "transfer begins"
                 );
-                let transfer = Transfer {
-                    direction,
-                    path,
-                    size,
-                    begun: now,
-                };
+                let transfer = Transfer { direction, path, size, begun: now };
                 let most = daemon.config.max_transfers;
                 if !sessions.transfer_started(self.id, id, transfer, most) {
                     return Some(broke("it began a transfer too many".to_owned()));
@@ -47,16 +34,9 @@ impl Session {
             WorkerToDaemon::Progress { received, sent } => {
                 sessions.progress(self.id, received, sent, now);
             }
-            WorkerToDaemon::TransferEnded {
-                id,
-                resumed_leaves,
-                moved_leaves,
-                error,
-            } => {
+            WorkerToDaemon::TransferEnded { id, resumed_leaves, moved_leaves, error } => {
                 let Some(transfer) = sessions.transfer_ended(self.id, id, now) else {
-                    return Some(broke(
-                        "it ended a transfer that it had not begun".to_owned(),
-                    ));
+                    return Some(broke("it ended a transfer that it had not begun".to_owned()));
                 };
                 let direction = match transfer.direction {
                     Direction::Put => "put",

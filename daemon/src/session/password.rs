@@ -31,13 +31,7 @@ impl Session {
         self.beside(async move {
             let begun = async {
                 let record = record(&daemon, Some(user.clone())).await?;
-                Ok(AwaitingPassword::begin(
-                    &message,
-                    new,
-                    &user,
-                    record.as_ref(),
-                    &exporter,
-                )?)
+                Ok(AwaitingPassword::begin(&message, new, &user, record.as_ref(), &exporter)?)
             };
             Event::Password(match begun.await {
                 Ok((message, awaiting)) => PasswordOutcome::Challenged(message, Box::new(awaiting)),

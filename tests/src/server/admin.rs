@@ -40,13 +40,8 @@ impl Server {
     #[must_use]
     pub fn berthctl_with<S: AsRef<str>>(&self, arguments: &[S], password: Option<&str>) -> Outcome {
         let mut command = account::command(&self.binaries().path("berthctl"));
-        command
-            .arg("--data-dir")
-            .arg(self.data())
-            .current_dir(self.scratch());
-        command
-            .args(arguments.iter().map(AsRef::as_ref))
-            .stdin(Stdio::null());
+        command.arg("--data-dir").arg(self.data()).current_dir(self.scratch());
+        command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
         if let Some(password) = password {
             command.env("BERTH_PASSWORD", password);
         }
@@ -61,8 +56,7 @@ impl Server {
     /// When it is refused.
     #[track_caller]
     pub fn add_user(&self, user: &str, password: &str, quota: &str) {
-        self.berthctl_with(&["user", "add", user, "--quota", quota], Some(password))
-            .ok();
+        self.berthctl_with(&["user", "add", user, "--quota", quota], Some(password)).ok();
     }
 
     /// What the ledger has of a user, as `berthctl user show --json` tells it.
@@ -104,18 +98,13 @@ impl Server {
     /// The one session of a user, as soon as there is one.
     #[must_use]
     pub fn session_of(&self, user: &str) -> Session {
-        wait_for("the user is logged in", || {
-            self.sessions_of(user).into_iter().next()
-        })
+        wait_for("the user is logged in", || self.sessions_of(user).into_iter().next())
     }
 
     /// Waits until a user has no session, so that all of its rows are settled or without owner.
     pub fn wait_for_no_session_of(&self, user: &str) {
         wait_until("the user's sessions have ended", || {
-            !self
-                .sessions()
-                .iter()
-                .any(|session| session.user.as_deref() == Some(user))
+            !self.sessions().iter().any(|session| session.user.as_deref() == Some(user))
         });
     }
 
@@ -127,27 +116,15 @@ impl Server {
     #[track_caller]
     pub fn assert_at_rest(&self, user: &str) {
         self.wait_for_no_session_of(user);
-        wait_until("staging is empty", || {
-            crate::disk::entries(&self.staging(user)).is_empty()
-        });
+        wait_until("staging is empty", || crate::disk::entries(&self.staging(user)).is_empty());
         let row = self.user(user);
         let walked = self.home_sums(user);
         let used = Sums {
             bytes: row["used_bytes"].as_u64().expect("used_bytes"),
             entries: row["used_entries"].as_u64().expect("used_entries"),
         };
-        assert_eq!(
-            used, walked,
-            "the ledger (left) and a walk of {user}'s home (right)"
-        );
-        assert_eq!(
-            (&row["reserved_bytes"], &row["reserved_entries"]),
-            (&0.into(), &0.into())
-        );
-        assert_eq!(
-            crate::ledger::open_rows(&self.data(), user),
-            0,
-            "rows of {user}"
-        );
+        assert_eq!(used, walked, "the ledger (left) and a walk of {user}'s home (right)");
+        assert_eq!((&row["reserved_bytes"], &row["reserved_entries"]), (&0.into(), &0.into()));
+        assert_eq!(crate::ledger::open_rows(&self.data(), user), 0, "rows of {user}");
     }
 }

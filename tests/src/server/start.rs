@@ -44,18 +44,11 @@ pub(super) fn scratch(directory: &Path) -> PathBuf {
 
 pub(super) fn new(options: Options) -> Result<Server, Refusal> {
     let binaries = Binaries::shared();
-    let directory = tempfile::Builder::new()
-        .prefix("berth-test-")
-        .tempdir()
-        .unwrap();
+    let directory = tempfile::Builder::new().prefix("berth-test-").tempdir().unwrap();
     account::give(directory.path());
     account::make_dir(&scratch(directory.path()));
-    let Started {
-        daemon,
-        address,
-        fingerprint,
-        log,
-    } = self::daemon(&binaries, directory.path(), &options)?;
+    let Started { daemon, address, fingerprint, log } =
+        self::daemon(&binaries, directory.path(), &options)?;
     Ok(Server {
         binaries,
         directory,
@@ -90,17 +83,9 @@ pub(super) fn daemon(
     let log = Log::capture(daemon.stderr.take().expect("a pipe"));
 
     let said = |prefix: &str| {
-        stdout
-            .text()
-            .lines()
-            .find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
+        stdout.text().lines().find_map(|line| line.strip_prefix(prefix).map(str::to_owned))
     };
-    let up = || {
-        Some((
-            said("berthd: listening on ")?,
-            said("berthd: certificate ")?,
-        ))
-    };
+    let up = || Some((said("berthd: listening on ")?, said("berthd: certificate ")?));
     let mut ended = None;
     wait::within(START, || {
         // Asked first: a daemon that has ended may have printed both lines before.
@@ -108,21 +93,14 @@ pub(super) fn daemon(
         (ended.is_some() || up().is_some()).then_some(())
     });
     match up() {
-        Some((address, fingerprint)) if ended.is_none() => Ok(Started {
-            daemon,
-            address,
-            fingerprint,
-            log,
-        }),
+        Some((address, fingerprint)) if ended.is_none() => {
+            Ok(Started { daemon, address, fingerprint, log })
+        }
         _ => {
             let _ = daemon.kill();
             let _ = daemon.wait();
             let code = ended.and_then(|status| status.code());
-            Err(Refusal {
-                code,
-                stdout: stdout.finished(),
-                stderr: log.finished(),
-            })
+            Err(Refusal { code, stdout: stdout.finished(), stderr: log.finished() })
         }
     }
 }
@@ -133,10 +111,7 @@ fn configuration(directory: &Path, options: &Options) -> String {
     let mut lines = vec![
         // A path in Rust's debug form is a TOML string, unless it has odd characters.
         format!("data_dir = {data_dir:?}"),
-        format!(
-            "listen = [{:?}]",
-            options.listen.as_deref().unwrap_or("127.0.0.1:0")
-        ),
+        format!("listen = [{:?}]", options.listen.as_deref().unwrap_or("127.0.0.1:0")),
         "log_format = \"json\"".to_owned(),
     ];
     lines.extend(options.config.iter().cloned());
@@ -150,10 +125,7 @@ fn configuration(directory: &Path, options: &Options) -> String {
 #[must_use]
 pub fn check(configuration: &str) -> crate::Outcome {
     let binaries = Binaries::shared();
-    let directory = tempfile::Builder::new()
-        .prefix("berth-check-")
-        .tempdir()
-        .unwrap();
+    let directory = tempfile::Builder::new().prefix("berth-check-").tempdir().unwrap();
     account::give(directory.path());
     let config = directory.path().join("berthd.toml");
     fs::write(&config, configuration).unwrap();
@@ -176,9 +148,6 @@ impl Refusal {
     #[track_caller]
     pub fn says(&self, text: &str) {
         assert!(matches!(self.code, Some(1..=120)), "{self:?}");
-        assert!(
-            self.stderr.contains(text),
-            "berthd does not say {text:?} but {self:?}"
-        );
+        assert!(self.stderr.contains(text), "berthd does not say {text:?} but {self:?}");
     }
 }

@@ -83,9 +83,7 @@ fn decode_digest(bytes: &[u8], seen: &Seen) -> Option<Md5> {
 fn decode_mode(bytes: &[u8]) -> Option<u16> {
     let octal = !bytes.is_empty() && bytes.iter().all(|byte| (b'0'..=b'7').contains(byte));
     let text = str::from_utf8(bytes).ok().filter(|_| octal)?;
-    u16::from_str_radix(text, 8)
-        .ok()
-        .filter(|mode| *mode <= 0o777)
+    u16::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777)
 }
 
 #[cfg(test)]
@@ -105,16 +103,7 @@ mod tests {
         assert_eq!(digest(&file, &seen), Some(md5));
         assert_eq!(plain_md5(&file, &seen), Some(Md5::of(b"y")));
         assert_eq!(digest(&file, &Seen { size: 1, ..seen }), None);
-        assert_eq!(
-            digest(
-                &file,
-                &Seen {
-                    mtime_ns: 1,
-                    ..seen
-                }
-            ),
-            None
-        );
+        assert_eq!(digest(&file, &Seen { mtime_ns: 1, ..seen }), None);
         // Its own ctime has changed with the attribute; that does not matter.
         let seen_later = Seen::of(&file).unwrap();
         assert_eq!(digest(&file, &seen_later), Some(md5));
@@ -137,20 +126,13 @@ mod tests {
         let bytes = encode_digest(&seen, Md5::from_bytes([7; 16]));
         assert_eq!(
             bytes[..17],
-            [
-                1, 0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255
-            ]
+            [1, 0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255]
         );
         assert_eq!(bytes[17..], [7; 16]);
         assert_eq!(decode_digest(&bytes, &seen), Some(Md5::from_bytes([7; 16])));
         let mut other = bytes;
         other[0] = 2;
-        for bad in [
-            &other[..],
-            &bytes[..32],
-            &[bytes.as_slice(), &[0]].concat(),
-            b"",
-        ] {
+        for bad in [&other[..], &bytes[..32], &[bytes.as_slice(), &[0]].concat(), b""] {
             assert_eq!(decode_digest(bad, &seen), None);
         }
     }

@@ -41,12 +41,7 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
         true => Kind::ResumableFile { overwrite },
         false => Kind::SmallFile { overwrite },
     };
-    let mut staged = Staged {
-        name: upload.name,
-        inode: 0,
-        size: upload.size,
-        kind,
-    };
+    let mut staged = Staged { name: upload.name, inode: 0, size: upload.size, kind };
     let failed = |error| FilerToWorker::Failed { op, error };
     if let Err(unfit) = prepare(session, &upload, digest, &mut staged).await {
         placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
@@ -55,14 +50,7 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
     match placing::place(session, &mut staged, &upload.path).await {
         Ok(placed) => {
             let replaced = placed.replaced.is_some();
-            session.answer(
-                op,
-                FilerToWorker::Committed {
-                    op,
-                    replaced,
-                    usage: placed.usage,
-                },
-            );
+            session.answer(op, FilerToWorker::Committed { op, replaced, usage: placed.usage });
             // R8: after the settle. What was displaced, and the journal; else nothing stands there.
             match replaced || upload.resumable {
                 true => session.clear(staged.name).await,
@@ -84,19 +72,11 @@ async fn prepare(
     digest: Md5,
     staged: &mut Staged,
 ) -> Result<(), Unfit> {
-    let keep = |error| Unfit {
-        error,
-        trusted: true,
-    };
-    let lost = |error| Unfit {
-        error,
-        trusted: false,
-    };
+    let keep = |error| Unfit { error, trusted: true };
+    let lost = |error| Unfit { error, trusted: false };
     session.check_writable().map_err(keep)?;
-    let data = session
-        .staging
-        .open_readable(&upload.name.file_name())
-        .map_err(|errno| match errno {
+    let data =
+        session.staging.open_readable(&upload.name.file_name()).map_err(|errno| match errno {
             Errno::NOENT => lost(ErrorCode::NoSuchUpload),
             // A shortage passes, and the file is as good as it was.
             _ => keep(report("open an upload", errno)),
@@ -104,42 +84,27 @@ async fn prepare(
     match sys::has_no_writer(data.as_fd()) {
         Ok(true) => {}
         Ok(false) => {
-            log(format_args!(
-                "the worker commits {} with a writer left",
-                upload.name
-            ));
+            log(format_args!("the worker commits {} with a writer left", upload.name));
             return Err(lost(ErrorCode::Protocol));
         }
         Err(error) => {
-            log(format_args!(
-                "cannot look for writers of {}: {error}",
-                upload.name
-            ));
+            log(format_args!("cannot look for writers of {}: {error}", upload.name));
             return Err(keep(ErrorCode::Internal));
         }
     }
     // From here on nobody can write to it.
     let seen = Seen::of(&data).map_err(|errno| keep(report("look at an upload", errno)))?;
     if !seen.is_served_file() || seen.size != upload.size {
-        log(format_args!(
-            "{} has {} bytes, not {}",
-            upload.name, seen.size, upload.size
-        ));
+        log(format_args!("{} has {} bytes, not {}", upload.name, seen.size, upload.size));
         return Err(lost(ErrorCode::Protocol));
     }
     staged.inode = seen.inode;
     describe(&data, upload, digest).map_err(|errno| keep(report("set attributes", errno)))?;
     let staging = std::sync::Arc::clone(&session.staging);
-    let synced = session
-        .helper
-        .run_once(move || staging.sync_file(&data))
-        .await;
+    let synced = session.helper.run_once(move || staging.sync_file(&data)).await;
     synced.map_err(|errno| {
         // Final: the next fsync may succeed and prove nothing.
-        log(format_args!(
-            "a sync of {} failed, it is dropped: {errno}",
-            upload.name
-        ));
+        log(format_args!("a sync of {} failed, it is dropped: {errno}", upload.name));
         lost(match report("sync an upload", errno) {
             ErrorCode::DiskFull => ErrorCode::DiskFull,
             _ => ErrorCode::Internal,
@@ -156,10 +121,7 @@ fn describe(data: &OwnedFd, upload: &Upload, digest: Md5) -> Result<(), Errno> {
 
 fn modified_at(mtime_ns: i64) -> Timestamps {
     Timestamps {
-        last_access: Timespec {
-            tv_sec: 0,
-            tv_nsec: UTIME_OMIT,
-        },
+        last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
         last_modification: Timespec {
             tv_sec: mtime_ns.div_euclid(1_000_000_000),
             tv_nsec: mtime_ns.rem_euclid(1_000_000_000),

@@ -95,15 +95,7 @@ mod tests {
     use super::*;
 
     fn seen(what: What, links: u64) -> Seen {
-        Seen {
-            what,
-            inode: 1,
-            size: 7,
-            links,
-            mtime_ns: 0,
-            ctime_ns: 0,
-            permissions: 0,
-        }
+        Seen { what, inode: 1, size: 7, links, mtime_ns: 0, ctime_ns: 0, permissions: 0 }
     }
 
     const FILE: What = What::File;
@@ -113,27 +105,12 @@ mod tests {
     fn a_put_replaces_files_with_one_name_and_nothing_else() {
         assert_eq!(put(None, false), Ok(None));
         assert_eq!(put(Some(&seen(FILE, 1)), true), Ok(Some(7)));
-        assert_eq!(
-            put(Some(&seen(FILE, 1)), false),
-            Err(ErrorCode::AlreadyExists)
-        );
+        assert_eq!(put(Some(&seen(FILE, 1)), false), Err(ErrorCode::AlreadyExists));
         assert_eq!(put(Some(&seen(FILE, 2)), true), Err(ErrorCode::NotServed));
-        assert_eq!(
-            put(Some(&seen(What::Symlink, 1)), true),
-            Err(ErrorCode::NotServed)
-        );
-        assert_eq!(
-            put(Some(&seen(What::Special, 1)), true),
-            Err(ErrorCode::NotServed)
-        );
-        assert_eq!(
-            put(Some(&seen(DIRECTORY, 2)), true),
-            Err(ErrorCode::IsADirectory)
-        );
-        assert_eq!(
-            put(Some(&seen(DIRECTORY, 2)), false),
-            Err(ErrorCode::IsADirectory)
-        );
+        assert_eq!(put(Some(&seen(What::Symlink, 1)), true), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(What::Special, 1)), true), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(DIRECTORY, 2)), true), Err(ErrorCode::IsADirectory));
+        assert_eq!(put(Some(&seen(DIRECTORY, 2)), false), Err(ErrorCode::IsADirectory));
     }
 
     #[test]
@@ -153,22 +130,10 @@ mod tests {
     fn a_remove_looks_at_what_stands_there() {
         assert_eq!(remove(None, true), Err(ErrorCode::NotFound));
         assert_eq!(remove(Some(&seen(FILE, 1)), false), Ok(Removing::Whole));
-        assert_eq!(
-            remove(Some(&seen(FILE, 2)), true),
-            Err(ErrorCode::NotServed)
-        );
-        assert_eq!(
-            remove(Some(&seen(What::Symlink, 1)), false),
-            Ok(Removing::Whole)
-        );
-        assert_eq!(
-            remove(Some(&seen(What::Special, 2)), false),
-            Ok(Removing::Whole)
-        );
-        assert_eq!(
-            remove(Some(&seen(DIRECTORY, 5)), false),
-            Ok(Removing::IfEmpty)
-        );
+        assert_eq!(remove(Some(&seen(FILE, 2)), true), Err(ErrorCode::NotServed));
+        assert_eq!(remove(Some(&seen(What::Symlink, 1)), false), Ok(Removing::Whole));
+        assert_eq!(remove(Some(&seen(What::Special, 2)), false), Ok(Removing::Whole));
+        assert_eq!(remove(Some(&seen(DIRECTORY, 5)), false), Ok(Removing::IfEmpty));
         assert_eq!(remove(Some(&seen(DIRECTORY, 5)), true), Ok(Removing::Whole));
     }
 
@@ -182,46 +147,17 @@ mod tests {
             (Some(&directory), None, true, Ok(Renaming::Move)),
             (Some(&link), None, true, Err(ErrorCode::NotServed)),
             (Some(&several), None, true, Err(ErrorCode::NotServed)),
-            (
-                Some(&file),
-                Some(&file),
-                false,
-                Err(ErrorCode::AlreadyExists),
-            ),
+            (Some(&file), Some(&file), false, Err(ErrorCode::AlreadyExists)),
             (Some(&file), Some(&file), true, Ok(Renaming::Over(7))),
-            (
-                Some(&file),
-                Some(&directory),
-                true,
-                Err(ErrorCode::AlreadyExists),
-            ),
-            (
-                Some(&directory),
-                Some(&file),
-                true,
-                Err(ErrorCode::AlreadyExists),
-            ),
-            (
-                Some(&directory),
-                Some(&directory),
-                true,
-                Err(ErrorCode::AlreadyExists),
-            ),
+            (Some(&file), Some(&directory), true, Err(ErrorCode::AlreadyExists)),
+            (Some(&directory), Some(&file), true, Err(ErrorCode::AlreadyExists)),
+            (Some(&directory), Some(&directory), true, Err(ErrorCode::AlreadyExists)),
             (Some(&file), Some(&several), true, Err(ErrorCode::NotServed)),
             (Some(&file), Some(&link), true, Err(ErrorCode::NotServed)),
-            (
-                Some(&file),
-                Some(&link),
-                false,
-                Err(ErrorCode::AlreadyExists),
-            ),
+            (Some(&file), Some(&link), false, Err(ErrorCode::AlreadyExists)),
         ];
         for (from, to, overwrite, expected) in table {
-            assert_eq!(
-                rename(from, to, overwrite),
-                expected,
-                "{from:?} {to:?} {overwrite}"
-            );
+            assert_eq!(rename(from, to, overwrite), expected, "{from:?} {to:?} {overwrite}");
         }
         assert_eq!(make_directory(Some(&file)), Err(ErrorCode::AlreadyExists));
         assert_eq!(make_directory(None), Ok(()));

@@ -22,9 +22,7 @@ pub(crate) fn entry(name: String, seen: &Seen, file: Option<&OwnedFd>, digest: b
         size: seen.size,
         mtime_ns: seen.mtime_ns,
         mode: file.and_then(attributes::mode).unwrap_or(seen.permissions),
-        digest: file
-            .filter(|_| digest)
-            .and_then(|file| attributes::digest(file, seen)),
+        digest: file.filter(|_| digest).and_then(|file| attributes::digest(file, seen)),
     }
 }
 

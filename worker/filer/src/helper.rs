@@ -37,9 +37,7 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared")
-            .field("ended", &self.ended)
-            .finish_non_exhaustive()
+        f.debug_struct("Shared").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
@@ -68,24 +66,17 @@ impl Helper {
     pub(crate) fn start() -> io::Result<Self> {
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let queue = Mutex::new(Queue::default());
-        let shared = Arc::new(Shared {
-            queue,
-            more: Condvar::new(),
-            ended,
-        });
+        let shared = Arc::new(Shared { queue, more: Condvar::new(), ended });
         let (up, is_up) = mpsc::channel();
         let own = Arc::clone(&shared);
-        std::thread::Builder::new()
-            .name("helper".into())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
+        std::thread::Builder::new().name("helper".into()).stack_size(STACK_BYTES).spawn(
+            move || {
                 let _guard = AbortOnPanic;
                 let _ = up.send(());
                 own.work();
-            })?;
-        is_up
-            .recv()
-            .map_err(|_| io::Error::other("the helper thread did not start"))?;
+            },
+        )?;
+        is_up.recv().map_err(|_| io::Error::other("the helper thread did not start"))?;
         Ok(Self { shared })
     }
 
@@ -153,12 +144,7 @@ impl Shared {
                 }
                 match queue.jobs.pop_front() {
                     Some(job) => break job,
-                    None => {
-                        queue = self
-                            .more
-                            .wait(queue)
-                            .unwrap_or_else(PoisonError::into_inner)
-                    }
+                    None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             drop(queue);
@@ -190,12 +176,10 @@ mod tests {
         // The long job goes on until the short one has run, which it must be let past for.
         let passed = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (seen, set) = (Arc::clone(&passed), Arc::clone(&passed));
-        let long = helper.run(
-            move || match seen.load(std::sync::atomic::Ordering::SeqCst) {
-                true => Poll::Ready("long"),
-                false => Poll::Pending,
-            },
-        );
+        let long = helper.run(move || match seen.load(std::sync::atomic::Ordering::SeqCst) {
+            true => Poll::Ready("long"),
+            false => Poll::Pending,
+        });
         let short = helper.run_once(move || {
             set.store(true, std::sync::atomic::Ordering::SeqCst);
             "short"

@@ -44,14 +44,11 @@ pub(crate) fn open_beneath(
 pub(crate) const JUST_LOOK: OFlags = OFlags::PATH.union(OFlags::NOFOLLOW);
 
 /// How a regular file is opened for reading. Should something else stand there, nothing waits.
-pub(crate) const READ_FILE: OFlags = OFlags::RDONLY
-    .union(OFlags::NOFOLLOW)
-    .union(OFlags::NONBLOCK);
+pub(crate) const READ_FILE: OFlags = OFlags::RDONLY.union(OFlags::NOFOLLOW).union(OFlags::NONBLOCK);
 
 /// How a directory is opened that is to be listed or synced.
-pub(crate) const READ_DIRECTORY: OFlags = OFlags::RDONLY
-    .union(OFlags::DIRECTORY)
-    .union(OFlags::NOFOLLOW);
+pub(crate) const READ_DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW);
 
 /// What an object is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,11 +92,7 @@ impl Seen {
             FileType::Symlink => What::Symlink,
             _ => What::Special,
         };
-        let size = if what == What::File {
-            u64::try_from(stat.st_size).unwrap_or(0)
-        } else {
-            0
-        };
+        let size = if what == What::File { u64::try_from(stat.st_size).unwrap_or(0) } else { 0 };
         let nanoseconds =
             |seconds: i64, rest: i64| seconds.saturating_mul(1_000_000_000).saturating_add(rest);
         Self {
@@ -150,10 +143,7 @@ impl Home {
         let parent = self
             .directory(&parent)
             .map_err(|errno| errors::report("open a parent directory", errno))?;
-        Ok(Place {
-            parent,
-            name: name.to_owned(),
-        })
+        Ok(Place { parent, name: name.to_owned() })
     }
 
     /// What stands at `path`, the home itself included, and a descriptor that stands for it.
@@ -176,9 +166,9 @@ impl Place {
     /// What stands there; `None` for nothing.
     pub(crate) fn look(&self) -> Result<Option<Seen>, ErrorCode> {
         match open_beneath(&self.parent, self.name.as_str(), JUST_LOOK, Mode::empty()) {
-            Ok(object) => Seen::of(object)
-                .map(Some)
-                .map_err(|errno| errors::report("look at a path", errno)),
+            Ok(object) => {
+                Seen::of(object).map(Some).map_err(|errno| errors::report("look at a path", errno))
+            }
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(errors::report("look at a path", errno)),
         }

@@ -40,11 +40,7 @@ pub(crate) struct Reserved {
 
 impl Ledger {
     pub(crate) fn new(channel: DaemonChannel, end: Rc<End>) -> Self {
-        Self {
-            channel,
-            end,
-            questions: RefCell::default(),
-        }
+        Self { channel, end, questions: RefCell::default() }
     }
 
     /// The channel, to wait for its messages and to receive them.
@@ -55,17 +51,15 @@ impl Ledger {
     /// Hands an answer of the daemon's to the operation that waits for it.
     pub(crate) fn deliver(&self, message: DaemonToFiler) {
         let Some(op) = operation(&message) else {
-            return self.end.broken(format!(
-                "the daemon said what a session is not told: {message:?}"
-            ));
+            return self
+                .end
+                .broken(format!("the daemon said what a session is not told: {message:?}"));
         };
         let granted = matches!(message, DaemonToFiler::Granted { .. });
         let waiting = self.questions.borrow_mut().answered(op, granted);
         match waiting {
             Some(filler) => filler.fill(message),
-            None => self.end.broken(format!(
-                "the daemon answered what was not asked: {message:?}"
-            )),
+            None => self.end.broken(format!("the daemon answered what was not asked: {message:?}")),
         }
         self.send_waiting();
     }
@@ -76,11 +70,7 @@ impl Ledger {
         growth: u64,
         entries: u64,
     ) -> Result<StagingName, ErrorCode> {
-        let question = move |op| FilerToDaemon::Reserve {
-            op,
-            growth,
-            entries,
-        };
+        let question = move |op| FilerToDaemon::Reserve { op, growth, entries };
         match self.ask(Purpose::Reserving, question).await? {
             DaemonToFiler::Reserved { name, .. } => Ok(name),
             other => self.unexpected(other).await,
@@ -96,39 +86,24 @@ impl Ledger {
         growth: u64,
         entries: u64,
     ) -> Result<Reserved, ErrorCode> {
-        let question = move |op| FilerToDaemon::ReserveUpload {
-            op,
-            path,
-            source,
-            token,
-            growth,
-            entries,
-        };
+        let question =
+            move |op| FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries };
         match self.ask(Purpose::Reserving, question).await? {
-            DaemonToFiler::UploadReserved {
-                name,
-                resumed,
-                superseded,
-                ..
-            } => Ok(Reserved {
-                name,
-                resumed,
-                superseded,
-            }),
+            DaemonToFiler::UploadReserved { name, resumed, superseded, .. } => {
+                Ok(Reserved { name, resumed, superseded })
+            }
             other => self.unexpected(other).await,
         }
     }
 
     /// Makes an upload this session's, so that it can be aborted.
     pub(crate) async fn claim(&self, name: StagingName) -> Result<(), ErrorCode> {
-        self.ask_for_done(move |op| FilerToDaemon::Claim { op, name })
-            .await
+        self.ask_for_done(move |op| FilerToDaemon::Claim { op, name }).await
     }
 
     /// Drops a reservation or an open upload; its files must be gone.
     pub(crate) async fn drop_row(&self, name: StagingName) -> Result<(), ErrorCode> {
-        self.ask_for_done(move |op| FilerToDaemon::Drop { op, name })
-            .await
+        self.ask_for_done(move |op| FilerToDaemon::Drop { op, name }).await
     }
 
     /// Writes an intent if there is one, waits for the ticket, calls `act` with the intent's name, and
@@ -183,10 +158,7 @@ impl Ledger {
 
     /// Limits and usage now.
     pub(crate) async fn usage(&self) -> Result<Usage, ErrorCode> {
-        match self
-            .ask(Purpose::Other, |op| FilerToDaemon::Usage { op })
-            .await?
-        {
+        match self.ask(Purpose::Other, |op| FilerToDaemon::Usage { op }).await? {
             DaemonToFiler::Usage { usage, .. } => Ok(usage),
             other => self.unexpected(other).await,
         }
@@ -234,9 +206,7 @@ impl Ledger {
         question: impl FnOnce(OpId) -> FilerToDaemon + 'static,
     ) -> Result<DaemonToFiler, ErrorCode> {
         let (filler, answer) = slot();
-        self.questions
-            .borrow_mut()
-            .ask(purpose, Box::new(question), filler);
+        self.questions.borrow_mut().ask(purpose, Box::new(question), filler);
         self.send_waiting();
         match answer.await {
             DaemonToFiler::Refused { error, .. } => Err(error),
@@ -264,9 +234,7 @@ impl Ledger {
 
     /// An answer of the wrong kind ends the process; the operation goes no further.
     async fn unexpected<T>(&self, answer: DaemonToFiler) -> Result<T, ErrorCode> {
-        self.end.broken(format!(
-            "the daemon's answer is of another kind: {answer:?}"
-        ));
+        self.end.broken(format!("the daemon's answer is of another kind: {answer:?}"));
         std::future::pending().await
     }
 }

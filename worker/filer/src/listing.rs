@@ -63,16 +63,12 @@ impl Credit {
 
 /// Begins to list a directory, with credit for the first chunk.
 pub(crate) fn begin(session: &Rc<Session>, op: OpId, path: RelPath) -> Result<(), String> {
-    begin_with(session, op, async move |session, credit| {
-        list(session, op, &path, credit).await
-    })
+    begin_with(session, op, async move |session, credit| list(session, op, &path, credit).await)
 }
 
 /// Begins to list the open uploads, with credit for the first part.
 pub(crate) fn begin_uploads(session: &Rc<Session>, op: OpId) -> Result<(), String> {
-    begin_with(session, op, async move |session, credit| {
-        uploads::list(session, op, credit).await
-    })
+    begin_with(session, op, async move |session, credit| uploads::list(session, op, credit).await)
 }
 
 fn begin_with(
@@ -119,10 +115,8 @@ async fn list(
     path: &RelPath,
     credit: &Credit,
 ) -> Result<(), ErrorCode> {
-    let directory = session
-        .home
-        .directory(path)
-        .map_err(|errno| report("list a directory", errno))?;
+    let directory =
+        session.home.directory(path).map_err(|errno| report("list a directory", errno))?;
     let mut names = Vec::new();
     loop {
         credit.take().await;

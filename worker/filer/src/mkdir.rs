@@ -52,10 +52,7 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
         Err(ErrorCode::NotFound) => {}
         Err(error) => return Err(error),
     }
-    if path
-        .split_last()
-        .is_some_and(|(parent, _)| session.home.look(&parent).is_err())
-    {
+    if path.split_last().is_some_and(|(parent, _)| session.home.look(&parent).is_err()) {
         return Err(ErrorCode::NotFound);
     }
     let name = session.ledger.reserve(0, 1).await?;
@@ -68,12 +65,7 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
             return Err(error);
         }
     };
-    let mut staged = Staged {
-        name,
-        inode,
-        size: 0,
-        kind: Kind::Directory,
-    };
+    let mut staged = Staged { name, inode, size: 0, kind: Kind::Directory };
     match placing::place(session, &mut staged, path).await {
         Ok(_) => {
             // Nothing is left there.
@@ -91,9 +83,5 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
 fn stage(session: &Session, name: StagingName) -> Result<u64, Errno> {
     let name = name.file_name();
     session.staging.make_directory(&name)?;
-    session
-        .staging
-        .look(&name)?
-        .map(|seen| seen.inode)
-        .ok_or(Errno::NOENT)
+    session.staging.look(&name)?.map(|seen| seen.inode).ok_or(Errno::NOENT)
 }

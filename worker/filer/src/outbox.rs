@@ -54,10 +54,7 @@ impl Outbox {
     /// Takes the channel over.
     pub(crate) fn new(channel: WorkerChannel) -> io::Result<Self> {
         channel.set_nonblocking(true)?;
-        Ok(Self {
-            channel,
-            state: RefCell::default(),
-        })
+        Ok(Self { channel, state: RefCell::default() })
     }
 
     /// The channel, to wait for its messages and to receive them.
@@ -72,18 +69,14 @@ impl Outbox {
 
     /// Puts a message with descriptors into the queue. They are closed here once they are sent.
     pub(crate) fn hand_over(&self, message: FilerToWorker, files: Vec<OwnedFd>) {
-        self.state
-            .borrow_mut()
-            .with_files
-            .push_back((message, files));
+        self.state.borrow_mut().with_files.push_back((message, files));
     }
 
     /// The worker has taken so many messages with descriptors; `false` when it was not sent as many.
     pub(crate) fn taken(&self, messages: u32) -> bool {
         let mut state = self.state.borrow_mut();
-        let left = usize::try_from(messages)
-            .ok()
-            .and_then(|taken| state.untaken.checked_sub(taken));
+        let left =
+            usize::try_from(messages).ok().and_then(|taken| state.untaken.checked_sub(taken));
         state.untaken = left.unwrap_or(state.untaken);
         left.is_some()
     }

@@ -80,10 +80,7 @@ pub(crate) async fn place(
     staged: &mut Staged,
     path: &RelPath,
 ) -> Result<Placed, NotPlaced> {
-    let unknown = |error| NotPlaced {
-        error,
-        row: Row::Unknown,
-    };
+    let unknown = |error| NotPlaced { error, row: Row::Unknown };
     session.sync_staging().await.map_err(unknown)?;
     let mut row = Row::Open;
     for again in [false, true] {
@@ -106,25 +103,14 @@ pub(crate) async fn place(
             replaces: stated,
         };
         let acting = |_| act(session, staged, path, stated);
-        let (_, acted) = session
-            .ledger
-            .with_ticket(Some(intent), acting)
-            .await
-            .map_err(refused)?;
+        let (_, acted) = session.ledger.with_ticket(Some(intent), acting).await.map_err(refused)?;
         if let Act::Placed { replaced } = acted {
             session.sync_staging().await.map_err(unknown)?;
             let outcome = Outcome::Placed { replaced };
-            let usage = session
-                .ledger
-                .settle(staged.name, outcome)
-                .await
-                .map_err(unknown)?;
+            let usage = session.ledger.settle(staged.name, outcome).await.map_err(unknown)?;
             return Ok(Placed { replaced, usage });
         }
-        session
-            .settle_as_not_happened(staged.name)
-            .await
-            .map_err(unknown)?;
+        session.settle_as_not_happened(staged.name).await.map_err(unknown)?;
         row = match staged.kind {
             Kind::ResumableFile { .. } => Row::Open,
             Kind::SmallFile { .. } | Kind::Directory => Row::Dropped,
@@ -133,10 +119,7 @@ pub(crate) async fn place(
             return Err(NotPlaced { error, row });
         }
     }
-    Err(NotPlaced {
-        error: ErrorCode::Busy,
-        row,
-    })
+    Err(NotPlaced { error: ErrorCode::Busy, row })
 }
 
 /// What stands at the target and would be replaced.
@@ -168,11 +151,7 @@ fn act(
     if !decide::still_fits(stated, now) {
         return Ok(Act::Stale);
     }
-    let flags = if now.is_some() {
-        RenameFlags::EXCHANGE
-    } else {
-        RenameFlags::NOREPLACE
-    };
+    let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     match rename_into(session, staged.name, &place, flags) {
         Ok(()) => {}
         // Somebody without a ticket, an administrator, was between the look and the rename.
@@ -184,13 +163,10 @@ fn act(
     }
     // What was displaced stands in staging now, where nobody can change it: its size is exactly known.
     match session.staging.look(&staged.name.file_name()) {
-        Ok(Some(displaced)) if displaced.is_served_file() => Ok(Act::Placed {
-            replaced: Some(displaced.size),
-        }),
-        other => Err(Broken(format!(
-            "{} was exchanged for {other:?}",
-            staged.name
-        ))),
+        Ok(Some(displaced)) if displaced.is_served_file() => {
+            Ok(Act::Placed { replaced: Some(displaced.size) })
+        }
+        other => Err(Broken(format!("{} was exchanged for {other:?}", staged.name))),
     }
 }
 
@@ -201,13 +177,7 @@ fn rename_into(
     flags: RenameFlags,
 ) -> Result<(), Errno> {
     let staging = session.staging.directory();
-    rustix::fs::renameat_with(
-        staging,
-        name.file_name(),
-        place.parent(),
-        place.name(),
-        flags,
-    )
+    rustix::fs::renameat_with(staging, name.file_name(), place.parent(), place.name(), flags)
 }
 
 /// Reserves anew for what was staged under a reservation that is dropped, and moves it to the new name.
@@ -221,27 +191,18 @@ async fn reserve_again(
         .ledger
         .reserve(bytes, entries)
         .await
-        .map_err(|error| NotPlaced {
-            error,
-            row: Row::Dropped,
-        })?;
+        .map_err(|error| NotPlaced { error, row: Row::Dropped })?;
     if let Err(errno) = session.staging.rename(staged.name, name) {
         session.refuse_a_taken_name(name, errno).await;
         // The new reservation has no file.
         let _ = session.ledger.drop_row(name).await;
         let error = report("rename in staging", errno);
-        return Err(NotPlaced {
-            error,
-            row: Row::Dropped,
-        });
+        return Err(NotPlaced { error, row: Row::Dropped });
     }
     session.ledger.gone(staged.name);
     staged.name = name;
     // R5 for the new name.
-    let unknown = |error| NotPlaced {
-        error,
-        row: Row::Unknown,
-    };
+    let unknown = |error| NotPlaced { error, row: Row::Unknown };
     session.sync_staging().await.map_err(unknown)
 }
 

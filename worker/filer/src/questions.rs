@@ -170,10 +170,7 @@ mod tests {
         questions.ask(Purpose::Ticket, 1000, 1000);
         questions.ask(Purpose::Other, 1001, 1001);
         assert_eq!(
-            drain(&mut questions)
-                .iter()
-                .map(|sent| sent.1)
-                .collect::<Vec<_>>(),
+            drain(&mut questions).iter().map(|sent| sent.1).collect::<Vec<_>>(),
             [1001, 1000]
         );
     }

@@ -28,10 +28,7 @@ pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode
         return Ok(entry(name, &seen, None, true));
     }
     // Shown without its attributes when it cannot be opened.
-    match place
-        .open(READ_FILE)
-        .and_then(|file| Ok((Seen::of(&file)?, file)))
-    {
+    match place.open(READ_FILE).and_then(|file| Ok((Seen::of(&file)?, file))) {
         Ok((now, file)) if now.is_served_file() => Ok(entry(name, &now, Some(&file), true)),
         _ => Ok(entry(name, &seen, None, true)),
     }
@@ -50,34 +47,17 @@ pub(crate) fn open(
     let place = session.home.place(path)?;
     // Before it is opened: opening a device may do something.
     check(&place.look()?.ok_or(ErrorCode::NotFound)?)?;
-    let file = place
-        .open(READ_FILE)
-        .map_err(|errno| report(doing, errno))?;
+    let file = place.open(READ_FILE).map_err(|errno| report(doing, errno))?;
     let seen = Seen::of(&file).map_err(|errno| report(doing, errno))?;
     check(&seen)?;
     let own = file.try_clone().map_err(|error| {
-        report(
-            doing,
-            rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO),
-        )
+        report(doing, rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
     })?;
     let md5 = attributes::plain_md5(&file, &seen);
     let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
     let fingerprint = fingerprint(&seen, &entry);
-    let handle = session
-        .handles
-        .borrow_mut()
-        .add_reading(Reading { file: own, seen });
-    Ok((
-        FilerToWorker::Opened {
-            op,
-            handle,
-            entry,
-            fingerprint,
-            md5,
-        },
-        file,
-    ))
+    let handle = session.handles.borrow_mut().add_reading(Reading { file: own, seen });
+    Ok((FilerToWorker::Opened { op, handle, entry, fingerprint, md5 }, file))
 }
 
 fn check(seen: &Seen) -> Result<(), ErrorCode> {

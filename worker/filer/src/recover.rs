@@ -94,28 +94,17 @@ fn find(staging: &Arc<Staging>, name: StagingName) -> Result<Finding, Failure> {
         return Ok(Finding::Missing);
     };
     if seen.what != What::Directory {
-        return Ok(Finding::File {
-            inode: seen.inode,
-            size: seen.size,
-            links: seen.links,
-        });
+        return Ok(Finding::File { inode: seen.inode, size: seen.size, links: seen.links });
     }
     let totals = Walk::counting(Arc::clone(staging), &name.file_name()).finish()?;
-    Ok(Finding::Directory {
-        inode: seen.inode,
-        bytes: totals.bytes,
-        entries: totals.entries,
-    })
+    Ok(Finding::Directory { inode: seen.inode, bytes: totals.bytes, entries: totals.entries })
 }
 
 fn remove(staging: &Arc<Staging>, names: &[StagingName]) -> Result<(), Failure> {
     for name in names {
         Walk::removing(Arc::clone(staging), &name.file_name()).finish()?;
         let journal = name.journal_name();
-        staging.unlink(&journal).map_err(|errno| Failure::Unlink {
-            name: journal,
-            errno,
-        })?;
+        staging.unlink(&journal).map_err(|errno| Failure::Unlink { name: journal, errno })?;
     }
     Ok(())
 }

@@ -27,10 +27,7 @@ pub(crate) async fn remove(
         Some(name) => act(session, path, recursive, name),
         None => Err(Broken("an intent without a name".into())),
     };
-    let (name, acted) = session
-        .ledger
-        .with_ticket(Some(IntentItem::Take), acting)
-        .await?;
+    let (name, acted) = session.ledger.with_ticket(Some(IntentItem::Take), acting).await?;
     let name = name.ok_or(ErrorCode::Internal)?;
     if let Err(error) = acted {
         session.settle_as_not_happened(name).await?;
@@ -39,10 +36,7 @@ pub(crate) async fn remove(
     }
     session.sync_staging().await?;
     let totals = session.count(name).await?;
-    let outcome = Outcome::Removed {
-        bytes: totals.bytes,
-        entries: totals.entries,
-    };
+    let outcome = Outcome::Removed { bytes: totals.bytes, entries: totals.entries };
     session.ledger.settle(name, outcome).await?;
     Ok(name)
 }
@@ -70,9 +64,7 @@ fn act(
         RenameFlags::NOREPLACE,
     ) {
         Ok(()) => Ok(Ok(())),
-        Err(Errno::EXIST) => Err(Broken(format!(
-            "something stands at the minted name {name}"
-        ))),
+        Err(Errno::EXIST) => Err(Broken(format!("something stands at the minted name {name}"))),
         Err(errno) => Ok(Err(report("take something into staging", errno))),
     }
 }
@@ -81,13 +73,8 @@ fn removable(place: &Place, recursive: bool) -> Result<(), ErrorCode> {
     match decide::remove(place.look()?.as_ref(), recursive)? {
         Removing::Whole => Ok(()),
         Removing::IfEmpty => {
-            let names = place
-                .open(READ_DIRECTORY)
-                .and_then(|directory| next_names(&directory));
-            match names
-                .map_err(|errno| report("look into a directory", errno))?
-                .is_empty()
-            {
+            let names = place.open(READ_DIRECTORY).and_then(|directory| next_names(&directory));
+            match names.map_err(|errno| report("look into a directory", errno))?.is_empty() {
                 true => Ok(()),
                 false => Err(ErrorCode::DirectoryNotEmpty),
             }

@@ -37,11 +37,7 @@ pub(crate) async fn rename(
     }
     if from.contains(to) {
         session.home.look(from)?;
-        return if from == to {
-            Ok(None)
-        } else {
-            Err(ErrorCode::NotPossible)
-        };
+        return if from == to { Ok(None) } else { Err(ErrorCode::NotPossible) };
     }
     for _ in 0..2 {
         // Outside the ticket: whether an intent is needed, and to refuse early.
@@ -58,10 +54,7 @@ pub(crate) async fn rename(
                 session.sync_staging().await?;
                 // By now only the pin is left of the old file; its size is what the pin has.
                 let bytes = session.count(name).await?.bytes;
-                session
-                    .ledger
-                    .settle(name, Outcome::Removed { bytes, entries: 1 })
-                    .await?;
+                session.ledger.settle(name, Outcome::Removed { bytes, entries: 1 }).await?;
             }
             return Ok(name);
         }
@@ -97,29 +90,20 @@ fn act(
     overwrite: bool,
     pin: Option<StagingName>,
 ) -> Result<Act, Broken> {
-    let planned = session
-        .check_writable()
-        .and_then(|()| plan(session, from, to, overwrite));
+    let planned = session.check_writable().and_then(|()| plan(session, from, to, overwrite));
     let (renaming, source, target) = match planned {
         Ok(plan) => plan,
         Err(error) => return Ok(Act::Refused(error)),
     };
     let (result, doing) = match (renaming, pin) {
-        (Renaming::Move, None) => (
-            rename_call(&source, &target, RenameFlags::NOREPLACE),
-            "rename",
-        ),
-        (Renaming::Over(_), Some(pin)) => (
-            rename_over(session, &source, &target, pin)?,
-            "rename over a file",
-        ),
+        (Renaming::Move, None) => (rename_call(&source, &target, RenameFlags::NOREPLACE), "rename"),
+        (Renaming::Over(_), Some(pin)) => {
+            (rename_over(session, &source, &target, pin)?, "rename over a file")
+        }
         (Renaming::Move, Some(_)) | (Renaming::Over(_), None) => return Ok(Act::Stale),
     };
     match result {
-        Ok(()) => Ok(Act::Renamed(vec![
-            source.into_parent(),
-            target.into_parent(),
-        ])),
+        Ok(()) => Ok(Act::Renamed(vec![source.into_parent(), target.into_parent()])),
         // Somebody without a ticket, an administrator, was between the look and the rename.
         Err(Errno::EXIST | Errno::NOENT) => Ok(Act::Stale),
         // A directory into itself, by a way that the paths do not show.

@@ -20,11 +20,8 @@ pub(crate) fn enter(
 ) -> Result<(), RunError> {
     let mut directories = first.descriptors.into_iter();
     // The channel has checked that as many descriptors came as the message states.
-    let mut next = || {
-        directories
-            .next()
-            .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))
-    };
+    let mut next =
+        || directories.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
     match first.message {
         DaemonToFiler::Join(Role::Serve { .. }) => {
             let home = Home::new(&next()?)?;

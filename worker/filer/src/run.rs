@@ -53,9 +53,7 @@ fn live() -> Result<(), RunError> {
     // The helper is up before Landlock and seccomp, which come with the role.
     let helper = Helper::start()?;
     let daemon = DaemonChannel::from_descriptor(channel)?;
-    let told = daemon
-        .send(&FilerToDaemon::Ready, &[])
-        .and_then(|()| daemon.recv());
+    let told = daemon.send(&FilerToDaemon::Ready, &[]).and_then(|()| daemon.recv());
     match told {
         Ok(first) => roles::enter(daemon, first, helper),
         // A spare that is not needed any more.

@@ -25,20 +25,11 @@ use crate::staging::Staging;
 use crate::{listing, mkdir, reading, remove, rename, sys, uploads};
 
 /// How long the loop sleeps while the uid has too many descriptors in flight.
-const IN_FLIGHT_RETRY: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 5_000_000,
-};
-const AT_ONCE: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 0,
-};
+const IN_FLIGHT_RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
+const AT_ONCE: Timespec = Timespec { tv_sec: 0, tv_nsec: 0 };
 
 /// How long nothing has to happen until freed memory is given back.
-const REST_AFTER: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 500_000_000,
-};
+const REST_AFTER: Timespec = Timespec { tv_sec: 0, tv_nsec: 500_000_000 };
 
 /// Something that can be read, or its peer has gone, which reading tells.
 const READABLE: PollFlags = PollFlags::IN.union(PollFlags::HUP).union(PollFlags::ERR);
@@ -135,18 +126,12 @@ impl Server {
             Err(errno) => return Err(RunError::Broken(format!("poll: {errno}"))),
         }
         let [daemon, worker, helper] = waiting.map(|waited| waited.revents().intersects(READABLE));
-        Ok(Ready {
-            daemon,
-            worker,
-            helper,
-        })
+        Ok(Ready { daemon, worker, helper })
     }
 
     fn flush(&self) -> Flushed {
         if self.session.outbox.is_overfull() {
-            self.session
-                .end
-                .misbehaved("it does not take its answers".into());
+            self.session.end.misbehaved("it does not take its answers".into());
         }
         match self.session.outbox.flush() {
             Ok(flushed) => flushed,
@@ -155,9 +140,7 @@ impl Server {
                 Flushed::Empty
             }
             Err(error) => {
-                self.session
-                    .end
-                    .broken(format!("cannot tell the worker: {error}"));
+                self.session.end.broken(format!("cannot tell the worker: {error}"));
                 Flushed::Empty
             }
         }
@@ -167,10 +150,7 @@ impl Server {
         match self.session.ledger.channel().recv() {
             Ok(received) => self.session.ledger.deliver(received.message),
             Err(ChannelError::Closed) => self.session.end.closed(),
-            Err(error) => self
-                .session
-                .end
-                .broken(format!("cannot hear the daemon: {error}")),
+            Err(error) => self.session.end.broken(format!("cannot hear the daemon: {error}")),
         }
     }
 
@@ -249,11 +229,7 @@ impl Server {
                     own.answer_done(op, made);
                 });
             }
-            WorkerToFiler::Remove {
-                op,
-                path,
-                recursive,
-            } => {
+            WorkerToFiler::Remove { op, path, recursive } => {
                 self.begin(op)?;
                 session.tasks.spawn(async move {
                     let removed = remove::remove(&own, &path, recursive).await;
@@ -263,12 +239,7 @@ impl Server {
                     }
                 });
             }
-            WorkerToFiler::Rename {
-                op,
-                from,
-                to,
-                overwrite,
-            } => {
+            WorkerToFiler::Rename { op, from, to, overwrite } => {
                 self.begin(op)?;
                 session.tasks.spawn(async move {
                     let renamed = rename::rename(&own, &from, &to, overwrite).await;

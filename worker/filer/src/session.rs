@@ -156,11 +156,7 @@ impl Session {
 
     /// Refuses changes after a failed sync of staging.
     pub(crate) fn check_writable(&self) -> Result<(), ErrorCode> {
-        if self.read_only.get() {
-            Err(ErrorCode::ReadOnly)
-        } else {
-            Ok(())
-        }
+        if self.read_only.get() { Err(ErrorCode::ReadOnly) } else { Ok(()) }
     }
 
     /// Makes all name changes so far durable that touched staging. All who ask before a sync begins share
@@ -190,10 +186,7 @@ impl Session {
     /// Makes a rename between these directories of the home durable.
     pub(crate) async fn sync_directories(&self, parents: Vec<OwnedFd>) -> Result<(), ErrorCode> {
         let staging = Arc::clone(&self.staging);
-        let result = self
-            .helper
-            .run_once(move || staging.sync_directories(&parents))
-            .await;
+        let result = self.helper.run_once(move || staging.sync_directories(&parents)).await;
         self.synced(result)
     }
 
@@ -201,9 +194,7 @@ impl Session {
         if let Err(errno) = result
             && !self.read_only.replace(true)
         {
-            log(format_args!(
-                "a sync of staging failed, no change is made any more: {errno}"
-            ));
+            log(format_args!("a sync of staging failed, no change is made any more: {errno}"));
             self.ledger.staging_sync_failed();
         }
         self.check_writable()
@@ -221,8 +212,7 @@ impl Session {
     /// operation goes no further then: what stands there is not its own, and it must not clean it up.
     pub(crate) async fn refuse_a_taken_name(&self, name: StagingName, errno: Errno) {
         if errno == Errno::EXIST {
-            self.end
-                .broken(format!("something stands at the minted name {name}"));
+            self.end.broken(format!("something stands at the minted name {name}"));
             std::future::pending().await
         }
     }
@@ -230,13 +220,10 @@ impl Session {
     /// Counts what stands at a staging name.
     pub(crate) async fn count(&self, name: StagingName) -> Result<Totals, ErrorCode> {
         let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name());
-        self.helper
-            .run(move || walk.slice())
-            .await
-            .map_err(|error| {
-                log(format_args!("cannot count what was removed: {error}"));
-                ErrorCode::Internal
-            })
+        self.helper.run(move || walk.slice()).await.map_err(|error| {
+            log(format_args!("cannot count what was removed: {error}"));
+            ErrorCode::Internal
+        })
     }
 
     /// Removes whatever stands at a staging name, and the journal beside it. `false` when that failed: the
@@ -247,9 +234,7 @@ impl Session {
         let removed = self.helper.run(move || {
             walk.slice().map(|result| {
                 result.map_err(|error| error.to_string())?;
-                staging
-                    .unlink(&name.journal_name())
-                    .map_err(|errno| errno.to_string())
+                staging.unlink(&name.journal_name()).map_err(|errno| errno.to_string())
             })
         });
         match removed.await {

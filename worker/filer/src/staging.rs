@@ -45,12 +45,7 @@ impl Staging {
 
     /// Opens the file `name` for reading and writing.
     pub(crate) fn open_writable(&self, name: &str) -> Result<OwnedFd, Errno> {
-        open_beneath(
-            &self.directory,
-            name,
-            OFlags::RDWR | OFlags::NOFOLLOW,
-            Mode::empty(),
-        )
+        open_beneath(&self.directory, name, OFlags::RDWR | OFlags::NOFOLLOW, Mode::empty())
     }
 
     /// Opens the file `name` for reading.

@@ -56,10 +56,7 @@ mod tests {
         assert!(!has_no_writer(reader.as_fd()).unwrap());
         let copy = writer.try_clone().unwrap();
         drop(writer);
-        assert!(
-            !has_no_writer(reader.as_fd()).unwrap(),
-            "a duplicate is a writer too"
-        );
+        assert!(!has_no_writer(reader.as_fd()).unwrap(), "a duplicate is a writer too");
         drop(copy);
         let _other = File::open(&path).unwrap();
         assert!(has_no_writer(reader.as_fd()).unwrap());

@@ -41,10 +41,7 @@ impl Tasks {
         let mut next = self.next.borrow_mut();
         let id = TaskId(*next);
         *next += 1;
-        let waker = Waker::from(Arc::new(TaskWaker {
-            id,
-            woken: Arc::clone(&self.woken),
-        }));
+        let waker = Waker::from(Arc::new(TaskWaker { id, woken: Arc::clone(&self.woken) }));
         waker.wake_by_ref();
         self.table.borrow_mut().insert(id, (Box::pin(task), waker));
         id
@@ -107,10 +104,7 @@ struct SlotState<T> {
 
 /// Makes a slot and its filler. A filler that is dropped leaves its operation waiting for good.
 pub(crate) fn slot<T>() -> (Filler<T>, Slot<T>) {
-    let state = Arc::new(Mutex::new(SlotState {
-        value: None,
-        waiting: None,
-    }));
+    let state = Arc::new(Mutex::new(SlotState { value: None, waiting: None }));
     (Filler(Arc::clone(&state)), Slot(state))
 }
 

@@ -49,22 +49,14 @@ impl Faults {
 }
 
 fn fail_at_one(count: &AtomicI64) -> Result<(), Errno> {
-    if count.fetch_sub(1, Ordering::SeqCst) == 1 {
-        Err(Errno::IO)
-    } else {
-        Ok(())
-    }
+    if count.fetch_sub(1, Ordering::SeqCst) == 1 { Err(Errno::IO) } else { Ok(()) }
 }
 
 /// A filer in a thread, and the counters of its faults.
 fn serving() -> (Bench, Arc<AtomicI64>, Arc<AtomicI64>) {
     let faults = Faults::default();
     let (data, staging) = (Arc::clone(&faults.data), Arc::clone(&faults.staging));
-    (
-        Bench::serving(move |channel, _: &Path| in_a_thread(channel, faults)),
-        data,
-        staging,
-    )
+    (Bench::serving(move |channel, _: &Path| in_a_thread(channel, faults)), data, staging)
 }
 
 fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
@@ -127,17 +119,12 @@ fn a_failed_sync_of_staging_settles_nothing_and_stops_all_changes() {
         assert_eq!(bench.rename("a", "b", true), Err(ErrorCode::ReadOnly));
         assert_eq!(bench.commit(opened, b""), Err(ErrorCode::ReadOnly));
         // The upload that was open can be resumed.
-        bench.until("its upload to be let go", |bench| {
-            bench.ledger.log.len() > before
-        });
+        bench.until("its upload to be let go", |bench| bench.ledger.log.len() > before);
         assert_eq!(bench.ledger.said()[before..], ["LetGo"]);
         // Reading goes on.
         let path = harness::rel("a");
         let answer = bench.ask(|op| WorkerToFiler::Stat { op, path });
-        assert!(matches!(
-            answer,
-            berth_common::filer_protocol::FilerToWorker::Entry { .. }
-        ));
+        assert!(matches!(answer, berth_common::filer_protocol::FilerToWorker::Entry { .. }));
     }
 }
 
@@ -156,15 +143,8 @@ fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
         };
         assert_eq!(changed, Err(ErrorCode::ReadOnly));
         bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
-        assert_eq!(
-            bench.ledger.said(),
-            ["Intent", "Released", "StagingSyncFailed"]
-        );
-        assert_eq!(
-            staged_names(&bench),
-            1,
-            "what was taken is left for replay to look at"
-        );
+        assert_eq!(bench.ledger.said(), ["Intent", "Released", "StagingSyncFailed"]);
+        assert_eq!(staged_names(&bench), 1, "what was taken is left for replay to look at");
     }
 }
 
@@ -187,17 +167,8 @@ fn a_ticket_that_comes_after_a_failed_sync_is_not_used() {
         }));
         let (a, b) = (harness::rel("a"), harness::rel("b"));
         let op = bench.begin(|op| match rename {
-            false => WorkerToFiler::Remove {
-                op,
-                path: a,
-                recursive: false,
-            },
-            true => WorkerToFiler::Rename {
-                op,
-                from: b,
-                to: a,
-                overwrite: true,
-            },
+            false => WorkerToFiler::Remove { op, path: a, recursive: false },
+            true => WorkerToFiler::Rename { op, from: b, to: a, overwrite: true },
         });
         bench.until("the intent", |bench| bench.halted);
         staging.store(1, Ordering::SeqCst);
@@ -209,14 +180,8 @@ fn a_ticket_that_comes_after_a_failed_sync_is_not_used() {
         bench.daemon.as_ref().unwrap().send(&granted, &[]).unwrap();
         let answer = bench.answer(op).0;
         let error = ErrorCode::ReadOnly;
-        assert_eq!(
-            answer,
-            berth_common::filer_protocol::FilerToWorker::Failed { op, error }
-        );
-        assert_eq!(
-            (bench.read("a"), bench.read("b")),
-            (b"a".into(), b"b".into())
-        );
+        assert_eq!(answer, berth_common::filer_protocol::FilerToWorker::Failed { op, error });
+        assert_eq!((bench.read("a"), bench.read("b")), (b"a".into(), b"b".into()));
         assert_eq!(bench.ledger.said(), ["Intent", "Released"], "and no settle");
     }
 }
@@ -253,9 +218,5 @@ fn one_sync_serves_all_who_asked_before_it_began() {
         session.tasks.run_woken();
         std::thread::yield_now();
     }
-    assert_eq!(
-        session.staging.faults.staging.load(Ordering::SeqCst),
-        -1,
-        "one sync"
-    );
+    assert_eq!(session.staging.faults.staging.load(Ordering::SeqCst), -1, "one sync");
 }

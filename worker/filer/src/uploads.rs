@@ -39,12 +39,7 @@ pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
         true => open_resumable(&session, &request).await,
         false => open_small(&session, &request).await,
     };
-    let Opened {
-        name,
-        files,
-        resumed,
-        started_over,
-    } = match opened {
+    let Opened { name, files, resumed, started_over } = match opened {
         Ok(opened) => opened,
         Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),
     };
@@ -57,13 +52,7 @@ pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
         overwrite: request.overwrite,
         resumable,
     });
-    let answer = FilerToWorker::UploadOpened {
-        op,
-        handle,
-        resumable,
-        resumed,
-        started_over,
-    };
+    let answer = FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over };
     session.answer_with_files(op, answer, files);
 }
 
@@ -86,12 +75,7 @@ async fn open_small(session: &Session, request: &OpenUpload) -> Result<Opened, E
     let (bytes, entries) = growth(session, request)?;
     let name = session.ledger.reserve(bytes, entries).await?;
     match session.staging.create(&name.file_name()) {
-        Ok(data) => Ok(Opened {
-            name,
-            files: vec![data],
-            resumed: false,
-            started_over: false,
-        }),
+        Ok(data) => Ok(Opened { name, files: vec![data], resumed: false, started_over: false }),
         Err(errno) => Err(not_created(session, name, errno).await),
     }
 }
@@ -100,16 +84,9 @@ async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<O
     // An upload that this session is dropping would be called busy.
     session.discards_are_done().await;
     let (bytes, entries) = growth(session, request)?;
-    let OpenUpload {
-        path,
-        source,
-        token,
-        ..
-    } = request;
-    let reserved = session
-        .ledger
-        .reserve_upload(path.clone(), *source, *token, bytes, entries)
-        .await?;
+    let OpenUpload { path, source, token, .. } = request;
+    let reserved =
+        session.ledger.reserve_upload(path.clone(), *source, *token, bytes, entries).await?;
     let name = reserved.name;
     let started_over = reserved.superseded.is_some();
     if let Some(superseded) = reserved.superseded {
@@ -127,12 +104,7 @@ async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<O
         session.handles.borrow_mut().end_use(name);
     }
     let (files, resumed) = files?;
-    Ok(Opened {
-        name,
-        files,
-        resumed,
-        started_over,
-    })
+    Ok(Opened { name, files, resumed, started_over })
 }
 
 /// The files of a resumable upload, and whether they are those that were there.

@@ -31,12 +31,7 @@ enum Kill {
     BeforeSettle,
 }
 
-const ALL: [Kill; 4] = [
-    Kill::BeforeIntent,
-    Kill::BeforeAct,
-    Kill::AfterAct,
-    Kill::BeforeSettle,
-];
+const ALL: [Kill; 4] = [Kill::BeforeIntent, Kill::BeforeAct, Kill::AfterAct, Kill::BeforeSettle];
 
 /// Runs `operation` and kills the filer at `kill`; then what recovery finds at the last intent's name.
 fn crash(bench: &mut Bench, kill: Kill, operation: impl FnOnce(&mut Bench)) -> Option<Finding> {
@@ -56,11 +51,7 @@ fn crash(bench: &mut Bench, kill: Kill, operation: impl FnOnce(&mut Bench)) -> O
     }
     bench.kill();
     bench.watch = None;
-    let committing = bench
-        .ledger
-        .rows
-        .iter()
-        .find(|(_, row)| row.intent.is_some());
+    let committing = bench.ledger.rows.iter().find(|(_, row)| row.intent.is_some());
     let name = committing.map(|(name, _)| *name)?;
     Some(examine(bench, name))
 }
@@ -76,10 +67,7 @@ fn recovering(bench: &mut Bench, order: impl FnOnce(OpId) -> DaemonToFiler) -> F
 }
 
 fn examine(bench: &mut Bench, name: StagingName) -> Finding {
-    match recovering(bench, |op| DaemonToFiler::Examine {
-        op,
-        names: vec![name],
-    }) {
+    match recovering(bench, |op| DaemonToFiler::Examine { op, names: vec![name] }) {
         FilerToDaemon::Findings { findings, .. } => findings[0],
         other => panic!("{other:?}"),
     }
@@ -94,22 +82,16 @@ fn stated_inode(bench: &Bench) -> u64 {
         },
         _ => None,
     });
-    let row = bench
-        .ledger
-        .rows
-        .values()
-        .find_map(|row| match row.intent.as_ref()? {
-            IntentItem::Stage { inode, .. } => Some(*inode),
-            _ => None,
-        });
+    let row = bench.ledger.rows.values().find_map(|row| match row.intent.as_ref()? {
+        IntentItem::Stage { inode, .. } => Some(*inode),
+        _ => None,
+    });
     stated.or(row).unwrap()
 }
 
 fn begin_put(bytes: Vec<u8>) -> impl FnOnce(&mut Bench) {
     move |bench| {
-        let mut opened = bench
-            .open(upload("a", source(bytes.len(), 0), true))
-            .unwrap();
+        let mut opened = bench.open(upload("a", source(bytes.len(), 0), true)).unwrap();
         opened.files[0].write_all(&bytes).unwrap();
         bench.begin_commit(opened, &bytes);
     }
@@ -221,11 +203,7 @@ fn a_rename_over_that_was_cut_off_is_read_off_staging() {
             }
             other => panic!("{other:?}"),
         };
-        assert_eq!(
-            bench.read("b"),
-            if happened { &b"1"[..] } else { b"12345" },
-            "{kill:?}"
-        );
+        assert_eq!(bench.read("b"), if happened { &b"1"[..] } else { b"12345" }, "{kill:?}");
         assert_ne!(bench.home.join("a").exists(), happened);
     }
 }

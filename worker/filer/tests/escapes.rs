@@ -30,10 +30,7 @@ fn bench() -> (Bench, PathBuf) {
 
 fn assert_untouched(outside: &Path) {
     assert_eq!(fs::read(outside.join("secret")).unwrap(), SECRET);
-    let names: Vec<_> = fs::read_dir(outside)
-        .unwrap()
-        .map(|e| e.unwrap().file_name())
-        .collect();
+    let names: Vec<_> = fs::read_dir(outside).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
     assert_eq!(fs::read_dir(outside.join("directory")).unwrap().count(), 0);
 }
@@ -46,32 +43,11 @@ fn try_everything(bench: &mut Bench, path: &str) {
         Box::new(|op| WorkerToFiler::Stat { op, path: at() }),
         Box::new(|op| WorkerToFiler::List { op, path: at() }),
         Box::new(|op| WorkerToFiler::OpenRead { op, path: at() }),
-        Box::new(|op| WorkerToFiler::OpenUpload {
-            op,
-            upload: upload(path, source(3, 0), true),
-        }),
-        Box::new(|op| WorkerToFiler::MakeDirectory {
-            op,
-            path: at(),
-            parents: false,
-        }),
-        Box::new(|op| WorkerToFiler::MakeDirectory {
-            op,
-            path: at(),
-            parents: true,
-        }),
-        Box::new(|op| WorkerToFiler::Rename {
-            op,
-            from: at(),
-            to: other(),
-            overwrite: true,
-        }),
-        Box::new(|op| WorkerToFiler::Rename {
-            op,
-            from: rel("mine"),
-            to: at(),
-            overwrite: true,
-        }),
+        Box::new(|op| WorkerToFiler::OpenUpload { op, upload: upload(path, source(3, 0), true) }),
+        Box::new(|op| WorkerToFiler::MakeDirectory { op, path: at(), parents: false }),
+        Box::new(|op| WorkerToFiler::MakeDirectory { op, path: at(), parents: true }),
+        Box::new(|op| WorkerToFiler::Rename { op, from: at(), to: other(), overwrite: true }),
+        Box::new(|op| WorkerToFiler::Rename { op, from: rel("mine"), to: at(), overwrite: true }),
     ];
     for question in questions {
         let op = bench.begin(question);
@@ -79,11 +55,7 @@ fn try_everything(bench: &mut Bench, path: &str) {
             FilerToWorker::Failed { .. } => {}
             // A link may be shown as the link that it is.
             FilerToWorker::Entry { entry, .. } => {
-                assert_eq!(
-                    entry.kind,
-                    berth_common::entry::EntryKind::Symlink,
-                    "{path}"
-                );
+                assert_eq!(entry.kind, berth_common::entry::EntryKind::Symlink, "{path}");
             }
             other => panic!("{path}: {other:?}"),
         }
@@ -135,15 +107,9 @@ fn bytes_that_carry_a_bad_path_end_the_worker_and_reach_no_file() {
     for bytes in bad {
         let (mut bench, outside) = bench();
         let mut packet = Vec::new();
-        let message = WorkerToFiler::OpenRead {
-            op: OpId(1),
-            path: rel("PATH"),
-        };
+        let message = WorkerToFiler::OpenRead { op: OpId(1), path: rel("PATH") };
         berth_common::codec::encode_into(&message, &mut packet).unwrap();
-        let at = packet
-            .windows(4)
-            .position(|window| window == b"PATH")
-            .unwrap();
+        let at = packet.windows(4).position(|window| window == b"PATH").unwrap();
         packet[at..at + 4].copy_from_slice(bytes);
         let worker = bench.worker.as_ref().unwrap();
         rustix::net::send(worker, &packet, rustix::net::SendFlags::NOSIGNAL).unwrap();
@@ -228,11 +194,7 @@ fn links_in_every_position_are_refused() {
         assert_untouched(&outside);
     }
     // Removing takes the link itself, or nothing.
-    for path in [
-        "to-outside/secret",
-        "to-parent/outside",
-        "d/to-outside/directory",
-    ] {
+    for path in ["to-outside/secret", "to-parent/outside", "d/to-outside/directory"] {
         bench.remove(path, true).unwrap_err();
     }
     for path in ["to-outside", "to-secret", "d/e/to-outside"] {

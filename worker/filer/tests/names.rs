@@ -22,29 +22,14 @@ fn bench() -> Bench {
 fn a_directory_is_made_once_and_below_one_that_is_there() {
     let mut bench = bench();
     assert_eq!(bench.make_directory("d", false), Ok(()));
-    let mode = fs::metadata(bench.home.join("d"))
-        .unwrap()
-        .permissions()
-        .mode();
+    let mode = fs::metadata(bench.home.join("d")).unwrap().permissions().mode();
     assert_eq!(mode & 0o7777, 0o700);
-    assert_eq!(
-        bench.make_directory("d", false),
-        Err(ErrorCode::AlreadyExists)
-    );
-    assert_eq!(
-        bench.make_directory("", false),
-        Err(ErrorCode::AlreadyExists)
-    );
+    assert_eq!(bench.make_directory("d", false), Err(ErrorCode::AlreadyExists));
+    assert_eq!(bench.make_directory("", false), Err(ErrorCode::AlreadyExists));
     assert_eq!(bench.make_directory("e/f", false), Err(ErrorCode::NotFound));
     bench.put("file", b"x", true).unwrap();
-    assert_eq!(
-        bench.make_directory("file", false),
-        Err(ErrorCode::AlreadyExists)
-    );
-    assert_eq!(
-        bench.make_directory("file/x", false),
-        Err(ErrorCode::NotADirectory)
-    );
+    assert_eq!(bench.make_directory("file", false), Err(ErrorCode::AlreadyExists));
+    assert_eq!(bench.make_directory("file/x", false), Err(ErrorCode::NotADirectory));
     bench.check();
     assert_eq!(
         bench.ledger.said()[..5],
@@ -61,24 +46,12 @@ fn missing_parents_are_made_one_after_the_other() {
     assert_eq!(bench.make_directory("a/b/x/y", true), Ok(()));
     assert_eq!(bench.make_directory("", true), Ok(()));
     bench.put("a/file", b"x", true).unwrap();
-    assert_eq!(
-        bench.make_directory("a/file/x", true),
-        Err(ErrorCode::NotADirectory)
-    );
-    assert_eq!(
-        bench.make_directory("a/file", true),
-        Err(ErrorCode::AlreadyExists)
-    );
+    assert_eq!(bench.make_directory("a/file/x", true), Err(ErrorCode::NotADirectory));
+    assert_eq!(bench.make_directory("a/file", true), Err(ErrorCode::AlreadyExists));
     symlink("b", bench.home.join("a/link")).unwrap();
     bench.charge_home();
-    assert_eq!(
-        bench.make_directory("a/link/x", true),
-        Err(ErrorCode::NotServed)
-    );
-    assert_eq!(
-        bench.make_directory("a/link", true),
-        Err(ErrorCode::NotServed)
-    );
+    assert_eq!(bench.make_directory("a/link/x", true), Err(ErrorCode::NotServed));
+    assert_eq!(bench.make_directory("a/link", true), Err(ErrorCode::NotServed));
     bench.check();
     assert_eq!(bench.ledger.used_entries, 8);
 }
@@ -107,39 +80,23 @@ fn what_is_removed_is_given_back_exactly() {
     bench.make_directory("empty", false).unwrap();
     bench.make_directory("tree/a/b", true).unwrap();
     for n in 0..20 {
-        bench
-            .put(&format!("tree/a/{n}"), &vec![b'x'; n], true)
-            .unwrap();
+        bench.put(&format!("tree/a/{n}"), &vec![b'x'; n], true).unwrap();
     }
     symlink("/etc/passwd", bench.home.join("tree/link")).unwrap();
     bench.ledger.used_entries += 1;
     bench.check();
-    assert_eq!(
-        bench.remove("tree", false),
-        Err(ErrorCode::DirectoryNotEmpty)
-    );
+    assert_eq!(bench.remove("tree", false), Err(ErrorCode::DirectoryNotEmpty));
     assert_eq!(bench.remove("file", false), Ok(()));
     assert_eq!(bench.remove("empty", false), Ok(()));
     bench.check();
     assert_eq!(bench.remove("tree", true), Ok(()));
     bench.check();
     assert_eq!((bench.ledger.used_bytes, bench.ledger.used_entries), (0, 0));
-    let last = bench
-        .ledger
-        .log
-        .iter()
-        .rev()
-        .find_map(|message| match message {
-            FilerToDaemon::Settle { items, .. } => Some(items[0].outcome),
-            _ => None,
-        });
-    assert_eq!(
-        last,
-        Some(Outcome::Removed {
-            bytes: 190,
-            entries: 24
-        })
-    );
+    let last = bench.ledger.log.iter().rev().find_map(|message| match message {
+        FilerToDaemon::Settle { items, .. } => Some(items[0].outcome),
+        _ => None,
+    });
+    assert_eq!(last, Some(Outcome::Removed { bytes: 190, entries: 24 }));
 }
 
 #[test]
@@ -158,11 +115,7 @@ fn a_removal_is_refused_where_it_cannot_be_made() {
     ] {
         assert_eq!(bench.remove(path, recursive), Err(error), "{path}");
     }
-    assert_eq!(
-        bench.ledger.log.len(),
-        before,
-        "no intent was written for any"
-    );
+    assert_eq!(bench.ledger.log.len(), before, "no intent was written for any");
 }
 
 #[test]
@@ -198,12 +151,8 @@ fn what_changed_before_the_ticket_came_is_seen_under_it() {
             }
             true
         }));
-        let expected = [
-            ErrorCode::DirectoryNotEmpty,
-            ErrorCode::NotFound,
-            ErrorCode::NotServed,
-        ][step]
-            .clone();
+        let expected =
+            [ErrorCode::DirectoryNotEmpty, ErrorCode::NotFound, ErrorCode::NotServed][step].clone();
         assert_eq!(bench.remove("d/e", false), Err(expected));
         bench.charge_home();
         bench.check();
@@ -220,16 +169,9 @@ fn a_rename_to_a_free_name_takes_the_ticket_alone() {
     assert_eq!(bench.rename("d/file", "file", false), Ok(()));
     assert_eq!(bench.rename("d", "g", false), Ok(()));
     assert_eq!(bench.rename("file", "g/e/file", true), Ok(()));
-    assert_eq!(
-        bench.rename("g/e/file", "g/e/file", true),
-        Ok(()),
-        "onto itself"
-    );
+    assert_eq!(bench.rename("g/e/file", "g/e/file", true), Ok(()), "onto itself");
     assert_eq!(bench.read("g/e/file"), b"12345");
-    assert_eq!(
-        bench.ledger.said()[before..],
-        ["Ticket", "Released"].repeat(3)
-    );
+    assert_eq!(bench.ledger.said()[before..], ["Ticket", "Released"].repeat(3));
     bench.check();
 }
 
@@ -245,10 +187,7 @@ fn a_rename_over_a_file_gives_the_old_one_back() {
     assert_eq!(bench.read("b"), b"1");
     assert!(!bench.home.join("a").exists());
     bench.check();
-    assert_eq!(
-        bench.ledger.said()[before..],
-        ["Intent", "Released", "Settle", "Gone"]
-    );
+    assert_eq!(bench.ledger.said()[before..], ["Intent", "Released", "Settle", "Gone"]);
 }
 
 #[test]
@@ -278,11 +217,7 @@ fn a_rename_is_refused_where_it_cannot_be_made() {
     ] {
         assert_eq!(bench.rename(from, to, true), Err(error), "{from} {to}");
     }
-    assert_eq!(
-        bench.ledger.log.len(),
-        before,
-        "the daemon was not asked for any"
-    );
+    assert_eq!(bench.ledger.log.len(), before, "the daemon was not asked for any");
     bench.check();
 }
 
@@ -298,10 +233,8 @@ fn a_rename_whose_target_changes_before_the_ticket_is_tried_again() {
         let home = bench.home.clone();
         let mut once = true;
         bench.watch = Some(Box::new(move |message| {
-            let asks = matches!(
-                message,
-                FilerToDaemon::Intent { .. } | FilerToDaemon::Ticket { .. }
-            );
+            let asks =
+                matches!(message, FilerToDaemon::Intent { .. } | FilerToDaemon::Ticket { .. });
             if asks && std::mem::take(&mut once) {
                 match appears {
                     true => fs::write(home.join("b"), b"22").unwrap(),
@@ -331,9 +264,7 @@ fn a_removed_tree_of_any_depth_is_counted_and_cleared() {
         bench.make_directory(&path, true).unwrap();
         bench.put(&format!("{path}/file"), b"12345", true).unwrap();
     }
-    bench
-        .rename("b", &format!("{}/b", vec!["a"; 150].join("/")), false)
-        .unwrap();
+    bench.rename("b", &format!("{}/b", vec!["a"; 150].join("/")), false).unwrap();
     bench.check();
     assert_eq!(bench.remove("a", true), Ok(()));
     bench.check();
@@ -349,11 +280,7 @@ fn answers_to_other_questions_come_while_a_large_tree_is_cleared() {
     }
     bench.charge_home();
     let path = rel("big");
-    let removal = bench.begin(|op| WorkerToFiler::Remove {
-        op,
-        path,
-        recursive: true,
-    });
+    let removal = bench.begin(|op| WorkerToFiler::Remove { op, path, recursive: true });
     bench.put("small", b"x", true).unwrap();
     assert_eq!(bench.read("small"), b"x");
     bench.answer(removal);

@@ -48,9 +48,7 @@ fn a_first_message_that_gives_no_role_ends_it() {
     let (daemon, filer) = DaemonEnd::pair().unwrap();
     let mut running = process(FILER)(filer, directory.path());
     daemon.recv().unwrap();
-    daemon
-        .send(&DaemonToFiler::Done { op: OpId(1) }, &[])
-        .unwrap();
+    daemon.send(&DaemonToFiler::Done { op: OpId(1) }, &[]).unwrap();
     let status = running.downcast_mut::<Process>().unwrap().0.wait().unwrap();
     assert_eq!(status.code(), Some(1));
 }
@@ -74,11 +72,7 @@ fn a_worker_that_breaks_the_protocol_ends_both() {
         (
             "has no open upload",
             Box::new(|bench| {
-                bench.begin(|op| WorkerToFiler::CloseUpload {
-                    op,
-                    handle: Handle(9),
-                    keep: true,
-                });
+                bench.begin(|op| WorkerToFiler::CloseUpload { op, handle: Handle(9), keep: true });
             }),
         ),
         (
@@ -169,10 +163,7 @@ fn a_daemon_that_answers_what_was_not_asked_ends_it() {
     for answer in [
         DaemonToFiler::Done { op: OpId(99) },
         DaemonToFiler::Sweep { op: OpId(0) },
-        DaemonToFiler::Granted {
-            op: OpId(0),
-            names: vec![],
-        },
+        DaemonToFiler::Granted { op: OpId(0), names: vec![] },
     ] {
         let mut bench = bench();
         bench.watch = Some(Box::new(|_| false));
@@ -187,15 +178,11 @@ fn a_daemon_that_answers_what_was_not_asked_ends_it() {
 fn every_refusal_of_the_daemons_reaches_the_worker_as_it_is() {
     let mut bench = bench();
     bench.ledger.limit_bytes = Some(0);
-    let refused = bench
-        .open(upload("a", source(2 * 1024 * 1024, 0), true))
-        .unwrap_err();
+    let refused = bench.open(upload("a", source(2 * 1024 * 1024, 0), true)).unwrap_err();
     match refused {
-        ErrorCode::QuotaExceeded {
-            limit: 0,
-            requested,
-            ..
-        } => assert_eq!(requested, 2 * 1024 * 1024),
+        ErrorCode::QuotaExceeded { limit: 0, requested, .. } => {
+            assert_eq!(requested, 2 * 1024 * 1024)
+        }
         other => panic!("{other:?}"),
     }
 }
@@ -207,16 +194,9 @@ fn a_worker_that_reads_nothing_does_not_keep_the_ticket_from_others() {
     for n in 0..600 {
         std::fs::write(bench.home.join(format!("{n:0>200}")), b"").unwrap();
     }
-    bench.watch = Some(Box::new(|message| {
-        !matches!(message, FilerToDaemon::Ticket { .. })
-    }));
+    bench.watch = Some(Box::new(|message| !matches!(message, FilerToDaemon::Ticket { .. })));
     let (from, to) = (rel(&format!("{:0>200}", 1)), rel("renamed"));
-    bench.begin(|op| WorkerToFiler::Rename {
-        op,
-        from,
-        to,
-        overwrite: false,
-    });
+    bench.begin(|op| WorkerToFiler::Rename { op, from, to, overwrite: false });
     bench.until("the question for the ticket", |bench| bench.halted);
     for _ in 0..20 {
         let op = bench.begin(|op| WorkerToFiler::List { op, path: rel("") });
@@ -224,15 +204,8 @@ fn a_worker_that_reads_nothing_does_not_keep_the_ticket_from_others() {
             bench.tell(WorkerToFiler::ListMore { op });
         }
     }
-    let Some(FilerToDaemon::Ticket { op }) = bench.ledger.log.last().cloned() else {
-        panic!()
-    };
+    let Some(FilerToDaemon::Ticket { op }) = bench.ledger.log.last().cloned() else { panic!() };
     let daemon = bench.daemon.as_ref().unwrap();
-    daemon
-        .send(&DaemonToFiler::Granted { op, names: vec![] }, &[])
-        .unwrap();
-    assert_eq!(
-        daemon.recv().unwrap().message,
-        FilerToDaemon::Released { op }
-    );
+    daemon.send(&DaemonToFiler::Granted { op, names: vec![] }, &[]).unwrap();
+    assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Released { op });
 }

@@ -31,22 +31,13 @@ fn a_put_stands_whole_in_the_home_with_its_time_bits_and_digest() {
     assert_eq!(bench.read("a"), b"hello");
     let metadata = fs::metadata(bench.home.join("a")).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o600);
-    assert_eq!(
-        (metadata.mtime(), metadata.mtime_nsec()),
-        (1_600_000_000, 123_456_789)
-    );
+    assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_600_000_000, 123_456_789));
     let path = rel("a");
     match bench.ask(|op| WorkerToFiler::Stat { op, path }) {
         FilerToWorker::Entry { entry, .. } => {
-            assert_eq!(
-                (entry.kind, entry.size, entry.mode),
-                (EntryKind::File, 5, 0o640)
-            );
+            assert_eq!((entry.kind, entry.size, entry.mode), (EntryKind::File, 5, 0o640));
             assert_eq!(entry.mtime_ns, 1_600_000_000_123_456_789);
-            assert_eq!(
-                entry.digest.unwrap().to_string(),
-                "5d41402abc4b2a76b9719d911017c592"
-            );
+            assert_eq!(entry.digest.unwrap().to_string(), "5d41402abc4b2a76b9719d911017c592");
         }
         other => panic!("{other:?}"),
     }
@@ -73,17 +64,10 @@ fn an_overwrite_swaps_the_file_and_gives_back_what_it_displaced() {
     for (bytes, growth) in [(&b"12"[..], 0), (b"123456789", 7)] {
         assert_eq!(bench.put("a", bytes, true), Ok(true));
         assert_eq!(bench.read("a"), bytes);
-        let reserved = bench
-            .ledger
-            .log
-            .iter()
-            .rev()
-            .find_map(|message| match message {
-                FilerToDaemon::Reserve {
-                    growth, entries, ..
-                } => Some((*growth, *entries)),
-                _ => None,
-            });
+        let reserved = bench.ledger.log.iter().rev().find_map(|message| match message {
+            FilerToDaemon::Reserve { growth, entries, .. } => Some((*growth, *entries)),
+            _ => None,
+        });
         assert_eq!(reserved, Some((growth, 0)), "only the growth is reserved");
         bench.check();
     }
@@ -171,12 +155,7 @@ fn a_put_whose_old_file_got_smaller_is_admitted_again_and_then_made() {
         assert_eq!(bench.committed(op), Ok(true));
         assert_eq!(bench.read("a"), bytes);
         bench.check();
-        let intents = bench
-            .ledger
-            .said()
-            .iter()
-            .filter(|kind| **kind == "Intent")
-            .count();
+        let intents = bench.ledger.said().iter().filter(|kind| **kind == "Intent").count();
         assert_eq!(intents, 3, "one for the old file, two for the new");
     }
 }
@@ -210,20 +189,14 @@ fn a_put_that_is_stale_twice_is_refused_and_changes_nothing() {
 fn over_quota_is_refused_before_data_and_again_at_the_intent() {
     let mut bench = bench();
     bench.ledger.limit_bytes = Some(10);
-    assert!(matches!(
-        bench.put("a", b"12345678901", true),
-        Err(ErrorCode::QuotaExceeded { .. })
-    ));
+    assert!(matches!(bench.put("a", b"12345678901", true), Err(ErrorCode::QuotaExceeded { .. })));
     assert!(bench.put("a", b"1234567890", true).is_ok());
     let mut opened = bench.open(upload("a", source(4, 0), true)).unwrap();
     opened.files[0].write_all(b"1234").unwrap();
     bench.remove("a", false).unwrap();
     bench.put("b", b"123456789", true).unwrap();
     // It counted on the ten bytes that are gone.
-    assert!(matches!(
-        bench.commit(opened, b"1234"),
-        Err(ErrorCode::QuotaExceeded { .. })
-    ));
+    assert!(matches!(bench.commit(opened, b"1234"), Err(ErrorCode::QuotaExceeded { .. })));
     bench.check();
     assert_eq!(bench.ledger.rows.len(), 0);
 }
@@ -268,9 +241,7 @@ fn a_large_upload_is_resumed_with_its_bytes_and_its_journal() {
     let handle = opened.handle;
     drop(opened);
     bench.close(handle, true);
-    bench.until("the upload to be let go", |bench| {
-        bench.ledger.said().contains(&"LetGo")
-    });
+    bench.until("the upload to be let go", |bench| bench.ledger.said().contains(&"LetGo"));
 
     let mut opened = bench.open(upload("a", source(LARGE, 0), true)).unwrap();
     assert!(opened.resumed && !opened.started_over);
@@ -294,9 +265,7 @@ fn an_upload_whose_data_or_journal_is_lost_begins_anew() {
         let handle = opened.handle;
         drop(opened);
         bench.close(handle, true);
-        bench.until("the upload to be let go", |bench| {
-            bench.ledger.said().contains(&"LetGo")
-        });
+        bench.until("the upload to be let go", |bench| bench.ledger.said().contains(&"LetGo"));
         let name = *bench.ledger.rows.keys().next().unwrap();
         if lost != "journal" {
             fs::remove_file(bench.staging.join(name.file_name())).unwrap();
@@ -309,11 +278,7 @@ fn an_upload_whose_data_or_journal_is_lost_begins_anew() {
         for file in &opened.files {
             assert_eq!(file.metadata().unwrap().len(), 0);
         }
-        assert_eq!(
-            bench.ledger.rows.keys().next(),
-            Some(&name),
-            "the row is the same"
-        );
+        assert_eq!(bench.ledger.rows.keys().next(), Some(&name), "the row is the same");
     }
 }
 
@@ -324,14 +289,10 @@ fn an_upload_of_a_changed_source_starts_over_and_the_old_one_is_dropped() {
     let handle = opened.handle;
     drop(opened);
     bench.close(handle, true);
-    bench.until("the upload to be let go", |bench| {
-        bench.ledger.said().contains(&"LetGo")
-    });
+    bench.until("the upload to be let go", |bench| bench.ledger.said().contains(&"LetGo"));
     let opened = bench.open(upload("a", source(LARGE, 1), true)).unwrap();
     assert!(opened.started_over && !opened.resumed);
-    bench.until("the old one to be dropped", |bench| {
-        bench.ledger.said().contains(&"Drop")
-    });
+    bench.until("the old one to be dropped", |bench| bench.ledger.said().contains(&"Drop"));
     assert_eq!(bench.ledger.rows.len(), 1);
 }
 
@@ -357,9 +318,7 @@ fn an_upload_that_is_closed_for_good_leaves_nothing_and_its_path_is_free_at_once
 fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
     let mut bench = bench();
     for n in 0..5 {
-        let mut opened = bench
-            .open(upload(&format!("a{n}"), source(LARGE, 0), true))
-            .unwrap();
+        let mut opened = bench.open(upload(&format!("a{n}"), source(LARGE, 0), true)).unwrap();
         // A header and two leaves; the rest of an entry counts for nothing.
         opened.files[1].write_all(&[0; 192 + 2 * 16 + 3]).unwrap();
         let handle = opened.handle;
@@ -369,13 +328,7 @@ fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
         }
     }
     bench.until("four to be let go", |bench| {
-        bench
-            .ledger
-            .said()
-            .iter()
-            .filter(|kind| **kind == "LetGo")
-            .count()
-            == 4
+        bench.ledger.said().iter().filter(|kind| **kind == "LetGo").count() == 4
     });
     let op = bench.begin(|op| WorkerToFiler::Uploads { op });
     let mut all = Vec::new();
@@ -392,23 +345,13 @@ fn uploads_are_listed_with_what_was_received_and_can_be_aborted() {
         }
     }
     assert_eq!(all.len(), 5);
-    assert!(
-        all.iter()
-            .all(|upload| upload.received == 256 * 1024 && upload.size == LARGE as u64)
-    );
+    assert!(all.iter().all(|upload| upload.received == 256 * 1024 && upload.size == LARGE as u64));
     let abort = |bench: &mut Bench, upload: StagingName| {
         bench.change(|op| WorkerToFiler::AbortUpload { op, upload })
     };
-    assert_eq!(
-        abort(&mut bench, all[0].upload),
-        Err(ErrorCode::UploadBusy),
-        "it is open here"
-    );
+    assert_eq!(abort(&mut bench, all[0].upload), Err(ErrorCode::UploadBusy), "it is open here");
     assert_eq!(abort(&mut bench, all[1].upload), Ok(()));
-    assert_eq!(
-        abort(&mut bench, all[1].upload),
-        Err(ErrorCode::NoSuchUpload)
-    );
+    assert_eq!(abort(&mut bench, all[1].upload), Err(ErrorCode::NoSuchUpload));
     assert_eq!(bench.ledger.rows.len(), 4);
 }
 
@@ -430,10 +373,7 @@ fn a_part_of_the_list_of_uploads_comes_only_for_credit() {
             break;
         }
         // An answer to a later question comes first, while the next part waits for its credit.
-        assert!(matches!(
-            bench.ask(|op| WorkerToFiler::Usage { op }),
-            FilerToWorker::Usage { .. }
-        ));
+        assert!(matches!(bench.ask(|op| WorkerToFiler::Usage { op }), FilerToWorker::Usage { .. }));
         assert!(!bench.has_answer(op));
         bench.tell(WorkerToFiler::ListMore { op });
     }
@@ -457,17 +397,10 @@ fn what_stands_at_a_minted_name_is_not_touched_and_ends_the_filer() {
         fs::write(bench.staging.join(&next), b"not the filer's").unwrap();
         if directory {
             let path = rel("d");
-            bench.begin(|op| WorkerToFiler::MakeDirectory {
-                op,
-                path,
-                parents: false,
-            });
+            bench.begin(|op| WorkerToFiler::MakeDirectory { op, path, parents: false });
         } else {
             let request = upload("a", source(size, 0), true);
-            bench.begin(|op| WorkerToFiler::OpenUpload {
-                op,
-                upload: request,
-            });
+            bench.begin(|op| WorkerToFiler::OpenUpload { op, upload: request });
         }
         assert_eq!(bench.ends(), Some(1));
         assert!(bench.log().contains("minted name"), "{}", bench.log());
@@ -495,9 +428,7 @@ fn many_puts_at_once_ask_for_one_ticket_at_a_time() {
     let mut commits = Vec::new();
     for n in 0..100 {
         let bytes = vec![b'x'; n];
-        let mut opened = bench
-            .open(upload(&format!("d/{n}"), source(n, 0), true))
-            .unwrap();
+        let mut opened = bench.open(upload(&format!("d/{n}"), source(n, 0), true)).unwrap();
         opened.files[0].write_all(&bytes).unwrap();
         commits.push(bench.begin_commit(opened, &bytes));
     }

@@ -70,24 +70,9 @@ fn open(bench: &mut Bench, path: &str) -> Result<Opened, ErrorCode> {
     let path = rel(path);
     let op = bench.begin(|op| WorkerToFiler::OpenRead { op, path });
     match bench.answer(op) {
-        (
-            FilerToWorker::Opened {
-                handle,
-                entry,
-                fingerprint,
-                md5,
-                ..
-            },
-            mut files,
-        ) => {
+        (FilerToWorker::Opened { handle, entry, fingerprint, md5, .. }, mut files) => {
             let file = files.remove(0).into();
-            Ok(Opened {
-                file,
-                handle,
-                entry,
-                fingerprint,
-                md5,
-            })
+            Ok(Opened { file, handle, entry, fingerprint, md5 })
         }
         (FilerToWorker::Failed { error, .. }, _) => Err(error),
         other => panic!("{other:?}"),
@@ -104,18 +89,8 @@ fn a_large_directory_comes_in_chunks_each_name_once() {
     let (entries, chunks) = list(&mut bench, "").unwrap();
     assert!(chunks >= 5, "{chunks}");
     assert_eq!(entries.len(), 3000);
-    assert!(
-        entries
-            .iter()
-            .all(|entry| entry.kind == EntryKind::File && entry.size == 3)
-    );
-    assert_eq!(
-        entries
-            .into_iter()
-            .map(|entry| entry.name)
-            .collect::<BTreeSet<_>>(),
-        names
-    );
+    assert!(entries.iter().all(|entry| entry.kind == EntryKind::File && entry.size == 3));
+    assert_eq!(entries.into_iter().map(|entry| entry.name).collect::<BTreeSet<_>>(), names);
 }
 
 #[test]
@@ -169,11 +144,7 @@ fn the_longest_names_still_fit_a_packet() {
     }
     let (entries, _) = list(&mut bench, "").unwrap();
     assert_eq!(entries.len(), 401);
-    assert!(
-        entries
-            .iter()
-            .any(|entry| entry.name == "\u{fffd}".repeat(255))
-    );
+    assert!(entries.iter().any(|entry| entry.name == "\u{fffd}".repeat(255)));
 }
 
 #[test]
@@ -193,10 +164,7 @@ fn every_kind_of_entry_is_shown_and_none_is_followed() {
 
     let (mut entries, _) = list(&mut bench, "").unwrap();
     entries.sort_by(|a, b| a.name.cmp(&b.name));
-    let shown: Vec<_> = entries
-        .iter()
-        .map(|e| (e.name.as_str(), e.kind, e.size))
-        .collect();
+    let shown: Vec<_> = entries.iter().map(|e| (e.name.as_str(), e.kind, e.size)).collect();
     let expected = [
         ("directory", EntryKind::Directory, 0),
         ("fifo", EntryKind::Other, 0),
@@ -208,41 +176,19 @@ fn every_kind_of_entry_is_shown_and_none_is_followed() {
     ];
     assert_eq!(shown, expected);
     let file = &entries[2];
-    assert_eq!(
-        (file.mode, file.digest),
-        (0o640, None),
-        "listings leave the digest out"
-    );
+    assert_eq!((file.mode, file.digest), (0o640, None), "listings leave the digest out");
     assert_eq!(entries[3].mode, 0o040);
     for entry in &entries {
         let alone = stat(&mut bench, &entry.name).unwrap();
-        assert_eq!(
-            Entry {
-                digest: None,
-                ..alone
-            },
-            *entry
-        );
+        assert_eq!(Entry { digest: None, ..alone }, *entry);
     }
     let root = stat(&mut bench, "").unwrap();
     assert_eq!((root.name.as_str(), root.kind), ("", EntryKind::Directory));
     assert_eq!(list(&mut bench, "link").unwrap_err(), ErrorCode::NotServed);
-    assert_eq!(
-        list(&mut bench, "file").unwrap_err(),
-        ErrorCode::NotADirectory
-    );
-    assert_eq!(
-        list(&mut bench, "nothing").unwrap_err(),
-        ErrorCode::NotFound
-    );
-    assert_eq!(
-        stat(&mut bench, "nothing").unwrap_err(),
-        ErrorCode::NotFound
-    );
-    assert_eq!(
-        stat(&mut bench, "link/x").unwrap_err(),
-        ErrorCode::NotServed
-    );
+    assert_eq!(list(&mut bench, "file").unwrap_err(), ErrorCode::NotADirectory);
+    assert_eq!(list(&mut bench, "nothing").unwrap_err(), ErrorCode::NotFound);
+    assert_eq!(stat(&mut bench, "nothing").unwrap_err(), ErrorCode::NotFound);
+    assert_eq!(stat(&mut bench, "link/x").unwrap_err(), ErrorCode::NotServed);
 }
 
 #[test]
@@ -253,23 +199,14 @@ fn a_file_is_opened_for_reading_with_its_fingerprint_and_digest() {
     let mut text = String::new();
     opened.file.read_to_string(&mut text).unwrap();
     assert_eq!(text, "hello");
-    assert!(
-        std::io::Write::write(&mut opened.file, b"x").is_err(),
-        "it cannot be written"
-    );
+    assert!(std::io::Write::write(&mut opened.file, b"x").is_err(), "it cannot be written");
     let digest = Some(Md5::of(b"hello"));
-    assert_eq!(
-        (opened.entry.digest, opened.fingerprint.digest),
-        (digest, digest)
-    );
+    assert_eq!((opened.entry.digest, opened.fingerprint.digest), (digest, digest));
     assert_eq!((opened.fingerprint.size, opened.md5), (5, None));
 
     // The plain MD5 is kept on it, and found by the next who opens it.
     let (handle, md5) = (opened.handle, Md5::of(b"hello"));
-    assert_eq!(
-        bench.change(|op| WorkerToFiler::KeepMd5 { op, handle, md5 }),
-        Ok(())
-    );
+    assert_eq!(bench.change(|op| WorkerToFiler::KeepMd5 { op, handle, md5 }), Ok(()));
     let again = open(&mut bench, "a").unwrap();
     assert_eq!(again.md5, Some(md5));
     assert!(opened.fingerprint.continues_with(&again.fingerprint));
@@ -316,9 +253,8 @@ fn a_worker_that_takes_no_descriptors_gets_no_more_of_them() {
     let mut bench = bench();
     bench.takes = false;
     bench.put("a", b"x", true).unwrap();
-    let ops: Vec<OpId> = (0..20)
-        .map(|_| bench.begin(|op| WorkerToFiler::OpenRead { op, path: rel("a") }))
-        .collect();
+    let ops: Vec<OpId> =
+        (0..20).map(|_| bench.begin(|op| WorkerToFiler::OpenRead { op, path: rel("a") })).collect();
     // One was sent for the put, and not taken either.
     let sent = |bench: &mut Bench| {
         stat(bench, "a").unwrap();
@@ -329,7 +265,5 @@ fn a_worker_that_takes_no_descriptors_gets_no_more_of_them() {
     bench.tell(WorkerToFiler::DescriptorsTaken { messages: 5 });
     assert_eq!(sent(&mut bench), MAX_UNTAKEN + 4);
     bench.tell(WorkerToFiler::DescriptorsTaken { messages: 8 });
-    bench.until("the rest", |bench| {
-        ops.iter().all(|op| bench.has_answer(*op))
-    });
+    bench.until("the rest", |bench| ops.iter().all(|op| bench.has_answer(*op)));
 }

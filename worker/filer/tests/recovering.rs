@@ -44,43 +44,15 @@ fn every_kind_of_thing_is_found_in_the_order_asked() {
     symlink("/etc/passwd", at(4)).unwrap();
     let inode = |n: u64| fs::symlink_metadata(at(n)).unwrap().ino();
     let expected = vec![
-        Finding::Directory {
-            inode: inode(3),
-            bytes: 7,
-            entries: 6,
-        },
+        Finding::Directory { inode: inode(3), bytes: 7, entries: 6 },
         Finding::Missing,
-        Finding::File {
-            inode: inode(1),
-            size: 5,
-            links: 1,
-        },
-        Finding::File {
-            inode: inode(4),
-            size: 0,
-            links: 1,
-        },
-        Finding::File {
-            inode: inode(2),
-            size: 2,
-            links: 2,
-        },
+        Finding::File { inode: inode(1), size: 5, links: 1 },
+        Finding::File { inode: inode(4), size: 0, links: 1 },
+        Finding::File { inode: inode(2), size: 2, links: 2 },
     ];
     let asked = [3, 5, 1, 4, 2].map(StagingName).to_vec();
-    let answer = order(
-        &bench,
-        &DaemonToFiler::Examine {
-            op: OP,
-            names: asked,
-        },
-    );
-    assert_eq!(
-        answer,
-        FilerToDaemon::Findings {
-            op: OP,
-            findings: expected
-        }
-    );
+    let answer = order(&bench, &DaemonToFiler::Examine { op: OP, names: asked });
+    assert_eq!(answer, FilerToDaemon::Findings { op: OP, findings: expected });
     bench.daemon = None;
     assert_eq!(bench.exit_code(), Some(0), "it ends with the daemon");
 }
@@ -92,41 +64,21 @@ fn as_many_findings_as_may_be_asked_for_fit_a_packet() {
     for name in &asked {
         fs::create_dir(bench.staging.join(name.file_name())).unwrap();
     }
-    match order(
-        &bench,
-        &DaemonToFiler::Examine {
-            op: OP,
-            names: asked,
-        },
-    ) {
+    match order(&bench, &DaemonToFiler::Examine { op: OP, names: asked }) {
         FilerToDaemon::Findings { findings, .. } => {
             assert_eq!(findings.len(), FINDINGS_PER_MESSAGE)
         }
         other => panic!("{other:?}"),
     }
     // With the largest numbers that can stand in one.
-    let largest = Finding::Directory {
-        inode: u64::MAX,
-        bytes: u64::MAX,
-        entries: u64::MAX,
-    };
+    let largest = Finding::Directory { inode: u64::MAX, bytes: u64::MAX, entries: u64::MAX };
     let findings = vec![largest; FINDINGS_PER_MESSAGE];
     let mut packet = Vec::new();
     berth_common::codec::encode_into(&FilerToDaemon::Findings { op: OP, findings }, &mut packet)
         .unwrap();
-    assert!(
-        packet.len() <= berth_common::limits::MAX_PACKET,
-        "{}",
-        packet.len()
-    );
+    assert!(packet.len() <= berth_common::limits::MAX_PACKET, "{}", packet.len());
     let asked = vec![StagingName(0); FINDINGS_PER_MESSAGE + 1];
-    let answer = order(
-        &bench,
-        &DaemonToFiler::Examine {
-            op: OP,
-            names: asked,
-        },
-    );
+    let answer = order(&bench, &DaemonToFiler::Examine { op: OP, names: asked });
     assert!(matches!(answer, FilerToDaemon::Failed { .. }));
 }
 
@@ -144,13 +96,7 @@ fn what_is_ordered_to_go_goes_with_its_journal_and_nothing_else() {
     symlink(&outside, at(&StagingName(3).file_name())).unwrap();
     fs::write(at(&StagingName(4).file_name()), b"stays").unwrap();
     let names_to_go = [1, 2, 3, 5].map(StagingName).to_vec();
-    let answer = order(
-        &bench,
-        &DaemonToFiler::Remove {
-            op: OP,
-            names: names_to_go,
-        },
-    );
+    let answer = order(&bench, &DaemonToFiler::Remove { op: OP, names: names_to_go });
     assert_eq!(answer, FilerToDaemon::Done { op: OP });
     assert_eq!(names(&bench), BTreeSet::from([StagingName(4).file_name()]));
     assert!(outside.join("file").exists(), "no link is followed");
@@ -168,26 +114,9 @@ fn a_sweep_spares_what_is_kept_and_the_journals_beside_it() {
     fs::write(bench.staging.join("not minted"), b"x").unwrap();
     let daemon = bench.daemon.as_ref().unwrap();
     let kept: Vec<_> = [7, 100].map(StagingName).to_vec();
-    daemon
-        .send(
-            &DaemonToFiler::Keep {
-                names: kept[..1].to_vec(),
-            },
-            &[],
-        )
-        .unwrap();
-    daemon
-        .send(
-            &DaemonToFiler::Keep {
-                names: kept[1..].to_vec(),
-            },
-            &[],
-        )
-        .unwrap();
-    assert_eq!(
-        order(&bench, &DaemonToFiler::Sweep { op: OP }),
-        FilerToDaemon::Done { op: OP }
-    );
+    daemon.send(&DaemonToFiler::Keep { names: kept[..1].to_vec() }, &[]).unwrap();
+    daemon.send(&DaemonToFiler::Keep { names: kept[1..].to_vec() }, &[]).unwrap();
+    assert_eq!(order(&bench, &DaemonToFiler::Sweep { op: OP }), FilerToDaemon::Done { op: OP });
     let expected = kept
         .iter()
         .flat_map(|name| [name.file_name(), name.journal_name()])
@@ -209,9 +138,5 @@ fn a_session_is_not_served_while_recovering() {
     let daemon = bench.daemon.as_ref().unwrap();
     daemon.send(&DaemonToFiler::Done { op: OP }, &[]).unwrap();
     assert_eq!(bench.exit_code(), Some(1));
-    assert!(
-        bench.log().contains("no order to recover"),
-        "{}",
-        bench.log()
-    );
+    assert!(bench.log().contains("no order to recover"), "{}", bench.log());
 }

@@ -15,17 +15,13 @@ pub use error::DemotionError;
 pub use steps::ResourceLimits;
 
 /// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
-pub const WORKER_LIMITS: ResourceLimits = ResourceLimits {
-    descriptors: 64,
-    data_bytes: 96 * 1024 * 1024,
-};
+pub const WORKER_LIMITS: ResourceLimits =
+    ResourceLimits { descriptors: 64, data_bytes: 96 * 1024 * 1024 };
 
 /// What a filer may use. Descriptors in flight count for the whole uid against the *sender's* limit,
 /// so a filer's is generous; its memory has room for some hundred operations at once.
-pub const FILER_LIMITS: ResourceLimits = ResourceLimits {
-    descriptors: 4096,
-    data_bytes: 128 * 1024 * 1024,
-};
+pub const FILER_LIMITS: ResourceLimits =
+    ResourceLimits { descriptors: 4096, data_bytes: 128 * 1024 * 1024 };
 
 /// Demotes a worker and returns its channel to the daemon.
 ///

@@ -54,11 +54,7 @@ pub(crate) fn hide_memory() -> Result<(), DemotionError> {
 
 /// glibc opens a file of /sys when it makes its ninth arena, which the filter forbids.
 pub(crate) fn keep_to_one_arena() -> Result<(), DemotionError> {
-    if sys::set_one_malloc_arena() {
-        Ok(())
-    } else {
-        Err(DemotionError::Arena)
-    }
+    if sys::set_one_malloc_arena() { Ok(()) } else { Err(DemotionError::Arena) }
 }
 
 /// The three are the channel, the lock file (inherited, never used) and the pipe for panics.
@@ -75,25 +71,14 @@ pub(crate) fn limit_resources(limits: ResourceLimits) -> Result<(), DemotionErro
         (Resource::Msgqueue, "RLIMIT_MSGQUEUE", 0),
         (Resource::Sigpending, "RLIMIT_SIGPENDING", 0),
     ] {
-        lower(resource, most).map_err(|source| DemotionError::Limit {
-            resource: name,
-            source,
-        })?;
+        lower(resource, most).map_err(|source| DemotionError::Limit { resource: name, source })?;
     }
     Ok(())
 }
 
 /// Sets both limits to `most`, or to the hard limit in force if that is lower: it cannot be raised.
 fn lower(resource: Resource, most: u64) -> io::Result<()> {
-    let hard = rustix::process::getrlimit(resource)
-        .maximum
-        .unwrap_or(u64::MAX);
+    let hard = rustix::process::getrlimit(resource).maximum.unwrap_or(u64::MAX);
     let limit = Some(most.min(hard));
-    Ok(rustix::process::setrlimit(
-        resource,
-        Rlimit {
-            current: limit,
-            maximum: limit,
-        },
-    )?)
+    Ok(rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?)
 }

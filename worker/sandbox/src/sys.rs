@@ -8,10 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 pub(crate) fn take_descriptor_0() -> io::Result<OwnedFd> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if TAKEN.swap(true, Ordering::SeqCst) {
-        return Err(io::Error::new(
-            io::ErrorKind::AlreadyExists,
-            "it was taken before",
-        ));
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it was taken before"));
     }
     // SAFETY: F_GETFD takes no pointer and changes nothing.
     if unsafe { libc::fcntl(0, libc::F_GETFD) } == -1 {
@@ -39,9 +36,5 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     // SAFETY: at this point of the demotion nothing in the process owns a descriptor above 2; those that
     // are open were inherited by mistake.
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) };
-    if result == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }

@@ -14,13 +14,7 @@ use rustix::process::{Resource, getrlimit};
 fn start(name: &str, channel: OwnedFd, setup: impl FnOnce(&mut Command)) -> Child {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
-        .args([
-            "--exact",
-            name,
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", name, "--ignored", "--nocapture", "--test-threads=1"])
         .env_clear()
         .stdin(Stdio::from(channel))
         .stdout(Stdio::null())
@@ -115,9 +109,7 @@ fn child_that_waits() {
 
 /// The hard limit in force, which no demotion can exceed.
 fn capped(resource: Resource, wanted: u64) -> u64 {
-    getrlimit(resource)
-        .maximum
-        .map_or(wanted, |hard| hard.min(wanted))
+    getrlimit(resource).maximum.map_or(wanted, |hard| hard.min(wanted))
 }
 
 #[test]
@@ -130,15 +122,10 @@ fn a_worker_is_demoted() {
     let files = capped(Resource::Nofile, 64);
     let data = capped(Resource::Data, 96 * 1024 * 1024);
     assert!(
-        text.contains(&format!(
-            "core=0 files={files} data={data} lock=0 queue=0 pending=0"
-        )),
+        text.contains(&format!("core=0 files={files} data={data} lock=0 queue=0 pending=0")),
         "{text}"
     );
-    assert!(
-        text.contains("again=true"),
-        "the channel is taken once: {text}"
-    );
+    assert!(text.contains("again=true"), "the channel is taken once: {text}");
     assert!(text.contains("open=00"), "{text}");
 }
 
@@ -147,10 +134,7 @@ fn a_filer_is_demoted_with_limits_of_its_own() {
     let text = report("child_filer", |_| {});
     let files = capped(Resource::Nofile, 4096);
     let data = capped(Resource::Data, 128 * 1024 * 1024);
-    assert!(
-        text.contains(&format!("files={files} data={data}")),
-        "{text}"
-    );
+    assert!(text.contains(&format!("files={files} data={data}")), "{text}");
     assert!(text.contains("open=00"), "{text}");
 }
 
@@ -159,10 +143,7 @@ fn an_environment_is_refused() {
     let text = report("child_with_environment", |command| {
         command.env("LD_SOMETHING", "1");
     });
-    assert!(
-        text.starts_with("error: environment: it holds \"LD_SOMETHING\""),
-        "{text}"
-    );
+    assert!(text.starts_with("error: environment: it holds \"LD_SOMETHING\""), "{text}");
 }
 
 #[test]
@@ -173,13 +154,7 @@ fn a_process_whose_parent_did_not_make_the_channel_is_refused() {
     let mut shell = Command::new("/bin/sh")
         .args(["-c", "unset PWD OLDPWD SHLVL _; \"$0\" \"$@\"; exit 0"])
         .arg(&exe)
-        .args([
-            "--exact",
-            "child_worker",
-            "--ignored",
-            "--nocapture",
-            "--test-threads=1",
-        ])
+        .args(["--exact", "child_worker", "--ignored", "--nocapture", "--test-threads=1"])
         .env_clear()
         .stdin(Stdio::from(OwnedFd::from(theirs)))
         .stdout(Stdio::null())

@@ -107,11 +107,7 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`].
     pub(crate) async fn login_first(&self, message: Vec<u8>) -> Result<Vec<u8>, BrokerError> {
-        match self
-            .ask(WorkerToDaemon::LoginFirst { message })
-            .await?
-            .message
-        {
+        match self.ask(WorkerToDaemon::LoginFirst { message }).await?.message {
             DaemonToWorker::LoginChallenge { message } => Ok(message),
             _ => Err(BrokerError::Unexpected),
         }
@@ -124,11 +120,9 @@ impl Broker {
     pub(crate) async fn login_final(&self, message: Vec<u8>) -> Result<Accepted, BrokerError> {
         let answer = self.ask(WorkerToDaemon::LoginFinal { message }).await?;
         match (answer.message, answer.descriptors.into_iter().next()) {
-            (DaemonToWorker::LoginAccepted { message, user }, Some(filer)) => Ok(Accepted {
-                message,
-                user,
-                filer,
-            }),
+            (DaemonToWorker::LoginAccepted { message, user }, Some(filer)) => {
+                Ok(Accepted { message, user, filer })
+            }
             _ => Err(BrokerError::Unexpected),
         }
     }
@@ -142,11 +136,7 @@ impl Broker {
         message: Vec<u8>,
         verifier: ScramVerifier,
     ) -> Result<Option<Vec<u8>>, BrokerError> {
-        match self
-            .ask(WorkerToDaemon::PasswordFirst { message, verifier })
-            .await?
-            .message
-        {
+        match self.ask(WorkerToDaemon::PasswordFirst { message, verifier }).await?.message {
             DaemonToWorker::PasswordChallenge { message } => Ok(Some(message)),
             DaemonToWorker::PasswordRefused => Ok(None),
             _ => Err(BrokerError::Unexpected),
@@ -158,11 +148,7 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`].
     pub(crate) async fn password_final(&self, message: Vec<u8>) -> Result<bool, BrokerError> {
-        match self
-            .ask(WorkerToDaemon::PasswordFinal { message })
-            .await?
-            .message
-        {
+        match self.ask(WorkerToDaemon::PasswordFinal { message }).await?.message {
             DaemonToWorker::PasswordChanged => Ok(true),
             DaemonToWorker::PasswordRefused => Ok(false),
             _ => Err(BrokerError::Unexpected),
@@ -194,11 +180,7 @@ impl Broker {
         let channel = self.channel.get_ref();
         if channel.set_nonblocking(false).is_ok() {
             // A daemon that is gone needs to know nothing more.
-            let _ = self
-                .unsent
-                .take()
-                .iter()
-                .try_for_each(|event| channel.send(event, &[]));
+            let _ = self.unsent.take().iter().try_for_each(|event| channel.send(event, &[]));
         }
     }
 

@@ -45,10 +45,7 @@ impl Helpers {
     /// # Errors
     /// When the system gives no thread.
     pub(crate) fn start() -> io::Result<Self> {
-        Ok(Self {
-            io: Helper::start("io")?,
-            sync: Helper::start("sync")?,
-        })
+        Ok(Self { io: Helper::start("io")?, sync: Helper::start("sync")? })
     }
 }
 
@@ -58,16 +55,13 @@ impl Helper {
     fn start(name: &str) -> io::Result<Self> {
         let (jobs, queue) = sync_channel::<Job>(WAITING_JOBS);
         let (up, is_up) = sync_channel(1);
-        thread::Builder::new()
-            .name(name.to_owned())
-            .stack_size(STACK_BYTES)
-            .spawn(move || {
-                // The other end waits; should it be gone, there is no one to work for either.
-                let _ = up.send(());
-                while let Ok(job) = queue.recv() {
-                    job();
-                }
-            })?;
+        thread::Builder::new().name(name.to_owned()).stack_size(STACK_BYTES).spawn(move || {
+            // The other end waits; should it be gone, there is no one to work for either.
+            let _ = up.send(());
+            while let Ok(job) = queue.recv() {
+                job();
+            }
+        })?;
         is_up.recv().map_err(io::Error::other)?;
         Ok(Self { jobs })
     }
@@ -99,10 +93,7 @@ mod tests {
     use super::*;
 
     fn block_on<F: Future>(future: F) -> F::Output {
-        tokio::runtime::Builder::new_current_thread()
-            .build()
-            .unwrap()
-            .block_on(future)
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future)
     }
 
     #[test]
@@ -112,11 +103,7 @@ mod tests {
         let mut results = Vec::new();
         for n in 0..10 {
             let captured = Arc::clone(&shared);
-            results.push(
-                helpers
-                    .io
-                    .run(move || (n, Arc::strong_count(&captured) > 1)),
-            );
+            results.push(helpers.io.run(move || (n, Arc::strong_count(&captured) > 1)));
         }
         block_on(async {
             for (n, result) in results.into_iter().enumerate() {
@@ -136,9 +123,7 @@ mod tests {
 
             let (release, wait) = std::sync::mpsc::channel::<()>();
             let blocked = helpers.sync.run(move || assert!(wait.recv().is_err()));
-            let more: Vec<_> = (0..=WAITING_JOBS)
-                .map(|_| helpers.sync.run(|| ()))
-                .collect();
+            let more: Vec<_> = (0..=WAITING_JOBS).map(|_| helpers.sync.run(|| ())).collect();
             drop(release);
             assert_eq!(blocked.await, Ok(()));
             let mut refused = 0;

@@ -117,10 +117,7 @@ pub(crate) fn serve(channel: BrokerChannel) -> Result<(), WorkerError> {
 
 fn await_setup(channel: &BrokerChannel) -> Result<Option<WorkerSetup>, WorkerError> {
     match channel.recv() {
-        Ok(Received {
-            message: DaemonToWorker::Setup(setup),
-            ..
-        }) => Ok(Some(setup)),
+        Ok(Received { message: DaemonToWorker::Setup(setup), .. }) => Ok(Some(setup)),
         Ok(_) => Err(WorkerError::Unexpected),
         Err(ChannelError::Closed) => Ok(None),
         Err(error) => Err(error.into()),
@@ -130,23 +127,11 @@ fn await_setup(channel: &BrokerChannel) -> Result<Option<WorkerSetup>, WorkerErr
 /// Waits, as a spare, for a client. A shutdown ends a spare.
 fn await_client(channel: &BrokerChannel) -> Result<Option<Client>, WorkerError> {
     match channel.recv() {
-        Ok(Received {
-            message: DaemonToWorker::Client { site_challenge, .. },
-            descriptors,
-        }) => {
-            let socket = descriptors
-                .into_iter()
-                .next()
-                .ok_or(WorkerError::Unexpected)?;
-            Ok(Some(Client {
-                socket,
-                site_challenge,
-            }))
+        Ok(Received { message: DaemonToWorker::Client { site_challenge, .. }, descriptors }) => {
+            let socket = descriptors.into_iter().next().ok_or(WorkerError::Unexpected)?;
+            Ok(Some(Client { socket, site_challenge }))
         }
-        Ok(Received {
-            message: DaemonToWorker::Shutdown { .. },
-            ..
-        })
+        Ok(Received { message: DaemonToWorker::Shutdown { .. }, .. })
         | Err(ChannelError::Closed) => Ok(None),
         Ok(_) => Err(WorkerError::Unexpected),
         Err(error) => Err(error.into()),
@@ -173,17 +158,13 @@ async fn serve_client(
         Ok(Err(error)) => return Ok(error.reason()),
         // Without TLS there is no way to tell the client.
         Err(_) => {
-            return Ok(CloseReason::Refused {
-                error: ErrorCode::TimedOut,
-            });
+            return Ok(CloseReason::Refused { error: ErrorCode::TimedOut });
         }
     };
 
     // From here on the channel is the broker's.
     let broker = Broker::new(channel)?;
-    broker.report(WorkerToDaemon::Handshaken {
-        exporter: accepted.exporter,
-    });
+    broker.report(WorkerToDaemon::Handshaken { exporter: accepted.exporter });
 
     let connection = Parts::new();
     let services = Services {

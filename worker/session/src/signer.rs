@@ -48,11 +48,7 @@ impl BrokerKey {
     /// The daemon's key of this scheme (as in RFC 8446, section 4.2.3), used once over `channel`.
     pub(crate) fn new(scheme: u16, channel: Arc<BrokerChannel>) -> Self {
         let once = Arc::new(Mutex::new(Some(channel)));
-        Self {
-            scheme: SignatureScheme::from(scheme),
-            once,
-            timeout: SIGN_TIMEOUT,
-        }
+        Self { scheme: SignatureScheme::from(scheme), once, timeout: SIGN_TIMEOUT }
     }
 }
 
@@ -60,11 +56,7 @@ impl SigningKey for BrokerKey {
     fn choose_scheme(&self, offered: &[SignatureScheme]) -> Option<Box<dyn Signer>> {
         offered.contains(&self.scheme).then(|| {
             let once = Arc::clone(&self.once);
-            Box::new(BrokerSigner(Self {
-                scheme: self.scheme,
-                once,
-                timeout: self.timeout,
-            })) as _
+            Box::new(BrokerSigner(Self { scheme: self.scheme, once, timeout: self.timeout })) as _
         })
     }
 
@@ -86,21 +78,10 @@ struct BrokerSigner(BrokerKey);
 
 impl BrokerSigner {
     fn ask(&self, message: &[u8]) -> Result<Vec<u8>, SignError> {
-        let taken = self
-            .0
-            .once
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let taken = self.0.once.lock().unwrap_or_else(PoisonError::into_inner).take();
         let channel = taken.ok_or(SignError::Twice)?;
         let scheme = self.0.scheme.into();
-        channel.send(
-            &WorkerToDaemon::Sign {
-                scheme,
-                message: message.to_vec(),
-            },
-            &[],
-        )?;
+        channel.send(&WorkerToDaemon::Sign { scheme, message: message.to_vec() }, &[])?;
         let limit = Timespec {
             tv_sec: self.0.timeout.as_secs().cast_signed(),
             tv_nsec: self.0.timeout.subsec_nanos().into(),
@@ -120,8 +101,7 @@ impl BrokerSigner {
 
 impl Signer for BrokerSigner {
     fn sign(&self, message: &[u8]) -> Result<Vec<u8>, Error> {
-        self.ask(message)
-            .map_err(|error| Error::Other(OtherError(Arc::new(error))))
+        self.ask(message).map_err(|error| Error::Other(OtherError(Arc::new(error))))
     }
 
     fn scheme(&self) -> SignatureScheme {
@@ -141,10 +121,7 @@ mod tests {
 
     fn signer(timeout: Duration) -> (Box<dyn Signer>, BrokerKey, DaemonEnd) {
         let (worker, daemon) = Channel::pair().unwrap();
-        let key = BrokerKey {
-            timeout,
-            ..BrokerKey::new(SCHEME, Arc::new(worker))
-        };
+        let key = BrokerKey { timeout, ..BrokerKey::new(SCHEME, Arc::new(worker)) };
         let signer = key.choose_scheme(&[SignatureScheme::from(SCHEME)]).unwrap();
         (signer, key, daemon)
     }
@@ -154,34 +131,15 @@ mod tests {
         let (signer, key, daemon) = signer(SIGN_TIMEOUT);
         let fake = thread::spawn(move || {
             let asked = daemon.recv().unwrap().message;
-            daemon
-                .send(
-                    &DaemonToWorker::Signed {
-                        signature: vec![1, 2],
-                    },
-                    &[],
-                )
-                .unwrap();
+            daemon.send(&DaemonToWorker::Signed { signature: vec![1, 2] }, &[]).unwrap();
             (asked, daemon)
         });
         assert_eq!(signer.sign(b"verify").unwrap(), [1, 2]);
         let (asked, _daemon) = fake.join().unwrap();
-        assert_eq!(
-            asked,
-            WorkerToDaemon::Sign {
-                scheme: SCHEME,
-                message: b"verify".to_vec()
-            }
-        );
+        assert_eq!(asked, WorkerToDaemon::Sign { scheme: SCHEME, message: b"verify".to_vec() });
 
         let again = key.choose_scheme(&[SignatureScheme::from(SCHEME)]).unwrap();
-        assert!(
-            again
-                .sign(b"verify")
-                .unwrap_err()
-                .to_string()
-                .contains("already")
-        );
+        assert!(again.sign(b"verify").unwrap_err().to_string().contains("already"));
     }
 
     #[test]

@@ -45,13 +45,8 @@ mod tests {
             far.send(&answer, &[]).unwrap();
         });
         assert_eq!(received.unwrap().message, answer);
-        channel_io::send(&near, &WorkerToFiler::Usage { op: OpId(2) })
-            .await
-            .unwrap();
-        assert_eq!(
-            far.recv().unwrap().message,
-            WorkerToFiler::Usage { op: OpId(2) }
-        );
+        channel_io::send(&near, &WorkerToFiler::Usage { op: OpId(2) }).await.unwrap();
+        assert_eq!(far.recv().unwrap().message, WorkerToFiler::Usage { op: OpId(2) });
     }
 
     #[test]

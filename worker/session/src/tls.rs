@@ -68,11 +68,7 @@ pub(crate) fn configuration(
     setup: &WorkerSetup,
     key: BrokerKey,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
-    let chain = setup
-        .certificates
-        .iter()
-        .map(|der| CertificateDer::from(der.to_vec()))
-        .collect();
+    let chain = setup.certificates.iter().map(|der| CertificateDer::from(der.to_vec())).collect();
     let key = SingleCertAndKey::from(CertifiedKey::new(chain, Arc::new(key)));
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_protocol_versions(&[&rustls::version::TLS13])?
@@ -95,9 +91,7 @@ pub(crate) async fn accept(
     traffic: Rc<Traffic>,
 ) -> Result<Accepted, HandshakeError> {
     socket.set_nodelay(true)?;
-    let mut stream = TlsAcceptor::from(config)
-        .accept(Wire::new(socket, traffic))
-        .await?;
+    let mut stream = TlsAcceptor::from(config).accept(Wire::new(socket, traffic)).await?;
     let (_, connection) = stream.get_mut();
     if connection.alpn_protocol() != Some(ALPN) {
         return Err(HandshakeError::Alpn);

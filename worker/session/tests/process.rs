@@ -1,9 +1,6 @@
 //! The worker as a process of its own: its start, as the daemon makes it, and its end as a spare.
 
-#![allow(
-    clippy::unwrap_used,
-    reason = "clippy knows helpers of tests only within a crate's own"
-)]
+#![allow(clippy::unwrap_used, reason = "clippy knows helpers of tests only within a crate's own")]
 
 use std::fs;
 use std::process::{Child, Command, Stdio};
@@ -30,9 +27,7 @@ fn setup() -> DaemonToWorker {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
     DaemonToWorker::Setup(WorkerSetup {
-        certificates: vec![ByteBuf::from(
-            params.self_signed(&key).unwrap().der().to_vec(),
-        )],
+        certificates: vec![ByteBuf::from(params.self_signed(&key).unwrap().der().to_vec())],
         signature_scheme: 0x0403,
         server: "test".into(),
         boot_id: [1; 16],
@@ -54,10 +49,7 @@ fn a_spare_has_all_its_threads_when_it_is_ready_and_ends_with_its_channel() {
     }
     drop(daemon);
     let output = child.wait_with_output().unwrap();
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{output:?}"
-    );
+    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
 }
 
 #[test]
@@ -65,9 +57,7 @@ fn a_spare_that_is_shut_down_ends_well() {
     let (child, daemon) = spawn();
     daemon.send(&setup(), &[]).unwrap();
     assert_eq!(daemon.recv().unwrap().message, WorkerToDaemon::Ready);
-    daemon
-        .send(&DaemonToWorker::Shutdown { grace_seconds: 5 }, &[])
-        .unwrap();
+    daemon.send(&DaemonToWorker::Shutdown { grace_seconds: 5 }, &[]).unwrap();
     assert!(child.wait_with_output().unwrap().status.success());
 }
 
@@ -77,8 +67,5 @@ fn a_daemon_that_says_something_else_first_is_complained_of() {
     daemon.send(&DaemonToWorker::SiteAccepted, &[]).unwrap();
     let output = child.wait_with_output().unwrap();
     assert!(!output.status.success());
-    assert!(
-        String::from_utf8_lossy(&output.stderr).contains("not expected"),
-        "{output:?}"
-    );
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not expected"), "{output:?}");
 }

@@ -57,11 +57,7 @@ impl Part {
     pub(super) fn find(target: &Path) -> Result<(Self, Option<Earlier>), TransferError> {
         let names = Names::beside(target);
         let (file, fingerprint) = names.find_ours()?;
-        let mut part = Self {
-            names,
-            file: None,
-            journal: None,
-        };
+        let mut part = Self { names, file: None, journal: None };
         let Some(file) = file else {
             return Ok((part, None));
         };
@@ -76,13 +72,7 @@ impl Part {
             part.journal = None;
             return Ok((part, None));
         }
-        Ok((
-            part,
-            Some(Earlier {
-                fingerprint,
-                leaves,
-            }),
-        ))
+        Ok((part, Some(Earlier { fingerprint, leaves })))
     }
 
     /// Opens the journal and checks what it vouches for; no leaves mean starting over.
@@ -95,10 +85,7 @@ impl Part {
         let Ok(journal) = open(path, OFlags::NONBLOCK) else {
             return Ok(Vec::new());
         };
-        let failed = |source| TransferError::Journal {
-            path: path.clone(),
-            source,
-        };
+        let failed = |source| TransferError::Journal { path: path.clone(), source };
         let opened = match Journal::open(journal, fingerprint.journal_key(), boot()) {
             Ok(opened) => opened,
             Err(error) if error.means_start_over() => return Ok(Vec::new()),
@@ -144,9 +131,9 @@ impl Part {
             None => {
                 let created = open(&names.part, OFlags::CREATE | OFlags::EXCL);
                 let file = created.map_err(|error| match error.kind() {
-                    io::ErrorKind::AlreadyExists => TransferError::Busy {
-                        path: names.target.clone(),
-                    },
+                    io::ErrorKind::AlreadyExists => {
+                        TransferError::Busy { path: names.target.clone() }
+                    }
                     _ => local("cannot create", &names.part)(error),
                 })?;
                 lock(&file, &names)?;
@@ -158,8 +145,7 @@ impl Part {
         self.journal = None;
         remove(&names.journal).map_err(local("cannot remove", &names.journal))?;
         write_meta(&names.meta, now).map_err(local("cannot write", &names.meta))?;
-        file.set_len(0)
-            .map_err(local("cannot write", &names.part))?;
+        file.set_len(0).map_err(local("cannot write", &names.part))?;
         // A single block is verified as a whole: there is nothing to remember.
         if now.size > BLOCK_SIZE as u64 {
             let journal = open(&names.journal, OFlags::CREATE | OFlags::EXCL)
@@ -205,10 +191,7 @@ impl Part {
     }
 
     pub(super) fn journal_error(&self, source: JournalError) -> TransferError {
-        TransferError::Journal {
-            path: self.names.journal.clone(),
-            source,
-        }
+        TransferError::Journal { path: self.names.journal.clone(), source }
     }
 
     /// Makes the part the target. In this order: its bytes and time, the disk; its mode, the disk;
@@ -217,22 +200,15 @@ impl Part {
     pub(super) fn commit(self, entry: &Entry, force: bool) -> Result<Committed, TransferError> {
         let (file, names) = (self.file()?.clone(), self.names.clone());
         let times = Timestamps {
-            last_access: Timespec {
-                tv_sec: 0,
-                tv_nsec: UTIME_OMIT,
-            },
+            last_access: Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT },
             last_modification: timespec(entry.mtime_ns),
         };
         let time_kept = kept(rustix::fs::futimens(&file, &times))
             .map_err(local("cannot set the time of", &names.part))?;
         let this = self.on_disk(&file)?;
-        let still_ours = names
-            .lead_to(&file)
-            .map_err(local("cannot look at", &names.part))?;
+        let still_ours = names.lead_to(&file).map_err(local("cannot look at", &names.part))?;
         if !still_ours {
-            return Err(TransferError::PartGone {
-                path: names.part.clone(),
-            });
+            return Err(TransferError::PartGone { path: names.part.clone() });
         }
         let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
         let mode_kept = kept(rustix::fs::fchmod(&file, mode))
@@ -248,9 +224,9 @@ impl Part {
             // It stays a part, which the next try has to be able to open.
             let _ = rustix::fs::fchmod(&file, Mode::RUSR | Mode::WUSR);
             return Err(match error.kind() {
-                io::ErrorKind::AlreadyExists => TransferError::Exists {
-                    path: names.target.clone(),
-                },
+                io::ErrorKind::AlreadyExists => {
+                    TransferError::Exists { path: names.target.clone() }
+                }
                 _ => local("cannot write", &names.target)(error),
             });
         }
@@ -261,10 +237,7 @@ impl Part {
         // The file is in place; what cannot be removed is only untidy.
         let _ = remove(&names.journal);
         let _ = remove(&names.meta);
-        Ok(Committed {
-            replaced,
-            attributes_kept: time_kept && mode_kept,
-        })
+        Ok(Committed { replaced, attributes_kept: time_kept && mode_kept })
     }
 
     /// Flushes the part. A failed flush is final: what is in it then is anybody's guess.
@@ -281,11 +254,7 @@ impl Part {
 
     /// Removes all of it, because it is of no use.
     pub(super) fn discard(self) {
-        let Self {
-            names,
-            file,
-            journal,
-        } = self;
+        let Self { names, file, journal } = self;
         if file.is_some() {
             let _ = remove(&names.part);
             let _ = remove(&names.journal);
@@ -309,9 +278,7 @@ fn kept(set: rustix::io::Result<()>) -> io::Result<bool> {
 /// Locks the part, and makes sure that its name still leads to it: the process that had the lock
 /// before may have finished it in between.
 fn lock(file: &File, names: &Names) -> Result<(), TransferError> {
-    let busy = || TransferError::Busy {
-        path: names.target.clone(),
-    };
+    let busy = || TransferError::Busy { path: names.target.clone() };
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}
         Err(Errno::WOULDBLOCK) => return Err(busy()),
@@ -319,11 +286,7 @@ fn lock(file: &File, names: &Names) -> Result<(), TransferError> {
         Err(_) => return Ok(()),
     }
     let leads = names.lead_to(file);
-    if leads.map_err(local("cannot look at", &names.part))? {
-        Ok(())
-    } else {
-        Err(busy())
-    }
+    if leads.map_err(local("cannot look at", &names.part))? { Ok(()) } else { Err(busy()) }
 }
 
 /// `RENAME_NOREPLACE`, or a link and an unlink where the file system or the system has none.

@@ -70,9 +70,7 @@ impl Names {
     pub(super) fn find_ours(
         &self,
     ) -> Result<(Option<File>, Option<HomeFingerprint>), TransferError> {
-        let foreign = |path: &Path| TransferError::ForeignPart {
-            path: path.to_owned(),
-        };
+        let foreign = |path: &Path| TransferError::ForeignPart { path: path.to_owned() };
         let meta = read_meta(&self.meta).map_err(local("cannot read", &self.meta))?;
         let (known, fingerprint) = match meta {
             Meta::Missing => (false, None),

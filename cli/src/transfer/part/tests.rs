@@ -11,12 +11,7 @@ use super::*;
 const SIZE: u64 = 2 * BLOCK_SIZE as u64;
 
 fn fingerprint(inode: u64) -> HomeFingerprint {
-    HomeFingerprint {
-        inode,
-        ctime_ns: 1,
-        size: SIZE,
-        digest: None,
-    }
+    HomeFingerprint { inode, ctime_ns: 1, size: SIZE, digest: None }
 }
 
 fn entry() -> Entry {
@@ -57,29 +52,17 @@ fn a_killed_get_goes_on_with_the_leaves_that_it_had() {
     part = part.start_over(&fingerprint(1)).unwrap();
     let leaves = receive(&mut part, 3);
     drop(part);
-    assert_eq!(
-        names_in(dir.path()),
-        ["file.part", "file.part.journal", "file.part.meta"]
-    );
+    assert_eq!(names_in(dir.path()), ["file.part", "file.part.journal", "file.part.meta"]);
 
     let (part, earlier) = Part::find(&target).unwrap();
     let earlier = earlier.unwrap();
-    assert_eq!(
-        (earlier.fingerprint, earlier.leaves),
-        (fingerprint(1), leaves)
-    );
+    assert_eq!((earlier.fingerprint, earlier.leaves), (fingerprint(1), leaves));
     let committed = part.commit(&entry(), false).unwrap();
-    assert_eq!(
-        (committed.replaced, committed.attributes_kept),
-        (false, true)
-    );
+    assert_eq!((committed.replaced, committed.attributes_kept), (false, true));
     assert_eq!(names_in(dir.path()), ["file"]);
     let metadata = fs::metadata(&target).unwrap();
     assert_eq!(metadata.permissions().mode() & 0o7777, 0o640);
-    assert_eq!(
-        (metadata.mtime(), metadata.mtime_nsec()),
-        (1_234_567_890, 123_456_789)
-    );
+    assert_eq!((metadata.mtime(), metadata.mtime_nsec()), (1_234_567_890, 123_456_789));
 }
 
 #[test]
@@ -104,22 +87,11 @@ fn what_was_spoiled_is_not_trusted() {
     let target = dir.path().join("file");
     type Spoil = fn(&Path);
     let spoil: [(&str, Spoil); 5] = [
-        ("file.part", |path| {
-            File::options()
-                .write(true)
-                .open(path)
-                .unwrap()
-                .set_len(9)
-                .unwrap()
-        }),
-        ("file.part.journal", |path| {
-            fs::write(path, b"torn").unwrap()
-        }),
+        ("file.part", |path| File::options().write(true).open(path).unwrap().set_len(9).unwrap()),
+        ("file.part.journal", |path| fs::write(path, b"torn").unwrap()),
         ("file.part.journal", |path| fs::remove_file(path).unwrap()),
         ("file.part.meta", |path| fs::write(path, b"").unwrap()),
-        ("file.part.meta", |path| {
-            write_meta(path, &fingerprint(9)).unwrap()
-        }),
+        ("file.part.meta", |path| write_meta(path, &fingerprint(9)).unwrap()),
     ];
     for (name, spoil) in spoil {
         let (mut part, _) = Part::find(&target).unwrap();
@@ -139,29 +111,17 @@ fn files_of_others_are_left_alone() {
     let target = dir.path().join("file");
     let part = dir.path().join("file.part");
     fs::write(&part, b"mine").unwrap();
-    assert!(matches!(
-        Part::find(&target),
-        Err(TransferError::ForeignPart { .. })
-    ));
+    assert!(matches!(Part::find(&target), Err(TransferError::ForeignPart { .. })));
     fs::remove_file(&part).unwrap();
     std::os::unix::fs::symlink("/etc/passwd", &part).unwrap();
-    assert!(matches!(
-        Part::find(&target),
-        Err(TransferError::ForeignPart { .. })
-    ));
+    assert!(matches!(Part::find(&target), Err(TransferError::ForeignPart { .. })));
     fs::remove_file(&part).unwrap();
 
     let (ours, _) = Part::find(&target).unwrap();
     let ours = ours.start_over(&fingerprint(1)).unwrap();
-    assert!(
-        matches!(Part::find(&target), Err(TransferError::Busy { .. })),
-        "one at a time"
-    );
+    assert!(matches!(Part::find(&target), Err(TransferError::Busy { .. })), "one at a time");
     fs::write(&target, b"appeared meanwhile").unwrap();
-    assert!(matches!(
-        ours.commit(&entry(), false),
-        Err(TransferError::Exists { .. })
-    ));
+    assert!(matches!(ours.commit(&entry(), false), Err(TransferError::Exists { .. })));
     let (ours, _) = Part::find(&target).unwrap();
     assert!(ours.commit(&entry(), true).unwrap().replaced, "by force");
 }
@@ -174,18 +134,10 @@ fn a_meta_file_or_journal_of_others_is_neither_overwritten_nor_removed() {
     fs::write(&kept, b"theirs").unwrap();
     type Make = fn(&Path, &Path);
     let table: [(&str, Make); 6] = [
-        ("file.part.meta", |path, _| {
-            fs::write(path, b"theirs").unwrap()
-        }),
-        ("file.part.journal", |path, _| {
-            fs::write(path, b"theirs").unwrap()
-        }),
-        ("file.part.meta", |path, kept| {
-            std::os::unix::fs::symlink(kept, path).unwrap()
-        }),
-        ("file.part.journal", |path, kept| {
-            std::os::unix::fs::symlink(kept, path).unwrap()
-        }),
+        ("file.part.meta", |path, _| fs::write(path, b"theirs").unwrap()),
+        ("file.part.journal", |path, _| fs::write(path, b"theirs").unwrap()),
+        ("file.part.meta", |path, kept| std::os::unix::fs::symlink(kept, path).unwrap()),
+        ("file.part.journal", |path, kept| std::os::unix::fs::symlink(kept, path).unwrap()),
         ("file.part.meta", |path, _| fifo(path)),
         ("file.part", |path, _| fifo(path)),
     ];
@@ -210,10 +162,7 @@ fn a_part_with_a_second_name_is_not_written_to() {
     let target = dir.path().join("file");
     fs::write(dir.path().join("other"), b"").unwrap();
     fs::hard_link(dir.path().join("other"), dir.path().join("file.part")).unwrap();
-    assert!(matches!(
-        Part::find(&target),
-        Err(TransferError::ForeignPart { .. })
-    ));
+    assert!(matches!(Part::find(&target), Err(TransferError::ForeignPart { .. })));
 }
 
 #[test]
@@ -264,10 +213,7 @@ fn a_part_that_was_replaced_meanwhile_does_not_become_the_file() {
         if let Some(bytes) = replacement {
             fs::write(&path, bytes).unwrap();
         }
-        assert!(matches!(
-            part.commit(&entry(), true),
-            Err(TransferError::PartGone { .. })
-        ));
+        assert!(matches!(part.commit(&entry(), true), Err(TransferError::PartGone { .. })));
         assert!(!target.exists());
         let _ = fs::remove_file(&path);
     }
@@ -278,22 +224,13 @@ fn one_who_comes_too_late_leaves_the_files_of_the_first_alone() {
     let dir = tempfile::tempdir().unwrap();
     let target = dir.path().join("file");
     // Both look before either begins.
-    let (first, second) = (
-        Part::find(&target).unwrap().0,
-        Part::find(&target).unwrap().0,
-    );
+    let (first, second) = (Part::find(&target).unwrap().0, Part::find(&target).unwrap().0);
     let mut first = first.start_over(&fingerprint(1)).unwrap();
     let leaves = receive(&mut first, 3);
-    assert!(matches!(
-        second.start_over(&fingerprint(2)),
-        Err(TransferError::Busy { .. })
-    ));
+    assert!(matches!(second.start_over(&fingerprint(2)), Err(TransferError::Busy { .. })));
     drop(first);
     let earlier = Part::find(&target).unwrap().1.unwrap();
-    assert_eq!(
-        (earlier.fingerprint, earlier.leaves),
-        (fingerprint(1), leaves)
-    );
+    assert_eq!((earlier.fingerprint, earlier.leaves), (fingerprint(1), leaves));
 }
 
 #[test]
@@ -310,20 +247,11 @@ fn what_cannot_be_begun_leaves_nothing_behind() {
 #[test]
 fn the_longest_names_have_parts_too() {
     let dir = tempfile::tempdir().unwrap();
-    for name in [
-        "x".repeat(255),
-        "ä".repeat(127),
-        "x".repeat(243),
-        "x".repeat(242),
-    ] {
+    for name in ["x".repeat(255), "ä".repeat(127), "x".repeat(243), "x".repeat(242)] {
         let target = dir.path().join(&name);
         let (part, _) = Part::find(&target).unwrap();
         let part = part.start_over(&fingerprint(1)).unwrap();
-        assert!(
-            names_in(dir.path())
-                .iter()
-                .all(|name| !name.contains('\u{fffd}'))
-        );
+        assert!(names_in(dir.path()).iter().all(|name| !name.contains('\u{fffd}')));
         part.commit(&entry(), false).unwrap();
         assert_eq!(names_in(dir.path()), [name]);
         fs::remove_file(&target).unwrap();
@@ -338,8 +266,5 @@ fn what_the_disk_cannot_hold_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let (part, _) = Part::find(&dir.path().join("file")).unwrap();
     part.check_room(1, true).unwrap();
-    assert!(matches!(
-        part.check_room(u64::MAX, true),
-        Err(TransferError::NoRoom { .. })
-    ));
+    assert!(matches!(part.check_room(u64::MAX, true), Err(TransferError::NoRoom { .. })));
 }

@@ -53,19 +53,12 @@ fn verifier(byte: u8) -> ScramVerifier {
 }
 
 fn limits(bytes: u64, entries: u64) -> Limits {
-    Limits {
-        bytes: Some(bytes),
-        entries: Some(entries),
-    }
+    Limits { bytes: Some(bytes), entries: Some(entries) }
 }
 
 fn open(path: PathBuf, outside: &Outside) -> Result<(Ledger, mpsc::Receiver<String>), OpenError> {
     let mut db = schema::open(&path)?;
-    let Outside {
-        clock,
-        commits,
-        fail_commits,
-    } = outside.clone();
+    let Outside { clock, commits, fail_commits } = outside.clone();
     let hook = move || {
         commits.fetch_add(1, Ordering::Relaxed);
         fail_commits.load(Ordering::Relaxed)
@@ -90,13 +83,7 @@ impl Bench {
         let alice = name("alice");
         ledger.add_user(&alice, verifier(1), limits).await.unwrap();
         ledger.activate_user(&alice).await.unwrap();
-        Self {
-            dir,
-            ledger,
-            outside,
-            fatal,
-            alice,
-        }
+        Self { dir, ledger, outside, fatal, alice }
     }
 
     fn path(&self) -> PathBuf {
@@ -116,12 +103,7 @@ impl Bench {
     /// Used and reserved bytes, used and reserved entries.
     async fn sums(&self) -> (i64, u64, i64, u64) {
         let usage = self.ledger.usage(&self.alice).await.unwrap();
-        (
-            usage.used_bytes,
-            usage.reserved_bytes,
-            usage.used_entries,
-            usage.reserved_entries,
-        )
+        (usage.used_bytes, usage.reserved_bytes, usage.used_entries, usage.reserved_entries)
     }
 
     async fn reserve(&self, session: SessionId, growth: u64) -> Result<StagingName, LedgerError> {
@@ -143,18 +125,14 @@ impl Bench {
         name: StagingName,
         outcome: Outcome,
     ) -> Result<Usage, LedgerError> {
-        self.ledger
-            .settle(&self.alice, session, vec![SettleItem { name, outcome }])
-            .await
+        self.ledger.settle(&self.alice, session, vec![SettleItem { name, outcome }]).await
     }
 
     /// A file of this size in the home.
     async fn put(&self, session: SessionId, size: u64) {
         let name = self.reserve(session, size).await.unwrap();
         self.intend(session, stage(name, size, None)).await.unwrap();
-        self.settle(session, name, Outcome::Placed { replaced: None })
-            .await
-            .unwrap();
+        self.settle(session, name, Outcome::Placed { replaced: None }).await.unwrap();
     }
 
     async fn open_upload(
@@ -162,9 +140,7 @@ impl Bench {
         session: SessionId,
         request: &UploadRequest,
     ) -> Result<UploadOpening, LedgerError> {
-        self.ledger
-            .open_upload(&self.alice, session, request.clone())
-            .await
+        self.ledger.open_upload(&self.alice, session, request.clone()).await
     }
 
     async fn opened(&self, session: SessionId, request: &UploadRequest) -> StagingName {
@@ -176,23 +152,13 @@ impl Bench {
 }
 
 fn stage(name: StagingName, size: u64, replaces: Option<u64>) -> IntentItem {
-    IntentItem::Stage {
-        name,
-        inode: 7,
-        size,
-        replaces,
-    }
+    IntentItem::Stage { name, inode: 7, size, replaces }
 }
 
 fn upload(path: &str, token: u8, source: u64, growth: u64) -> UploadRequest {
     UploadRequest {
         path: RelPath::new(path).unwrap(),
-        source: SourceFingerprint {
-            size: growth,
-            mtime_ns: -5,
-            ctime_ns: 6,
-            inode: source,
-        },
+        source: SourceFingerprint { size: growth, mtime_ns: -5, ctime_ns: 6, inode: source },
         token: UploadToken([token; 16]),
         growth,
         entries: 1,

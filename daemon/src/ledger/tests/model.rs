@@ -47,9 +47,7 @@ pub(super) struct Model {
 
 impl Model {
     pub(super) fn reserved(&self) -> (i64, i64) {
-        self.rows
-            .values()
-            .fold((0, 0), |sum, row| (sum.0 + row.bytes, sum.1 + row.entries))
+        self.rows.values().fold((0, 0), |sum, row| (sum.0 + row.bytes, sum.1 + row.entries))
     }
 
     pub(super) fn admits(&self, bytes: i128, entries: i128) -> bool {
@@ -83,12 +81,7 @@ impl Model {
             return;
         };
         match &mut row.kind {
-            Kind::Stage {
-                size,
-                replaces,
-                placed,
-                ..
-            } if !*placed => {
+            Kind::Stage { size, replaces, placed, .. } if !*placed => {
                 let old = replaces.map(u64::cast_signed);
                 if old.is_some_and(|old| self.home.0 < old || self.home.1 < 1) {
                     return;
@@ -110,18 +103,9 @@ impl Model {
     /// Ends an intent as its staging name shows it.
     pub(super) fn end(&mut self, name: StagingName) -> (Outcome, Finding) {
         let row = self.rows[&name];
-        let file = |inode, size: i64| Finding::File {
-            inode,
-            size: size.cast_unsigned(),
-            links: 1,
-        };
+        let file = |inode, size: i64| Finding::File { inode, size: size.cast_unsigned(), links: 1 };
         match row.kind {
-            Kind::Stage {
-                size,
-                replaces,
-                placed: true,
-                ..
-            } => {
+            Kind::Stage { size, replaces, placed: true, .. } => {
                 self.rows.remove(&name);
                 let old = replaces.map(u64::cast_signed);
                 self.used.0 += size - old.unwrap_or(0);
@@ -133,24 +117,11 @@ impl Model {
                 self.rows.remove(&name);
                 self.used.0 -= bytes;
                 self.used.1 -= 1;
-                let removed = Outcome::Removed {
-                    bytes: bytes.cast_unsigned(),
-                    entries: 1,
-                };
+                let removed = Outcome::Removed { bytes: bytes.cast_unsigned(), entries: 1 };
                 (removed, file(9, bytes))
             }
-            Kind::Stage {
-                upload: Some((path, source)),
-                size,
-                ..
-            } => {
-                self.rows.insert(
-                    name,
-                    Row {
-                        kind: Kind::Upload { path, source },
-                        ..row
-                    },
-                );
+            Kind::Stage { upload: Some((path, source)), size, .. } => {
+                self.rows.insert(name, Row { kind: Kind::Upload { path, source }, ..row });
                 (Outcome::NotHappened, file(7, size))
             }
             Kind::Stage { size, .. } => {

@@ -7,49 +7,16 @@ use super::*;
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
-    Reserve {
-        session: u64,
-        growth: u64,
-        entries: u64,
-    },
-    Upload {
-        session: u64,
-        path: u8,
-        source: u64,
-        growth: u64,
-    },
-    Stage {
-        session: u64,
-        pick: usize,
-        size: u64,
-        replaces: Option<u64>,
-    },
-    Take {
-        session: u64,
-    },
-    Act {
-        session: u64,
-        pick: usize,
-        bytes: u64,
-    },
-    Settle {
-        session: u64,
-        pick: usize,
-    },
-    Drop {
-        session: u64,
-        pick: usize,
-    },
-    LetGo {
-        session: u64,
-        pick: usize,
-    },
-    Gone {
-        session: u64,
-    },
-    End {
-        session: u64,
-    },
+    Reserve { session: u64, growth: u64, entries: u64 },
+    Upload { session: u64, path: u8, source: u64, growth: u64 },
+    Stage { session: u64, pick: usize, size: u64, replaces: Option<u64> },
+    Take { session: u64 },
+    Act { session: u64, pick: usize, bytes: u64 },
+    Settle { session: u64, pick: usize },
+    Drop { session: u64, pick: usize },
+    LetGo { session: u64, pick: usize },
+    Gone { session: u64 },
+    End { session: u64 },
     Restart,
 }
 
@@ -86,51 +53,23 @@ async fn replay(bench: &Bench, model: &mut Model, rows: &[IntentRow]) {
     for row in rows {
         let (_, finding) = model.end(row.name);
         let verdicts = vec![(row.name, decide(row, &finding).unwrap())];
-        bench
-            .ledger
-            .settle_replayed(&bench.alice, verdicts)
-            .await
-            .unwrap();
+        bench.ledger.settle_replayed(&bench.alice, verdicts).await.unwrap();
     }
 }
 
 async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
     let alice = &bench.alice;
     match op {
-        Op::Reserve {
-            session,
-            growth,
-            entries,
-        } => {
-            let name = bench
-                .ledger
-                .reserve(alice, SessionId(session), growth, entries)
-                .await;
-            assert_eq!(
-                name.is_ok(),
-                model.admits(growth.into(), entries.into()),
-                "{name:?}"
-            );
+        Op::Reserve { session, growth, entries } => {
+            let name = bench.ledger.reserve(alice, SessionId(session), growth, entries).await;
+            assert_eq!(name.is_ok(), model.admits(growth.into(), entries.into()), "{name:?}");
             if let Ok(name) = name {
                 let (bytes, entries) = (growth.cast_signed(), entries.cast_signed());
-                let row = Row {
-                    session: Some(session),
-                    kind: Kind::Reservation,
-                    bytes,
-                    entries,
-                };
-                assert!(
-                    model.rows.insert(name, row).is_none(),
-                    "a name was used twice"
-                );
+                let row = Row { session: Some(session), kind: Kind::Reservation, bytes, entries };
+                assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
             }
         }
-        Op::Upload {
-            session,
-            path,
-            source,
-            growth,
-        } => {
+        Op::Upload { session, path, source, growth } => {
             let request = upload(["a", "b"][usize::from(path)], 1, source, 1);
             let request = UploadRequest { growth, ..request };
             let opening = bench.open_upload(SessionId(session), &request).await;
@@ -143,99 +82,52 @@ async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
             let found = model.rows.iter().find(|(_, row)| same(&row.kind));
             let found = found.map(|(name, row)| (*name, *row));
             let superseded = model.rows.iter().find(|(_, row)| {
-                row.session.is_none()
-                    && row.kind
-                        == Kind::Upload {
-                            path,
-                            source: 1 - source,
-                        }
+                row.session.is_none() && row.kind == Kind::Upload { path, source: 1 - source }
             });
             let superseded = superseded.map(|(name, row)| (*name, *row));
             let before = match (&found, &superseded) {
                 (Some((_, row)), _) | (None, Some((_, row))) => (row.bytes, row.entries),
                 (None, None) => (0, 0),
             };
-            let more = (
-                i128::from(growth) - i128::from(before.0),
-                1 - i128::from(before.1),
-            );
-            let row = Row {
-                session: Some(session),
-                kind,
-                bytes: growth.cast_signed(),
-                entries: 1,
-            };
+            let more = (i128::from(growth) - i128::from(before.0), 1 - i128::from(before.1));
+            let row = Row { session: Some(session), kind, bytes: growth.cast_signed(), entries: 1 };
             match found {
                 Some((_, row)) if row.session == Some(session) => {
                     assert_eq!(opening, Err(LedgerError::Refused(ErrorCode::UploadBusy)));
                 }
-                Some((
-                    _,
-                    Row {
-                        session: Some(other),
-                        ..
-                    },
-                )) => {
+                Some((_, Row { session: Some(other), .. })) => {
                     let session = SessionId(other);
-                    assert_eq!(
-                        opening,
-                        Ok(UploadOpening::HeldBy {
-                            session,
-                            same_token: true
-                        })
-                    );
+                    assert_eq!(opening, Ok(UploadOpening::HeldBy { session, same_token: true }));
                 }
                 _ if !admits_instead(model, &found, more, growth) => {
                     assert!(over_quota(&opening.unwrap_err()));
                 }
                 Some((name, _)) => {
-                    let expected = UploadOpening::Opened {
-                        name,
-                        resumed: true,
-                        superseded: None,
-                    };
+                    let expected = UploadOpening::Opened { name, resumed: true, superseded: None };
                     assert_eq!(opening, Ok(expected));
                     model.rows.insert(name, row);
                 }
                 None => {
-                    let Ok(UploadOpening::Opened {
-                        name,
-                        resumed: false,
-                        superseded: old,
-                    }) = opening
+                    let Ok(UploadOpening::Opened { name, resumed: false, superseded: old }) =
+                        opening
                     else {
                         panic!("{opening:?}")
                     };
                     assert_eq!(old, superseded.map(|(name, _)| name));
                     if let Some((old, row)) = superseded {
-                        let row = Row {
-                            session: Some(session),
-                            bytes: 0,
-                            entries: 0,
-                            ..row
-                        };
+                        let row = Row { session: Some(session), bytes: 0, entries: 0, ..row };
                         model.rows.insert(old, row);
                     }
-                    assert!(
-                        model.rows.insert(name, row).is_none(),
-                        "a name was used twice"
-                    );
+                    assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
                 }
             }
         }
-        Op::Stage {
-            session,
-            pick,
-            size,
-            replaces,
-        } => {
+        Op::Stage { session, pick, size, replaces } => {
             let open = |kind: &Kind| matches!(kind, Kind::Reservation | Kind::Upload { .. });
             let Some((name, row)) = model.pick(session, pick, open) else {
                 return;
             };
-            let intent = bench
-                .intend(SessionId(session), stage(name, size, replaces))
-                .await;
+            let intent = bench.intend(SessionId(session), stage(name, size, replaces)).await;
             if size == u64::MAX {
                 assert!(is_protocol(intent));
                 return;
@@ -244,55 +136,23 @@ async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
             let bytes = (size - replaces.unwrap_or(0).cast_signed()).max(0);
             let entries = i64::from(replaces.is_none());
             let more = (bytes - row.bytes, entries - row.entries);
-            assert_eq!(
-                intent.is_ok(),
-                model.admits(more.0.into(), more.1.into()),
-                "{intent:?}"
-            );
+            assert_eq!(intent.is_ok(), model.admits(more.0.into(), more.1.into()), "{intent:?}");
             if intent.is_ok() {
                 let upload = match row.kind {
                     Kind::Upload { path, source } => Some((path, source)),
                     _ => None,
                 };
-                let kind = Kind::Stage {
-                    size,
-                    replaces,
-                    upload,
-                    placed: false,
-                };
-                model.rows.insert(
-                    name,
-                    Row {
-                        kind,
-                        bytes,
-                        entries,
-                        ..row
-                    },
-                );
+                let kind = Kind::Stage { size, replaces, upload, placed: false };
+                model.rows.insert(name, Row { kind, bytes, entries, ..row });
             }
         }
         Op::Take { session } => {
-            let name = bench
-                .intend(SessionId(session), IntentItem::Take)
-                .await
-                .unwrap();
+            let name = bench.intend(SessionId(session), IntentItem::Take).await.unwrap();
             let kind = Kind::Take { taken: None };
-            let row = Row {
-                session: Some(session),
-                kind,
-                bytes: 0,
-                entries: 0,
-            };
-            assert!(
-                model.rows.insert(name, row).is_none(),
-                "a name was used twice"
-            );
+            let row = Row { session: Some(session), kind, bytes: 0, entries: 0 };
+            assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
         }
-        Op::Act {
-            session,
-            pick,
-            bytes,
-        } => {
+        Op::Act { session, pick, bytes } => {
             let Some((name, _)) = model.pick(session, pick, is_intent) else {
                 return;
             };
@@ -303,21 +163,14 @@ async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
                 return;
             };
             let (outcome, _) = model.end(name);
-            bench
-                .settle(SessionId(session), name, outcome)
-                .await
-                .unwrap();
+            bench.settle(SessionId(session), name, outcome).await.unwrap();
         }
         Op::Drop { session, pick } => {
             let open = |kind: &Kind| matches!(kind, Kind::Reservation | Kind::Upload { .. });
             let Some((name, _)) = model.pick(session, pick, open) else {
                 return;
             };
-            bench
-                .ledger
-                .drop_name(alice, SessionId(session), name)
-                .await
-                .unwrap();
+            bench.ledger.drop_name(alice, SessionId(session), name).await.unwrap();
             model.rows.remove(&name);
         }
         Op::LetGo { session, pick } => {
@@ -325,50 +178,22 @@ async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
             let Some((name, row)) = model.pick(session, pick, open) else {
                 return;
             };
-            bench
-                .ledger
-                .let_go(alice, SessionId(session), name)
-                .await
-                .unwrap();
-            model.rows.insert(
-                name,
-                Row {
-                    session: None,
-                    ..row
-                },
-            );
+            bench.ledger.let_go(alice, SessionId(session), name).await.unwrap();
+            model.rows.insert(name, Row { session: None, ..row });
         }
         Op::Gone { session } => {
-            let names = bench
-                .ledger
-                .orphans_of(SessionId(session))
-                .await
-                .unwrap()
-                .names;
-            let settled = names
-                .into_iter()
-                .filter(|name| !model.rows.contains_key(name));
-            bench
-                .ledger
-                .gone(SessionId(session), settled.collect())
-                .await
-                .unwrap();
+            let names = bench.ledger.orphans_of(SessionId(session)).await.unwrap().names;
+            let settled = names.into_iter().filter(|name| !model.rows.contains_key(name));
+            bench.ledger.gone(SessionId(session), settled.collect()).await.unwrap();
         }
         Op::End { session } => {
             let orphans = bench.ledger.orphans_of(SessionId(session)).await.unwrap();
             replay(bench, model, &orphans.intents).await;
-            bench
-                .ledger
-                .session_ended(SessionId(session))
-                .await
-                .unwrap();
+            bench.ledger.session_ended(SessionId(session)).await.unwrap();
             model.rows.retain(|_, row| {
                 row.session != Some(session) || matches!(row.kind, Kind::Upload { .. })
             });
-            let rows = model
-                .rows
-                .values_mut()
-                .filter(|row| row.session == Some(session));
+            let rows = model.rows.values_mut().filter(|row| row.session == Some(session));
             rows.for_each(|row| row.session = None);
         }
         Op::Restart => {

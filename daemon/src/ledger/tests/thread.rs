@@ -24,10 +24,7 @@ impl Bench {
     }
 
     async fn run(&self, sql: &'static str) {
-        self.ledger
-            .read(move |tx: &Tx<'_>| Ok(tx.db.execute_batch(sql)?))
-            .await
-            .unwrap();
+        self.ledger.read(move |tx: &Tx<'_>| Ok(tx.db.execute_batch(sql)?)).await.unwrap();
     }
 }
 
@@ -57,17 +54,8 @@ async fn requests_that_wait_share_one_transaction() {
     let opened = tasks.join_all().await;
     let granted = opened.iter().filter(|opening| opening.is_ok()).count();
     assert_eq!(granted, 250, "a refusal takes back only itself");
-    assert!(
-        opened
-            .iter()
-            .flat_map(|opening| opening.as_ref().err())
-            .all(over_quota)
-    );
-    assert_eq!(
-        commits.load(Ordering::Relaxed),
-        2,
-        "300 in groups of at most 256"
-    );
+    assert!(opened.iter().flat_map(|opening| opening.as_ref().err()).all(over_quota));
+    assert_eq!(commits.load(Ordering::Relaxed), 2, "300 in groups of at most 256");
     assert_eq!(bench.sums().await, (0, 1000, 0, 250));
 }
 
@@ -79,11 +67,7 @@ async fn reservations_in_memory_write_nothing() {
     let before = std::fs::metadata(&log).unwrap().len();
     for _ in 0..100 {
         let name = bench.reserve(S1, 1).await.unwrap();
-        bench
-            .ledger
-            .drop_name(&bench.alice, S1, name)
-            .await
-            .unwrap();
+        bench.ledger.drop_name(&bench.alice, S1, name).await.unwrap();
     }
     assert_eq!(std::fs::metadata(&log).unwrap().len(), before);
     bench.opened(S1, &upload("a", 1, 1, 1)).await;
@@ -107,10 +91,7 @@ async fn a_full_disk_refuses_the_whole_group_and_takes_back_both_halves() {
         let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
         let path = format!("{}/{n}", "long".repeat(60));
         tasks.spawn(async move {
-            ledger
-                .open_upload(&alice, S1, upload(&path, 1, 1, 10))
-                .await
-                .map(drop)
+            ledger.open_upload(&alice, S1, upload(&path, 1, 1, 10)).await.map(drop)
         });
     }
     settle_down().await;
@@ -124,11 +105,7 @@ async fn a_full_disk_refuses_the_whole_group_and_takes_back_both_halves() {
 
     bench.run("PRAGMA max_page_count = 1000000").await;
     bench.opened(S1, &upload("a", 1, 1, 10)).await;
-    bench
-        .ledger
-        .drop_name(&bench.alice, S1, held)
-        .await
-        .unwrap();
+    bench.ledger.drop_name(&bench.alice, S1, held).await.unwrap();
     assert_eq!(bench.sums().await, (0, 10, 0, 1));
 }
 
@@ -195,15 +172,10 @@ async fn a_panic_on_the_thread_is_fatal() {
     let bench = Bench::new(Limits::default()).await;
     let ledger = bench.ledger.clone();
     let asked = tokio::spawn(async move {
-        ledger
-            .read(|_: &Tx<'_>| -> Result<(), Failure> { panic!("for this test") })
-            .await
+        ledger.read(|_: &Tx<'_>| -> Result<(), Failure> { panic!("for this test") }).await
     });
     settle_down().await;
-    let text = bench
-        .fatal
-        .recv_timeout(std::time::Duration::from_secs(30))
-        .unwrap();
+    let text = bench.fatal.recv_timeout(std::time::Duration::from_secs(30)).unwrap();
     assert!(text.contains("panicked"), "{text}");
     settle_down().await;
     assert!(!asked.is_finished());

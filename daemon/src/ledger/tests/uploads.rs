@@ -8,19 +8,11 @@ async fn expect(
     request: &UploadRequest,
     expected: UploadOpening,
 ) {
-    assert_eq!(
-        bench.open_upload(session, request).await,
-        Ok(expected),
-        "{request:?}"
-    );
+    assert_eq!(bench.open_upload(session, request).await, Ok(expected), "{request:?}");
 }
 
 fn resumed(name: StagingName) -> UploadOpening {
-    UploadOpening::Opened {
-        name,
-        resumed: true,
-        superseded: None,
-    }
+    UploadOpening::Opened { name, resumed: true, superseded: None }
 }
 
 #[tokio::test]
@@ -54,10 +46,7 @@ async fn an_upload_somebody_works_on_is_not_given_away() {
     let busy = Err(LedgerError::Refused(ErrorCode::UploadBusy));
     assert_eq!(bench.open_upload(S1, &request).await, busy);
     for (token, same_token) in [(1, true), (2, false)] {
-        let held = UploadOpening::HeldBy {
-            session: S1,
-            same_token,
-        };
+        let held = UploadOpening::HeldBy { session: S1, same_token };
         expect(&bench, S2, &upload("a", token, 1, 30), held).await;
     }
     let claiming = bench.ledger.claim(&bench.alice, S2, name).await;
@@ -65,10 +54,7 @@ async fn an_upload_somebody_works_on_is_not_given_away() {
 
     // It is held as well while it is being committed and while its holder is dead and not replayed.
     bench.intend(S1, stage(name, 30, None)).await.unwrap();
-    let held = UploadOpening::HeldBy {
-        session: S1,
-        same_token: true,
-    };
+    let held = UploadOpening::HeldBy { session: S1, same_token: true };
     expect(&bench, S2, &request, held).await;
     assert_eq!(bench.open_upload(S1, &request).await, busy);
     let claiming = bench.ledger.claim(&bench.alice, S1, name).await;
@@ -85,40 +71,18 @@ async fn a_changed_source_supersedes_the_clients_own_upload_only() {
 
     // Somebody works on it: it is left alone, and both do not fit.
     let changed = upload("a", 1, 2, 90);
-    assert!(over_quota(
-        &bench.open_upload(S2, &changed).await.unwrap_err()
-    ));
+    assert!(over_quota(&bench.open_upload(S2, &changed).await.unwrap_err()));
     bench.ledger.session_ended(S1).await.unwrap();
     // Another client's upload is independent, and does not fit either.
-    assert!(over_quota(
-        &bench
-            .open_upload(S2, &upload("a", 2, 2, 90))
-            .await
-            .unwrap_err()
-    ));
+    assert!(over_quota(&bench.open_upload(S2, &upload("a", 2, 2, 90)).await.unwrap_err()));
     // So is one to another path.
-    assert!(over_quota(
-        &bench
-            .open_upload(S2, &upload("b", 1, 2, 90))
-            .await
-            .unwrap_err()
-    ));
+    assert!(over_quota(&bench.open_upload(S2, &upload("b", 1, 2, 90)).await.unwrap_err()));
     // Too large even with what the old one had: nothing has changed then.
-    assert!(over_quota(
-        &bench
-            .open_upload(S2, &upload("a", 1, 2, 101))
-            .await
-            .unwrap_err()
-    ));
+    assert!(over_quota(&bench.open_upload(S2, &upload("a", 1, 2, 101)).await.unwrap_err()));
     assert_eq!(bench.sums().await, (0, 80, 0, 1));
 
     let opening = bench.open_upload(S2, &changed).await.unwrap();
-    let UploadOpening::Opened {
-        name,
-        resumed: false,
-        superseded,
-    } = opening
-    else {
+    let UploadOpening::Opened { name, resumed: false, superseded } = opening else {
         panic!("{opening:?}")
     };
     assert_eq!(superseded, Some(old));
@@ -137,13 +101,8 @@ async fn a_superseded_upload_that_was_not_dropped_is_admitted_anew() {
     bench.ledger.session_ended(S1).await.unwrap();
     bench.opened(S2, &changed).await;
     bench.ledger.session_ended(S2).await.unwrap();
-    assert!(over_quota(
-        &bench.open_upload(S3, &first).await.unwrap_err()
-    ));
-    assert_eq!(
-        bench.ledger.claim(&bench.alice, S3, old).await,
-        Ok(Claiming::Claimed)
-    );
+    assert!(over_quota(&bench.open_upload(S3, &first).await.unwrap_err()));
+    assert_eq!(bench.ledger.claim(&bench.alice, S3, old).await, Ok(Claiming::Claimed));
     bench.ledger.drop_name(&bench.alice, S3, old).await.unwrap();
     assert_eq!(bench.sums().await, (0, 90, 0, 1));
 }
@@ -152,18 +111,8 @@ async fn a_superseded_upload_that_was_not_dropped_is_admitted_anew() {
 async fn a_resumed_upload_reserves_what_it_needs_now() {
     let bench = Bench::new(limits(100, 10)).await;
     let name = bench.opened(S1, &upload("a", 1, 1, 50)).await;
-    let with = |growth, entries| UploadRequest {
-        growth,
-        entries,
-        ..upload("a", 1, 1, 50)
-    };
-    let table = [
-        (70, 1, 70, 1),
-        (70, 0, 70, 0),
-        (100, 2, 100, 2),
-        (5, 1, 5, 1),
-        (0, 0, 0, 0),
-    ];
+    let with = |growth, entries| UploadRequest { growth, entries, ..upload("a", 1, 1, 50) };
+    let table = [(70, 1, 70, 1), (70, 0, 70, 0), (100, 2, 100, 2), (5, 1, 5, 1), (0, 0, 0, 0)];
     for (growth, entries, bytes, reserved_entries) in table {
         bench.ledger.session_ended(S1).await.unwrap();
         expect(&bench, S1, &with(growth, entries), resumed(name)).await;
@@ -171,9 +120,7 @@ async fn a_resumed_upload_reserves_what_it_needs_now() {
     }
     bench.ledger.session_ended(S1).await.unwrap();
     for growth in [101, u64::MAX] {
-        assert!(over_quota(
-            &bench.open_upload(S1, &with(growth, 0)).await.unwrap_err()
-        ));
+        assert!(over_quota(&bench.open_upload(S1, &with(growth, 0)).await.unwrap_err()));
     }
     expect(&bench, S1, &with(50, 1), resumed(name)).await;
     bench.ledger.session_ended(S1).await.unwrap();
@@ -181,9 +128,7 @@ async fn a_resumed_upload_reserves_what_it_needs_now() {
     // A limit that was lowered meanwhile does not keep it from going on.
     let to = berth_common::admin_protocol::Change::To(10);
     bench.ledger.set_limits(&bench.alice, to, to).await.unwrap();
-    assert!(over_quota(
-        &bench.open_upload(S1, &with(51, 1)).await.unwrap_err()
-    ));
+    assert!(over_quota(&bench.open_upload(S1, &with(51, 1)).await.unwrap_err()));
     expect(&bench, S1, &with(50, 1), resumed(name)).await;
 }
 
@@ -201,34 +146,15 @@ async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     bench.settle(S1, small, Outcome::NotHappened).await.unwrap();
     assert_eq!(bench.sums().await, (0, 20, 0, 0));
     assert!(is_protocol(bench.intend(S1, stage(small, 10, None)).await));
-    assert_eq!(
-        bench.ledger.orphans_of(S1).await.unwrap().names,
-        [small],
-        "to be unlinked"
-    );
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [small], "to be unlinked");
     bench.ledger.gone(S1, vec![small]).await.unwrap();
-    assert_eq!(
-        bench.ledger.orphans_of(S1).await.unwrap(),
-        Orphans::default()
-    );
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap(), Orphans::default());
 
     bench.intend(S1, stage(big, 30, None)).await.unwrap();
     bench.settle(S1, big, PLACED).await.unwrap();
     assert_eq!(bench.sums().await, (30, 0, 1, 0));
-    assert_eq!(
-        bench.ledger.orphans_of(S1).await.unwrap().names,
-        [big],
-        "its journal"
-    );
-    assert!(
-        bench
-            .ledger
-            .uploads(&bench.alice, None, 9)
-            .await
-            .unwrap()
-            .0
-            .is_empty()
-    );
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [big], "its journal");
+    assert!(bench.ledger.uploads(&bench.alice, None, 9).await.unwrap().0.is_empty());
     let gone = bench.ledger.claim(&bench.alice, S1, big).await;
     assert_eq!(gone, Err(LedgerError::Refused(ErrorCode::NoSuchUpload)));
 }
@@ -242,11 +168,7 @@ async fn uploads_are_listed_in_pages_with_what_they_are() {
         names.push(bench.opened(S1, &upload(path, 1, u64::MAX, 50)).await);
     }
     bench.at(500);
-    bench
-        .ledger
-        .let_go(&bench.alice, S1, names[1])
-        .await
-        .unwrap();
+    bench.ledger.let_go(&bench.alice, S1, names[1]).await.unwrap();
     let (rows, last) = bench.ledger.uploads(&bench.alice, None, 2).await.unwrap();
     assert!(!last);
     let expected = UploadRow {
@@ -259,21 +181,13 @@ async fn uploads_are_listed_in_pages_with_what_they_are() {
     };
     assert_eq!(rows[1], expected);
     assert_eq!((rows[0].expires_s, rows[0].active), (200 + EXPIRY_S, true));
-    let (rows, last) = bench
-        .ledger
-        .uploads(&bench.alice, Some(names[1]), 1)
-        .await
-        .unwrap();
+    let (rows, last) = bench.ledger.uploads(&bench.alice, Some(names[1]), 1).await.unwrap();
     assert_eq!((rows[0].name, rows.len(), last), (names[2], 1, true));
 
     bench.at(900);
     bench.ledger.session_ended(S1).await.unwrap();
     let (rows, _) = bench.ledger.uploads(&bench.alice, None, 9).await.unwrap();
-    assert_eq!(
-        rows[0].expires_s,
-        900 + EXPIRY_S,
-        "the time counts from the session's end"
-    );
+    assert_eq!(rows[0].expires_s, 900 + EXPIRY_S, "the time counts from the session's end");
     assert_eq!(rows[1].expires_s, 500 + EXPIRY_S);
 }
 
@@ -281,10 +195,7 @@ async fn uploads_are_listed_in_pages_with_what_they_are() {
 async fn a_user_has_a_bound_of_uploads_whatever_they_reserve() {
     let bench = Bench::new(limits(100, 10)).await;
     // Each overwrites a file of the same size, so that it reserves nothing.
-    let request = |source| UploadRequest {
-        entries: 0,
-        ..upload("a", 1, source, 0)
-    };
+    let request = |source| UploadRequest { entries: 0, ..upload("a", 1, source, 0) };
     for source in 0..u64::from(MAX_UPLOADS) {
         bench.opened(S1, &request(source)).await;
     }
@@ -303,11 +214,7 @@ async fn a_user_has_a_bound_of_uploads_whatever_they_reserve() {
     let another = request(u64::from(MAX_UPLOADS) + 1);
     assert_eq!(bench.open_upload(S2, &another).await, refused);
     for name in [superseded, name] {
-        bench
-            .ledger
-            .drop_name(&bench.alice, S2, name)
-            .await
-            .unwrap();
+        bench.ledger.drop_name(&bench.alice, S2, name).await.unwrap();
     }
     bench.opened(S2, &another).await;
 }

@@ -9,20 +9,11 @@ async fn a_user_is_made_activated_removed_and_may_come_again() {
     let bench = Bench::new(Limits::default()).await;
     let (ledger, bob) = (&bench.ledger, name("bob"));
     assert!(ledger.user(&bob).await.unwrap().is_none());
-    ledger
-        .add_user(&bob, verifier(2), limits(10, 2))
-        .await
-        .unwrap();
+    ledger.add_user(&bob, verifier(2), limits(10, 2)).await.unwrap();
     let again = ledger.add_user(&bob, verifier(2), limits(10, 2)).await;
     assert_eq!(again, Err(LedgerError::UserGoing));
-    assert_eq!(
-        ledger.users_not_active().await.unwrap(),
-        [(bob.clone(), UserState::Creating)]
-    );
-    assert_eq!(
-        ledger.reserve(&bob, S1, 1, 1).await,
-        Err(LedgerError::UserGoing)
-    );
+    assert_eq!(ledger.users_not_active().await.unwrap(), [(bob.clone(), UserState::Creating)]);
+    assert_eq!(ledger.reserve(&bob, S1, 1, 1).await, Err(LedgerError::UserGoing));
     assert!(!ledger.user(&bob).await.unwrap().unwrap().may_log_in());
 
     ledger.activate_user(&bob).await.unwrap();
@@ -31,69 +22,31 @@ async fn a_user_is_made_activated_removed_and_may_come_again() {
     assert_eq!(again, Err(LedgerError::UserExists));
     assert_eq!(ledger.count_users().await.unwrap(), 2);
     let held = ledger.reserve(&bob, S1, 1, 1).await.unwrap();
-    ledger
-        .open_upload(&bob, S1, upload("a", 1, 1, 2))
-        .await
-        .unwrap();
-    ledger
-        .intent(&bob, S1, vec![stage(held, 1, None), IntentItem::Take])
-        .await
-        .unwrap();
-    assert_eq!(
-        ledger.finish_removal(&bob).await,
-        Err(LedgerError::UserExists)
-    );
+    ledger.open_upload(&bob, S1, upload("a", 1, 1, 2)).await.unwrap();
+    ledger.intent(&bob, S1, vec![stage(held, 1, None), IntentItem::Take]).await.unwrap();
+    assert_eq!(ledger.finish_removal(&bob).await, Err(LedgerError::UserExists));
 
     ledger.begin_removal(&bob).await.unwrap();
-    assert_eq!(
-        ledger.begin_removal(&bob).await,
-        Err(LedgerError::UserGoing)
-    );
-    assert_eq!(
-        ledger.activate_user(&bob).await,
-        Err(LedgerError::UserGoing)
-    );
-    assert_eq!(
-        ledger.set_locked(&bob, false).await,
-        Err(LedgerError::UserGoing)
-    );
-    assert_eq!(
-        ledger.reserve(&bob, S1, 1, 1).await,
-        Err(LedgerError::UserGoing)
-    );
+    assert_eq!(ledger.begin_removal(&bob).await, Err(LedgerError::UserGoing));
+    assert_eq!(ledger.activate_user(&bob).await, Err(LedgerError::UserGoing));
+    assert_eq!(ledger.set_locked(&bob, false).await, Err(LedgerError::UserGoing));
+    assert_eq!(ledger.reserve(&bob, S1, 1, 1).await, Err(LedgerError::UserGoing));
     ledger.finish_removal(&bob).await.unwrap();
     assert_eq!(ledger.usage(&bob).await, Err(LedgerError::NoSuchUser));
-    assert_eq!(
-        ledger.begin_removal(&bob).await,
-        Err(LedgerError::NoSuchUser)
-    );
+    assert_eq!(ledger.begin_removal(&bob).await, Err(LedgerError::NoSuchUser));
 
-    ledger
-        .add_user(&bob, verifier(3), limits(10, 2))
-        .await
-        .unwrap();
+    ledger.add_user(&bob, verifier(3), limits(10, 2)).await.unwrap();
     let bob = ledger.user(&bob).await.unwrap().unwrap();
-    assert_eq!(
-        (bob.usage.used_bytes, bob.usage.reserved_bytes, bob.uploads),
-        (0, 0, 0)
-    );
+    assert_eq!((bob.usage.used_bytes, bob.usage.reserved_bytes, bob.uploads), (0, 0, 0));
 }
 
 #[tokio::test]
 async fn what_is_set_is_kept_by_the_file() {
     let mut bench = Bench::new(limits(u64::MAX, 7)).await;
     let alice = bench.alice.clone();
-    bench
-        .ledger
-        .set_verifier(&alice, verifier(9))
-        .await
-        .unwrap();
+    bench.ledger.set_verifier(&alice, verifier(9)).await.unwrap();
     bench.ledger.set_locked(&alice, true).await.unwrap();
-    bench
-        .ledger
-        .set_limits(&alice, Change::Keep, Change::Unlimited)
-        .await
-        .unwrap();
+    bench.ledger.set_limits(&alice, Change::Keep, Change::Unlimited).await.unwrap();
     bench.put(S1, 5).await;
     bench.reserve(S1, 1000).await.unwrap();
     bench.opened(S1, &upload("a", 1, 1, 20)).await;
@@ -105,29 +58,15 @@ async fn what_is_set_is_kept_by_the_file() {
     assert_eq!(record.verifier, verifier(9));
     assert!(record.locked && !record.may_log_in());
     assert_eq!((record.created_s, record.uploads), (100, 1));
-    assert_eq!(
-        record.usage.limits,
-        Limits {
-            bytes: Some(u64::MAX),
-            entries: None
-        }
-    );
-    assert_eq!(
-        bench.sums().await,
-        (5, 20, 1, 1),
-        "what was in memory is gone"
-    );
+    assert_eq!(record.usage.limits, Limits { bytes: Some(u64::MAX), entries: None });
+    assert_eq!(bench.sums().await, (5, 20, 1, 1), "what was in memory is gone");
 }
 
 #[tokio::test]
 async fn users_come_in_pages_by_name() {
     let bench = Bench::new(Limits::default()).await;
     for user in ["zoe", "bob", "_x"] {
-        bench
-            .ledger
-            .add_user(&name(user), verifier(1), Limits::default())
-            .await
-            .unwrap();
+        bench.ledger.add_user(&name(user), verifier(1), Limits::default()).await.unwrap();
     }
     let page = async |after: Option<&str>| -> Vec<String> {
         let users = bench.ledger.users(after.map(name), 2).await.unwrap();
@@ -146,10 +85,7 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     db.pragma_update(None, "user_version", 2).unwrap();
     drop(db);
     let error = open(bench.path(), &bench.outside).unwrap_err();
-    assert!(
-        matches!(error, OpenError::Newer { found: 2, known: 1 }),
-        "{error}"
-    );
+    assert!(matches!(error, OpenError::Newer { found: 2, known: 1 }), "{error}");
     assert!(error.to_string().contains("newer berthd"), "{error}");
 
     let other = bench.dir.path().join("other.sqlite");
@@ -157,27 +93,15 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     db.execute_batch("CREATE TABLE notes (text TEXT)").unwrap();
     drop(db);
     let before = std::fs::read(&other).unwrap();
-    assert!(matches!(
-        open(other.clone(), &bench.outside),
-        Err(OpenError::NotALedger)
-    ));
+    assert!(matches!(open(other.clone(), &bench.outside), Err(OpenError::NotALedger)));
     assert_eq!(std::fs::read(&other).unwrap(), before);
 
     let text = bench.dir.path().join("text");
-    std::fs::write(
-        &text,
-        "this is no database, and longer than a header of SQLite's is".repeat(9),
-    )
-    .unwrap();
-    assert!(matches!(
-        open(text, &bench.outside),
-        Err(OpenError::Sqlite(_))
-    ));
+    std::fs::write(&text, "this is no database, and longer than a header of SQLite's is".repeat(9))
+        .unwrap();
+    assert!(matches!(open(text, &bench.outside), Err(OpenError::Sqlite(_))));
     let missing = bench.dir.path().join("missing/ledger.sqlite");
-    assert!(matches!(
-        open(missing, &bench.outside),
-        Err(OpenError::Io(_))
-    ));
+    assert!(matches!(open(missing, &bench.outside), Err(OpenError::Io(_))));
 }
 
 #[tokio::test]
@@ -216,10 +140,7 @@ async fn a_new_file_opens_by_the_defaults() {
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new(|text| panic!("{text}"));
     let ledger = Ledger::open(&dir.path().join("ledger.sqlite"), options).unwrap();
-    ledger
-        .add_user(&name("bob"), verifier(1), Limits::default())
-        .await
-        .unwrap();
+    ledger.add_user(&name("bob"), verifier(1), Limits::default()).await.unwrap();
     let bob = ledger.user(&name("bob")).await.unwrap().unwrap();
     assert!(bob.created_s > 1_700_000_000);
     ledger.close().await;

@@ -16,18 +16,11 @@ fn a_session_that_is_ending_by_itself_can_still_be_killed_at_once() {
         let id = SessionId(1);
         let begun = Instant::now();
         // It says so, but goes on living.
-        worker.send(&WorkerToDaemon::Closing {
-            reason: CloseReason::ClientLeft,
-        });
+        worker.send(&WorkerToDaemon::Closing { reason: CloseReason::ClientLeft });
         for _ in 0..1000 {
             yield_now().await;
         }
-        assert!(
-            fakes
-                .daemon
-                .end_session(id, KillReason::Administrator)
-                .await
-        );
+        assert!(fakes.daemon.end_session(id, KillReason::Administrator).await);
         worker.ended().await;
         filer.ended().await;
         assert!(begun.elapsed() < FAREWELL);

@@ -61,14 +61,9 @@ pub(super) type FakeFiler = Fake<FilerToDaemon, DaemonToFiler>;
 
 /// Runs a test on the main thread of a runtime, with a deadline.
 pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(DEADLINE, test())
-            .await
-            .expect("the test takes too long");
+        tokio::time::timeout(DEADLINE, test()).await.expect("the test takes too long");
     });
 }
 
@@ -85,10 +80,8 @@ impl Fakes {
             std::fs::write(&path, format!("#!/bin/sh\nexec sleep {seconds}\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
-        let overrides = Overrides {
-            data_dir: Some(dir.path().join("data")),
-            ..Overrides::default()
-        };
+        let overrides =
+            Overrides { data_dir: Some(dir.path().join("data")), ..Overrides::default() };
         let mut config = Config::load(None, overrides).unwrap();
         config.min_free_bytes = 0;
         config.spare_workers = 1;
@@ -124,10 +117,7 @@ impl Fakes {
         );
         let homes = Homes::new(data_dir.open_directory(USERS).unwrap());
         let daemon = Daemon::new(Parts {
-            site_secret: config
-                .site_secret_file
-                .as_ref()
-                .map(|_| SITE_SECRET.to_vec()),
+            site_secret: config.site_secret_file.as_ref().map(|_| SITE_SECRET.to_vec()),
             config,
             identity,
             secret: [1; 32],
@@ -138,29 +128,14 @@ impl Fakes {
             activity,
         });
         let verifier = ScramVerifier::from_password(PASSWORD, vec![1; 16], 4096).unwrap();
-        let limits = Limits {
-            bytes: Some(1000),
-            entries: None,
-        };
-        daemon
-            .ledger
-            .add_user(&user("alice"), verifier, limits)
-            .await
-            .unwrap();
+        let limits = Limits { bytes: Some(1000), entries: None };
+        daemon.ledger.add_user(&user("alice"), verifier, limits).await.unwrap();
         recovery::make_user(&daemon, &user("alice")).await.unwrap();
-        let listener = Bound::new("127.0.0.1:0".parse().unwrap(), 8)
-            .unwrap()
-            .start()
-            .unwrap();
+        let listener = Bound::new("127.0.0.1:0".parse().unwrap(), 8).unwrap().start().unwrap();
         daemon.listen.borrow_mut().push(listener.addr);
         spawn_local(accept(daemon.clone(), listener));
         spawn_local(watch::watch_tickets(daemon.clone()));
-        Self {
-            daemon,
-            spawner,
-            known: RefCell::default(),
-            _dir: dir,
-        }
+        Self { daemon, spawner, known: RefCell::default(), _dir: dir }
     }
 
     /// The next worker to be spawned, set up and ready.
@@ -182,12 +157,7 @@ impl Fakes {
     pub(super) async fn recoverer(&self) -> FakeFiler {
         let filer = self.filer().await;
         let role = filer.recv().await;
-        assert_eq!(
-            role,
-            DaemonToFiler::Join(Role::Recover {
-                user: user("alice")
-            })
-        );
+        assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice") }));
         filer.send(&FilerToDaemon::Joined);
         filer
     }
@@ -205,27 +175,19 @@ impl Fakes {
     fn find<Tx: Message, Rx: Message>(&self, seconds: &str) -> Option<Fake<Tx, Rx>> {
         // Helpers are children of this very thread, so tests do not see each other's.
         let children = std::fs::read_to_string("/proc/thread-self/children").unwrap();
-        children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-            .find_map(|raw: i32| {
-                let command = std::fs::read(format!("/proc/{raw}/cmdline")).unwrap_or_default();
-                let is_one = command.split(|byte| *byte == 0).nth(1) == Some(seconds.as_bytes());
-                if !is_one || !self.known.borrow_mut().insert(raw) {
-                    return None;
-                }
-                let pid = Pid::from_raw(raw)?;
-                let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
-                let input =
-                    rustix::process::pidfd_getfd(&pidfd, 0, PidfdGetfdFlags::empty()).unwrap();
-                let channel = Channel::from_descriptor(input).unwrap();
-                channel.set_nonblocking(true).unwrap();
-                Some(Fake {
-                    pid,
-                    pidfd,
-                    channel: sys::watch(channel).unwrap(),
-                })
-            })
+        children.split_whitespace().filter_map(|pid| pid.parse().ok()).find_map(|raw: i32| {
+            let command = std::fs::read(format!("/proc/{raw}/cmdline")).unwrap_or_default();
+            let is_one = command.split(|byte| *byte == 0).nth(1) == Some(seconds.as_bytes());
+            if !is_one || !self.known.borrow_mut().insert(raw) {
+                return None;
+            }
+            let pid = Pid::from_raw(raw)?;
+            let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).unwrap();
+            let input = rustix::process::pidfd_getfd(&pidfd, 0, PidfdGetfdFlags::empty()).unwrap();
+            let channel = Channel::from_descriptor(input).unwrap();
+            channel.set_nonblocking(true).unwrap();
+            Some(Fake { pid, pidfd, channel: sys::watch(channel).unwrap() })
+        })
     }
 
     /// A client connects: all of it up to the end of the handshake, with the site challenge.
@@ -234,26 +196,15 @@ impl Fakes {
         let addr = self.daemon.listen.borrow()[0];
         let client = std::net::TcpStream::connect(addr).unwrap();
         let received = worker.receive().await;
-        let DaemonToWorker::Client { site_challenge, .. } = received.message else {
-            panic!()
-        };
+        let DaemonToWorker::Client { site_challenge, .. } = received.message else { panic!() };
         assert_eq!(received.descriptors.len(), 1);
         worker.send(&WorkerToDaemon::Sign {
             scheme: self.daemon.identity.scheme(),
-            message: [
-                &[b' '; 64][..],
-                b"TLS 1.3, server CertificateVerify\0",
-                &[7; 32],
-            ]
-            .concat(),
+            message: [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat(),
         });
         assert!(matches!(worker.recv().await, DaemonToWorker::Signed { .. }));
         worker.send(&WorkerToDaemon::Handshaken { exporter: EXPORTER });
-        (
-            client,
-            worker,
-            site_challenge.map(|bytes| bytes.into_array()),
-        )
+        (client, worker, site_challenge.map(|bytes| bytes.into_array()))
     }
 
     /// A client connects, and logs in as alice: all of it up to the daemon's answer.
@@ -268,17 +219,11 @@ impl Fakes {
         let (client, worker) = self.connect(PASSWORD).await;
         let filer = self.filer().await;
         let received = filer.receive().await;
-        assert!(matches!(
-            received.message,
-            DaemonToFiler::Join(Role::Serve { .. })
-        ));
+        assert!(matches!(received.message, DaemonToFiler::Join(Role::Serve { .. })));
         assert_eq!(received.descriptors.len(), 3);
         filer.send(&FilerToDaemon::Joined);
         let received = worker.receive().await;
-        assert!(matches!(
-            received.message,
-            DaemonToWorker::LoginAccepted { .. }
-        ));
+        assert!(matches!(received.message, DaemonToWorker::LoginAccepted { .. }));
         assert_eq!(received.descriptors.len(), 1);
         (client, worker, filer)
     }
@@ -300,10 +245,7 @@ impl Fakes {
 impl Drop for Fakes {
     fn drop(&mut self) {
         let children = std::fs::read_to_string("/proc/thread-self/children").unwrap_or_default();
-        for pid in children
-            .split_whitespace()
-            .filter_map(|pid| pid.parse().ok())
-        {
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse().ok()) {
             if let Some(pid) = Pid::from_raw(pid) {
                 let _ = rustix::process::kill_process(pid, Signal::KILL);
             }
@@ -364,16 +306,10 @@ impl FakeWorker {
     /// The client logs in as alice: all of it up to the daemon's answer.
     pub(super) async fn log_in(&self, password: &str) {
         let first = ClientFirst::new("alice", ChannelBinding::login(&EXPORTER)).unwrap();
-        self.send(&WorkerToDaemon::LoginFirst {
-            message: first.message().to_vec(),
-        });
-        let DaemonToWorker::LoginChallenge { message } = self.recv().await else {
-            panic!()
-        };
+        self.send(&WorkerToDaemon::LoginFirst { message: first.message().to_vec() });
+        let DaemonToWorker::LoginChallenge { message } = self.recv().await else { panic!() };
         let answer = first.answer(password, &message).unwrap();
-        self.send(&WorkerToDaemon::LoginFinal {
-            message: answer.message().to_vec(),
-        });
+        self.send(&WorkerToDaemon::LoginFinal { message: answer.message().to_vec() });
     }
 }
 

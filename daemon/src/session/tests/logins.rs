@@ -13,21 +13,13 @@ fn a_wrong_password_is_refused_and_its_session_ends() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker) = fakes.connect("wrong").await;
-        let refused = DaemonToWorker::Refuse {
-            error: ErrorCode::LoginRefused,
-        };
+        let refused = DaemonToWorker::Refuse { error: ErrorCode::LoginRefused };
         assert_eq!(worker.recv().await, refused);
-        let reason = CloseReason::Refused {
-            error: ErrorCode::LoginRefused,
-        };
+        let reason = CloseReason::Refused { error: ErrorCode::LoginRefused };
         worker.send(&WorkerToDaemon::Closing { reason });
         worker.crash();
         fakes.no_sessions().await;
-        assert_eq!(
-            fakes.daemon.crashes.get(),
-            1,
-            "it died by a signal that nobody sent"
-        );
+        assert_eq!(fakes.daemon.crashes.get(), 1, "it died by a signal that nobody sent");
     });
 }
 
@@ -66,9 +58,7 @@ fn without_the_site_secret_nobody_gets_to_the_login() {
         worker.send(&WorkerToDaemon::SiteProof {
             proof: site_proof(b"guess", &challenge.unwrap(), &EXPORTER),
         });
-        let refused = DaemonToWorker::Refuse {
-            error: ErrorCode::LoginRefused,
-        };
+        let refused = DaemonToWorker::Refuse { error: ErrorCode::LoginRefused };
         assert_eq!(worker.recv().await, refused);
 
         let (_client, worker, _) = fakes.handshake().await;
@@ -90,10 +80,7 @@ fn with_the_site_secret_the_login_follows() {
         let filer = fakes.filer().await;
         assert!(matches!(filer.recv().await, DaemonToFiler::Join(_)));
         filer.send(&FilerToDaemon::Joined);
-        assert!(matches!(
-            worker.recv().await,
-            DaemonToWorker::LoginAccepted { .. }
-        ));
+        assert!(matches!(worker.recv().await, DaemonToWorker::LoginAccepted { .. }));
     });
 }
 
@@ -106,15 +93,9 @@ fn a_filer_that_ends_before_it_has_joined_is_replaced() {
         assert!(matches!(first.recv().await, DaemonToFiler::Join(_)));
         first.crash();
         let second = fakes.filer().await;
-        assert!(matches!(
-            second.recv().await,
-            DaemonToFiler::Join(Role::Serve { .. })
-        ));
+        assert!(matches!(second.recv().await, DaemonToFiler::Join(Role::Serve { .. })));
         second.send(&FilerToDaemon::Joined);
-        assert!(matches!(
-            worker.recv().await,
-            DaemonToWorker::LoginAccepted { .. }
-        ));
+        assert!(matches!(worker.recv().await, DaemonToWorker::LoginAccepted { .. }));
     });
 }
 
@@ -128,9 +109,7 @@ fn a_client_is_told_when_no_filer_joins() {
             assert!(matches!(filer.recv().await, DaemonToFiler::Join(_)));
             filer.crash();
         }
-        let refused = DaemonToWorker::Refuse {
-            error: ErrorCode::Internal,
-        };
+        let refused = DaemonToWorker::Refuse { error: ErrorCode::Internal };
         assert_eq!(worker.recv().await, refused);
     });
 }
@@ -148,9 +127,7 @@ async fn change(worker: &FakeWorker, password: &str, new: &ScramVerifier) -> Dae
         other => return other,
     };
     let answer = first.answer(password, &message).unwrap();
-    worker.send(&WorkerToDaemon::PasswordFinal {
-        message: answer.message().to_vec(),
-    });
+    worker.send(&WorkerToDaemon::PasswordFinal { message: answer.message().to_vec() });
     worker.recv().await
 }
 
@@ -168,10 +145,7 @@ fn a_password_is_changed_by_whoever_knows_the_current_one() {
         let refused = DaemonToWorker::PasswordRefused;
         assert_eq!(change(&worker, "guess", &new).await, refused);
         assert_eq!(stored().await, old);
-        assert_eq!(
-            change(&worker, PASSWORD, &new).await,
-            DaemonToWorker::PasswordChanged
-        );
+        assert_eq!(change(&worker, PASSWORD, &new).await, DaemonToWorker::PasswordChanged);
         assert_eq!(stored().await, new);
 
         // The old one is a wrong one now; a session is no way to try out any number.
@@ -179,10 +153,7 @@ fn a_password_is_changed_by_whoever_knows_the_current_one() {
         assert_eq!(change(&worker, "new", &old).await, refused);
         assert_eq!(stored().await, new);
         // The session goes on.
-        worker.send(&WorkerToDaemon::Progress {
-            received: 1,
-            sent: 0,
-        });
+        worker.send(&WorkerToDaemon::Progress { received: 1, sent: 0 });
         fakes.sessions(1).await;
     });
 }

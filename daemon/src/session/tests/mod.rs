@@ -22,11 +22,7 @@ const OP: OpId = OpId(1);
 
 /// Reserves a small file of this size.
 async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
-    filer.send(&FilerToDaemon::Reserve {
-        op: OP,
-        growth: size,
-        entries: 1,
-    });
+    filer.send(&FilerToDaemon::Reserve { op: OP, growth: size, entries: 1 });
     match filer.recv().await {
         DaemonToFiler::Reserved { name, .. } => name,
         other => panic!("{other:?}"),
@@ -34,28 +30,15 @@ async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
 }
 
 fn stage(name: StagingName, size: u64) -> FilerToDaemon {
-    let item = IntentItem::Stage {
-        name,
-        inode: 77,
-        size,
-        replaces: None,
-    };
-    FilerToDaemon::Intent {
-        op: OP,
-        items: vec![item],
-    }
+    let item = IntentItem::Stage { name, inode: 77, size, replaces: None };
+    FilerToDaemon::Intent { op: OP, items: vec![item] }
 }
 
 fn open_upload(token: u8, op: OpId) -> FilerToDaemon {
     FilerToDaemon::ReserveUpload {
         op,
         path: RelPath::new("big").unwrap(),
-        source: SourceFingerprint {
-            size: 500,
-            mtime_ns: 1,
-            ctime_ns: 1,
-            inode: 1,
-        },
+        source: SourceFingerprint { size: 500, mtime_ns: 1, ctime_ns: 1, inode: 1 },
         token: UploadToken([token; 16]),
         growth: 500,
         entries: 1,
@@ -69,30 +52,14 @@ fn a_session_puts_a_file_and_ends_without_a_replay() {
         let (_client, worker, filer) = fakes.session().await;
         let name = reserve(&filer, 10).await;
         filer.send(&stage(name, 10));
-        assert_eq!(
-            filer.recv().await,
-            DaemonToFiler::Granted {
-                op: OP,
-                names: vec![name]
-            }
-        );
+        assert_eq!(filer.recv().await, DaemonToFiler::Granted { op: OP, names: vec![name] });
         filer.send(&FilerToDaemon::Released { op: OP });
         let outcome = Outcome::Placed { replaced: None };
-        filer.send(&FilerToDaemon::Settle {
-            op: OP,
-            items: vec![SettleItem { name, outcome }],
-        });
-        let DaemonToFiler::Settled { usage, .. } = filer.recv().await else {
-            panic!()
-        };
-        assert_eq!(
-            (usage.used_bytes, usage.used_entries, usage.reserved_bytes),
-            (10, 1, 0)
-        );
+        filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
+        let DaemonToFiler::Settled { usage, .. } = filer.recv().await else { panic!() };
+        assert_eq!((usage.used_bytes, usage.used_entries, usage.reserved_bytes), (10, 1, 0));
         filer.send(&FilerToDaemon::Gone { names: vec![name] });
-        worker.send(&WorkerToDaemon::Closing {
-            reason: CloseReason::ClientLeft,
-        });
+        worker.send(&WorkerToDaemon::Closing { reason: CloseReason::ClientLeft });
         worker.crash();
         filer.crash();
         fakes.no_sessions().await;
@@ -104,22 +71,9 @@ fn over_quota_is_refused_with_the_numbers() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve {
-            op: OP,
-            growth: 1001,
-            entries: 1,
-        });
-        let DaemonToFiler::Refused { error, .. } = filer.recv().await else {
-            panic!()
-        };
-        assert!(matches!(
-            error,
-            ErrorCode::QuotaExceeded {
-                limit: 1000,
-                requested: 1001,
-                ..
-            }
-        ));
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1 });
+        let DaemonToFiler::Refused { error, .. } = filer.recv().await else { panic!() };
+        assert!(matches!(error, ErrorCode::QuotaExceeded { limit: 1000, requested: 1001, .. }));
     });
 }
 
@@ -128,15 +82,8 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
     run(|| async {
         let fakes = Fakes::start(|config| config.min_free_bytes = i64::MAX as u64).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve {
-            op: OP,
-            growth: 1,
-            entries: 1,
-        });
-        let refused = DaemonToFiler::Refused {
-            op: OP,
-            error: ErrorCode::DiskFull,
-        };
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1 });
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
         assert_eq!(filer.recv().await, refused);
     });
 }
@@ -194,41 +141,21 @@ fn an_upload_is_taken_over_by_its_token_and_refused_to_another_client_while_byte
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
         filer.send(&open_upload(1, OP));
-        let DaemonToFiler::UploadReserved {
-            name,
-            resumed: false,
-            ..
-        } = filer.recv().await
-        else {
+        let DaemonToFiler::UploadReserved { name, resumed: false, .. } = filer.recv().await else {
             panic!()
         };
-        worker.send(&WorkerToDaemon::Progress {
-            received: 1,
-            sent: 0,
-        });
-        while !fakes
-            .daemon
-            .sessions
-            .borrow()
-            .is_receiving(SessionId(1), Instant::now())
-        {
+        worker.send(&WorkerToDaemon::Progress { received: 1, sent: 0 });
+        while !fakes.daemon.sessions.borrow().is_receiving(SessionId(1), Instant::now()) {
             tokio::task::yield_now().await;
         }
         let (_client2, _worker2, filer2) = fakes.session().await;
         filer2.send(&open_upload(2, OP));
-        let refused = DaemonToFiler::Refused {
-            op: OP,
-            error: ErrorCode::UploadBusy,
-        };
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::UploadBusy };
         assert_eq!(filer2.recv().await, refused);
         filer2.send(&open_upload(1, OpId(2)));
         filer.ended().await;
         worker.ended().await;
-        let DaemonToFiler::UploadReserved {
-            name: same,
-            resumed: true,
-            ..
-        } = filer2.recv().await
+        let DaemonToFiler::UploadReserved { name: same, resumed: true, .. } = filer2.recv().await
         else {
             panic!()
         };
@@ -246,9 +173,7 @@ fn a_user_who_is_locked_loses_the_sessions_at_once() {
         fakes.daemon.ledger.set_locked(&alice, true).await.unwrap();
         let daemon = fakes.daemon.clone();
         let ending = tokio::task::spawn_local(async move {
-            daemon
-                .end_sessions_of(&alice, &KillReason::Administrator)
-                .await;
+            daemon.end_sessions_of(&alice, &KillReason::Administrator).await;
         });
         worker.ended().await;
         filer.ended().await;

@@ -22,22 +22,11 @@ fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
 
         // It had happened: nothing stands at the staged file's name any more.
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else {
-            panic!()
-        };
+        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else { panic!() };
         assert_eq!(names, [name]);
-        recoverer.send(&FilerToDaemon::Findings {
-            op,
-            findings: vec![Finding::Missing],
-        });
+        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
         recoverer.obey().await;
-        assert_eq!(
-            filer2.recv().await,
-            DaemonToFiler::Granted {
-                op: OP,
-                names: vec![]
-            }
-        );
+        assert_eq!(filer2.recv().await, DaemonToFiler::Granted { op: OP, names: vec![] });
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
         fakes.sessions(1).await;
@@ -56,34 +45,16 @@ fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
         filer.crash();
         worker.crash();
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else {
-            panic!()
-        };
-        recoverer.send(&FilerToDaemon::Failed {
-            op,
-            reason: "I/O error".to_owned(),
-        });
+        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::Failed { op, reason: "I/O error".to_owned() });
         recoverer.crash();
         fakes.sessions(1).await;
         let alice = user("alice");
         assert_eq!(fakes.daemon.read_only_users(), std::slice::from_ref(&alice));
         filer2.send(&FilerToDaemon::Ticket { op: OP });
-        let refused = DaemonToFiler::Refused {
-            op: OP,
-            error: ErrorCode::ReadOnly,
-        };
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::ReadOnly };
         assert_eq!(filer2.recv().await, refused);
-        assert_eq!(
-            fakes
-                .daemon
-                .ledger
-                .pending(&alice)
-                .await
-                .unwrap()
-                .intents
-                .len(),
-            1
-        );
+        assert_eq!(fakes.daemon.ledger.pending(&alice).await.unwrap().intents.len(), 1);
     });
 }
 
@@ -110,9 +81,7 @@ fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
         let fakes = Fakes::start(|config| config.upload_expiry = Duration::ZERO).await;
         let (_client, worker, filer) = fakes.session().await;
         filer.send(&open_upload(1, OP));
-        let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else {
-            panic!()
-        };
+        let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
         filer.crash();
         worker.crash();
         fakes.no_sessions().await;
@@ -125,9 +94,7 @@ fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
         for works in [false, true] {
             let expiring = expire();
             let recoverer = fakes.recoverer().await;
-            let DaemonToFiler::Remove { op, names } = recoverer.recv().await else {
-                panic!()
-            };
+            let DaemonToFiler::Remove { op, names } = recoverer.recv().await else { panic!() };
             assert_eq!(names, [name]);
             if works {
                 recoverer.send(&FilerToDaemon::Done { op });

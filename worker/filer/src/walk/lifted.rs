@@ -36,10 +36,7 @@ impl Lifted {
 
     /// Whether an entry of the top is there because it was lifted.
     pub(super) fn has(&self, name: &CStr) -> bool {
-        let number = name
-            .to_str()
-            .ok()
-            .and_then(|name| name.strip_prefix(LIFTED)?.parse().ok());
+        let number = name.to_str().ok().and_then(|name| name.strip_prefix(LIFTED)?.parse().ok());
         number.is_some_and(|number: u64| {
             number < self.next
                 && !self.foreign.contains(&number)

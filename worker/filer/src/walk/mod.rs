@@ -115,11 +115,7 @@ impl Walk {
                 Ok(true) => {}
                 Ok(false) => return Poll::Ready(Ok(self.totals)),
                 Err((name, errno)) => {
-                    return Poll::Ready(Err(WalkError {
-                        tree: self.name.clone(),
-                        name,
-                        errno,
-                    }));
+                    return Poll::Ready(Err(WalkError { tree: self.name.clone(), name, errno }));
                 }
             }
         }
@@ -165,10 +161,7 @@ impl Walk {
         let Some(seen) = self.staging.look(&self.name)? else {
             return Ok(false);
         };
-        self.totals = Totals {
-            bytes: seen.size,
-            entries: 1,
-        };
+        self.totals = Totals { bytes: seen.size, entries: 1 };
         if seen.what == What::Directory {
             let top = open_beneath(
                 self.staging.directory(),
@@ -186,11 +179,7 @@ impl Walk {
     }
 
     fn enter(&mut self, directory: OwnedFd, name: CString) {
-        self.levels.push(Level {
-            directory,
-            name,
-            names: Vec::new(),
-        });
+        self.levels.push(Level { directory, name, names: Vec::new() });
     }
 
     fn visit(&mut self, name: &CStr, kind: FileType) -> Result<(), Errno> {
@@ -200,12 +189,7 @@ impl Walk {
         };
         let mut is_directory = kind == FileType::Directory;
         if kind == FileType::Unknown || (!is_directory && !self.removes) {
-            let seen = Seen::of(open_beneath(
-                &level.directory,
-                name,
-                JUST_LOOK,
-                Mode::empty(),
-            )?)?;
+            let seen = Seen::of(open_beneath(&level.directory, name, JUST_LOOK, Mode::empty())?)?;
             is_directory = seen.what == What::Directory;
             self.totals.bytes += seen.size;
         }

@@ -18,45 +18,20 @@ impl Bench {
 
     pub fn remove(&mut self, path: &str, recursive: bool) -> Result<(), ErrorCode> {
         let path = rel(path);
-        self.change(|op| WorkerToFiler::Remove {
-            op,
-            path,
-            recursive,
-        })
+        self.change(|op| WorkerToFiler::Remove { op, path, recursive })
     }
 
     pub fn rename(&mut self, from: &str, to: &str, overwrite: bool) -> Result<(), ErrorCode> {
         let (from, to) = (rel(from), rel(to));
-        self.change(|op| WorkerToFiler::Rename {
-            op,
-            from,
-            to,
-            overwrite,
-        })
+        self.change(|op| WorkerToFiler::Rename { op, from, to, overwrite })
     }
 
     pub fn open(&mut self, request: OpenUpload) -> Result<Upload, ErrorCode> {
-        let op = self.begin(|op| WorkerToFiler::OpenUpload {
-            op,
-            upload: request,
-        });
+        let op = self.begin(|op| WorkerToFiler::OpenUpload { op, upload: request });
         match self.answer(op) {
-            (
-                FilerToWorker::UploadOpened {
-                    handle,
-                    resumed,
-                    started_over,
-                    ..
-                },
-                files,
-            ) => {
+            (FilerToWorker::UploadOpened { handle, resumed, started_over, .. }, files) => {
                 let files = files.into_iter().map(File::from).collect();
-                Ok(Upload {
-                    handle,
-                    files,
-                    resumed,
-                    started_over,
-                })
+                Ok(Upload { handle, files, resumed, started_over })
             }
             (FilerToWorker::Failed { error, .. }, _) => Err(error),
             other => panic!("{other:?}"),
@@ -68,11 +43,7 @@ impl Bench {
         drop(upload.files);
         after_starting();
         let handle = upload.handle;
-        self.begin(|op| WorkerToFiler::Commit {
-            op,
-            handle,
-            digest: Md5::of(bytes),
-        })
+        self.begin(|op| WorkerToFiler::Commit { op, handle, digest: Md5::of(bytes) })
     }
 
     /// Closes an upload whose files are closed.

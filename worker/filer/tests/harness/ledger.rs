@@ -55,10 +55,7 @@ impl Ledger {
     pub fn is_quiet(&self) -> bool {
         let left = |name: &StagingName| self.rows.get(name).is_none_or(|row| row.upload.is_none());
         !self.not_gone.iter().any(left)
-            && self
-                .rows
-                .values()
-                .all(|row| row.intent.is_none() && !row.owned)
+            && self.rows.values().all(|row| row.intent.is_none() && !row.owned)
     }
 
     pub fn has_row(&self, file_name: &str) -> bool {
@@ -80,10 +77,7 @@ impl Ledger {
 
     pub fn usage(&self) -> Usage {
         Usage {
-            limits: Limits {
-                bytes: self.limit_bytes,
-                entries: None,
-            },
+            limits: Limits { bytes: self.limit_bytes, entries: None },
             used_bytes: self.used_bytes,
             used_entries: self.used_entries,
             reserved_bytes: self.rows.values().map(|row| row.growth).sum(),
@@ -94,11 +88,7 @@ impl Ledger {
     pub fn hear(&mut self, message: FilerToDaemon) -> Option<DaemonToFiler> {
         self.log.push(message.clone());
         Some(match message {
-            FilerToDaemon::Reserve {
-                op,
-                growth,
-                entries,
-            } => match self.admit(growth) {
+            FilerToDaemon::Reserve { op, growth, entries } => match self.admit(growth) {
                 Err(error) => DaemonToFiler::Refused { op, error },
                 Ok(()) => {
                     let name = self.mint();
@@ -106,44 +96,27 @@ impl Ledger {
                     DaemonToFiler::Reserved { op, name }
                 }
             },
-            FilerToDaemon::ReserveUpload {
-                op,
-                path,
-                source,
-                token,
-                growth,
-                entries,
-            } => self.reserve_upload(op, (path, source, token), growth, entries),
+            FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
+                self.reserve_upload(op, (path, source, token), growth, entries)
+            }
             FilerToDaemon::Claim { op, name } => match self.rows.get_mut(&name) {
                 Some(row) if !row.owned => {
                     row.owned = true;
                     DaemonToFiler::Done { op }
                 }
-                Some(_) => DaemonToFiler::Refused {
-                    op,
-                    error: ErrorCode::UploadBusy,
-                },
-                None => DaemonToFiler::Refused {
-                    op,
-                    error: ErrorCode::NoSuchUpload,
-                },
+                Some(_) => DaemonToFiler::Refused { op, error: ErrorCode::UploadBusy },
+                None => DaemonToFiler::Refused { op, error: ErrorCode::NoSuchUpload },
             },
             FilerToDaemon::Drop { op, name } => {
                 self.assert_gone(name);
                 let row = self.rows.remove(&name).expect("only a row can be dropped");
-                assert!(
-                    row.owned && row.intent.is_none(),
-                    "{name} is dropped while {row:?}"
-                );
+                assert!(row.owned && row.intent.is_none(), "{name} is dropped while {row:?}");
                 self.not_gone.remove(&name);
                 DaemonToFiler::Done { op }
             }
             FilerToDaemon::LetGo { name } => {
                 let row = self.rows.get_mut(&name).expect("only a row can be let go");
-                assert!(
-                    row.upload.is_some() && row.owned && row.intent.is_none(),
-                    "{row:?}"
-                );
+                assert!(row.upload.is_some() && row.owned && row.intent.is_none(), "{row:?}");
                 row.owned = false;
                 return None;
             }
@@ -161,10 +134,7 @@ impl Ledger {
                 for item in items {
                     self.settle(item.name, item.outcome);
                 }
-                DaemonToFiler::Settled {
-                    op,
-                    usage: self.usage(),
-                }
+                DaemonToFiler::Settled { op, usage: self.usage() }
             }
             FilerToDaemon::Gone { names } => {
                 for name in names {
@@ -174,10 +144,7 @@ impl Ledger {
                 }
                 return None;
             }
-            FilerToDaemon::Usage { op } => DaemonToFiler::Usage {
-                op,
-                usage: self.usage(),
-            },
+            FilerToDaemon::Usage { op } => DaemonToFiler::Usage { op, usage: self.usage() },
             FilerToDaemon::Uploads { op, after } => self.uploads(op, after),
             FilerToDaemon::StagingSyncFailed => {
                 self.sync_failed = true;
@@ -206,16 +173,7 @@ impl Ledger {
         entries: u64,
         upload: Option<(RelPath, SourceFingerprint, UploadToken)>,
     ) {
-        self.rows.insert(
-            name,
-            Row {
-                growth,
-                entries,
-                intent: None,
-                upload,
-                owned: true,
-            },
-        );
+        self.rows.insert(name, Row { growth, entries, intent: None, upload, owned: true });
     }
 
     fn admit(&self, growth: u64) -> Result<(), ErrorCode> {
@@ -245,28 +203,16 @@ impl Ledger {
                 .as_ref()
                 .is_some_and(|(path, _, token)| (path, token) == (&upload.0, &upload.2))
         };
-        let found = self
-            .rows
-            .iter()
-            .find(|(_, row)| same_path(row))
-            .map(|(name, _)| *name);
+        let found = self.rows.iter().find(|(_, row)| same_path(row)).map(|(name, _)| *name);
         let mut superseded = None;
         if let Some(name) = found {
             let row = self.rows.get_mut(&name).unwrap();
             if row.owned {
-                return DaemonToFiler::Refused {
-                    op,
-                    error: ErrorCode::UploadBusy,
-                };
+                return DaemonToFiler::Refused { op, error: ErrorCode::UploadBusy };
             }
             row.owned = true;
             if row.upload.as_ref().unwrap().1 == upload.1 {
-                return DaemonToFiler::UploadReserved {
-                    op,
-                    name,
-                    resumed: true,
-                    superseded,
-                };
+                return DaemonToFiler::UploadReserved { op, name, resumed: true, superseded };
             }
             superseded = Some(name);
         }
@@ -275,32 +221,18 @@ impl Ledger {
         }
         let name = self.mint();
         self.open(name, growth, entries, Some(upload));
-        DaemonToFiler::UploadReserved {
-            op,
-            name,
-            resumed: false,
-            superseded,
-        }
+        DaemonToFiler::UploadReserved { op, name, resumed: false, superseded }
     }
 
     fn grant(&mut self, op: OpId) {
-        assert_eq!(
-            self.ticket, None,
-            "the release precedes the next question for the ticket"
-        );
+        assert_eq!(self.ticket, None, "the release precedes the next question for the ticket");
         self.ticket = Some(op);
     }
 
     fn intent(&mut self, op: OpId, items: Vec<IntentItem>) -> DaemonToFiler {
         let mut names = Vec::new();
         for item in &items {
-            if let IntentItem::Stage {
-                name,
-                size,
-                replaces,
-                ..
-            } = item
-            {
+            if let IntentItem::Stage { name, size, replaces, .. } = item {
                 let row = self.rows.get_mut(name).expect("staged under a reservation");
                 assert!(row.owned && row.intent.is_none(), "{row:?}");
                 let held = row.growth;
@@ -360,38 +292,21 @@ impl Ledger {
 
     /// Two rows a part.
     fn uploads(&self, op: OpId, after: Option<StagingName>) -> DaemonToFiler {
-        let mut rows = self
-            .rows
-            .iter()
-            .filter(|(name, _)| after.is_none_or(|last| **name > last));
+        let mut rows = self.rows.iter().filter(|(name, _)| after.is_none_or(|last| **name > last));
         let mut uploads = Vec::new();
         for (name, row) in rows.by_ref().take(2) {
             let Some((path, source, _)) = row.upload.clone() else {
                 continue;
             };
             let (name, active) = (*name, row.owned);
-            uploads.push(UploadRow {
-                name,
-                path,
-                source,
-                opened_s: 1,
-                expires_s: 2,
-                active,
-            });
+            uploads.push(UploadRow { name, path, source, opened_s: 1, expires_s: 2, active });
         }
-        DaemonToFiler::Uploads {
-            op,
-            uploads,
-            last: rows.next().is_none(),
-        }
+        DaemonToFiler::Uploads { op, uploads, last: rows.next().is_none() }
     }
 
     fn assert_gone(&self, name: StagingName) {
         for file in [name.file_name(), name.journal_name()] {
-            assert!(
-                !self.staging.join(&file).exists(),
-                "{file} still stands in staging"
-            );
+            assert!(!self.staging.join(&file).exists(), "{file} still stands in staging");
         }
     }
 }

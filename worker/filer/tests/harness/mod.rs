@@ -3,13 +3,7 @@
 //! The bench's ledger mints names, keeps rows and sums, and panics when the filer breaks the protocol; at
 //! the end of a test [`Bench::check`] compares its sums with a walk of the home.
 
-#![allow(
-    dead_code,
-    unreachable_pub,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic
-)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod asking;
 pub mod ledger;
@@ -112,13 +106,7 @@ pub fn source(size: usize, change: i64) -> SourceFingerprint {
 }
 
 pub fn upload(path: &str, source: SourceFingerprint, overwrite: bool) -> OpenUpload {
-    OpenUpload {
-        path: rel(path),
-        source,
-        token: UploadToken([5; 16]),
-        mode: 0o640,
-        overwrite,
-    }
+    OpenUpload { path: rel(path), source, token: UploadToken([5; 16]), mode: 0o640, overwrite }
 }
 
 /// An upload that was opened.
@@ -173,18 +161,10 @@ impl Bench {
         let daemon = self.start(start);
         let (ours, theirs) = WorkerEnd::pair().unwrap();
         let theirs = theirs.into_descriptor();
-        let (home, staging) = (
-            File::open(&self.home).unwrap(),
-            File::open(&self.staging).unwrap(),
-        );
+        let (home, staging) = (File::open(&self.home).unwrap(), File::open(&self.staging).unwrap());
         let user = UserName::new("alice").unwrap();
-        let role = DaemonToFiler::Join(Role::Serve {
-            user,
-            session: SessionId(1),
-        });
-        daemon
-            .send(&role, &[home.as_fd(), staging.as_fd(), theirs.as_fd()])
-            .unwrap();
+        let role = DaemonToFiler::Join(Role::Serve { user, session: SessionId(1) });
+        daemon.send(&role, &[home.as_fd(), staging.as_fd(), theirs.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
         (self.daemon, self.worker) = (Some(daemon), Some(ours));
     }
@@ -193,9 +173,7 @@ impl Bench {
     pub fn recover_again(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) {
         let daemon = self.start(start);
         let staging = File::open(&self.staging).unwrap();
-        let role = DaemonToFiler::Join(Role::Recover {
-            user: UserName::new("alice").unwrap(),
-        });
+        let role = DaemonToFiler::Join(Role::Recover { user: UserName::new("alice").unwrap() });
         daemon.send(&role, &[staging.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
         self.daemon = Some(daemon);
@@ -258,8 +236,7 @@ impl Bench {
                     if self.takes && !received.descriptors.is_empty() {
                         self.tell(WorkerToFiler::DescriptorsTaken { messages: 1 });
                     }
-                    self.answers
-                        .push_back((received.message, received.descriptors));
+                    self.answers.push_back((received.message, received.descriptors));
                 }
                 Err(ChannelError::Closed) => self.ended = true,
                 Err(error) => panic!("{error}"),
@@ -270,27 +247,12 @@ impl Bench {
 
     fn wait(&self) -> [bool; 2] {
         let mut waiting: Vec<PollFd<'_>> = Vec::new();
-        waiting.extend(
-            self.daemon
-                .as_ref()
-                .map(|end| PollFd::new(end, PollFlags::IN)),
-        );
-        waiting.extend(
-            self.worker
-                .as_ref()
-                .map(|end| PollFd::new(end, PollFlags::IN)),
-        );
-        let timeout = Timespec {
-            tv_sec: DEADLINE.as_secs() as i64,
-            tv_nsec: 0,
-        };
+        waiting.extend(self.daemon.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
+        waiting.extend(self.worker.as_ref().map(|end| PollFd::new(end, PollFlags::IN)));
+        let timeout = Timespec { tv_sec: DEADLINE.as_secs() as i64, tv_nsec: 0 };
         let ready = rustix::event::poll(&mut waiting, Some(&timeout)).unwrap();
         assert!(ready > 0, "the filer says nothing; its log: {}", self.log());
-        let is_ready = |index: usize| {
-            waiting
-                .get(index)
-                .is_some_and(|fd| !fd.revents().is_empty())
-        };
+        let is_ready = |index: usize| waiting.get(index).is_some_and(|fd| !fd.revents().is_empty());
         match (&self.daemon, &self.worker) {
             (None, _) => [false, is_ready(0)],
             _ => [is_ready(0), is_ready(1)],
@@ -311,11 +273,7 @@ impl Bench {
     /// Deals with messages until `done`.
     pub fn until(&mut self, what: &str, mut done: impl FnMut(&Self) -> bool) {
         while !done(self) {
-            assert!(
-                self.pump(),
-                "the filer has ended while waiting for {what}: {}",
-                self.log()
-            );
+            assert!(self.pump(), "the filer has ended while waiting for {what}: {}", self.log());
         }
     }
 
@@ -349,11 +307,7 @@ impl Bench {
     /// The next answer to `op`.
     pub fn answer(&mut self, op: OpId) -> (FilerToWorker, Vec<OwnedFd>) {
         loop {
-            if let Some(at) = self
-                .answers
-                .iter()
-                .position(|(answer, _)| operation(answer) == op)
-            {
+            if let Some(at) = self.answers.iter().position(|(answer, _)| operation(answer) == op) {
                 return self.answers.remove(at).unwrap();
             }
             assert!(self.pump(), "the filer has ended: {}", self.log());
@@ -362,9 +316,7 @@ impl Bench {
 
     /// Whether an answer to `op` is here already.
     pub fn has_answer(&self, op: OpId) -> bool {
-        self.answers
-            .iter()
-            .any(|(answer, _)| operation(answer) == op)
+        self.answers.iter().any(|(answer, _)| operation(answer) == op)
     }
 
     /// Asks and waits for the answer.
@@ -395,10 +347,7 @@ impl Bench {
         );
         for entry in fs::read_dir(&self.staging).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
-            assert!(
-                self.ledger.has_row(&name),
-                "{name} stands in staging without a row"
-            );
+            assert!(self.ledger.has_row(&name), "{name} stands in staging without a row");
         }
     }
 

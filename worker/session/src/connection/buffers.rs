@@ -49,27 +49,12 @@ pub(crate) struct BufferPool {
 impl BufferPool {
     /// A buffer of `len` bytes, whose content is whatever it was.
     pub(crate) fn take(&self, len: usize) -> Buffer {
-        let kept = self
-            .free
-            .borrow_mut()
-            .pop()
-            .filter(|bytes| bytes.len() >= len);
+        let kept = self.free.borrow_mut().pop().filter(|bytes| bytes.len() >= len);
         // A fresh large one comes zeroed from the kernel, so this writes nothing.
         let bytes = kept.unwrap_or_else(|| {
-            vec![
-                0;
-                if len > KEPT_BYTES / 4 {
-                    len.max(KEPT_BYTES)
-                } else {
-                    len
-                }
-            ]
+            vec![0; if len > KEPT_BYTES / 4 { len.max(KEPT_BYTES) } else { len }]
         });
-        Buffer {
-            bytes,
-            start: 0,
-            end: len,
-        }
+        Buffer { bytes, start: 0, end: len }
     }
 
     /// Takes a buffer back.
@@ -99,11 +84,7 @@ mod tests {
         assert_eq!(large.len(), BLOCK_SIZE - 10);
         pool.give(large);
         pool.give(pool.take(100));
-        assert_eq!(
-            pool.free.borrow().len(),
-            1,
-            "the same one went out and in again"
-        );
+        assert_eq!(pool.free.borrow().len(), 1, "the same one went out and in again");
         let again = pool.take(BLOCK_SIZE + 100);
         assert_eq!((again.len(), again[0]), (BLOCK_SIZE + 100, 9));
         let small = pool.take(100);
@@ -111,11 +92,7 @@ mod tests {
         pool.give(small);
         pool.give(again);
         for _ in 0..10 {
-            pool.give(Buffer {
-                bytes: vec![0; KEPT_BYTES],
-                start: 0,
-                end: 0,
-            });
+            pool.give(Buffer { bytes: vec![0; KEPT_BYTES], start: 0, end: 0 });
         }
         assert_eq!(pool.free.borrow().len(), MOST_KEPT);
         pool.clear();

@@ -98,12 +98,7 @@ impl Parts {
                 reader::drain(&mut read_half).await;
             }
         });
-        Connection {
-            outgoing,
-            ending,
-            reader,
-            writer,
-        }
+        Connection { outgoing, ending, reader, writer }
     }
 }
 

@@ -91,10 +91,7 @@ async fn read_frame<R: AsyncRead + Unpin>(
             stream.read_exact(&mut bytes).await?;
             let message = frame::decode_message(&bytes)?;
             drop(bytes);
-            inbox
-                .send(Incoming(message))
-                .await
-                .map_err(|_| ReadEnd::SessionOver)
+            inbox.send(Incoming(message)).await.map_err(|_| ReadEnd::SessionOver)
         }
         FrameKind::Block => {
             if !routes.is_open() {
@@ -115,13 +112,7 @@ async fn read_frame<R: AsyncRead + Unpin>(
             }
             let (header, data) = BlockHeader::decode(&bytes)?;
             bytes.skip(data);
-            if let Some(late) = routes
-                .deliver(Block {
-                    header,
-                    data: bytes,
-                })
-                .await
-            {
+            if let Some(late) = routes.deliver(Block { header, data: bytes }).await {
                 pool.give(late.data);
             }
             Ok(())

@@ -26,11 +26,7 @@ impl Traffic {
     /// Nothing is transferred yet.
     pub(crate) fn new() -> Rc<Self> {
         let written_at = Cell::new(Instant::now());
-        Rc::new(Self {
-            bulk: Cell::new(false),
-            written_at,
-            reader: RefCell::default(),
-        })
+        Rc::new(Self { bulk: Cell::new(false), written_at, reader: RefCell::default() })
     }
 
     /// Says whether uploads run, so that large reads and their buffer are worth it.
@@ -62,13 +58,7 @@ pub(crate) struct Wire<S> {
 impl<S> Wire<S> {
     /// Wraps a socket.
     pub(crate) fn new(socket: S, traffic: Rc<Traffic>) -> Self {
-        Self {
-            socket,
-            traffic,
-            ahead: Vec::new(),
-            start: 0,
-            end: 0,
-        }
+        Self { socket, traffic, ahead: Vec::new(), start: 0, end: 0 }
     }
 
     fn hand_on(&mut self, out: &mut ReadBuf<'_>) {

@@ -60,13 +60,7 @@ impl Outgoing {
     /// A queue and its end.
     pub(crate) fn new() -> (Self, OutgoingQueue) {
         let (queue, frames) = mpsc::unbounded_channel();
-        (
-            Self {
-                queue,
-                room: Arc::new(Semaphore::new(QUEUE_BYTES)),
-            },
-            OutgoingQueue(frames),
-        )
+        (Self { queue, room: Arc::new(Semaphore::new(QUEUE_BYTES)) }, OutgoingQueue(frames))
     }
 
     /// Queues a message, waiting for room.
@@ -89,18 +83,14 @@ impl Outgoing {
         data: Buffer,
     ) -> Result<(), ConnectionGone> {
         let head = header.encode(data.len()).map_err(|_| ConnectionGone)?;
-        self.queue(head.len() + data.len(), Frame::Block { head, data })
-            .await
+        self.queue(head.len() + data.len(), Frame::Block { head, data }).await
     }
 
     /// Queues the last message, which needs no room, and nothing after it. Blocks that still wait are
     /// left out.
     pub(crate) fn finish(&self, message: Option<&WorkerToClient>) {
         let frame = message.and_then(|message| frame::encode_message(message).ok());
-        let last = Queued {
-            frame: Frame::Last(frame.unwrap_or_default()),
-            room: None,
-        };
+        let last = Queued { frame: Frame::Last(frame.unwrap_or_default()), room: None };
         self.room.close();
         let _ = self.queue.send(last);
     }
@@ -109,9 +99,7 @@ impl Outgoing {
         let bytes = u32::try_from(bytes.min(QUEUE_BYTES)).map_err(|_| ConnectionGone)?;
         let room = Arc::clone(&self.room).acquire_many_owned(bytes).await;
         let room = Some(room.map_err(|_| ConnectionGone)?);
-        self.queue
-            .send(Queued { frame, room })
-            .map_err(|_| ConnectionGone)
+        self.queue.send(Queued { frame, room }).map_err(|_| ConnectionGone)
     }
 
     fn is_finished(&self) -> bool {
@@ -228,11 +216,7 @@ mod tests {
                 let mut data = pool.take(size);
                 data.fill(n as u8);
                 let leaves = digest::leaves(&data);
-                let header = BlockHeader {
-                    transfer: RequestId(7),
-                    offset: 0,
-                    leaves,
-                };
+                let header = BlockHeader { transfer: RequestId(7), offset: 0, leaves };
                 outgoing.send_block(&header, data).await.unwrap();
             }
         };
@@ -248,17 +232,10 @@ mod tests {
                 assert_eq!(header.leaves, digest::leaves(&body[data..]));
                 assert!(body.len() - data == size && body[data..].iter().all(|b| *b == n as u8));
             }
-            outgoing.finish(Some(&WorkerToClient::Refused {
-                error: ErrorCode::TimedOut,
-            }));
+            outgoing.finish(Some(&WorkerToClient::Refused { error: ErrorCode::TimedOut }));
             let (_, body) = frame_of(&mut far).await;
             let message: WorkerToClient = frame::decode_message(&body).unwrap();
-            assert_eq!(
-                message,
-                WorkerToClient::Refused {
-                    error: ErrorCode::TimedOut
-                }
-            );
+            assert_eq!(message, WorkerToClient::Refused { error: ErrorCode::TimedOut });
             assert_eq!(far.read(&mut [0]).await.unwrap(), 0);
         };
         let (written, (), ()) = tokio::join!(task, feed, read);
@@ -280,10 +257,7 @@ mod tests {
             let data = pool.take(BLOCK_SIZE);
             let header = header(&data);
             let send = outgoing.send_block(&header, data);
-            if tokio::time::timeout(std::time::Duration::from_millis(20), send)
-                .await
-                .is_err()
-            {
+            if tokio::time::timeout(std::time::Duration::from_millis(20), send).await.is_err() {
                 break;
             }
             sent += 1;

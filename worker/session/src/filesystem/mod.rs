@@ -136,12 +136,7 @@ impl FilesystemActor {
         let channel: Channel<WorkerToFiler, FilerToWorker> = Channel::from_descriptor(filer)?;
         channel.set_nonblocking(true)?;
         let channel = Rc::new(sys::register(Arc::new(channel))?);
-        let actor = Self {
-            channel,
-            table: Table::default(),
-            unsent: VecDeque::new(),
-            lost,
-        };
+        let actor = Self { channel, table: Table::default(), unsent: VecDeque::new(), lost };
         let actor = actor.start();
         Ok(Filesystem {
             stat: actor.clone().recipient(),
@@ -168,10 +163,7 @@ impl FilesystemActor {
         let channel = Rc::clone(&self.channel);
         let next = async move { channel_io::receive(&channel).await };
         ctx.spawn(next.into_actor(self).map(|received, actor, ctx| {
-            match received
-                .map_err(|_| ())
-                .and_then(|received| actor.take(received, ctx))
-            {
+            match received.map_err(|_| ()).and_then(|received| actor.take(received, ctx)) {
                 Ok(()) => actor.listen(ctx),
                 Err(()) => actor.give_up(ctx),
             }

@@ -90,67 +90,33 @@ impl Table {
             }
             (
                 Question::OpenRead(asker),
-                FilerToWorker::Opened {
-                    handle,
-                    entry,
-                    fingerprint,
-                    md5,
-                    ..
-                },
+                FilerToWorker::Opened { handle, entry, fingerprint, md5, .. },
             ) => {
                 let file = descriptors.next().ok_or(WrongAnswer)?;
-                let open = OpenFile {
-                    handle,
-                    file,
-                    entry,
-                    fingerprint,
-                    md5,
-                };
+                let open = OpenFile { handle, file, entry, fingerprint, md5 };
                 if asker.send(Ok(open)).is_err() {
                     return Ok(Delivered::UnwantedRead(handle));
                 }
             }
             (
                 Question::OpenUpload(asker),
-                FilerToWorker::UploadOpened {
-                    handle,
-                    resumable,
-                    resumed,
-                    started_over,
-                    ..
-                },
+                FilerToWorker::UploadOpened { handle, resumable, resumed, started_over, .. },
             ) => {
                 let data = descriptors.next().ok_or(WrongAnswer)?;
                 let journal: Option<OwnedFd> = descriptors.next();
                 if journal.is_some() != resumable {
                     return Err(WrongAnswer);
                 }
-                let open = OpenedUpload {
-                    handle,
-                    data,
-                    journal,
-                    resumed,
-                    started_over,
-                };
+                let open = OpenedUpload { handle, data, journal, resumed, started_over };
                 if asker.send(Ok(open)).is_err() {
                     return Ok(Delivered::UnwantedUpload(handle));
                 }
             }
-            (
-                Question::Commit(asker),
-                FilerToWorker::Committed {
-                    replaced, usage, ..
-                },
-            ) => {
+            (Question::Commit(asker), FilerToWorker::Committed { replaced, usage, .. }) => {
                 let _ = asker.send(Ok(Committed { replaced, usage }));
             }
             (Question::Entries(asker), FilerToWorker::Entries { entries, last, .. }) => {
-                let wanted = asker
-                    .send(Ok(Part {
-                        items: entries,
-                        last,
-                    }))
-                    .is_ok();
+                let wanted = asker.send(Ok(Part { items: entries, last })).is_ok();
                 match (last, wanted) {
                     (true, _) => {}
                     (false, true) => drop(self.open.insert(op, Question::Entries(asker))),
@@ -158,12 +124,7 @@ impl Table {
                 }
             }
             (Question::Uploads(asker), FilerToWorker::Uploads { uploads, last, .. }) => {
-                let wanted = asker
-                    .send(Ok(Part {
-                        items: uploads,
-                        last,
-                    }))
-                    .is_ok();
+                let wanted = asker.send(Ok(Part { items: uploads, last })).is_ok();
                 match (last, wanted) {
                     (true, _) => {}
                     (false, true) => drop(self.open.insert(op, Question::Uploads(asker))),
@@ -229,22 +190,12 @@ mod tests {
     use super::*;
 
     fn plain(message: FilerToWorker) -> Received<FilerToWorker> {
-        Received {
-            message,
-            descriptors: Vec::new(),
-        }
+        Received { message, descriptors: Vec::new() }
     }
 
     fn entry() -> Entry {
         let name = "a".to_owned();
-        Entry {
-            name,
-            kind: EntryKind::File,
-            size: 1,
-            mtime_ns: 2,
-            mode: 0o600,
-            digest: None,
-        }
+        Entry { name, kind: EntryKind::File, size: 1, mtime_ns: 2, mode: 0o600, digest: None }
     }
 
     #[test]
@@ -254,19 +205,12 @@ mod tests {
         let (second, mut second_answer) = oneshot::channel();
         let first = table.open(Question::Entry(first));
         let second = table.open(Question::Done(second));
-        table
-            .deliver(plain(FilerToWorker::Done { op: second }))
-            .unwrap();
+        table.deliver(plain(FilerToWorker::Done { op: second })).unwrap();
         let error = ErrorCode::NotFound;
-        table
-            .deliver(plain(FilerToWorker::Failed { op: first, error }))
-            .unwrap();
+        table.deliver(plain(FilerToWorker::Failed { op: first, error })).unwrap();
         assert_eq!(first_answer.try_recv().unwrap(), Err(ErrorCode::NotFound));
         assert_eq!(second_answer.try_recv().unwrap(), Ok(()));
-        assert_eq!(
-            table.deliver(plain(FilerToWorker::Done { op: second })),
-            Err(WrongAnswer)
-        );
+        assert_eq!(table.deliver(plain(FilerToWorker::Done { op: second })), Err(WrongAnswer));
     }
 
     #[test]
@@ -284,25 +228,11 @@ mod tests {
         let (asker, answer) = oneshot::channel();
         let op = table.open(Question::OpenRead(asker));
         drop(answer);
-        let fingerprint = HomeFingerprint {
-            inode: 1,
-            ctime_ns: 2,
-            size: 1,
-            digest: None,
-        };
+        let fingerprint = HomeFingerprint { inode: 1, ctime_ns: 2, size: 1, digest: None };
         let handle = Handle(9);
-        let message = FilerToWorker::Opened {
-            op,
-            handle,
-            entry: entry(),
-            fingerprint,
-            md5: None,
-        };
+        let message = FilerToWorker::Opened { op, handle, entry: entry(), fingerprint, md5: None };
         let descriptors = vec![tempfile::tempfile().unwrap().into()];
-        let delivered = table.deliver(Received {
-            message,
-            descriptors,
-        });
+        let delivered = table.deliver(Received { message, descriptors });
         assert_eq!(delivered, Ok(Delivered::UnwantedRead(handle)));
     }
 
@@ -312,11 +242,7 @@ mod tests {
         let (asker, mut parts) = mpsc::unbounded_channel();
         let op = table.open(Question::Entries(asker));
         for last in [false, true] {
-            let part = FilerToWorker::Entries {
-                op,
-                entries: vec![entry()],
-                last,
-            };
+            let part = FilerToWorker::Entries { op, entries: vec![entry()], last };
             assert_eq!(table.deliver(plain(part)), Ok(Delivered::Taken));
             assert_eq!(parts.try_recv().unwrap().unwrap().last, last);
             assert_eq!(table.is_open(op), !last);

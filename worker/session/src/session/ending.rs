@@ -31,16 +31,8 @@ impl Ending {
 impl SessionActor {
     /// Tells the client why, and ends.
     pub(super) fn refuse(&mut self, error: ErrorCode, ctx: &mut Ctx) {
-        let reason = CloseReason::Refused {
-            error: error.clone(),
-        };
-        self.end(
-            Ending {
-                reason,
-                tell: Some(error),
-            },
-            ctx,
-        );
+        let reason = CloseReason::Refused { error: error.clone() };
+        self.end(Ending { reason, tell: Some(error) }, ctx);
     }
 
     /// Ends the session, unless it is ending already.
@@ -88,11 +80,7 @@ impl SessionActor {
         };
         let farewell = async move {
             match tell {
-                Some(error) => {
-                    connection
-                        .close(Some(WorkerToClient::Refused { error }))
-                        .await
-                }
+                Some(error) => connection.close(Some(WorkerToClient::Refused { error })).await,
                 None => connection.abandon(),
             }
         };
@@ -118,13 +106,7 @@ impl SessionActor {
 
     fn told_to_end(&mut self, ctx: &mut Ctx) {
         let tell = Some(ErrorCode::ShuttingDown);
-        self.end(
-            Ending {
-                reason: CloseReason::Told,
-                tell,
-            },
-            ctx,
-        );
+        self.end(Ending { reason: CloseReason::Told, tell }, ctx);
     }
 
     /// Ends a session without a request for too long; looks again when it may be so far.

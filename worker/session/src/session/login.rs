@@ -29,61 +29,40 @@ impl SessionActor {
             None => self.parts.setup.server.clone(),
         };
         let max_transfers = self.parts.setup.max_transfers.min(MOST_TRANSFERS);
-        self.tell(Some(WorkerToClient::Hello {
-            version,
-            server,
-            max_transfers,
-            site_challenge,
-        }))
+        self.tell(Some(WorkerToClient::Hello { version, server, max_transfers, site_challenge }))
     }
 
     pub(super) fn site_proof(&mut self, proof: [u8; 32]) -> Taken {
         let broker = self.parts.broker.clone();
-        self.ask(
-            async move { broker.site_proof(proof).await },
-            |actor, (), _| {
-                actor.state.enter(Phase::LoginFirst);
-                Some(WorkerToClient::SiteAccepted)
-            },
-        )
+        self.ask(async move { broker.site_proof(proof).await }, |actor, (), _| {
+            actor.state.enter(Phase::LoginFirst);
+            Some(WorkerToClient::SiteAccepted)
+        })
     }
 
     pub(super) fn login_first(&mut self, message: Vec<u8>) -> Taken {
         let broker = self.parts.broker.clone();
-        self.ask(
-            async move { broker.login_first(message).await },
-            |actor, message, _| {
-                actor.state.enter(Phase::LoginFinal);
-                Some(WorkerToClient::LoginChallenge { message })
-            },
-        )
+        self.ask(async move { broker.login_first(message).await }, |actor, message, _| {
+            actor.state.enter(Phase::LoginFinal);
+            Some(WorkerToClient::LoginChallenge { message })
+        })
     }
 
     pub(super) fn login_final(&mut self, message: Vec<u8>) -> Taken {
         let broker = self.parts.broker.clone();
-        self.ask(
-            async move { broker.login_final(message).await },
-            Self::accepted,
-        )
+        self.ask(async move { broker.login_final(message).await }, Self::accepted)
     }
 
     /// The client has logged in, and its filer is there.
     fn accepted(&mut self, accepted: Accepted, ctx: &mut Ctx) -> Option<WorkerToClient> {
-        let Accepted {
-            message,
-            user,
-            filer,
-        } = accepted;
+        let Accepted { message, user, filer } = accepted;
         let Ok(filesystem) = FilesystemActor::start_on(filer, ctx.address().recipient()) else {
             self.refuse(ErrorCode::Internal, ctx);
             return None;
         };
         let services = self.parts.services.clone();
         let answering = Answering::new(filesystem.clone(), services);
-        self.stage = Stage::Serving(Box::new(Serving {
-            filesystem,
-            answering,
-        }));
+        self.stage = Stage::Serving(Box::new(Serving { filesystem, answering }));
         self.state.enter(Phase::Serving);
         self.parts.services.routes.open();
         self.watch_idleness(ctx);
@@ -122,10 +101,7 @@ impl SessionActor {
 
     fn password_refused(&mut self, id: RequestId) -> WorkerToClient {
         self.state.free(id);
-        WorkerToClient::Failed {
-            id,
-            error: ErrorCode::PasswordRefused,
-        }
+        WorkerToClient::Failed { id, error: ErrorCode::PasswordRefused }
     }
 
     /// Asks the daemon; when it has answered, `then` says what the client is told. Nothing more is read
@@ -135,19 +111,17 @@ impl SessionActor {
         question: impl Future<Output = Result<T, BrokerError>> + 'static,
         then: impl FnOnce(&mut Self, T, &mut Ctx) -> Option<WorkerToClient> + 'static,
     ) -> Taken {
-        let asked = question
-            .into_actor(self)
-            .map(|answer, actor, ctx| match answer {
-                // An answer that comes while the session ends changes nothing any more.
-                Ok(_) if actor.state.phase() == Phase::Ending => None,
-                Ok(answer) => then(actor, answer, ctx),
-                // An order to end is on its way.
-                Err(BrokerError::Gone) => None,
-                Err(BrokerError::Unexpected) => {
-                    actor.lost(ctx);
-                    None
-                }
-            });
+        let asked = question.into_actor(self).map(|answer, actor, ctx| match answer {
+            // An answer that comes while the session ends changes nothing any more.
+            Ok(_) if actor.state.phase() == Phase::Ending => None,
+            Ok(answer) => then(actor, answer, ctx),
+            // An order to end is on its way.
+            Err(BrokerError::Gone) => None,
+            Err(BrokerError::Unexpected) => {
+                actor.lost(ctx);
+                None
+            }
+        });
         Box::pin(asked.then(|message, actor, _| actor.tell(message)))
     }
 }

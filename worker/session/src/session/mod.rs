@@ -120,10 +120,7 @@ impl Actor for SessionActor {
     fn started(&mut self, ctx: &mut Self::Context) {
         let listening = self.parts.broker.clone().listen(ctx.address().recipient());
         actix_rt::spawn(listening);
-        let left = self
-            .parts
-            .login_deadline
-            .saturating_duration_since(Instant::now());
+        let left = self.parts.login_deadline.saturating_duration_since(Instant::now());
         ctx.run_later(left, |actor, ctx| {
             if matches!(actor.stage, Stage::Login) {
                 actor.refuse(ErrorCode::TimedOut, ctx);
@@ -155,10 +152,7 @@ impl Handler<Answered> for SessionActor {
         self.rest_soon(ctx);
         // Before the client has the answer, since it may use the id again then.
         self.state.free(id);
-        Box::pin(
-            self.tell(Some(answer))
-                .map(|(), actor, ctx| actor.end_if_told(ctx)),
-        )
+        Box::pin(self.tell(Some(answer)).map(|(), actor, ctx| actor.end_if_told(ctx)))
     }
 }
 
@@ -203,10 +197,7 @@ impl SessionActor {
     {
         Self::create(|ctx| {
             let me = ctx.address();
-            let listeners = Listeners {
-                inbox: me.clone().recipient(),
-                ended: me.recipient(),
-            };
+            let listeners = Listeners { inbox: me.clone().recipient(), ended: me.recipient() };
             let (routes, pool) = (parts.services.routes.clone(), parts.services.pool.clone());
             let connection = connection.open(stream, listeners, routes, pool);
             Self {

@@ -29,11 +29,7 @@ impl Answering {
     /// Answers by `filesystem`.
     pub(crate) fn new(filesystem: Filesystem, services: Services) -> Self {
         let md5s = Rc::new(Semaphore::new(MD5S_AT_ONCE));
-        Self {
-            filesystem,
-            services,
-            md5s,
-        }
+        Self { filesystem, services, md5s }
     }
 
     /// Works a request out. All parts of the answer but the last are sent here; the last is returned, so
@@ -69,16 +65,8 @@ impl Answering {
         let listing = self.filesystem.list.send(List(path)).await;
         let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
         loop {
-            let part = listing
-                .parts
-                .recv()
-                .await
-                .unwrap_or(Err(ErrorCode::Internal))?;
-            let answer = WorkerToClient::Entries {
-                id,
-                entries: part.items,
-                last: part.last,
-            };
+            let part = listing.parts.recv().await.unwrap_or(Err(ErrorCode::Internal))?;
+            let answer = WorkerToClient::Entries { id, entries: part.items, last: part.last };
             if part.last {
                 return Ok(answer);
             }
@@ -90,16 +78,8 @@ impl Answering {
         let listing = self.filesystem.list_uploads.send(ListUploads).await;
         let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
         loop {
-            let part = listing
-                .parts
-                .recv()
-                .await
-                .unwrap_or(Err(ErrorCode::Internal))?;
-            let answer = WorkerToClient::Uploads {
-                id,
-                uploads: part.items,
-                last: part.last,
-            };
+            let part = listing.parts.recv().await.unwrap_or(Err(ErrorCode::Internal))?;
+            let answer = WorkerToClient::Uploads { id, uploads: part.items, last: part.last };
             if part.last {
                 return Ok(answer);
             }
@@ -117,11 +97,7 @@ impl Answering {
     /// queue, so that a listing never fills memory.
     async fn pass_on(&self, part: &WorkerToClient, listing: OpId) -> Answer<()> {
         // Nobody is left to be told of this error.
-        self.services
-            .outgoing
-            .send(part)
-            .await
-            .map_err(|ConnectionGone| ErrorCode::Cancelled)?;
+        self.services.outgoing.send(part).await.map_err(|ConnectionGone| ErrorCode::Cancelled)?;
         let more = self.filesystem.list_more.send(ListMore(listing)).await;
         more.map_err(|_| ErrorCode::Internal)
     }

@@ -161,10 +161,7 @@ impl State {
 
     /// Transfers that are open.
     pub(crate) fn transfers(&self) -> usize {
-        self.in_use
-            .values()
-            .filter(|kind| matches!(kind, InUse::Put | InUse::Get))
-            .count()
+        self.in_use.values().filter(|kind| matches!(kind, InUse::Put | InUse::Get)).count()
     }
 
     /// A change of password waits for its second message.
@@ -312,20 +309,11 @@ fn greet(versions: &[u16], client: &str) -> Result<Step, Refusal> {
     if versions.len() > MOST_VERSIONS || client.len() > CLIENT_NAME_BYTES {
         return Err(Refusal);
     }
-    Ok(Step::Greet(
-        versions
-            .iter()
-            .copied()
-            .find(|version| VERSIONS.contains(version)),
-    ))
+    Ok(Step::Greet(versions.iter().copied().find(|version| VERSIONS.contains(version))))
 }
 
 fn scram(message: Vec<u8>) -> Result<Vec<u8>, Refusal> {
-    if message.len() > MAX_SCRAM_MESSAGE {
-        Err(Refusal)
-    } else {
-        Ok(message)
-    }
+    if message.len() > MAX_SCRAM_MESSAGE { Err(Refusal) } else { Ok(message) }
 }
 
 #[cfg(test)]

@@ -22,14 +22,8 @@ const REST_AFTER: Duration = Duration::from_millis(500);
 
 /// How to reach a running transfer.
 pub(super) enum Running {
-    Put {
-        control: Recipient<PutControl>,
-        stop: Recipient<Stop>,
-    },
-    Get {
-        control: Recipient<GetControl>,
-        stop: Recipient<Stop>,
-    },
+    Put { control: Recipient<PutControl>, stop: Recipient<Stop> },
+    Get { control: Recipient<GetControl>, stop: Recipient<Stop> },
 }
 
 impl Running {
@@ -71,9 +65,7 @@ impl SessionActor {
     fn report(&mut self, ctx: &mut Ctx) {
         let (received, sent) = self.parts.services.moved.take();
         if received + sent > 0 {
-            self.parts
-                .broker
-                .report(WorkerToDaemon::Progress { received, sent });
+            self.parts.broker.report(WorkerToDaemon::Progress { received, sent });
         }
         self.reporting = received + sent > 0 || !self.transfers.is_empty();
         if self.reporting {
@@ -121,28 +113,15 @@ impl SessionActor {
 }
 
 fn observers(ctx: &Ctx) -> Observers {
-    Observers {
-        started: ctx.address().recipient(),
-        over: ctx.address().recipient(),
-    }
+    Observers { started: ctx.address().recipient(), over: ctx.address().recipient() }
 }
 
 impl Handler<Started> for SessionActor {
     type Result = ();
 
     fn handle(&mut self, started: Started, ctx: &mut Self::Context) {
-        let Started {
-            id,
-            direction,
-            path,
-            size,
-        } = started;
-        self.parts.broker.report(WorkerToDaemon::TransferStarted {
-            id,
-            direction,
-            path,
-            size,
-        });
+        let Started { id, direction, path, size } = started;
+        self.parts.broker.report(WorkerToDaemon::TransferStarted { id, direction, path, size });
         if !self.reporting {
             self.reporting = true;
             ctx.run_later(REPORT_EVERY, Self::report);
@@ -153,33 +132,19 @@ impl Handler<Started> for SessionActor {
 impl Handler<Over> for SessionActor {
     type Result = ();
 
-    fn handle(
-        &mut self,
-        Over {
-            id,
-            totals,
-            outcome,
-        }: Over,
-        ctx: &mut Self::Context,
-    ) {
+    fn handle(&mut self, Over { id, totals, outcome }: Over, ctx: &mut Self::Context) {
         self.transfers.remove(&id);
         let (error, answer) = match outcome {
             Outcome::Done(answer) => (None, answer),
-            Outcome::Failed(error) => (
-                Some(error.clone()),
-                Some(WorkerToClient::Failed { id, error }),
-            ),
+            Outcome::Failed(error) => {
+                (Some(error.clone()), Some(WorkerToClient::Failed { id, error }))
+            }
             Outcome::Violation => (Some(ErrorCode::Protocol), None),
         };
         let violated = matches!(error, Some(ErrorCode::Protocol)) && answer.is_none();
         if let Some(totals) = totals {
             let (resumed_leaves, moved_leaves) = (totals.resumed_leaves, totals.moved_leaves);
-            let ended = WorkerToDaemon::TransferEnded {
-                id,
-                resumed_leaves,
-                moved_leaves,
-                error,
-            };
+            let ended = WorkerToDaemon::TransferEnded { id, resumed_leaves, moved_leaves, error };
             self.parts.broker.report(ended);
         }
         if violated {

@@ -80,9 +80,7 @@ impl Client {
         socket.set_nonblocking(true)?;
         let socket = TcpStream::from_std(socket)?;
         let name = ServerName::try_from("localhost").unwrap();
-        let stream = TlsConnector::from(Arc::new(config))
-            .connect(name, socket)
-            .await?;
+        let stream = TlsConnector::from(Arc::new(config)).connect(name, socket).await?;
         Ok(Self { stream })
     }
 
@@ -100,11 +98,7 @@ impl Client {
         data: &[u8],
         leaves: Vec<Md5>,
     ) {
-        let header = BlockHeader {
-            transfer: RequestId(id),
-            offset: offset as u64,
-            leaves,
-        };
+        let header = BlockHeader { transfer: RequestId(id), offset: offset as u64, leaves };
         let head = header.encode(data.len()).unwrap();
         self.stream.write_all(&head).await.unwrap();
         self.stream.write_all(data).await.unwrap();
@@ -137,42 +131,25 @@ impl Client {
     }
 
     pub(super) async fn greet(&mut self) -> WorkerToClient {
-        let hello = ClientToWorker::Hello {
-            versions: vec![1],
-            client: "test".into(),
-        };
+        let hello = ClientToWorker::Hello { versions: vec![1], client: "test".into() };
         self.ask(&hello).await
     }
 
     pub(super) async fn log_in(&mut self) {
-        assert!(matches!(
-            self.greet().await,
-            WorkerToClient::Hello { version: 1, .. }
-        ));
-        let first = ClientToWorker::LoginFirst {
-            message: b"first".to_vec(),
-        };
-        let challenge = WorkerToClient::LoginChallenge {
-            message: b"challenge first".to_vec(),
-        };
+        assert!(matches!(self.greet().await, WorkerToClient::Hello { version: 1, .. }));
+        let first = ClientToWorker::LoginFirst { message: b"first".to_vec() };
+        let challenge = WorkerToClient::LoginChallenge { message: b"challenge first".to_vec() };
         assert_eq!(self.ask(&first).await, challenge);
-        let last = ClientToWorker::LoginFinal {
-            message: b"final".to_vec(),
-        };
+        let last = ClientToWorker::LoginFinal { message: b"final".to_vec() };
         let accepted = self.ask(&last).await;
-        assert!(
-            matches!(accepted, WorkerToClient::LoginAccepted { .. }),
-            "{accepted:?}"
-        );
+        assert!(matches!(accepted, WorkerToClient::LoginAccepted { .. }), "{accepted:?}");
     }
 
     /// Begins a put, and checks the leaves that the server states; gives their number.
     pub(super) async fn begin_put(&mut self, id: u32, path: &str, file: &[u8]) -> usize {
         self.send(&put(id, path, file)).await;
         let ready = self.recv().await;
-        let WorkerToClient::PutReady { leaves, .. } = ready else {
-            panic!("{ready:?}")
-        };
+        let WorkerToClient::PutReady { leaves, .. } = ready else { panic!("{ready:?}") };
         let mut stated = Vec::new();
         while (stated.len() as u64) < leaves {
             match self.recv().await {
@@ -190,8 +167,7 @@ impl Client {
         while offset < end {
             let len = BLOCK_SIZE.min(end - offset);
             let data = &file[offset..offset + len];
-            self.send_block(id, offset, data, digest::leaves(data))
-                .await;
+            self.send_block(id, offset, data, digest::leaves(data)).await;
             offset += len;
         }
     }
@@ -199,19 +175,13 @@ impl Client {
     /// A whole put; gives the answer.
     pub(super) async fn put(&mut self, id: u32, path: &str, file: &[u8]) -> WorkerToClient {
         let leaves = self.begin_put(id, path, file).await;
-        self.send_blocks(id, file, leaves * LEAF_SIZE, file.len())
-            .await;
+        self.send_blocks(id, file, leaves * LEAF_SIZE, file.len()).await;
         self.ask(&put_end(id, file)).await
     }
 }
 
 pub(super) fn source(file: &[u8]) -> SourceFingerprint {
-    SourceFingerprint {
-        size: file.len() as u64,
-        mtime_ns: 1,
-        ctime_ns: 2,
-        inode: 3,
-    }
+    SourceFingerprint { size: file.len() as u64, mtime_ns: 1, ctime_ns: 2, inode: 3 }
 }
 
 pub(super) fn path(text: &str) -> RelPath {
@@ -234,11 +204,7 @@ pub(super) fn tree_digest(file: &[u8]) -> Md5 {
 }
 
 pub(super) fn put_end(id: u32, file: &[u8]) -> ClientToWorker {
-    ClientToWorker::PutEnd {
-        id: RequestId(id),
-        digest: tree_digest(file),
-        source: source(file),
-    }
+    ClientToWorker::PutEnd { id: RequestId(id), digest: tree_digest(file), source: source(file) }
 }
 
 /// Bytes that differ from leaf to leaf.

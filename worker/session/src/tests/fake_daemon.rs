@@ -75,25 +75,19 @@ fn serve(
     home: &Arc<Mutex<Home>>,
 ) -> Vec<WorkerToDaemon> {
     let mut reports = Vec::new();
-    let refuse = |error| {
-        channel
-            .send(&DaemonToWorker::Refuse { error }, &[])
-            .unwrap()
-    };
+    let refuse = |error| channel.send(&DaemonToWorker::Refuse { error }, &[]).unwrap();
     while let Ok(received) = channel.recv() {
         let answer = match received.message {
             WorkerToDaemon::Sign { scheme, message } => {
                 assert_eq!(scheme, 0x0403);
-                DaemonToWorker::Signed {
-                    signature: key.sign(&message).unwrap(),
-                }
+                DaemonToWorker::Signed { signature: key.sign(&message).unwrap() }
             }
             WorkerToDaemon::SiteProof { proof } if proof == SITE_PROOF => {
                 DaemonToWorker::SiteAccepted
             }
-            WorkerToDaemon::LoginFirst { message } => DaemonToWorker::LoginChallenge {
-                message: [b"challenge ", &message[..]].concat(),
-            },
+            WorkerToDaemon::LoginFirst { message } => {
+                DaemonToWorker::LoginChallenge { message: [b"challenge ", &message[..]].concat() }
+            }
             WorkerToDaemon::SiteProof { .. } => {
                 refuse(ErrorCode::LoginRefused);
                 continue;

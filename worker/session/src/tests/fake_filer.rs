@@ -70,15 +70,7 @@ impl Home {
             digest,
         };
         let ctime_ns = meta.ctime() * 1_000_000_000 + meta.ctime_nsec();
-        Some((
-            entry,
-            HomeFingerprint {
-                inode: meta.ino(),
-                ctime_ns,
-                size: meta.len(),
-                digest,
-            },
-        ))
+        Some((entry, HomeFingerprint { inode: meta.ino(), ctime_ns, size: meta.len(), digest }))
     }
 }
 
@@ -136,37 +128,22 @@ impl FakeFiler {
     fn answer(&mut self, message: WorkerToFiler) {
         let home = Arc::clone(&self.home);
         let mut home = home.lock().unwrap();
-        let not_found = |op| FilerToWorker::Failed {
-            op,
-            error: ErrorCode::NotFound,
-        };
+        let not_found = |op| FilerToWorker::Failed { op, error: ErrorCode::NotFound };
         match message {
             WorkerToFiler::Stat { op, path } => match home.entry(&path) {
                 Some((entry, _)) => self.send(&FilerToWorker::Entry { op, entry }),
                 None => self.send(&not_found(op)),
             },
             WorkerToFiler::List { op, .. } => {
-                self.send(&FilerToWorker::Entries {
-                    op,
-                    entries: Vec::new(),
-                    last: false,
-                });
+                self.send(&FilerToWorker::Entries { op, entries: Vec::new(), last: false });
             }
             WorkerToFiler::ListMore { op } if self.upload_lists.remove(&op) => {
-                self.send(&FilerToWorker::Uploads {
-                    op,
-                    uploads: Vec::new(),
-                    last: true,
-                });
+                self.send(&FilerToWorker::Uploads { op, uploads: Vec::new(), last: true });
             }
             WorkerToFiler::ListMore { op } => {
                 home.last += 1;
                 let last = home.last.is_multiple_of(3);
-                self.send(&FilerToWorker::Entries {
-                    op,
-                    entries: Vec::new(),
-                    last,
-                });
+                self.send(&FilerToWorker::Entries { op, entries: Vec::new(), last });
             }
             WorkerToFiler::OpenRead { op, path } => {
                 home.asked_for_reading += 1;
@@ -177,13 +154,7 @@ impl FakeFiler {
                 let file = File::open(home.file(path.as_str())).unwrap();
                 let handle = Handle(home.last);
                 self.reading.insert(handle);
-                let opened = FilerToWorker::Opened {
-                    op,
-                    handle,
-                    entry,
-                    fingerprint,
-                    md5: None,
-                };
+                let opened = FilerToWorker::Opened { op, handle, entry, fingerprint, md5: None };
                 let _ = self.channel.send(&opened, &[file.as_fd()]);
                 home.untaken += 1;
                 assert!(home.untaken <= MAX_UNTAKEN);
@@ -191,10 +162,9 @@ impl FakeFiler {
             WorkerToFiler::KeepMd5 { op, md5, .. } => {
                 home.md5s.push(md5);
                 match home.changes_while_hashed {
-                    true => self.send(&FilerToWorker::Failed {
-                        op,
-                        error: ErrorCode::SourceChanged,
-                    }),
+                    true => {
+                        self.send(&FilerToWorker::Failed { op, error: ErrorCode::SourceChanged })
+                    }
                     false => self.send(&FilerToWorker::Done { op }),
                 }
             }
@@ -205,10 +175,7 @@ impl FakeFiler {
                 let resumable = upload.source.size > SMALL_UPLOAD_BYTES;
                 let staged =
                     |kind: &str| home.directory.path().join(format!("{kind}-{}", home.last));
-                let found = home
-                    .open
-                    .get(&upload.path)
-                    .filter(|found| found.2 == upload.source);
+                let found = home.open.get(&upload.path).filter(|found| found.2 == upload.source);
                 let (resumed, data, journal) = match found {
                     Some((data, journal, _)) => (true, data.clone(), Some(journal.clone())),
                     None => (false, staged("data"), resumable.then(|| staged("journal"))),
@@ -218,61 +185,33 @@ impl FakeFiler {
                     options.read(true).write(true).create(true).truncate(false);
                     options.open(path).unwrap()
                 };
-                let files: Vec<File> = [Some(&data), journal.as_ref()]
-                    .into_iter()
-                    .flatten()
-                    .map(open)
-                    .collect();
+                let files: Vec<File> =
+                    [Some(&data), journal.as_ref()].into_iter().flatten().map(open).collect();
                 let descriptors: Vec<_> = files.iter().map(File::as_fd).collect();
                 let started_over = false;
-                let opened = FilerToWorker::UploadOpened {
-                    op,
-                    handle,
-                    resumable,
-                    resumed,
-                    started_over,
-                };
+                let opened =
+                    FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over };
                 let _ = self.channel.send(&opened, &descriptors);
                 home.untaken += 1;
                 assert!(home.untaken <= MAX_UNTAKEN);
                 let (path, source) = (upload.path, upload.source);
                 if let Some(journal) = &journal {
-                    home.open
-                        .insert(path.clone(), (data.clone(), journal.clone(), source));
+                    home.open.insert(path.clone(), (data.clone(), journal.clone(), source));
                 }
-                self.uploads.insert(
-                    handle,
-                    Upload {
-                        path,
-                        data,
-                        journal,
-                        source,
-                    },
-                );
+                self.uploads.insert(handle, Upload { path, data, journal, source });
             }
             WorkerToFiler::Commit { op, handle, digest } => {
                 let upload = self.uploads.remove(&handle).unwrap();
                 assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
                 let journal = upload.journal.as_ref();
-                assert_eq!(
-                    journal.map_or(0, |journal| holders(journal)),
-                    0,
-                    "and the journal"
-                );
-                assert_eq!(
-                    fs::metadata(&upload.data).unwrap().len(),
-                    upload.source.size
-                );
+                assert_eq!(journal.map_or(0, |journal| holders(journal)), 0, "and the journal");
+                assert_eq!(fs::metadata(&upload.data).unwrap().len(), upload.source.size);
                 let target = home.file(upload.path.as_str());
                 let replaced = target.exists();
                 fs::rename(&upload.data, target).unwrap();
                 home.open.remove(&upload.path);
                 home.digests.insert(upload.path, digest);
-                self.send(&FilerToWorker::Committed {
-                    op,
-                    replaced,
-                    usage: usage(),
-                });
+                self.send(&FilerToWorker::Committed { op, replaced, usage: usage() });
             }
             WorkerToFiler::CloseUpload { op, handle, keep } => {
                 let upload = self.uploads.remove(&handle).unwrap();
@@ -288,11 +227,7 @@ impl FakeFiler {
             }
             WorkerToFiler::Uploads { op } => {
                 self.upload_lists.insert(op);
-                self.send(&FilerToWorker::Uploads {
-                    op,
-                    uploads: Vec::new(),
-                    last: false,
-                });
+                self.send(&FilerToWorker::Uploads { op, uploads: Vec::new(), last: false });
             }
             WorkerToFiler::MakeDirectory { op, .. }
             | WorkerToFiler::Remove { op, .. }

@@ -52,11 +52,7 @@ impl Bench {
         let (daemon, worker) = Channel::pair().unwrap();
         let worker = thread::spawn(move || run::serve(worker));
         let (daemon, socket) = FakeDaemon::start(daemon, setup, site_challenge, Arc::clone(home));
-        Self {
-            daemon,
-            worker,
-            socket,
-        }
+        Self { daemon, worker, socket }
     }
 
     /// The TLS handshake, the greeting and the login.
@@ -67,11 +63,7 @@ impl Bench {
     }
 
     async fn connect(self) -> (Client, Ending) {
-        let Self {
-            daemon,
-            worker,
-            socket,
-        } = self;
+        let Self { daemon, worker, socket } = self;
         let client = Client::connect(socket, &[b"berth/1"]).await.unwrap();
         (client, Ending { daemon, worker })
     }
@@ -91,9 +83,6 @@ impl Ending {
             worker.join().unwrap().unwrap();
             daemon.into_reports()
         });
-        tokio::time::timeout(client::PATIENCE, ended)
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(client::PATIENCE, ended).await.unwrap().unwrap()
     }
 }

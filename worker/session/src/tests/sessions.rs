@@ -18,9 +18,7 @@ use super::fake_filer::{Home, usage};
 use super::{Bench, Ending, setup};
 
 fn refused(error: ErrorCode) -> WorkerToDaemon {
-    WorkerToDaemon::Closing {
-        reason: CloseReason::Refused { error },
-    }
+    WorkerToDaemon::Closing { reason: CloseReason::Refused { error } }
 }
 
 async fn ends_with(ending: Ending, last: WorkerToDaemon) {
@@ -38,68 +36,34 @@ async fn a_login_is_relayed_and_requests_are_answered() {
     let (mut client, ending) = Bench::start(&home).log_in().await;
     let id = RequestId(1);
 
-    let entry = client
-        .ask(&ClientToWorker::Stat {
-            id,
-            path: path("a"),
-        })
-        .await;
-    assert!(
-        matches!(&entry, WorkerToClient::Entry { entry, .. } if entry.size == 1),
-        "{entry:?}"
-    );
-    let missing = client
-        .ask(&ClientToWorker::Stat {
-            id,
-            path: path("b"),
-        })
-        .await;
-    assert_eq!(
-        missing,
-        WorkerToClient::Failed {
-            id,
-            error: ErrorCode::NotFound
-        }
-    );
+    let entry = client.ask(&ClientToWorker::Stat { id, path: path("a") }).await;
+    assert!(matches!(&entry, WorkerToClient::Entry { entry, .. } if entry.size == 1), "{entry:?}");
+    let missing = client.ask(&ClientToWorker::Stat { id, path: path("b") }).await;
+    assert_eq!(missing, WorkerToClient::Failed { id, error: ErrorCode::NotFound });
     let answer = client.ask(&ClientToWorker::Usage { id }).await;
     assert_eq!(answer, WorkerToClient::Usage { id, usage: usage() });
-    let made = client
-        .ask(&ClientToWorker::MakeDirectory {
-            id,
-            path: path("d"),
-            parents: true,
-        })
-        .await;
+    let made =
+        client.ask(&ClientToWorker::MakeDirectory { id, path: path("d"), parents: true }).await;
     assert_eq!(made, WorkerToClient::Done { id });
 
-    let mut part = client
-        .ask(&ClientToWorker::List { id, path: path("") })
-        .await;
+    let mut part = client.ask(&ClientToWorker::List { id, path: path("") }).await;
     while let WorkerToClient::Entries { last: false, .. } = part {
         part = client.recv().await;
     }
     assert!(matches!(part, WorkerToClient::Entries { last: true, .. }));
     let first = client.ask(&ClientToWorker::Uploads { id }).await;
     assert!(matches!(first, WorkerToClient::Uploads { last: false, .. }));
-    assert!(matches!(
-        client.recv().await,
-        WorkerToClient::Uploads { last: true, .. }
-    ));
+    assert!(matches!(client.recv().await, WorkerToClient::Uploads { last: true, .. }));
 
     let exporter = {
         let (_, connection) = client.stream.get_ref();
-        connection
-            .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
-            .unwrap()
+        connection.export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None).unwrap()
     };
     drop(client);
     let reports = ending.reports().await;
     assert_eq!(
         reports,
-        [
-            WorkerToDaemon::Handshaken { exporter },
-            closing(CloseReason::ClientLeft)
-        ]
+        [WorkerToDaemon::Handshaken { exporter }, closing(CloseReason::ClientLeft)]
     );
 }
 
@@ -107,9 +71,7 @@ async fn a_login_is_relayed_and_requests_are_answered() {
 async fn a_thousand_pipelined_requests_are_all_answered() {
     let (mut client, _ending) = Bench::start(&Home::new()).log_in().await;
     for id in 0..1000 {
-        client
-            .send(&ClientToWorker::Usage { id: RequestId(id) })
-            .await;
+        client.send(&ClientToWorker::Usage { id: RequestId(id) }).await;
     }
     let mut answered = std::collections::HashSet::new();
     for _ in 0..1000 {
@@ -124,22 +86,9 @@ async fn a_thousand_pipelined_requests_are_all_answered() {
 async fn a_refused_login_is_told_and_ends_the_session() {
     let (mut client, ending) = Bench::start(&Home::new()).connect().await;
     client.greet().await;
-    client
-        .ask(&ClientToWorker::LoginFirst {
-            message: b"first".to_vec(),
-        })
-        .await;
-    let answer = client
-        .ask(&ClientToWorker::LoginFinal {
-            message: WRONG.to_vec(),
-        })
-        .await;
-    assert_eq!(
-        answer,
-        WorkerToClient::Refused {
-            error: ErrorCode::LoginRefused
-        }
-    );
+    client.ask(&ClientToWorker::LoginFirst { message: b"first".to_vec() }).await;
+    let answer = client.ask(&ClientToWorker::LoginFinal { message: WRONG.to_vec() }).await;
+    assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::LoginRefused });
     drop(client);
     ends_with(ending, refused(ErrorCode::LoginRefused)).await;
 }
@@ -150,28 +99,15 @@ async fn a_site_secret_comes_before_the_login_and_hides_the_server() {
         let bench = Bench::start_with(&Home::new(), setup(), Some([7; 32]));
         let (mut client, ending) = bench.connect().await;
         let hello = client.greet().await;
-        let WorkerToClient::Hello {
-            server,
-            site_challenge,
-            ..
-        } = hello
-        else {
+        let WorkerToClient::Hello { server, site_challenge, .. } = hello else {
             panic!("{hello:?}")
         };
-        assert_eq!(
-            (server.as_str(), site_challenge.map(|c| c.into_array())),
-            ("", Some([7; 32]))
-        );
+        assert_eq!((server.as_str(), site_challenge.map(|c| c.into_array())), ("", Some([7; 32])));
         let answer = client.ask(&ClientToWorker::SiteProof { proof }).await;
         if accepted {
             assert_eq!(answer, WorkerToClient::SiteAccepted);
         } else {
-            assert_eq!(
-                answer,
-                WorkerToClient::Refused {
-                    error: ErrorCode::LoginRefused
-                }
-            );
+            assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::LoginRefused });
             ends_with(ending, refused(ErrorCode::LoginRefused)).await;
         }
     }
@@ -184,20 +120,10 @@ async fn a_change_of_password_is_relayed() {
     let id = RequestId(1);
     for (last, answer) in [
         (b"right".to_vec(), WorkerToClient::Done { id }),
-        (
-            WRONG.to_vec(),
-            WorkerToClient::Failed {
-                id,
-                error: ErrorCode::PasswordRefused,
-            },
-        ),
+        (WRONG.to_vec(), WorkerToClient::Failed { id, error: ErrorCode::PasswordRefused }),
     ] {
         let (message, verifier) = (b"first".to_vec(), verifier.clone());
-        let first = ClientToWorker::PasswordFirst {
-            id,
-            message: message.clone(),
-            verifier,
-        };
+        let first = ClientToWorker::PasswordFirst { id, message: message.clone(), verifier };
         let challenge = WorkerToClient::PasswordChallenge { id, message };
         assert_eq!(client.ask(&first).await, challenge);
         let last = ClientToWorker::PasswordFinal { id, message: last };
@@ -208,15 +134,8 @@ async fn a_change_of_password_is_relayed() {
 #[tokio::test]
 async fn what_the_phase_does_not_allow_ends_the_session() {
     let (mut client, ending) = Bench::start(&Home::new()).connect().await;
-    let answer = client
-        .ask(&ClientToWorker::Usage { id: RequestId(1) })
-        .await;
-    assert_eq!(
-        answer,
-        WorkerToClient::Refused {
-            error: ErrorCode::Protocol
-        }
-    );
+    let answer = client.ask(&ClientToWorker::Usage { id: RequestId(1) }).await;
+    assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::Protocol });
     ends_with(ending, refused(ErrorCode::Protocol)).await;
 }
 
@@ -237,13 +156,7 @@ async fn garbage_and_frames_too_long_are_refused() {
         let (mut client, ending) = Bench::start(&Home::new()).connect().await;
         client.stream.write_all(bytes).await.unwrap();
         let answer = client.recv().await;
-        assert_eq!(
-            answer,
-            WorkerToClient::Refused {
-                error: ErrorCode::Protocol
-            },
-            "{bytes:?}"
-        );
+        assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::Protocol }, "{bytes:?}");
         drop(client);
         ends_with(ending, refused(ErrorCode::Protocol)).await;
     }
@@ -252,17 +165,8 @@ async fn garbage_and_frames_too_long_are_refused() {
 #[tokio::test]
 async fn a_malformed_block_after_the_login_is_refused() {
     let (mut client, ending) = Bench::start(&Home::new()).log_in().await;
-    client
-        .stream
-        .write_all(&[0, 0, 0, 4, 1, 1, 2, 3])
-        .await
-        .unwrap();
-    assert_eq!(
-        client.recv().await,
-        WorkerToClient::Refused {
-            error: ErrorCode::Protocol
-        }
-    );
+    client.stream.write_all(&[0, 0, 0, 4, 1, 1, 2, 3]).await.unwrap();
+    assert_eq!(client.recv().await, WorkerToClient::Refused { error: ErrorCode::Protocol });
     ends_with(ending, refused(ErrorCode::Protocol)).await;
 }
 
@@ -283,11 +187,7 @@ async fn who_does_not_speak_berth_over_tls_is_turned_away() {
         (Some(&[b"h2"][..]), b""),
         (Some(&[][..]), b""),
     ] {
-        let Bench {
-            daemon,
-            worker,
-            mut socket,
-        } = Bench::start(&Home::new());
+        let Bench { daemon, worker, mut socket } = Bench::start(&Home::new());
         match alpn {
             None => socket.write_all(request).unwrap(),
             Some(alpn) => {
@@ -303,11 +203,7 @@ async fn who_does_not_speak_berth_over_tls_is_turned_away() {
 
 #[tokio::test]
 async fn a_client_that_leaves_during_the_handshake_is_no_failure() {
-    let Bench {
-        daemon,
-        worker,
-        socket,
-    } = Bench::start(&Home::new());
+    let Bench { daemon, worker, socket } = Bench::start(&Home::new());
     drop(socket);
     ends_with(Ending { daemon, worker }, closing(CloseReason::ClientLeft)).await;
 }
@@ -319,36 +215,18 @@ async fn who_does_not_log_in_in_time_is_refused_and_so_is_an_idle_session() {
         (setup.login_seconds, setup.idle_seconds) = (1, 1);
         setup
     };
-    let (mut client, ending) = Bench::start_with(&Home::new(), short(), None)
-        .connect()
-        .await;
+    let (mut client, ending) = Bench::start_with(&Home::new(), short(), None).connect().await;
     client.greet().await;
-    assert_eq!(
-        client.recv().await,
-        WorkerToClient::Refused {
-            error: ErrorCode::TimedOut
-        }
-    );
+    assert_eq!(client.recv().await, WorkerToClient::Refused { error: ErrorCode::TimedOut });
     drop(client);
     ends_with(ending, refused(ErrorCode::TimedOut)).await;
 
     let silent = Bench::start_with(&Home::new(), short(), None);
-    let Bench {
-        daemon,
-        worker,
-        socket: _socket,
-    } = silent;
+    let Bench { daemon, worker, socket: _socket } = silent;
     ends_with(Ending { daemon, worker }, refused(ErrorCode::TimedOut)).await;
 
-    let (mut client, ending) = Bench::start_with(&Home::new(), short(), None)
-        .log_in()
-        .await;
-    assert_eq!(
-        client.recv().await,
-        WorkerToClient::Refused {
-            error: ErrorCode::TimedOut
-        }
-    );
+    let (mut client, ending) = Bench::start_with(&Home::new(), short(), None).log_in().await;
+    assert_eq!(client.recv().await, WorkerToClient::Refused { error: ErrorCode::TimedOut });
     drop(client);
     ends_with(ending, refused(ErrorCode::TimedOut)).await;
 }
@@ -356,15 +234,8 @@ async fn who_does_not_log_in_in_time_is_refused_and_so_is_an_idle_session() {
 #[tokio::test]
 async fn a_shutdown_ends_an_idle_session_at_once() {
     let (mut client, ending) = Bench::start(&Home::new()).log_in().await;
-    ending
-        .daemon
-        .order(&DaemonToWorker::Shutdown { grace_seconds: 100 });
-    assert_eq!(
-        client.recv().await,
-        WorkerToClient::Refused {
-            error: ErrorCode::ShuttingDown
-        }
-    );
+    ending.daemon.order(&DaemonToWorker::Shutdown { grace_seconds: 100 });
+    assert_eq!(client.recv().await, WorkerToClient::Refused { error: ErrorCode::ShuttingDown });
     drop(client);
     ends_with(ending, closing(CloseReason::Told)).await;
 }
@@ -372,15 +243,8 @@ async fn a_shutdown_ends_an_idle_session_at_once() {
 #[tokio::test]
 async fn an_administrators_refusal_is_passed_on() {
     let (mut client, ending) = Bench::start(&Home::new()).log_in().await;
-    ending.daemon.order(&DaemonToWorker::Refuse {
-        error: ErrorCode::Ended,
-    });
-    assert_eq!(
-        client.recv().await,
-        WorkerToClient::Refused {
-            error: ErrorCode::Ended
-        }
-    );
+    ending.daemon.order(&DaemonToWorker::Refuse { error: ErrorCode::Ended });
+    assert_eq!(client.recv().await, WorkerToClient::Refused { error: ErrorCode::Ended });
     drop(client);
     ends_with(ending, refused(ErrorCode::Ended)).await;
 }

@@ -61,19 +61,9 @@ impl StagedFiles {
     ) -> Result<Prepared, JournalError> {
         let data = Arc::new(File::from(data));
         let Some(journal) = journal.map(File::from) else {
-            return Ok(Prepared {
-                files: Self {
-                    data,
-                    journal: None,
-                },
-                tree: TreeDigest::new(),
-            });
+            return Ok(Prepared { files: Self { data, journal: None }, tree: TreeDigest::new() });
         };
-        let found = if resumed {
-            trusted(&journal, &data, source, boot)?
-        } else {
-            None
-        };
+        let found = if resumed { trusted(&journal, &data, source, boot)? } else { None };
         let journal = match found {
             Some(found) => found,
             None => {
@@ -92,10 +82,7 @@ impl StagedFiles {
             tree.extend(&journal.read_leaves(part)?);
         }
         let journal = Some(Arc::new(Mutex::new(journal)));
-        Ok(Prepared {
-            files: Self { data, journal },
-            tree,
-        })
+        Ok(Prepared { files: Self { data, journal }, tree })
     }
 
     /// Reads the MD5s of verified leaves from the journal.
@@ -103,8 +90,7 @@ impl StagedFiles {
     /// # Errors
     /// When it cannot be read.
     pub(crate) fn leaves(&self, range: Range<u64>) -> Result<Vec<Md5>, JournalError> {
-        self.journal()
-            .map_or(Ok(Vec::new()), |journal| journal.read_leaves(range))
+        self.journal().map_or(Ok(Vec::new()), |journal| journal.read_leaves(range))
     }
 
     /// Compares a block with its MD5s, writes it, and appends to the journal.
@@ -151,9 +137,7 @@ impl StagedFiles {
 
     fn journal(&self) -> Option<MutexGuard<'_, Journal>> {
         // A helper that panicked with the lock has ended, and the session with it.
-        self.journal
-            .as_ref()
-            .map(|journal| journal.lock().unwrap_or_else(PoisonError::into_inner))
+        self.journal.as_ref().map(|journal| journal.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -171,10 +155,7 @@ fn trusted(
     };
     confirm(&mut journal, data, source.size)?;
     let stat = rustix::fs::fstat(data).map_err(io::Error::from)?;
-    let claimed = journal
-        .verified()
-        .saturating_mul(LEAF_SIZE as u64)
-        .min(source.size);
+    let claimed = journal.verified().saturating_mul(LEAF_SIZE as u64).min(source.size);
     let there = u64::try_from(stat.st_size).unwrap_or(0);
     if journal.verified() > leaves_of(source.size) || claimed > there {
         return Ok(None);
@@ -235,26 +216,14 @@ mod tests {
     const OTHER_BOOT: BootId = BootId::from_bytes([2; 16]);
 
     fn source(size: u64) -> SourceFingerprint {
-        SourceFingerprint {
-            size,
-            mtime_ns: 1,
-            ctime_ns: 2,
-            inode: 3,
-        }
+        SourceFingerprint { size, mtime_ns: 1, ctime_ns: 2, inode: 3 }
     }
 
     fn block(offset: u64, len: usize, fill: u8) -> Block {
         let mut data = BufferPool::default().take(len);
         data.fill(fill);
         let leaves = digest::leaves(&data);
-        Block {
-            header: BlockHeader {
-                transfer: RequestId(1),
-                offset,
-                leaves,
-            },
-            data,
-        }
+        Block { header: BlockHeader { transfer: RequestId(1), offset, leaves }, data }
     }
 
     struct Staged {
@@ -264,10 +233,7 @@ mod tests {
 
     impl Staged {
         fn new() -> Self {
-            Self {
-                data: tempfile::tempfile().unwrap(),
-                journal: tempfile::tempfile().unwrap(),
-            }
+            Self { data: tempfile::tempfile().unwrap(), journal: tempfile::tempfile().unwrap() }
         }
 
         fn prepare(&self, resumed: bool, size: u64, boot: BootId) -> Prepared {
@@ -283,10 +249,7 @@ mod tests {
         let size = 3 * LEAF_SIZE as u64;
         let Prepared { files, tree } = staged.prepare(false, size, BOOT);
         assert!(tree.leaves() == 0 && files.is_resumable());
-        assert!(matches!(
-            files.store(&block(0, 2 * LEAF_SIZE, 7)),
-            Ok(Stored::Good)
-        ));
+        assert!(matches!(files.store(&block(0, 2 * LEAF_SIZE, 7)), Ok(Stored::Good)));
         let mut bad = block(2 * LEAF_SIZE as u64, LEAF_SIZE, 8);
         bad.data[5] ^= 1;
         assert!(matches!(files.store(&bad), Ok(Stored::Differs)));
@@ -306,14 +269,9 @@ mod tests {
         let Prepared { files, .. } = staged.prepare(false, size, BOOT);
         files.store(&block(0, LEAF_SIZE, 1)).unwrap();
         files.mark_durable().unwrap();
-        files
-            .store(&block(LEAF_SIZE as u64, 2 * LEAF_SIZE, 2))
-            .unwrap();
+        files.store(&block(LEAF_SIZE as u64, 2 * LEAF_SIZE, 2)).unwrap();
         // The third leaf did not reach the disk.
-        staged
-            .data
-            .write_all_at(&[0; 100], 2 * LEAF_SIZE as u64)
-            .unwrap();
+        staged.data.write_all_at(&[0; 100], 2 * LEAF_SIZE as u64).unwrap();
         assert_eq!(staged.prepare(true, size, OTHER_BOOT).tree.leaves(), 2);
     }
 
@@ -332,10 +290,7 @@ mod tests {
         assert_eq!(staged.prepare(true, size, BOOT).tree.leaves(), 0);
         assert_eq!(rustix::fs::fstat(&staged.data).unwrap().st_size, 0);
         fill(LEAF_SIZE as u64);
-        assert_eq!(
-            staged.prepare(true, LEAF_SIZE as u64, BOOT).tree.leaves(),
-            0
-        );
+        assert_eq!(staged.prepare(true, LEAF_SIZE as u64, BOOT).tree.leaves(), 0);
     }
 
     #[test]
@@ -389,11 +344,7 @@ mod tests {
     fn data_that_could_not_be_flushed_is_never_gone_on_with() {
         let staged = Staged::new();
         let size = 3 * LEAF_SIZE as u64;
-        staged
-            .prepare(false, size, BOOT)
-            .files
-            .store(&block(0, LEAF_SIZE, 1))
-            .unwrap();
+        staged.prepare(false, size, BOOT).files.store(&block(0, LEAF_SIZE, 1)).unwrap();
         // A pipe cannot be flushed; it stands for a disk that has failed.
         let (_reader, pipe) = rustix::pipe::pipe().unwrap();
         let journal = staged.journal.try_clone().unwrap();
@@ -412,11 +363,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_is_told_as_one() {
-        let full = std::fs::OpenOptions::new()
-            .read(true)
-            .write(true)
-            .open("/dev/full")
-            .unwrap();
+        let full = std::fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
         let prepared = StagedFiles::prepare(full.into(), None, false, &source(1), BOOT).unwrap();
         let error = prepared.files.store(&block(0, 1, 1)).unwrap_err();
         assert_eq!(error_code(&error), ErrorCode::DiskFull);

@@ -23,18 +23,8 @@ pub(crate) async fn md5_of(
     reading: &Reading,
     services: &Services,
 ) -> Answer<(Md5, u64)> {
-    let opened = reading
-        .open
-        .send(OpenRead(path))
-        .await
-        .unwrap_or(Err(ErrorCode::Internal))?;
-    let OpenFile {
-        handle,
-        file,
-        entry,
-        md5,
-        ..
-    } = opened;
+    let opened = reading.open.send(OpenRead(path)).await.unwrap_or(Err(ErrorCode::Internal))?;
+    let OpenFile { handle, file, entry, md5, .. } = opened;
     let (file, size) = (File::from(file), entry.size);
     let found = match md5 {
         Some(md5) => {
@@ -63,9 +53,7 @@ async fn compute(file: File, size: u64, services: &Services) -> Answer<Md5> {
     let mut stream = Md5Stream::new();
     let mut offset = 0;
     while offset < size {
-        let len = usize::try_from(size - offset)
-            .unwrap_or(BLOCK_SIZE)
-            .min(BLOCK_SIZE);
+        let len = usize::try_from(size - offset).unwrap_or(BLOCK_SIZE).min(BLOCK_SIZE);
         let mut buffer = services.pool.take(len);
         let file = Arc::clone(&file);
         let read = services.helpers.io.run(move || {

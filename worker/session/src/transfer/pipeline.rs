@@ -153,14 +153,7 @@ mod tests {
     fn block(id: u32, offset: u64) -> Block {
         let data = BufferPool::default().take(10);
         let leaves = digest::leaves(&data);
-        Block {
-            header: BlockHeader {
-                transfer: RequestId(id),
-                offset,
-                leaves,
-            },
-            data,
-        }
+        Block { header: BlockHeader { transfer: RequestId(id), offset, leaves }, data }
     }
 
     #[tokio::test]
@@ -170,14 +163,10 @@ mod tests {
         for n in 0..QUEUED_BLOCKS {
             assert!(routes.deliver(block(1, n as u64)).await.is_none());
         }
-        let taken = tokio::join!(routes.deliver(block(1, 9)), async {
-            queue.pop().unwrap().header.offset
-        });
+        let taken =
+            tokio::join!(routes.deliver(block(1, 9)), async { queue.pop().unwrap().header.offset });
         assert!(taken.0.is_none() && taken.1 == 0);
-        assert_eq!(
-            (queue.pop().unwrap().header.offset, queue.is_empty()),
-            (1, false)
-        );
+        assert_eq!((queue.pop().unwrap().header.offset, queue.is_empty()), (1, false));
     }
 
     #[tokio::test]

@@ -41,11 +41,10 @@ pub(super) fn read_blocks(
     unchanged: Option<&Entry>,
 ) -> Result<Vec<Block>, ReadError> {
     for Wanted { offset, buffer } in &mut wanted {
-        file.read_exact_at(buffer, *offset)
-            .map_err(|error| match error.kind() {
-                io::ErrorKind::UnexpectedEof => ReadError::Changed,
-                _ => ReadError::Io(error),
-            })?;
+        file.read_exact_at(buffer, *offset).map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => ReadError::Changed,
+            _ => ReadError::Io(error),
+        })?;
     }
     if let Some(entry) = unchanged {
         // Not `metadata`, which is a statx. The ctime may change: another session's put has replaced the
@@ -64,11 +63,7 @@ pub(super) fn read_blocks(
     let blocks = wanted.into_iter().zip(leaves);
     Ok(blocks
         .map(|(Wanted { offset, buffer }, leaves)| Block {
-            header: BlockHeader {
-                transfer,
-                offset,
-                leaves,
-            },
+            header: BlockHeader { transfer, offset, leaves },
             data: buffer,
         })
         .collect())

@@ -20,12 +20,7 @@ fn path() -> RelPath {
 }
 
 fn source() -> SourceFingerprint {
-    SourceFingerprint {
-        size: 1,
-        mtime_ns: 2,
-        ctime_ns: 3,
-        inode: 4,
-    }
+    SourceFingerprint { size: 1, mtime_ns: 2, ctime_ns: 3, inode: 4 }
 }
 
 fn put(id: u32) -> ClientToWorker {
@@ -40,11 +35,7 @@ fn put(id: u32) -> ClientToWorker {
 }
 
 fn get(id: u32) -> ClientToWorker {
-    ClientToWorker::Get {
-        id: RequestId(id),
-        path: path(),
-        resume: None,
-    }
+    ClientToWorker::Get { id: RequestId(id), path: path(), resume: None }
 }
 
 fn verifier() -> ScramVerifier {
@@ -58,89 +49,25 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
     let message = vec![1; 10];
     let digest = Md5::of(b"");
     vec![
-        (
-            Phase::Hello,
-            C::Hello {
-                versions: vec![1],
-                client: "test".into(),
-            },
-        ),
+        (Phase::Hello, C::Hello { versions: vec![1], client: "test".into() }),
         (Phase::Site, C::SiteProof { proof: [0; 32] }),
-        (
-            Phase::LoginFirst,
-            C::LoginFirst {
-                message: message.clone(),
-            },
-        ),
-        (
-            Phase::LoginFinal,
-            C::LoginFinal {
-                message: message.clone(),
-            },
-        ),
-        (
-            Phase::Serving,
-            C::PasswordFirst {
-                id,
-                message: message.clone(),
-                verifier: verifier(),
-            },
-        ),
+        (Phase::LoginFirst, C::LoginFirst { message: message.clone() }),
+        (Phase::LoginFinal, C::LoginFinal { message: message.clone() }),
+        (Phase::Serving, C::PasswordFirst { id, message: message.clone(), verifier: verifier() }),
         (Phase::Serving, C::PasswordFinal { id, message }),
         (Phase::Serving, C::Stat { id, path: path() }),
         (Phase::Serving, C::List { id, path: path() }),
-        (
-            Phase::Serving,
-            C::MakeDirectory {
-                id,
-                path: path(),
-                parents: true,
-            },
-        ),
-        (
-            Phase::Serving,
-            C::Remove {
-                id,
-                path: path(),
-                recursive: true,
-            },
-        ),
-        (
-            Phase::Serving,
-            C::Rename {
-                id,
-                from: path(),
-                to: path(),
-                overwrite: true,
-            },
-        ),
+        (Phase::Serving, C::MakeDirectory { id, path: path(), parents: true }),
+        (Phase::Serving, C::Remove { id, path: path(), recursive: true }),
+        (Phase::Serving, C::Rename { id, from: path(), to: path(), overwrite: true }),
         (Phase::Serving, C::Usage { id }),
         (Phase::Serving, C::Uploads { id }),
-        (
-            Phase::Serving,
-            C::AbortUpload {
-                id,
-                upload: StagingName(1),
-            },
-        ),
+        (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
         (Phase::Serving, C::Md5 { id, path: path() }),
         (Phase::Serving, put(1)),
-        (
-            Phase::Serving,
-            C::PutEnd {
-                id,
-                digest,
-                source: source(),
-            },
-        ),
+        (Phase::Serving, C::PutEnd { id, digest, source: source() }),
         (Phase::Serving, get(1)),
-        (
-            Phase::Serving,
-            C::JournalLeaves {
-                id,
-                leaves: vec![digest],
-            },
-        ),
+        (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
         (Phase::Serving, C::GetDone { id }),
         (Phase::Serving, C::Cancel { id }),
@@ -176,36 +103,23 @@ fn each_message_is_allowed_in_its_phase_and_in_no_other() {
 fn an_id_in_use_is_refused_until_it_is_free() {
     let mut state = state_in(Phase::Serving);
     let usage = || ClientToWorker::Usage { id: RequestId(7) };
-    assert!(matches!(
-        state.take(usage()),
-        Ok(Step::Request(RequestId(7), Request::Usage))
-    ));
+    assert!(matches!(state.take(usage()), Ok(Step::Request(RequestId(7), Request::Usage))));
     assert_eq!(state.take(usage()).unwrap_err(), Refusal);
     assert!(!state.is_waiting_for_client());
     state.free(RequestId(7));
     assert!(state.is_waiting_for_client());
     assert!(state.take(usage()).is_ok());
     assert_eq!(state.take(put(7)).unwrap_err(), Refusal);
-    assert_eq!(
-        state
-            .take(ClientToWorker::Cancel { id: RequestId(7) })
-            .unwrap_err(),
-        Refusal
-    );
+    assert_eq!(state.take(ClientToWorker::Cancel { id: RequestId(7) }).unwrap_err(), Refusal);
 }
 
 #[test]
 fn transfers_are_counted_and_requests_are_not() {
     let mut state = state_in(Phase::Serving);
-    state
-        .take(ClientToWorker::Usage { id: RequestId(9) })
-        .unwrap();
+    state.take(ClientToWorker::Usage { id: RequestId(9) }).unwrap();
     assert!(matches!(state.take(put(1)), Ok(Step::Put(_))));
     assert!(matches!(state.take(get(2)), Ok(Step::Get(_))));
-    assert!(matches!(
-        state.take(get(3)),
-        Ok(Step::TooManyTransfers(RequestId(3)))
-    ));
+    assert!(matches!(state.take(get(3)), Ok(Step::TooManyTransfers(RequestId(3)))));
     state.free(RequestId(1));
     assert!(matches!(state.take(get(3)), Ok(Step::Get(_))));
     assert_eq!(state.transfers(), 2);
@@ -218,106 +132,50 @@ fn words_about_a_transfer_go_to_one_of_the_right_kind() {
     state.take(put(1)).unwrap();
     state.take(get(2)).unwrap();
     let (id, digest) = (RequestId(1), Md5::of(b""));
-    let end = |id| C::PutEnd {
-        id,
-        digest,
-        source: source(),
-    };
+    let end = |id| C::PutEnd { id, digest, source: source() };
     assert!(matches!(state.take(end(id)), Ok(Step::PutControl(..))));
     assert_eq!(state.take(end(RequestId(2))).unwrap_err(), Refusal);
-    assert!(
-        matches!(state.take(end(RequestId(3))), Ok(Step::Ignore)),
-        "it may be over"
-    );
+    assert!(matches!(state.take(end(RequestId(3))), Ok(Step::Ignore)), "it may be over");
     assert_eq!(state.take(C::GetDone { id }).unwrap_err(), Refusal);
-    assert!(matches!(
-        state.take(C::GetDone { id: RequestId(2) }),
-        Ok(Step::GetControl(..))
-    ));
-    assert!(matches!(
-        state.take(C::Cancel { id }),
-        Ok(Step::PutControl(..))
-    ));
-    assert!(matches!(
-        state.take(C::Cancel { id: RequestId(3) }),
-        Ok(Step::Ignore)
-    ));
+    assert!(matches!(state.take(C::GetDone { id: RequestId(2) }), Ok(Step::GetControl(..))));
+    assert!(matches!(state.take(C::Cancel { id }), Ok(Step::PutControl(..))));
+    assert!(matches!(state.take(C::Cancel { id: RequestId(3) }), Ok(Step::Ignore)));
     let leaves = vec![digest; LEAVES_PER_MESSAGE + 1];
     let id = RequestId(2);
-    assert_eq!(
-        state.take(C::JournalLeaves { id, leaves }).unwrap_err(),
-        Refusal
-    );
+    assert_eq!(state.take(C::JournalLeaves { id, leaves }).unwrap_err(), Refusal);
 }
 
 #[test]
 fn a_change_of_password_is_one_at_a_time_and_in_order() {
     use ClientToWorker as C;
     let mut state = state_in(Phase::Serving);
-    let first = |id| C::PasswordFirst {
-        id,
-        message: vec![],
-        verifier: verifier(),
-    };
-    let last = |id| C::PasswordFinal {
-        id,
-        message: vec![],
-    };
+    let first = |id| C::PasswordFirst { id, message: vec![], verifier: verifier() };
+    let last = |id| C::PasswordFinal { id, message: vec![] };
     let (one, two) = (RequestId(1), RequestId(2));
     assert_eq!(state.take(last(one)).unwrap_err(), Refusal);
-    assert!(matches!(
-        state.take(first(one)),
-        Ok(Step::PasswordFirst(..))
-    ));
-    assert_eq!(
-        state.take(last(one)).unwrap_err(),
-        Refusal,
-        "no challenge yet"
-    );
+    assert!(matches!(state.take(first(one)), Ok(Step::PasswordFirst(..))));
+    assert_eq!(state.take(last(one)).unwrap_err(), Refusal, "no challenge yet");
     assert_eq!(state.take(first(two)).unwrap_err(), Refusal);
     state.challenged(one);
     assert!(state.is_waiting_for_client());
     assert!(matches!(state.take(last(one)), Ok(Step::PasswordFinal(..))));
     assert!(!state.is_waiting_for_client());
     state.free(one);
-    assert!(matches!(
-        state.take(first(two)),
-        Ok(Step::PasswordFirst(..))
-    ));
+    assert!(matches!(state.take(first(two)), Ok(Step::PasswordFirst(..))));
 }
 
 #[test]
 fn lengths_and_versions_are_checked() {
     use ClientToWorker as C;
-    let hello = |versions, client: &str| C::Hello {
-        versions,
-        client: client.into(),
-    };
+    let hello = |versions, client: &str| C::Hello { versions, client: client.into() };
     let take = |phase, message| state_in(phase).take(message);
-    assert!(matches!(
-        take(Phase::Hello, hello(vec![9, 1], "x")),
-        Ok(Step::Greet(Some(1)))
-    ));
-    assert!(matches!(
-        take(Phase::Hello, hello(vec![9], "x")),
-        Ok(Step::Greet(None))
-    ));
-    assert!(matches!(
-        take(Phase::Hello, hello(vec![], "x")),
-        Ok(Step::Greet(None))
-    ));
+    assert!(matches!(take(Phase::Hello, hello(vec![9, 1], "x")), Ok(Step::Greet(Some(1)))));
+    assert!(matches!(take(Phase::Hello, hello(vec![9], "x")), Ok(Step::Greet(None))));
+    assert!(matches!(take(Phase::Hello, hello(vec![], "x")), Ok(Step::Greet(None))));
     assert!(take(Phase::Hello, hello(vec![1; 17], "x")).is_err());
     assert!(take(Phase::Hello, hello(vec![1], &"x".repeat(129))).is_err());
     let long = vec![0; MAX_SCRAM_MESSAGE + 1];
-    assert!(
-        take(
-            Phase::LoginFirst,
-            C::LoginFirst {
-                message: long.clone()
-            }
-        )
-        .is_err()
-    );
+    assert!(take(Phase::LoginFirst, C::LoginFirst { message: long.clone() }).is_err());
     assert!(take(Phase::LoginFinal, C::LoginFinal { message: long }).is_err());
 }
 
@@ -326,10 +184,7 @@ fn a_server_that_shuts_down_takes_no_new_requests_but_lets_transfers_end() {
     let mut state = state_in(Phase::Serving);
     state.take(get(1)).unwrap();
     state.shut_down();
-    assert!(matches!(
-        state.take(put(2)),
-        Ok(Step::ShuttingDown(RequestId(2)))
-    ));
+    assert!(matches!(state.take(put(2)), Ok(Step::ShuttingDown(RequestId(2)))));
     let done = ClientToWorker::GetDone { id: RequestId(1) };
     assert!(matches!(state.take(done), Ok(Step::GetControl(..))));
 }

@@ -22,21 +22,8 @@ struct Got {
 }
 
 async fn begin_get(client: &mut Client, resume: Option<GetResume>) -> (HomeFingerprint, u64) {
-    let answer = client
-        .ask(&ClientToWorker::Get {
-            id: ID,
-            path: path("a"),
-            resume,
-        })
-        .await;
-    let WorkerToClient::GetReady {
-        fingerprint,
-        leaves,
-        ..
-    } = answer
-    else {
-        panic!("{answer:?}")
-    };
+    let answer = client.ask(&ClientToWorker::Get { id: ID, path: path("a"), resume }).await;
+    let WorkerToClient::GetReady { fingerprint, leaves, .. } = answer else { panic!("{answer:?}") };
     (fingerprint, leaves)
 }
 
@@ -88,9 +75,7 @@ async fn files_of_every_size_come_back_as_they_went() {
         client.send(&ClientToWorker::GetDone { id: ID }).await;
     }
     // The last word of a get has no answer; a request behind it has.
-    client
-        .ask(&ClientToWorker::Usage { id: RequestId(2) })
-        .await;
+    client.ask(&ClientToWorker::Usage { id: RequestId(2) }).await;
     drop(client);
     let reports = ending.reports().await;
     let count = |wanted: fn(&WorkerToDaemon) -> bool| reports.iter().filter(|r| wanted(r)).count();
@@ -108,47 +93,25 @@ async fn a_get_goes_on_with_the_leaves_that_the_client_has() {
     let (mut client, _ending) = Bench::start(&home).log_in().await;
     let (fingerprint, _) = begin_get(&mut client, None).await;
     assert_eq!(
-        client
-            .ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID })
-            .await,
+        client.ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID }).await,
         failed(ErrorCode::Cancelled)
     );
 
     let has = 11;
-    let resume = Some(GetResume {
-        fingerprint,
-        leaves: has,
-    });
+    let resume = Some(GetResume { fingerprint, leaves: has });
     assert_eq!(begin_get(&mut client, resume).await.1, has);
     let leaves = digest::leaves(&file)[..has as usize].to_vec();
-    client
-        .send(&ClientToWorker::JournalLeaves { id: ID, leaves })
-        .await;
+    client.send(&ClientToWorker::JournalLeaves { id: ID, leaves }).await;
     let from = has as usize * LEAF_SIZE;
     let got = blocks_from(&mut client, from).await;
     assert!(got.data == file[from..] && got.end == tree_digest(&file));
     client.send(&ClientToWorker::GetDone { id: ID }).await;
 
-    let other = HomeFingerprint {
-        size: 1,
-        ..fingerprint
-    };
-    let resume = Some(GetResume {
-        fingerprint: other,
-        leaves: has,
-    });
-    assert_eq!(
-        begin_get(&mut client, resume).await.1,
-        0,
-        "another file starts over"
-    );
-    let too_many = Some(GetResume {
-        fingerprint,
-        leaves: 1 << 40,
-    });
-    client
-        .ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID })
-        .await;
+    let other = HomeFingerprint { size: 1, ..fingerprint };
+    let resume = Some(GetResume { fingerprint: other, leaves: has });
+    assert_eq!(begin_get(&mut client, resume).await.1, 0, "another file starts over");
+    let too_many = Some(GetResume { fingerprint, leaves: 1 << 40 });
+    client.ask_ignoring_blocks(&ClientToWorker::Cancel { id: ID }).await;
     assert_eq!(begin_get(&mut client, too_many).await.1, 0);
 }
 
@@ -166,10 +129,7 @@ async fn a_get_goes_back_to_a_block_that_arrived_damaged() {
     assert!(second.data == file[BLOCK_SIZE..] && second.end == first.end);
     client.send(&ClientToWorker::GetDone { id: ID }).await;
     let usage = client.ask(&ClientToWorker::Usage { id: ID }).await;
-    assert!(
-        matches!(usage, WorkerToClient::Usage { .. }),
-        "the id is free again"
-    );
+    assert!(matches!(usage, WorkerToClient::Usage { .. }), "the id is free again");
 }
 
 #[tokio::test]
@@ -220,17 +180,15 @@ async fn rot_on_disk_is_told_from_a_good_file() {
     let file = content(2 * BLOCK_SIZE);
     let (mut client, _ending) = Bench::start(&home).log_in().await;
     client.put(1, "a", &file).await;
-    let on_disk = std::fs::OpenOptions::new()
-        .write(true)
-        .open(home.lock().unwrap().file("a"))
-        .unwrap();
+    let on_disk =
+        std::fs::OpenOptions::new().write(true).open(home.lock().unwrap().file("a")).unwrap();
     on_disk.write_all_at(&[file[99] ^ 1], 99).unwrap();
     begin_get(&mut client, None).await;
     loop {
         let (kind, body) = client.frame().await.unwrap();
         if kind == FrameKind::Message {
             let message: WorkerToClient = frame::decode_message(&body).unwrap();
-            assert_eq!(message, failed(ErrorCode::IntegrityMismatch { offset: 0 }));
+            assert_eq!(message, failed(ErrorCode::DigestMismatch));
             break;
         }
     }
@@ -244,10 +202,8 @@ async fn a_file_that_changes_under_a_get_is_told_as_changed() {
         let (mut client, _ending) = Bench::start(&home).log_in().await;
         // More than fits between here and the last block, which is not read before this.
         begin_get(&mut client, None).await;
-        let on_disk = std::fs::OpenOptions::new()
-            .write(true)
-            .open(home.lock().unwrap().file("a"))
-            .unwrap();
+        let on_disk =
+            std::fs::OpenOptions::new().write(true).open(home.lock().unwrap().file("a")).unwrap();
         if shorter {
             on_disk.set_len(23 * BLOCK_SIZE as u64).unwrap();
         } else {
@@ -270,30 +226,15 @@ async fn the_plain_md5_is_computed_and_kept() {
     let file = content(2 * BLOCK_SIZE + 3);
     store(&home, "a", &file);
     let (mut client, _ending) = Bench::start(&home).log_in().await;
-    let answer = client
-        .ask(&ClientToWorker::Md5 {
-            id: ID,
-            path: path("a"),
-        })
-        .await;
+    let answer = client.ask(&ClientToWorker::Md5 { id: ID, path: path("a") }).await;
     let (md5, size) = (Md5::of(&file), file.len() as u64);
     assert_eq!(answer, WorkerToClient::Md5 { id: ID, md5, size });
-    let missing = client
-        .ask(&ClientToWorker::Md5 {
-            id: ID,
-            path: path("b"),
-        })
-        .await;
+    let missing = client.ask(&ClientToWorker::Md5 { id: ID, path: path("b") }).await;
     assert_eq!(missing, failed(ErrorCode::NotFound));
     assert_eq!(home.lock().unwrap().md5s, [md5]);
     // Of a file that changed in between it would be the MD5 of nothing that ever was.
     home.lock().unwrap().changes_while_hashed = true;
-    let answer = client
-        .ask(&ClientToWorker::Md5 {
-            id: ID,
-            path: path("a"),
-        })
-        .await;
+    let answer = client.ask(&ClientToWorker::Md5 { id: ID, path: path("a") }).await;
     assert_eq!(answer, failed(ErrorCode::SourceChanged));
 }
 

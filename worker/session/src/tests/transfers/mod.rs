@@ -17,11 +17,7 @@ use super::{Bench, setup};
 const ID: RequestId = RequestId(1);
 
 fn put_done(replaced: bool) -> WorkerToClient {
-    WorkerToClient::PutDone {
-        id: ID,
-        replaced,
-        usage: usage(),
-    }
+    WorkerToClient::PutDone { id: ID, replaced, usage: usage() }
 }
 
 fn failed(error: ErrorCode) -> WorkerToClient {
@@ -40,11 +36,7 @@ fn store(home: &Arc<Mutex<Home>>, name: &str, file: &[u8]) {
 async fn closed(home: &Arc<Mutex<Home>>, kept: &[bool]) {
     let deadline = Instant::now() + PATIENCE;
     while home.lock().unwrap().closed != kept {
-        assert!(
-            Instant::now() < deadline,
-            "{:?} is not {kept:?}",
-            home.lock().unwrap().closed
-        );
+        assert!(Instant::now() < deadline, "{:?} is not {kept:?}", home.lock().unwrap().closed);
         tokio::task::yield_now().await;
     }
 }

@@ -106,7 +106,7 @@ impl GetActor {
         };
         if sending.entry.digest.is_some_and(|stored| stored != digest) {
             // The content is not what was stored with it, and its size and mtime are: rot on disk.
-            self.fail(ErrorCode::IntegrityMismatch { offset: 0 });
+            self.fail(ErrorCode::DigestMismatch);
             return self.step(ctx);
         }
         (sending.sending, sending.ended) = (true, true);
@@ -122,9 +122,7 @@ impl GetActor {
             sending.last_step = Instant::now();
         }
         if sent.is_err() {
-            actor
-                .fate
-                .get_or_insert(Outcome::Failed(ErrorCode::Cancelled));
+            actor.fate.get_or_insert(Outcome::Failed(ErrorCode::Cancelled));
         }
         actor.step(ctx);
     }

@@ -148,23 +148,11 @@ impl GetActor {
         observers: Observers,
     ) -> Self {
         let stage = Stage::Opening;
-        Self {
-            get,
-            services,
-            reading,
-            observers,
-            stage,
-            fate: None,
-            totals: None,
-        }
+        Self { get, services, reading, observers, stage, fate: None, totals: None }
     }
 
     fn open(&mut self, ctx: &mut Ctx) {
-        let opened = self
-            .reading
-            .open
-            .send(OpenRead(self.get.path.clone()))
-            .into_actor(self);
+        let opened = self.reading.open.send(OpenRead(self.get.path.clone())).into_actor(self);
         ctx.spawn(opened.map(
             |opened, actor, ctx| match opened.unwrap_or(Err(ErrorCode::Internal)) {
                 Ok(file) => actor.ready(file, ctx),
@@ -174,18 +162,13 @@ impl GetActor {
     }
 
     fn ready(&mut self, opened: OpenFile, ctx: &mut Ctx) {
-        let OpenFile {
-            handle,
-            file,
-            entry,
-            fingerprint,
-            ..
-        } = opened;
+        let OpenFile { handle, file, entry, fingerprint, .. } = opened;
         let leaves = match self.get.resume {
-            Some(GetResume {
-                fingerprint: begun,
-                leaves,
-            }) if begun.continues_with(&fingerprint) && leaves <= leaves_of(entry.size) => leaves,
+            Some(GetResume { fingerprint: begun, leaves })
+                if begun.continues_with(&fingerprint) && leaves <= leaves_of(entry.size) =>
+            {
+                leaves
+            }
             _ => 0,
         };
         self.observers.started.do_send(Started {
@@ -194,17 +177,9 @@ impl GetActor {
             path: self.get.path.clone(),
             size: entry.size,
         });
-        self.totals = Some(Totals {
-            resumed_leaves: leaves,
-            moved_leaves: 0,
-        });
+        self.totals = Some(Totals { resumed_leaves: leaves, moved_leaves: 0 });
         let id = self.get.id;
-        let answer = WorkerToClient::GetReady {
-            id,
-            entry: entry.clone(),
-            fingerprint,
-            leaves,
-        };
+        let answer = WorkerToClient::GetReady { id, entry: entry.clone(), fingerprint, leaves };
         self.stage = Stage::Sending(Box::new(Sending {
             handle,
             file: Arc::new(File::from(file)),
@@ -293,11 +268,7 @@ impl GetActor {
 
     fn over(&mut self, outcome: Outcome, ctx: &mut Ctx) {
         self.stage = Stage::Closed;
-        self.observers.over.do_send(Over {
-            id: self.get.id,
-            totals: self.totals,
-            outcome,
-        });
+        self.observers.over.do_send(Over { id: self.get.id, totals: self.totals, outcome });
         ctx.stop();
     }
 

@@ -78,10 +78,7 @@ pub(crate) fn leaves_of(size: u64) -> u64 {
 impl ReceivingPlan {
     /// Receives what `source` describes; the leaves of `tree` are there already.
     pub(crate) fn new(source: SourceFingerprint, tree: TreeDigest) -> Self {
-        let verified = tree
-            .leaves()
-            .saturating_mul(LEAF_SIZE as u64)
-            .min(source.size);
+        let verified = tree.leaves().saturating_mul(LEAF_SIZE as u64).min(source.size);
         Self {
             source,
             tree,
@@ -143,11 +140,7 @@ impl ReceivingPlan {
 
     /// The sender says that it has sent all. After an `Again` it may say so once more.
     pub(crate) fn ends(&mut self, digest: Md5, source: SourceFingerprint) {
-        self.end = Some(End {
-            digest,
-            source,
-            early: self.repeating,
-        });
+        self.end = Some(End { digest, source, early: self.repeating });
     }
 
     /// How the file stands, given whether all blocks that were read have been handled.
@@ -160,18 +153,10 @@ impl ReceivingPlan {
         }
         if self.verified < self.source.size {
             let missing = all_handled && !end.early;
-            return if missing {
-                Verdict::Missing
-            } else {
-                Verdict::Wait
-            };
+            return if missing { Verdict::Missing } else { Verdict::Wait };
         }
         let own = self.tree.finish();
-        if own == end.digest {
-            Verdict::Whole(own)
-        } else {
-            Verdict::Mismatch
-        }
+        if own == end.digest { Verdict::Whole(own) } else { Verdict::Mismatch }
     }
 }
 
@@ -186,12 +171,7 @@ mod tests {
     use super::*;
 
     fn source(size: u64) -> SourceFingerprint {
-        SourceFingerprint {
-            size,
-            mtime_ns: 1,
-            ctime_ns: 2,
-            inode: 3,
-        }
+        SourceFingerprint { size, mtime_ns: 1, ctime_ns: 2, inode: 3 }
     }
 
     const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -203,11 +183,7 @@ mod tests {
     #[test]
     fn blocks_come_in_sequence_and_within_the_file() {
         let mut plan = ReceivingPlan::new(source(2 * BLOCK + 5), TreeDigest::new());
-        assert_eq!(
-            plan.arrives(BLOCK, BLOCK_SIZE),
-            Err(Violation),
-            "not the next one"
-        );
+        assert_eq!(plan.arrives(BLOCK, BLOCK_SIZE), Err(Violation), "not the next one");
         assert_eq!(plan.arrives(0, 77), Err(Violation), "ends within a leaf");
         assert_eq!(plan.arrives(0, 0), Err(Violation));
         assert_eq!(plan.arrives(u64::MAX, 1), Err(Violation));
@@ -217,11 +193,7 @@ mod tests {
         assert_eq!(plan.arrives(BLOCK, LEAF_SIZE), Ok(Arrival::Check));
         plan.verified(LEAF_SIZE, &[leaf()]);
         let next = BLOCK + LEAF_SIZE as u64;
-        assert_eq!(
-            plan.arrives(next, BLOCK_SIZE + LEAF_SIZE),
-            Err(Violation),
-            "beyond the end"
-        );
+        assert_eq!(plan.arrives(next, BLOCK_SIZE + LEAF_SIZE), Err(Violation), "beyond the end");
         assert_eq!(plan.arrives(next, 7 * LEAF_SIZE + 5), Ok(Arrival::Check));
     }
 
@@ -255,11 +227,7 @@ mod tests {
         assert_eq!(plan.verdict(true), Verdict::Missing);
         plan.arrives(0, BLOCK_SIZE).unwrap();
         plan.differs();
-        assert_eq!(
-            plan.verdict(true),
-            Verdict::Wait,
-            "the repeat is on its way"
-        );
+        assert_eq!(plan.verdict(true), Verdict::Wait, "the repeat is on its way");
         plan.ends(whole, source(BLOCK));
         assert_eq!(plan.verdict(true), Verdict::Wait, "said before the repeat");
         plan.arrives(0, BLOCK_SIZE).unwrap();
@@ -267,13 +235,7 @@ mod tests {
         assert_eq!(plan.verdict(true), Verdict::Whole(whole));
         plan.ends(leaf(), source(BLOCK));
         assert_eq!(plan.verdict(true), Verdict::Mismatch);
-        plan.ends(
-            whole,
-            SourceFingerprint {
-                mtime_ns: 9,
-                ..source(BLOCK)
-            },
-        );
+        plan.ends(whole, SourceFingerprint { mtime_ns: 9, ..source(BLOCK) });
         assert_eq!(plan.verdict(false), Verdict::SourceChanged);
         assert_eq!(plan.moved_leaves(), 16);
     }

@@ -50,10 +50,7 @@ impl SendingPlan {
     /// # Errors
     /// When there are more than it stated, or none.
     pub(crate) fn client_has(&mut self, leaves: &[Md5]) -> Result<(), Violation> {
-        let left = self
-            .awaited
-            .checked_sub(leaves.len() as u64)
-            .ok_or(Violation)?;
+        let left = self.awaited.checked_sub(leaves.len() as u64).ok_or(Violation)?;
         if leaves.is_empty() {
             return Err(Violation);
         }
@@ -137,15 +134,8 @@ mod tests {
         assert_eq!(plan.client_has(&[leaf; 2]), Ok(()));
         assert_eq!(plan.next_block(), None);
         assert_eq!(plan.client_has(&[leaf]), Ok(()));
-        assert_eq!(
-            plan.next_block(),
-            Some((3 * LEAF_SIZE as u64, 7 * LEAF_SIZE))
-        );
-        assert_eq!(
-            (plan.next_block(), plan.finish()),
-            (None, None),
-            "read, but not yet sent"
-        );
+        assert_eq!(plan.next_block(), Some((3 * LEAF_SIZE as u64, 7 * LEAF_SIZE)));
+        assert_eq!((plan.next_block(), plan.finish()), (None, None), "read, but not yet sent");
     }
 
     #[test]
@@ -180,17 +170,11 @@ mod tests {
             plan.sends(offset, len, &[Md5::of(b""); 8]);
         }
         assert_eq!(plan.again(block), Ok(Failure::Again { offset: block }));
-        assert_eq!(
-            plan.again(2 * block),
-            Ok(Failure::Again { offset: 2 * block })
-        );
+        assert_eq!(plan.again(2 * block), Ok(Failure::Again { offset: 2 * block }));
         for offset in [0, block, 2 * block] {
             assert_eq!(plan.again(offset), Ok(Failure::GiveUp { offset }));
         }
-        assert_eq!(
-            plan.again(3 * block),
-            Ok(Failure::Again { offset: 3 * block })
-        );
+        assert_eq!(plan.again(3 * block), Ok(Failure::Again { offset: 3 * block }));
     }
 
     proptest! {

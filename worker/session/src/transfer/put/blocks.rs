@@ -24,9 +24,7 @@ impl PutActor {
             receiving.last_step = Instant::now();
         }
         if told.is_err() {
-            actor
-                .fate
-                .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+            actor.fate.get_or_insert(Fate::resumable(ErrorCode::Cancelled));
         }
         actor.step(ctx);
     }
@@ -49,10 +47,7 @@ impl PutActor {
             }
             return;
         };
-        match receiving
-            .plan
-            .arrives(block.header.offset, block.data.len())
-        {
+        match receiving.plan.arrives(block.header.offset, block.data.len()) {
             Ok(Arrival::Check) => {
                 receiving.storing = true;
                 self.store(block, ctx);
@@ -77,22 +72,16 @@ impl PutActor {
             let stored = files.store(&block);
             (block, stored)
         });
-        ctx.spawn(
-            stored
-                .into_actor(self)
-                .map(|stored, actor, ctx| match stored {
-                    Ok((block, stored)) => actor.stored(block, stored, ctx),
-                    Err(HelperGone) => {
-                        if let Stage::Receiving(receiving) = &mut actor.stage {
-                            receiving.storing = false;
-                        }
-                        actor
-                            .fate
-                            .get_or_insert(Fate::resumable(ErrorCode::Internal));
-                        actor.step(ctx);
-                    }
-                }),
-        );
+        ctx.spawn(stored.into_actor(self).map(|stored, actor, ctx| match stored {
+            Ok((block, stored)) => actor.stored(block, stored, ctx),
+            Err(HelperGone) => {
+                if let Stage::Receiving(receiving) = &mut actor.stage {
+                    receiving.storing = false;
+                }
+                actor.fate.get_or_insert(Fate::resumable(ErrorCode::Internal));
+                actor.step(ctx);
+            }
+        }));
     }
 
     fn stored(&mut self, block: Block, stored: Result<Stored, JournalError>, ctx: &mut Ctx) {

@@ -137,8 +137,7 @@ impl Handler<PutControl> for PutActor {
                 self.fate.get_or_insert(Fate::Violation);
             }
             (Stage::Opening | Stage::Receiving(_), PutControl::Cancel) => {
-                self.fate
-                    .get_or_insert(Fate::resumable(ErrorCode::Cancelled));
+                self.fate.get_or_insert(Fate::resumable(ErrorCode::Cancelled));
             }
             // The answer is on its way.
             (Stage::Closed, PutControl::End { .. } | PutControl::Cancel) => {}
@@ -165,15 +164,7 @@ impl PutActor {
         observers: Observers,
     ) -> Self {
         let stage = Stage::Opening;
-        Self {
-            put,
-            services,
-            uploading,
-            observers,
-            stage,
-            fate: None,
-            totals: None,
-        }
+        Self { put, services, uploading, observers, stage, fate: None, totals: None }
     }
 
     fn open(&mut self, ctx: &mut Ctx) {
@@ -194,23 +185,10 @@ impl PutActor {
     }
 
     fn prepare(&mut self, upload: OpenedUpload, ctx: &mut Ctx) {
-        let OpenedUpload {
-            handle,
-            data,
-            journal,
-            resumed,
-            started_over,
-        } = upload;
-        let Put {
-            id, path, source, ..
-        } = self.put.clone();
+        let OpenedUpload { handle, data, journal, resumed, started_over } = upload;
+        let Put { id, path, source, .. } = self.put.clone();
         let size = source.size;
-        let started = Started {
-            id,
-            direction: Direction::Put,
-            path,
-            size,
-        };
+        let started = Started { id, direction: Direction::Put, path, size };
         self.observers.started.do_send(started);
         self.totals = Some(Totals::default());
         let boot = self.services.boot;
@@ -219,23 +197,15 @@ impl PutActor {
             .helpers
             .io
             .run(move || StagedFiles::prepare(data, journal, resumed, &source, boot));
-        ctx.spawn(
-            prepared
-                .into_actor(self)
-                .map(move |prepared, actor, ctx| match prepared {
-                    Ok(Ok(prepared)) => actor.ready(handle, prepared, started_over, ctx),
-                    // Whether the old journal is gone from the disk is unknown.
-                    Ok(Err(error @ JournalError::FlushFailed)) => {
-                        actor.close(handle, &Fate::dropped(error_code(&error)), ctx)
-                    }
-                    Ok(Err(error)) => {
-                        actor.close(handle, &Fate::resumable(error_code(&error)), ctx)
-                    }
-                    Err(HelperGone) => {
-                        actor.close(handle, &Fate::resumable(ErrorCode::Internal), ctx)
-                    }
-                }),
-        );
+        ctx.spawn(prepared.into_actor(self).map(move |prepared, actor, ctx| match prepared {
+            Ok(Ok(prepared)) => actor.ready(handle, prepared, started_over, ctx),
+            // Whether the old journal is gone from the disk is unknown.
+            Ok(Err(error @ JournalError::FlushFailed)) => {
+                actor.close(handle, &Fate::dropped(error_code(&error)), ctx)
+            }
+            Ok(Err(error)) => actor.close(handle, &Fate::resumable(error_code(&error)), ctx),
+            Err(HelperGone) => actor.close(handle, &Fate::resumable(ErrorCode::Internal), ctx),
+        }));
     }
 
     fn ready(&mut self, handle: Handle, prepared: Prepared, started_over: bool, ctx: &mut Ctx) {
@@ -275,9 +245,7 @@ impl PutActor {
                 Verdict::Wait => None,
                 Verdict::Whole(digest) => return self.commit(digest, ctx),
                 Verdict::SourceChanged => Some(Fate::dropped(ErrorCode::SourceChanged)),
-                Verdict::Mismatch => {
-                    Some(Fate::dropped(ErrorCode::IntegrityMismatch { offset: 0 }))
-                }
+                Verdict::Mismatch => Some(Fate::dropped(ErrorCode::DigestMismatch)),
                 Verdict::Missing => Some(Fate::Violation),
             };
         }
@@ -301,20 +269,14 @@ impl PutActor {
         let Some(handle) = self.take_files() else {
             return;
         };
-        let committed = self
-            .uploading
-            .commit
-            .send(Commit { handle, digest })
-            .into_actor(self);
+        let committed = self.uploading.commit.send(Commit { handle, digest }).into_actor(self);
         ctx.spawn(committed.map(|committed, actor, ctx| {
             let id = actor.put.id;
             let committed: Answer<Committed> = committed.unwrap_or(Err(ErrorCode::Internal));
             let outcome = match committed {
-                Ok(Committed { replaced, usage }) => Outcome::Done(Some(WorkerToClient::PutDone {
-                    id,
-                    replaced,
-                    usage,
-                })),
+                Ok(Committed { replaced, usage }) => {
+                    Outcome::Done(Some(WorkerToClient::PutDone { id, replaced, usage }))
+                }
                 Err(error) => Outcome::Failed(error),
             };
             actor.over(outcome, ctx);
@@ -354,20 +316,12 @@ impl PutActor {
         };
         let closed = self.uploading.close.send(CloseUpload { handle, keep });
         // The outcome is the same when that failed; the filer has said why in the log.
-        ctx.spawn(
-            closed
-                .into_actor(self)
-                .map(move |_, actor, ctx| actor.over(outcome, ctx)),
-        );
+        ctx.spawn(closed.into_actor(self).map(move |_, actor, ctx| actor.over(outcome, ctx)));
     }
 
     fn over(&mut self, outcome: Outcome, ctx: &mut Ctx) {
         self.stage = Stage::Closed;
-        self.observers.over.do_send(Over {
-            id: self.put.id,
-            totals: self.totals,
-            outcome,
-        });
+        self.observers.over.do_send(Over { id: self.put.id, totals: self.totals, outcome });
         ctx.stop();
     }
 

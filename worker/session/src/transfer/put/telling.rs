@@ -16,11 +16,7 @@ use crate::transfer::journal::{error_code, parts};
 impl PutActor {
     /// Tells that blocks may be sent after the first `leaves`, and the MD5s of these.
     pub(super) fn tell_ready(&mut self, leaves: u64, started_over: bool, ctx: &mut Ctx) {
-        let ready = WorkerToClient::PutReady {
-            id: self.put.id,
-            leaves,
-            started_over,
-        };
+        let ready = WorkerToClient::PutReady { id: self.put.id, leaves, started_over };
         self.tell_part(ready, 0, leaves, ctx);
     }
 
