@@ -81,11 +81,15 @@ ftps; get # warm up
 cmp "$out/ftp" "$out/berth"
 : >"$dir/ftps"; : >"$dir/berth"
 for _ in $(seq "$runs"); do
-    rm -f "$out/ftp" "$out/berth"
+    # Each finds the same free memory: what the other has written is gone.
+    rm -f "$out"/*
     timed ftps >>"$dir/ftps"
+    rm -f "$out"/*
     timed get >>"$dir/berth"
 done
 median() { sort -n "$1" | awk '{ v[NR] = $1 } END { print (NR % 2) ? v[(NR + 1) / 2] : (v[NR / 2] + v[NR / 2 + 1]) / 2 }'; }
+echo "seconds, FTPS and berth by turns:"
+paste "$dir/ftps" "$dir/berth"
 f=$(median "$dir/ftps"); b=$(median "$dir/berth")
 awk -v f="$f" -v b="$b" -v n="$runs" 'BEGIN {
     printf "1 GiB, medians of %d interleaved runs: FTPS (curl, vsftpd) %.2f s, berth get %.2f s\n", n, f, b
