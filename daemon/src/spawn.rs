@@ -154,27 +154,39 @@ impl Spawner {
     }
 }
 
-/// Reads what a process writes to its standard error: nothing, unless it panics. Ends with the pipe.
+/// Logs what a process writes to its standard error, a line at a time as it comes: nothing, unless it panics
+/// or meets what an administrator has to know. Ends with the pipe, or at the bound.
 async fn log_panics(program: &'static str, pid: u32, pipe: OwnedFd) {
     let Ok(pipe) = sys::watch(pipe) else { return };
+    let report = |line: &[u8]| {
+        let text = String::from_utf8_lossy(line);
+        tracing::error!(program, pid, text = ?text.trim_end(), "a helper wrote to standard error");
+    };
     let mut text = Vec::new();
-    while text.len() < PANIC_BYTES {
+    let mut read = 0;
+    while read < PANIC_BYTES {
         let Ok(mut ready) = pipe.readable().await else {
             break;
         };
         let mut part = [0; 1024];
         match rustix::io::read(ready.get_inner(), &mut part) {
             Ok(0) => break,
-            Ok(count) => text.extend_from_slice(&part[..count]),
+            Ok(count) => {
+                read += count;
+                text.extend_from_slice(&part[..count]);
+            }
             Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
             Err(rustix::io::Errno::INTR) => {}
             Err(_) => break,
         }
+        if let Some(end) = text.iter().rposition(|byte| *byte == b'\n') {
+            let rest = text.split_off(end + 1);
+            text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()).for_each(report);
+            text = rest;
+        }
     }
-    text.truncate(PANIC_BYTES);
     if !text.is_empty() {
-        let text = String::from_utf8_lossy(&text);
-        tracing::error!(program, pid, text = ?text.trim_end(), "a helper wrote to standard error");
+        report(&text);
     }
 }
 
