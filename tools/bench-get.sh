@@ -23,7 +23,8 @@ finish() {
     rm -rf "$dir"
 }
 trap finish EXIT
-as_user() { setpriv --reuid=$uid --regid=$uid --clear-groups env -i HOME="$dir/user" PATH="$PATH" BERTH_PASSWORD=secret "$@"; }
+# Each of these words executes the next one in its own place, so that a background job's pid is the program's own.
+as_user=(setpriv --reuid=$uid --regid=$uid --clear-groups env -i HOME="$dir/user" PATH="$PATH" BERTH_PASSWORD=secret)
 
 mkdir "$dir/bin" "$dir/user" "$dir/ftp" "$dir/empty"
 cp target/release/{berthd,berth-worker,berth-filer,berth,berthctl} "$dir/bin/"
@@ -59,12 +60,12 @@ seccomp_sandbox=NO
 CONF
 vsftpd "$dir/vsftpd.conf" & pids+=($!)
 
-as_user "$dir/bin/berthd" --data-dir "$dir/user/data" --listen 127.0.0.1:0 >"$dir/berthd.out" 2>"$dir/berthd.err" & pids+=($!)
+"${as_user[@]}" "$dir/bin/berthd" --data-dir "$dir/user/data" --listen 127.0.0.1:0 >"$dir/berthd.out" 2>"$dir/berthd.err" & pids+=($!)
 for _ in $(seq 200); do grep -q 'listening on' "$dir/berthd.out" && break; sleep 0.1; done
 addr=$(sed -n 's/^berthd: listening on //p' "$dir/berthd.out" | head -1)
 print=$(sed -n 's/^berthd: certificate SHA256://p' "$dir/berthd.out")
-as_user "$dir/bin/berthctl" --data-dir "$dir/user/data" user add bench >/dev/null
-berth() { as_user "$dir/bin/berth" -q -H "bench@$addr" --fingerprint "$print" "$@"; }
+"${as_user[@]}" "$dir/bin/berthctl" --data-dir "$dir/user/data" user add bench >/dev/null
+berth() { "${as_user[@]}" "$dir/bin/berth" -q -H "bench@$addr" --fingerprint "$print" "$@"; }
 cp "$dir/ftp/file" "$dir/user/file"; chown $uid:$uid "$dir/user/file"
 berth put "$dir/user/file"
 
