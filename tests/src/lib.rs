@@ -21,6 +21,7 @@ pub mod files;
 pub mod ledger;
 pub mod log;
 pub mod outcome;
+pub mod power;
 pub mod process;
 pub mod raw;
 pub mod report;

@@ -8,6 +8,7 @@ pub struct Options {
     pub(super) config: Vec<String>,
     pub(super) listen: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) beneath: Option<PathBuf>,
 }
 
 impl Options {
@@ -35,6 +36,14 @@ impl Options {
     #[must_use]
     pub fn data_dir(mut self, path: &Path) -> Self {
         self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    /// Another place than the system's for temporary files for all that belongs to the server: a
+    /// directory on the file system that the test is about.
+    #[must_use]
+    pub fn beneath(mut self, path: &Path) -> Self {
+        self.beneath = Some(path.to_owned());
         self
     }
 }

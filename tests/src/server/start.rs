@@ -44,7 +44,8 @@ pub(super) fn scratch(directory: &Path) -> PathBuf {
 
 pub(super) fn new(options: Options) -> Result<Server, Refusal> {
     let binaries = Binaries::shared();
-    let directory = tempfile::Builder::new().prefix("berth-test-").tempdir().unwrap();
+    let place = options.beneath.clone().unwrap_or_else(std::env::temp_dir);
+    let directory = tempfile::Builder::new().prefix("berth-test-").tempdir_in(place).unwrap();
     account::give(directory.path());
     account::make_dir(&scratch(directory.path()));
     let Started { daemon, address, fingerprint, log } =

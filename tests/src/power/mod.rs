@@ -1,0 +1,17 @@
+//! Power cuts, simulated: what traced programs wrote, and what a disk has of it when the power goes.
+//!
+//! [`trace`] reads the calls that strace recorded, [`disk`] plays them and says at any moment what
+//! two kinds of disk would still have: one that loses all that was not synced, and one whose file
+//! system has one ordered journal. What it says is written to a real directory, on which real
+//! programs are then started. Nothing here talks to a device.
+
+pub mod call;
+pub mod disk;
+pub mod reboot;
+pub mod recording;
+pub mod trace;
+
+pub use disk::{Disk, Kind};
+pub use reboot::reboot;
+pub use recording::Recording;
+pub use trace::{Event, Step};
