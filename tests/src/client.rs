@@ -11,6 +11,7 @@ use rustix::process::Signal;
 use crate::Outcome;
 use crate::account;
 use crate::binaries::Binaries;
+use crate::power::recording;
 use crate::process;
 
 /// One user at one machine: what it remembers is its own.
@@ -23,6 +24,7 @@ pub struct Client {
     address: String,
     fingerprint: Option<String>,
     environment: Vec<(String, String)>,
+    trace: Option<PathBuf>,
 }
 
 impl Client {
@@ -44,7 +46,21 @@ impl Client {
             address: String::new(),
             fingerprint: None,
             environment: Vec::new(),
+            trace: None,
         }
+    }
+
+    /// The same client, whose calls strace records from its start on. Needs root.
+    #[must_use]
+    pub fn traced(mut self, file: &Path) -> Self {
+        self.trace = Some(file.to_owned());
+        self
+    }
+
+    /// The directory of all that this client has: `files`, `config` and `state`.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// The same client against this address and certificate: a server that was started again.
@@ -135,7 +151,10 @@ impl Client {
         if let Some(fingerprint) = &self.fingerprint {
             command.args(["--fingerprint", fingerprint]);
         }
-        command
+        match &self.trace {
+            Some(file) => recording::of_command(&command, file),
+            None => command,
+        }
     }
 }
 

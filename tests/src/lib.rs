@@ -26,6 +26,7 @@ pub mod process;
 pub mod raw;
 pub mod report;
 pub mod server;
+pub mod valve;
 pub mod wait;
 
 pub use client::{Client, Running};
@@ -34,4 +35,5 @@ pub use outcome::Outcome;
 pub use raw::{Raw, Received};
 pub use report::report;
 pub use server::{Options, Server};
+pub use valve::Valve;
 pub use wait::{wait_for, wait_until};

@@ -11,10 +11,11 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_common::digest::Md5;
-use berth_tests::disk::{journals, only_journal_leaves};
+use berth_common::ids::StagingName;
+use berth_tests::disk::{entries, journals, only_journal_leaves};
 use berth_tests::files::{Content, assert_same};
 use berth_tests::power::disk::Id;
-use berth_tests::power::{Disk, Event, Kind, Recording, Step, reboot};
+use berth_tests::power::{Disk, Event, Kind, Recording, empty, reboot};
 use berth_tests::{Client, Options, Server, account, ledger, process, report, wait_until};
 use rustix::process::Signal;
 
@@ -198,16 +199,8 @@ impl Replay {
         let mut states: BTreeMap<u64, Recovered> = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for index in 0..=events.len() {
-            if let Some(event) = index.checked_sub(1).map(|last| &events[last]) {
-                match &event.step {
-                    Step::Done(call) => self.disk.play(call),
-                    Step::SyncBegins(number, call) => {
-                        drop(begun.insert(*number, self.disk.begin(call)));
-                    }
-                    Step::SyncEnds(number) => {
-                        self.disk.finish_sync(begun.remove(number).expect("it has begun"));
-                    }
-                }
+            if index > 0 {
+                self.disk.step(&events[index - 1], &mut begun);
             }
             // All that began before the next call has been played.
             let time = events.get(index).map_or(f64::INFINITY, |next| next.began);
@@ -235,12 +228,7 @@ impl Replay {
     fn recover(&mut self, kind: Kind) -> Recovered {
         self.server.kill_daemon();
         let data = self.server.data();
-        for entry in fs::read_dir(&data).unwrap() {
-            let path = entry.unwrap().path();
-            let removed =
-                if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-            removed.unwrap();
-        }
+        empty(&data);
         let written = self.disk.write_out(kind, &data);
         self.give_intents_their_inodes(&data, &written);
         let durable = reboot(&data.join("users"));
@@ -272,7 +260,7 @@ impl Replay {
         drop(select);
         for (name, inode) in rows {
             let staged = Path::new("users/alice/staging")
-                .join(berth_common::ids::StagingName(name.cast_unsigned()).file_name());
+                .join(StagingName(name.cast_unsigned()).file_name());
             let disk = &self.disk;
             let id = *self.inodes.entry(inode).or_insert_with(|| disk.id(&staged));
             let here = id.and_then(|id| written.get(&id).copied()).unwrap_or(u64::MAX);
@@ -299,22 +287,22 @@ impl Replay {
         let ledger = ledger::open(&self.server.data());
         let sum = "SELECT coalesce(sum(reserved_bytes), 0), coalesce(sum(reserved_entries), 0), \
                    (SELECT count(*) FROM intents) FROM uploads";
-        let (bytes, entries, intents): (i64, i64, i64) =
+        let (bytes, number, intents): (i64, i64, i64) =
             ledger.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
         assert_eq!(intents, 0, "all are replayed");
         assert_eq!(
             (&row["reserved_bytes"], &row["reserved_entries"]),
-            (&bytes.into(), &entries.into())
+            (&bytes.into(), &number.into())
         );
         let mut select = ledger.prepare("SELECT name FROM uploads").unwrap();
         let uploads: BTreeSet<_> = select
             .query_map([], |row| row.get::<_, i64>(0))
             .unwrap()
-            .map(|name| berth_common::ids::StagingName(name.unwrap().cast_unsigned()))
+            .map(|name| StagingName(name.unwrap().cast_unsigned()))
             .collect();
-        for path in berth_tests::disk::entries(&self.server.staging("alice")) {
+        for path in entries(&self.server.staging("alice")) {
             let name = path.file_name().unwrap().to_str().unwrap();
-            let known = berth_common::ids::StagingName::parse(name);
+            let known = StagingName::parse(name);
             assert!(known.is_some_and(|name| uploads.contains(&name)), "{name} has no row");
         }
         uploads.len()

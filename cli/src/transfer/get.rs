@@ -68,6 +68,8 @@ pub async fn get(
 ) -> Result<GetReport, TransferError> {
     let started = Instant::now();
     if let Some(unchanged) = look_before(session, job).await? {
+        let target = job.local.clone();
+        blocking(move || Part::tidy(&target)).await?;
         return Ok(unchanged.report(started));
     }
     let target = job.local.clone();

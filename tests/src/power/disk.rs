@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::call::Call;
+use super::trace::{Event, Step};
 use crate::account;
 
 /// What a disk has after the power was cut.
@@ -114,11 +115,21 @@ impl Disk {
         }
     }
 
-    /// Plays a call that is no sync.
+    /// Plays one step of a trace. `begun` has the syncs that have begun and not ended.
     ///
     /// # Panics
     /// When it does not fit the tree: the trace has a hole.
-    pub fn play(&mut self, call: &Call) {
+    pub fn step(&mut self, event: &Event, begun: &mut BTreeMap<usize, Begun>) {
+        match &event.step {
+            Step::Done(call) => self.play(call),
+            Step::SyncBegins(number, call) => drop(begun.insert(*number, self.begin(call))),
+            Step::SyncEnds(number) => {
+                self.finish_sync(begun.remove(number).expect("it has begun"));
+            }
+        }
+    }
+
+    fn play(&mut self, call: &Call) {
         match call {
             Call::Create { path, truncate } => match (self.find(path), truncate) {
                 (None, _) => self.enter(path, Node::File(Arc::default())),
@@ -164,11 +175,7 @@ impl Disk {
     }
 
     /// What a sync that begins now will have made durable.
-    ///
-    /// # Panics
-    /// When the call is none.
-    #[must_use]
-    pub fn begin(&self, call: &Call) -> Begun {
+    fn begin(&self, call: &Call) -> Begun {
         match call {
             Call::Sync { path } => self.begin_sync(path),
             Call::SyncAll => self.begin_sync_all(),
@@ -185,8 +192,7 @@ impl Disk {
         Begun(self.inodes.iter().map(Inode::begin_sync).enumerate().collect())
     }
 
-    /// The sync has ended.
-    pub fn finish_sync(&mut self, begun: Begun) {
+    fn finish_sync(&mut self, begun: Begun) {
         for (id, durable) in begun.0 {
             self.inodes[id].durable = durable;
         }

@@ -14,4 +14,20 @@ pub mod trace;
 pub use disk::{Disk, Kind};
 pub use reboot::reboot;
 pub use recording::Recording;
-pub use trace::{Event, Step};
+pub use trace::{Event, read};
+
+use std::fs;
+use std::path::Path;
+
+/// Removes all that stands in a directory.
+///
+/// # Panics
+/// When it cannot be removed.
+pub fn empty(directory: &Path) {
+    for entry in fs::read_dir(directory).unwrap() {
+        let path = entry.unwrap().path();
+        let removed =
+            if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.unwrap();
+    }
+}

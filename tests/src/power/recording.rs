@@ -45,6 +45,21 @@ impl Recording {
     }
 }
 
+/// The command under strace, from its start on. Its process is strace, and the program its child;
+/// strace ends when the program does.
+#[must_use]
+pub fn of_command(command: &Command, file: &Path) -> Command {
+    let mut strace = Command::new("strace");
+    strace.args(ARGUMENTS).arg("-o").arg(file);
+    strace.arg(command.get_program()).args(command.get_args());
+    strace.env_clear();
+    strace.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    if let Some(directory) = command.get_current_dir() {
+        strace.current_dir(directory);
+    }
+    strace
+}
+
 impl Drop for Recording {
     fn drop(&mut self) {
         // By its handle; it ends by itself when the traced processes have.

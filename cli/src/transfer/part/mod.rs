@@ -75,6 +75,18 @@ impl Part {
         Ok((part, Some(Earlier { fingerprint, leaves })))
     }
 
+    /// Removes the journal and the meta file of a part that has become the target already: a crash
+    /// right after the rename leaves them. What is not ours, or has a part, is left alone.
+    pub(super) fn tidy(target: &Path) {
+        let names = Names::beside(target);
+        let is_ours = matches!(names::read_meta(&names.meta), Ok(names::Meta::Ours(_)));
+        if is_ours && matches!(names.find_ours(), Ok((None, _))) {
+            // The file is in place; what cannot be removed is only untidy.
+            let _ = remove(&names.journal);
+            let _ = remove(&names.meta);
+        }
+    }
+
     /// Opens the journal and checks what it vouches for; no leaves mean starting over.
     fn open_journal(
         &mut self,
