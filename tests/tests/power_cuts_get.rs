@@ -55,7 +55,7 @@ impl Get {
     /// Cuts the power before the first call and after each, and gets the file again.
     fn resume_after_each(mut self, before: Disk, events: &[Event]) {
         let mut seen = BTreeSet::new();
-        for kind in [Kind::Forgetful, Kind::Ordered] {
+        for kind in [Kind::Forgetful, Kind::Ordered, Kind::Lagging] {
             let (mut disk, mut begun) = (before.clone(), BTreeMap::new());
             for index in 0..=events.len() {
                 if index > 0 {

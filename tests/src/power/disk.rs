@@ -20,9 +20,12 @@ use crate::account;
 pub enum Kind {
     /// Only what was synced: bytes of a file, names of a directory, each by itself.
     Forgetful,
-    /// All names and attributes, in order (one journal, as ext4 and xfs have it); bytes only when
-    /// they were synced.
+    /// All names and attributes, in order (one journal, as ext4 and xfs have it), up to the last
+    /// call; bytes only when they were synced.
     Ordered,
+    /// The same, but only as far as a sync has committed the journal: one of a directory, or of a
+    /// file that has grown. A sync of a file whose length is as it was need not commit it.
+    Lagging,
 }
 
 /// A file or directory of the simulated disk; never given twice.
@@ -49,14 +52,22 @@ struct Inode {
     durable: (Node, Attributes),
 }
 
+/// Names and attributes, without bytes.
+type Metadata = Vec<(Node, Attributes)>;
+
 /// What a sync that has begun will have made durable when it ends.
 #[derive(Clone, Debug)]
-pub struct Begun(Vec<(Id, (Node, Attributes))>);
+pub struct Begun {
+    inodes: Vec<(Id, (Node, Attributes))>,
+    /// Whether it commits the journal, and with what in it.
+    journal: Option<Metadata>,
+}
 
 /// The disk.
 #[derive(Clone, Debug)]
 pub struct Disk {
     inodes: Vec<Inode>,
+    committed: Metadata,
 }
 
 const ROOT: Id = 0;
@@ -84,7 +95,8 @@ impl Disk {
     /// When it cannot be read.
     #[must_use]
     pub fn of(directory: &Path) -> Self {
-        let mut disk = Self { inodes: vec![Inode::new(Node::Directory(BTreeMap::new()))] };
+        let root = Inode::new(Node::Directory(BTreeMap::new()));
+        let mut disk = Self { inodes: vec![root], committed: Vec::new() };
         disk.copy_in(directory, ROOT);
         let all = disk.begin_sync_all();
         disk.finish_sync(all);
@@ -184,27 +196,52 @@ impl Disk {
     }
 
     fn begin_sync(&self, path: &Path) -> Begun {
-        let found = self.find(path);
-        Begun(found.map(|id| (id, self.inodes[id].begin_sync())).into_iter().collect())
+        let Some(id) = self.find(path) else {
+            return Begun { inodes: Vec::new(), journal: None };
+        };
+        let inode = &self.inodes[id];
+        let grown = match (&inode.node, &inode.durable.0) {
+            (Node::File(now), Node::File(before)) => now.len() != before.len(),
+            _ => true,
+        };
+        let journal = grown.then(|| self.metadata());
+        Begun { inodes: vec![(id, inode.begin_sync())], journal }
     }
 
     fn begin_sync_all(&self) -> Begun {
-        Begun(self.inodes.iter().map(Inode::begin_sync).enumerate().collect())
+        let inodes = self.inodes.iter().map(Inode::begin_sync).enumerate().collect();
+        Begun { inodes, journal: Some(self.metadata()) }
+    }
+
+    fn metadata(&self) -> Metadata {
+        let of = |inode: &Inode| match &inode.node {
+            Node::File(_) => (Node::File(Arc::default()), inode.attributes.clone()),
+            Node::Directory(_) => (inode.node.clone(), inode.attributes.clone()),
+        };
+        self.inodes.iter().map(of).collect()
     }
 
     fn finish_sync(&mut self, begun: Begun) {
-        for (id, durable) in begun.0 {
+        for (id, durable) in begun.inodes {
             self.inodes[id].durable = durable;
+        }
+        if let Some(journal) = begun.journal {
+            self.committed = journal;
         }
     }
 
     fn after(&self, kind: Kind, id: Id) -> (&Node, &Attributes) {
         let inode = &self.inodes[id];
         let (durable, attributes) = (&inode.durable.0, &inode.durable.1);
-        match (kind, &inode.node) {
-            (Kind::Forgetful, _) => (durable, attributes),
-            (Kind::Ordered, Node::Directory(_)) => (&inode.node, &inode.attributes),
-            (Kind::Ordered, Node::File(_)) => (durable, &inode.attributes),
+        let (names, journaled) = match (kind, self.committed.get(id)) {
+            (Kind::Forgetful, _) => return (durable, attributes),
+            (Kind::Lagging, Some((names, attributes))) => (names, attributes),
+            // Nothing that is found has been made since.
+            (Kind::Lagging, None) | (Kind::Ordered, _) => (&inode.node, &inode.attributes),
+        };
+        match inode.node {
+            Node::Directory(_) => (names, journaled),
+            Node::File(_) => (durable, journaled),
         }
     }
 
@@ -392,6 +429,26 @@ mod tests {
         assert_eq!(after(&disk, Kind::Ordered), files([("a", b"one")]));
         sync(&mut disk, "");
         assert_eq!(after(&disk, Kind::Forgetful), files([("a", b"one")]));
+    }
+
+    #[test]
+    fn a_journal_that_lags_has_what_a_sync_of_anything_has_committed() {
+        let mut disk = empty();
+        for name in ["a", "log"] {
+            disk.play(&create(name));
+            disk.play(&write(name, b"one"));
+            sync(&mut disk, name);
+        }
+        disk.play(&Call::Rename { from: "a".into(), to: "b".into(), exchange: false });
+        disk.play(&write("log", b"two"));
+        let overwritten = disk.begin_sync(Path::new("log"));
+        disk.finish_sync(overwritten);
+        let expected = files([("a", b"one"), ("log", b"two")]);
+        assert_eq!(after(&disk, Kind::Lagging), expected, "no size has changed");
+        disk.play(&Call::Write { path: "log".into(), offset: None, bytes: vec![0] });
+        let grown = disk.begin_sync(Path::new("log"));
+        disk.finish_sync(grown);
+        assert_eq!(after(&disk, Kind::Lagging), files([("b", b"one"), ("log", b"two\0")]));
     }
 
     #[test]
