@@ -13,6 +13,7 @@ use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, UploadRow,
 };
+use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 
 use crate::questions::{Purpose, Questions};
@@ -126,8 +127,10 @@ impl Ledger {
             DaemonToFiler::Granted { names, .. } if names.len() == wanted => names.first().copied(),
             other => return self.unexpected(other).await,
         };
+        reach(Point::Granted);
         match act(name) {
             Ok(done) => {
+                reach(Point::Acted);
                 let holder = self.questions.borrow_mut().release();
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
