@@ -63,18 +63,21 @@ listed! {
         Resolved,
         /// Filer: a file that is renamed over is linked into staging, and the rename is not made.
         Linked,
-        /// Filer: the act is done, and the ticket not given back.
+        /// Filer: the act is done, or refused by what stands there, and the ticket not given back.
         Acted,
         /// Filer: the ticket is given back, and staging is not synced.
         Released,
-        /// Filer: staging is synced (what was taken is measured), and the settle not asked for (K2).
+        /// Filer: staging is synced (what was taken is measured), or nothing was done under the ticket, and
+        /// the settle is not asked for (K2).
         Synced,
-        /// Filer: settled; what is left over still stands in staging (K3).
+        /// Filer: settled, and not answered; what is left over still stands in staging (K3).
         Settled,
-        /// Filer: the row of what was not placed is dropped or open again; its file still stands (R9).
-        RowDropped,
+        /// Filer: settled and answered, or dropped (R9); what is left over still stands in staging (K3).
+        Leftover,
         /// Filer: the files of an upload that is given up are removed, and its row is not dropped.
         FilesRemoved,
+        /// Daemon: an upload's row is durable, and not answered.
+        RowDurable,
         /// Daemon: intents are durable, and the ticket is not asked for.
         IntentDurable,
         /// Daemon: a settle has come, and the ledger has not got it.
@@ -115,8 +118,6 @@ listed! {
         R9,
         /// A session's processes are reaped before its rows are replayed.
         R10,
-        /// The ticket of a dead holder passes on after its rows are replayed.
-        R11,
         /// Staging is swept at the start.
         R12,
     }

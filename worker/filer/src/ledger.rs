@@ -117,6 +117,7 @@ impl Ledger {
         intent: Option<IntentItem>,
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
+        reach(Point::BeforeIntent);
         let items: Vec<IntentItem> = intent.into_iter().collect();
         let wanted = items.len();
         let question = move |op| match items.is_empty() {
@@ -135,6 +136,7 @@ impl Ledger {
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
                 }
+                reach(Point::Released);
                 self.send_waiting();
                 Ok((name, done))
             }
@@ -151,9 +153,12 @@ impl Ledger {
         name: StagingName,
         outcome: Outcome,
     ) -> Result<Usage, ErrorCode> {
+        reach(Point::Synced);
         let items = vec![SettleItem { name, outcome }];
         let question = move |op| FilerToDaemon::Settle { op, items };
-        match self.ask(Purpose::Other, question).await? {
+        let answer = self.ask(Purpose::Other, question).await?;
+        reach(Point::Settled);
+        match answer {
             DaemonToFiler::Settled { usage, .. } => Ok(usage),
             other => self.unexpected(other).await,
         }
