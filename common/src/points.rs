@@ -80,6 +80,8 @@ listed! {
         RowDurable,
         /// Daemon: intents are durable, and the ticket is not asked for.
         IntentDurable,
+        /// Daemon: the ticket was asked for, and is granted or waited for.
+        TicketAsked,
         /// Daemon: a settle has come, and the ledger has not got it.
         SettleAsked,
         /// Daemon: a settle is durable, and not answered.

@@ -14,7 +14,7 @@ use crate::ledger;
 use crate::wait::{wait_until, within};
 
 /// How long the last left-overs may take to go from staging, after the sessions have ended.
-const SETTLING: Duration = Duration::from_secs(15);
+const SETTLING: Duration = Duration::from_secs(3);
 
 /// Claims that the server is exact, once all sessions have ended.
 ///

@@ -13,6 +13,7 @@ use rustix::process::Signal;
 use tempfile::TempDir;
 
 use crate::account;
+use crate::client::{Client, Running};
 use crate::process;
 use crate::wait::{wait_for, wait_until};
 
@@ -77,6 +78,23 @@ impl Points {
     #[track_caller]
     pub fn wait_stopped(&self, point: Point) -> Stopped<'_> {
         wait_for(&format!("a process stops at {point}"), || self.stopped(point))
+    }
+
+    /// Has a client begin a command, and waits until a process has stopped for it at the point.
+    ///
+    /// # Panics
+    /// When the command ends without passing the point, or none stops in time.
+    #[track_caller]
+    pub fn stop(&self, point: Point, client: &Client, command: &[&str]) -> (Running, Stopped<'_>) {
+        eprintln!("{command:?} is to stop at {point}");
+        self.arm(point);
+        let mut running = client.spawn(command);
+        let stopped = wait_for("the command stops at the point", || {
+            let stopped = self.stopped(point);
+            assert!(stopped.is_some() || !running.has_ended(), "it ended without passing {point}");
+            stopped
+        });
+        (running, stopped)
     }
 
     /// The process that has stopped at the point, if one has.

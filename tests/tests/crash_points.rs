@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use berth_common::points::Point::{self, *};
 use berth_tests::exact::assert_exact;
 use berth_tests::files::assert_same;
-use berth_tests::{Client, Content, Options, Outcome, Points, Running, Server, Stopped, wait_for};
+use berth_tests::{Client, Content, Options, Outcome, Points, Running, Server, Stopped};
 
 /// Bytes of a file whose upload has a row and a journal; eleven leaves.
 const RESUMABLE: u64 = 11 * 128 * 1024 - 77;
@@ -115,15 +115,7 @@ impl Scene {
 
     /// Begins a command that stops at the point.
     fn stop_at(&self, point: Point, command: &[&str]) -> (Running, Stopped<'_>) {
-        eprintln!("{command:?} is stopped at {point}");
-        self.points.arm(point);
-        let mut running = self.alice.spawn(command);
-        let stopped = wait_for("the command stops at the point", || {
-            let stopped = self.points.stopped(point);
-            assert!(stopped.is_some() || !running.has_ended(), "it ended without passing {point}");
-            stopped
-        });
-        (running, stopped)
+        self.points.stop(point, &self.alice, command)
     }
 
     /// Has a command run, and somebody killed when it is at a point. Returns when all is recovered, and
