@@ -2,7 +2,10 @@
 
 #![cfg(debug_assertions)]
 
-use berth_common::points::Point;
+use std::fs;
+use std::path::Path;
+
+use berth_common::points::{Point, Rule};
 use berth_tests::exact::assert_exact;
 use berth_tests::{Content, Options, Points, Server, process};
 
@@ -28,4 +31,15 @@ fn a_filer_stops_at_a_point_and_goes_on_or_is_killed_there() {
     putting.wait().failed();
     assert_exact(&server);
     assert!(!server.home("alice").join("two").exists());
+}
+
+#[test]
+fn every_point_and_rule_is_explained() {
+    let docs = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("docs/TESTING.md");
+    let text = fs::read_to_string(docs).unwrap();
+    let names =
+        Point::ALL.iter().map(Point::to_string).chain(Rule::ALL.iter().map(Rule::to_string));
+    for name in names {
+        assert!(text.contains(&format!("\n| `{name}` | ")), "{name} is not in docs/TESTING.md");
+    }
 }
