@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::points::{Point, reach};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
 use crate::activity::Activity;
@@ -179,6 +180,7 @@ impl Daemon {
         let ask = Grant { session, op, payload: names };
         let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
         self.deliver(granted);
+        reach(Point::TicketAsked);
     }
 
     /// Tells a session that it has the ticket.
