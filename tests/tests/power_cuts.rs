@@ -5,15 +5,16 @@
 //! disk. Whatever that disk would still have after each call is written to a real directory, and a
 //! real `berthd` is started on it.
 
+use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_common::digest::Md5;
 use berth_common::ids::StagingName;
-use berth_tests::disk::{entries, journals, only_journal_leaves};
+use berth_tests::disk::{journals, only_journal_leaves};
+use berth_tests::exact::assert_exact;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::power::disk::Id;
 use berth_tests::power::{Disk, Event, Kind, Recording, empty, reboot};
@@ -36,7 +37,7 @@ struct Done {
 /// What a power cut leaves of one state of the disk, once the server has recovered.
 struct Recovered {
     home: Tree,
-    open_uploads: usize,
+    open_uploads: u64,
 }
 
 fn now() -> f64 {
@@ -249,7 +250,8 @@ impl Replay {
         self.server.restart();
         self.alice = self.alice.clone().at(self.server.address(), self.server.fingerprint());
 
-        let open_uploads = self.check_exact();
+        assert_exact(&self.server);
+        let open_uploads = ledger::open_rows(&self.server.data(), "alice");
         let home = tree(&self.server.home("alice"));
         // Every state with an upload that has a durable mark, and some without one.
         if open_uploads > 0 && (durable > 0 || self.resumed < 3) {
@@ -288,38 +290,6 @@ impl Replay {
                 account::give(&path);
             }
         }
-    }
-
-    /// The ledger equals the disk, and staging has the open uploads alone; says how many.
-    fn check_exact(&self) -> usize {
-        let row = self.server.user("alice");
-        let home = self.server.home_sums("alice");
-        assert_eq!(
-            (&row["used_bytes"], &row["used_entries"]),
-            (&home.bytes.into(), &home.entries.into())
-        );
-        let ledger = ledger::open(&self.server.data());
-        let sum = "SELECT coalesce(sum(reserved_bytes), 0), coalesce(sum(reserved_entries), 0), \
-                   (SELECT count(*) FROM intents) FROM uploads";
-        let (bytes, number, intents): (i64, i64, i64) =
-            ledger.query_row(sum, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?))).unwrap();
-        assert_eq!(intents, 0, "all are replayed");
-        assert_eq!(
-            (&row["reserved_bytes"], &row["reserved_entries"]),
-            (&bytes.into(), &number.into())
-        );
-        let mut select = ledger.prepare("SELECT name FROM uploads").unwrap();
-        let uploads: BTreeSet<_> = select
-            .query_map([], |row| row.get::<_, i64>(0))
-            .unwrap()
-            .map(|name| StagingName(name.unwrap().cast_unsigned()))
-            .collect();
-        for path in entries(&self.server.staging("alice")) {
-            let name = path.file_name().unwrap().to_str().unwrap();
-            let known = StagingName::parse(name);
-            assert!(known.is_some_and(|name| uploads.contains(&name)), "{name} has no row");
-        }
-        uploads.len()
     }
 
     /// Puts the same files again, by the client that remembers the uploads.
