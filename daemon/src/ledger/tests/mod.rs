@@ -5,6 +5,7 @@ mod random;
 mod recovery;
 mod sessions;
 mod thread;
+mod throughput;
 mod uploads;
 mod users;
 
