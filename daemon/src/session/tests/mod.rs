@@ -31,7 +31,7 @@ async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
 
 fn stage(name: StagingName, size: u64) -> FilerToDaemon {
     let item = IntentItem::Stage { name, inode: 77, size, replaces: None };
-    FilerToDaemon::Intent { op: OP, items: vec![item] }
+    FilerToDaemon::Intent { op: OP, items: vec![item], settle: None }
 }
 
 fn open_upload(token: u8, op: OpId) -> FilerToDaemon {
