@@ -366,3 +366,6 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Sweep { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

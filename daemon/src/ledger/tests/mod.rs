@@ -1,5 +1,6 @@
 //! The ledger's rules, on a real database in a temporary directory.
 
+mod batches;
 mod model;
 mod random;
 mod recovery;
