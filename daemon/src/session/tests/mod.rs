@@ -85,7 +85,7 @@ fn a_settle_that_comes_with_an_intent_does_not_wait_for_the_ticket() {
         let settle = Some(Settling { op: OpId(2), items });
         filer.send(&FilerToDaemon::Intent { op: OpId(3), items: next, settle });
         let DaemonToFiler::Settled { op, usage } = filer.recv().await else { panic!() };
-        assert_eq!((op, usage.used_bytes, usage.reserved_bytes), (OpId(2), 10, 0));
+        assert_eq!((op, usage.used_bytes, usage.reserved_bytes), (OpId(2), 10, 20));
         other.send(&FilerToDaemon::Released { op: OP });
         let granted = DaemonToFiler::Granted { op: OpId(3), names: vec![second] };
         assert_eq!(filer.recv().await, granted);
