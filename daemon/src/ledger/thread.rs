@@ -145,7 +145,7 @@ where
     T: Send + 'static,
     F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
 {
-    fn new(writes: bool, work: F) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
+    fn boxed(writes: bool, work: F) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
         let (reply, answer) = oneshot::channel();
         (Box::new(Self { writes, work: Some(work), outcome: None, reply }), answer)
     }
@@ -248,7 +248,7 @@ impl Ledger {
         first: impl FnOnce(&Tx<'_>) -> Result<A, Failure> + Send + 'static,
         second: impl FnOnce(&Tx<'_>) -> Result<B, Failure> + Send + 'static,
     ) -> (Result<A, LedgerError>, Result<B, LedgerError>) {
-        let ((first, a), (second, b)) = (Call::new(true, first), Call::new(true, second));
+        let ((first, a), (second, b)) = (Call::boxed(true, first), Call::boxed(true, second));
         let _ = self.queue.send(Message::Both([first, second]));
         (answer(a).await, answer(b).await)
     }
@@ -265,7 +265,7 @@ impl Ledger {
         writes: bool,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (call, coming) = Call::new(writes, work);
+        let (call, coming) = Call::boxed(writes, work);
         let _ = self.queue.send(Message::Job(call));
         answer(coming).await
     }
