@@ -207,6 +207,32 @@ pub struct Status {
     pub spare_filers: u32,
     /// Workers and filers that ended by a crash or a signal since the start.
     pub crashes: u64,
+    /// The tickets since the start.
+    pub tickets: TicketTimes,
+    /// The ledger since the start.
+    pub ledger: LedgerWork,
     /// Users whose homes are read-only since a disk error.
     pub read_only_users: Vec<UserName>,
+}
+
+/// How long tickets were held, from the grant to the release, over all users.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TicketTimes {
+    /// Tickets granted.
+    pub granted: u64,
+    /// Half of them were held no longer, in microseconds.
+    pub p50_us: u64,
+    /// All but one in a hundred were held no longer.
+    pub p99_us: u64,
+    /// The longest.
+    pub most_us: u64,
+}
+
+/// What the ledger has done. Requests that share a transaction, or need none, make the difference.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerWork {
+    /// Requests carried out, refused ones included.
+    pub requests: u64,
+    /// Transactions that were written to disk and made durable.
+    pub transactions: u64,
 }

@@ -70,9 +70,12 @@ pub enum FilerToDaemon {
         op: OpId,
         /// What is about to happen.
         items: Vec<IntentItem>,
+        /// What an earlier batch has to settle, if it is ready at the same moment: a request of its own,
+        /// carried out first and in the same transaction. Each is answered, and may be refused, by itself.
+        settle: Option<Settling>,
     },
-    /// Serve: asks for the ticket without an intent, for a change that moves no sum.
-    /// Answered by `Granted` without names.
+    /// Serve: asks for the ticket without an intent, for a change that moves no sum, or for what is left of
+    /// a batch whose intents are written. Answered by `Granted` without names.
     Ticket {
         /// The operation.
         op: OpId,
@@ -150,6 +153,15 @@ pub enum IntentItem {
     /// A file in the home is about to be replaced by a rename; it is pinned in staging by a link.
     /// The daemon mints the name.
     Over,
+}
+
+/// A settle that travels with the intent of the next batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Settling {
+    /// The operation. Answered by `Settled`, which does not wait for the ticket.
+    pub op: OpId,
+    /// One for each intent.
+    pub items: Vec<SettleItem>,
 }
 
 /// How an intent ended.

@@ -323,6 +323,15 @@ fn filer_to_daemon_round_trips() {
                 IntentItem::Take,
                 IntentItem::Over,
             ],
+            settle: None,
+        },
+        FilerToDaemon::Intent {
+            op: OP,
+            items: vec![IntentItem::Take],
+            settle: Some(Settling {
+                op: OpId(2),
+                items: vec![SettleItem { name: NAME, outcome: Outcome::NotHappened }],
+            }),
         },
         FilerToDaemon::Ticket { op: OP },
         FilerToDaemon::Released { op: OP },
@@ -421,6 +430,8 @@ fn admin_messages_round_trip() {
         DaemonToAdmin::Status(Status {
             version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
             users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7, crashes: 8,
+            tickets: TicketTimes { granted: 9, p50_us: 10, p99_us: 11, most_us: 12 },
+            ledger: LedgerWork { requests: 13, transactions: 14 },
             read_only_users: vec![user()],
         }),
     ]);

@@ -276,6 +276,8 @@ async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
         spare_workers: daemon.workers.count(),
         spare_filers: daemon.filers.count(),
         crashes: daemon.crashes.get(),
+        tickets: daemon.tickets.borrow().times(),
+        ledger: daemon.ledger.work(),
         read_only_users: daemon.read_only_users(),
     })
 }

@@ -235,7 +235,7 @@ mod tests {
             FilerToDaemon::Claim { op: OP, name },
             FilerToDaemon::Drop { op: OP, name },
             FilerToDaemon::LetGo { name },
-            FilerToDaemon::Intent { op: OP, items: vec![] },
+            FilerToDaemon::Intent { op: OP, items: vec![], settle: None },
             FilerToDaemon::Ticket { op: OP },
             FilerToDaemon::Released { op: OP },
             FilerToDaemon::Settle { op: OP, items: vec![] },

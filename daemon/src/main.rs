@@ -17,6 +17,7 @@ mod data_dir;
 mod exit;
 mod expiry;
 mod filer_handle;
+mod holding;
 mod homes;
 mod identity;
 mod ledger;

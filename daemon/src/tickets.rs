@@ -6,12 +6,16 @@
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
+use berth_common::admin_protocol::TicketTimes;
 use berth_common::ids::{OpId, SessionId, UserName};
+
+use crate::holding::Holding;
 
 /// The tickets of all users; users without a holder have no entry.
 #[derive(Debug)]
 pub(crate) struct Tickets<P> {
     homes: HashMap<UserName, Home<P>>,
+    holding: Holding,
 }
 
 #[derive(Debug)]
@@ -50,7 +54,7 @@ pub(crate) struct Slow {
 
 impl<P> Default for Tickets<P> {
     fn default() -> Self {
-        Self { homes: HashMap::new() }
+        Self { homes: HashMap::new(), holding: Holding::default() }
     }
 }
 
@@ -69,6 +73,7 @@ impl<P> Tickets<P> {
         let holder = Holder::Live(ask.session, ask.op);
         let home = Home { holder, since: now, warned: false, waiting: VecDeque::new() };
         self.homes.insert(user.clone(), home);
+        self.holding.granted();
         Some(ask)
     }
 
@@ -81,7 +86,10 @@ impl<P> Tickets<P> {
         now: Instant,
     ) -> Result<Option<Grant<P>>, NotHolder> {
         match self.homes.get(user) {
-            Some(home) if home.holder == Holder::Live(session, op) => Ok(self.pass_on(user, now)),
+            Some(home) if home.holder == Holder::Live(session, op) => {
+                self.holding.ended(now.saturating_duration_since(home.since));
+                Ok(self.pass_on(user, now))
+            }
             _ => Err(NotHolder),
         }
     }
@@ -91,6 +99,7 @@ impl<P> Tickets<P> {
         if let Some(home) = self.homes.get_mut(user) {
             home.waiting.retain(|ask| ask.session != session);
             if matches!(home.holder, Holder::Live(holder, _) if holder == session) {
+                self.holding.ended(now.saturating_duration_since(home.since));
                 home.holder = Holder::Dead(session);
                 home.since = now;
             }
@@ -141,6 +150,11 @@ impl<P> Tickets<P> {
         slow
     }
 
+    /// How many were granted, and how long they were held.
+    pub(crate) fn times(&self) -> TicketTimes {
+        self.holding.times()
+    }
+
     fn pass_on(&mut self, user: &UserName, now: Instant) -> Option<Grant<P>> {
         let home = self.homes.get_mut(user)?;
         let Some(next) = home.waiting.pop_front() else {
@@ -150,6 +164,7 @@ impl<P> Tickets<P> {
         home.holder = Holder::Live(next.session, next.op);
         home.since = now;
         home.warned = false;
+        self.holding.granted();
         Some(next)
     }
 }
@@ -261,6 +276,24 @@ mod tests {
         let later = start + Duration::from_secs(29);
         assert!(tickets.release(&alice(), A, OP, later).is_ok());
         assert_eq!(tickets.slow(warn, deadline, later + Duration::from_millis(500)), []);
+    }
+
+    #[test]
+    fn each_holder_counts_from_its_own_grant_to_its_release_or_death() {
+        let (mut tickets, start) = table();
+        let after = |ms| start + Duration::from_millis(ms);
+        tickets.request(&alice(), ask(A), start);
+        tickets.request(&alice(), ask(B), start);
+        tickets.request(&alice(), ask(C), start);
+        assert!(tickets.release(&alice(), A, OP, after(4)).is_ok());
+        tickets.died(&alice(), B, after(5));
+        assert_eq!(tickets.times().granted, 2, "C waits for the replay");
+        tickets.replayed(&alice(), B, after(500));
+        assert!(tickets.release(&alice(), C, OP, after(501)).is_ok());
+        let times = tickets.times();
+        assert_eq!(times.granted, 3);
+        assert!((1_000..1_100).contains(&times.p50_us), "{times:?}");
+        assert!((4_000..4_100).contains(&times.most_us), "{times:?}");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `berthctl status`.
 
-use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, Status};
+use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, LedgerWork, Status, TicketTimes};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -32,11 +32,23 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ("connections", format!("{}, {} logged in", status.connections, status.sessions)),
         ("spares", format!("{} workers, {} filers", status.spare_workers, status.spare_filers)),
         ("crashes", status.crashes.to_string()),
+        ("ledger", ledger(&status.ledger)),
+        ("tickets", tickets(&status.tickets)),
     ];
     if !status.read_only_users.is_empty() {
         lines.push(("read-only", read_only(status).join(", ")));
     }
     lines
+}
+
+fn ledger(work: &LedgerWork) -> String {
+    format!("{} requests in {} durable transactions", work.requests, work.transactions)
+}
+
+fn tickets(times: &TicketTimes) -> String {
+    let ms = |us: u64| us as f64 / 1000.0;
+    let (p50, p99, most) = (ms(times.p50_us), ms(times.p99_us), ms(times.most_us));
+    format!("{} granted; held p50 {p50:.1} ms, p99 {p99:.1} ms, most {most:.1} ms", times.granted)
 }
 
 fn read_only(status: &Status) -> Vec<&str> {
@@ -56,6 +68,16 @@ fn status_json(status: &Status) -> Value {
         "spare_workers": status.spare_workers,
         "spare_filers": status.spare_filers,
         "crashes": status.crashes,
+        "tickets": {
+            "granted": status.tickets.granted,
+            "held_p50_us": status.tickets.p50_us,
+            "held_p99_us": status.tickets.p99_us,
+            "held_most_us": status.tickets.most_us,
+        },
+        "ledger": {
+            "requests": status.ledger.requests,
+            "transactions": status.ledger.transactions,
+        },
         "read_only_users": read_only(status),
     })
 }
@@ -65,6 +87,15 @@ mod tests {
     use berth_common::ids::UserName;
 
     use super::*;
+
+    #[test]
+    fn batching_and_holding_times_are_shown() {
+        let work = LedgerWork { requests: 10, transactions: 3 };
+        assert_eq!(ledger(&work), "10 requests in 3 durable transactions");
+        let times = TicketTimes { granted: 9, p50_us: 1_500, p99_us: 20_000, most_us: 31_040 };
+        let shown = "9 granted; held p50 1.5 ms, p99 20.0 ms, most 31.0 ms";
+        assert_eq!(tickets(&times), shown);
+    }
 
     #[test]
     fn a_read_only_user_is_shown_and_an_empty_list_is_not() {
@@ -80,6 +111,8 @@ mod tests {
             spare_workers: 6,
             spare_filers: 7,
             crashes: 8,
+            tickets: TicketTimes { granted: 9, p50_us: 1_500, p99_us: 20_000, most_us: 31_040 },
+            ledger: LedgerWork { requests: 10, transactions: 3 },
             read_only_users: Vec::new(),
         };
         assert!(!lines(&status).iter().any(|(name, _)| *name == "read-only"));

@@ -34,7 +34,7 @@ mod users;
 
 use std::path::Path;
 
-use berth_common::admin_protocol::Change;
+use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
@@ -57,12 +57,17 @@ impl Ledger {
     /// database, else `Sqlite` or `Io`.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let db = schema::open(path)?;
-        Ok(Self::start(db, options)?)
+        Self::start(db, options)
     }
 
     /// Carries out what is queued and closes the database. Requests after it are never answered.
     pub(crate) async fn close(&self) {
         self.stop().await;
+    }
+
+    /// What was done since the start.
+    pub(crate) fn work(&self) -> LedgerWork {
+        self.done()
     }
 
     // Users.
@@ -322,6 +327,23 @@ impl Ledger {
     ) -> Result<Usage, LedgerError> {
         let user = user.clone();
         self.write(move |tx| intents::settle(tx, &user, session, &items)).await
+    }
+
+    /// The settle of one batch and then the intents of the next, in one transaction. Each is refused
+    /// by itself, as [`Ledger::settle`] and [`Ledger::intent`] are.
+    pub(crate) async fn settle_and_intent(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        settles: Vec<SettleItem>,
+        items: Vec<IntentItem>,
+    ) -> (Result<Usage, LedgerError>, Result<Vec<StagingName>, LedgerError>) {
+        let (settling, intending) = (user.clone(), user.clone());
+        self.write_both(
+            move |tx| intents::settle(tx, &settling, session, &settles),
+            move |tx| intents::write(tx, &intending, session, &items),
+        )
+        .await
     }
 
     /// Nothing stands at these settled names any more. Names that the ledger does not know (any

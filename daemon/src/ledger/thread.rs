@@ -1,6 +1,8 @@
 //! The ledger's thread: takes what waits in the queue, runs it in one transaction, answers after
 //! the commit.
 //!
+//! Two requests that belong together are queued as one message, and never parted.
+//!
 //! Each request runs within a savepoint: one that is refused takes back only itself, and so does
 //! one at which only its own data are at fault. Any other statement that fails takes the whole
 //! transaction back, and everyone in it is told `Unavailable`. A commit
@@ -8,18 +10,24 @@
 //! speaks of, and replay would then misread it.
 
 use std::future::pending;
-use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use berth_common::admin_protocol::LedgerWork;
+use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode as SqliteCode};
 use tokio::sync::oneshot;
 
 use super::model::LedgerError;
+use super::schema::OpenError;
 
-/// Most requests in one transaction.
+/// Requests after which no more are taken into a transaction.
 const MAX_GROUP: usize = 256;
+
+/// Pages in the write-ahead log from which on it is copied into the database, as SQLite does by itself.
+const CHECKPOINT_PAGES: i32 = 1000;
 
 /// What the ledger is told at its start.
 pub(crate) struct Options {
@@ -54,10 +62,20 @@ impl Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     queue: mpsc::Sender<Message>,
+    done: Arc<Done>,
+}
+
+/// What the thread has done since its start.
+#[derive(Debug, Default)]
+struct Done {
+    requests: AtomicU64,
+    transactions: AtomicU64,
 }
 
 enum Message {
     Job(Box<dyn Job>),
+    /// In one transaction, in this order.
+    Both([Box<dyn Job>; 2]),
     Stop(oneshot::Sender<()>),
 }
 
@@ -122,6 +140,17 @@ fn is_its_own(error: &rusqlite::Error) -> bool {
     }
 }
 
+impl<T, F> Call<T, F>
+where
+    T: Send + 'static,
+    F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+{
+    fn boxed(writes: bool, work: F) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
+        let (reply, answer) = oneshot::channel();
+        (Box::new(Self { writes, work: Some(work), outcome: None, reply }), answer)
+    }
+}
+
 impl<T, F> Job for Call<T, F>
 where
     T: Send,
@@ -172,12 +201,16 @@ where
 
 impl Ledger {
     /// Starts the thread.
-    pub(super) fn start(db: Connection, options: Options) -> io::Result<Self> {
+    pub(super) fn start(mut db: Connection, options: Options) -> Result<Self, OpenError> {
         let (queue, requests) = mpsc::channel();
+        let done = Arc::new(Done::default());
+        count_transactions(&mut db, done.clone())?;
         let Options { upload_expiry_s, max_uploads, clock, on_fatal } = options;
+        let own = done.clone();
         let thread = std::thread::Builder::new().name("ledger".into());
         thread.spawn(move || {
-            let mut state = Thread { db, upload_expiry_s, max_uploads, clock, failing: false };
+            let mut state =
+                Thread { db, upload_expiry_s, max_uploads, clock, done: own, failing: false };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(&requests))) {
                 Ok(Ok(stop)) => {
@@ -192,7 +225,7 @@ impl Ledger {
                 Err(_) => on_fatal("the ledger's thread has panicked".into()),
             }
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, done })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -209,20 +242,32 @@ impl Ledger {
         self.call(true, work).await
     }
 
-    /// Never completes when the thread has ended without an answer: what became of the request is
-    /// unknown then, and `on_fatal` ends the daemon.
+    /// Two requests in one transaction, of which one may be refused without the other.
+    pub(super) async fn write_both<A: Send + 'static, B: Send + 'static>(
+        &self,
+        first: impl FnOnce(&Tx<'_>) -> Result<A, Failure> + Send + 'static,
+        second: impl FnOnce(&Tx<'_>) -> Result<B, Failure> + Send + 'static,
+    ) -> (Result<A, LedgerError>, Result<B, LedgerError>) {
+        let ((first, a), (second, b)) = (Call::boxed(true, first), Call::boxed(true, second));
+        let _ = self.queue.send(Message::Both([first, second]));
+        (answer(a).await, answer(b).await)
+    }
+
+    pub(super) fn done(&self) -> LedgerWork {
+        LedgerWork {
+            requests: self.done.requests.load(Ordering::Relaxed),
+            transactions: self.done.transactions.load(Ordering::Relaxed),
+        }
+    }
+
     async fn call<T: Send + 'static>(
         &self,
         writes: bool,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        let (reply, answer) = oneshot::channel();
-        let call = Call { writes, work: Some(work), outcome: None, reply };
-        let _ = self.queue.send(Message::Job(Box::new(call)));
-        match answer.await {
-            Ok(outcome) => outcome,
-            Err(_) => pending().await,
-        }
+        let (call, coming) = Call::boxed(writes, work);
+        let _ = self.queue.send(Message::Job(call));
+        answer(coming).await
     }
 
     pub(super) async fn stop(&self) {
@@ -230,6 +275,28 @@ impl Ledger {
         let _ = self.queue.send(Message::Stop(reply));
         let _ = stopped.await;
     }
+}
+
+/// Never completes when the thread has ended without an answer: what became of the request is
+/// unknown then, and `on_fatal` ends the daemon.
+async fn answer<T>(coming: oneshot::Receiver<Outcome<T>>) -> Outcome<T> {
+    match coming.await {
+        Ok(outcome) => outcome,
+        Err(_) => pending().await,
+    }
+}
+
+/// Counts the transactions that reach the write-ahead log: one that changed nothing but temporary
+/// tables does not. The hook stands where SQLite has the one that checkpoints, and does that too.
+fn count_transactions(db: &mut Connection, done: Arc<Done>) -> rusqlite::Result<()> {
+    db.wal_hook(Some(move |wal: &mut Wal, pages| {
+        done.transactions.fetch_add(1, Ordering::Relaxed);
+        if pages >= CHECKPOINT_PAGES {
+            // The transaction is durable in the log, whatever becomes of this.
+            let _ = wal.checkpoint();
+        }
+        Ok(())
+    }))
 }
 
 /// It is unknown whether a transaction was committed.
@@ -240,6 +307,7 @@ struct Thread {
     upload_expiry_s: i64,
     max_uploads: u32,
     clock: Box<dyn Fn() -> i64 + Send>,
+    done: Arc<Done>,
     failing: bool,
 }
 
@@ -256,9 +324,10 @@ impl Thread {
             for message in std::iter::once(first).chain(requests.try_iter()) {
                 match message {
                     Message::Job(job) => group.push(job),
+                    Message::Both(jobs) => group.extend(jobs),
                     Message::Stop(reply) => stop = Some(reply),
                 }
-                if stop.is_some() || group.len() == MAX_GROUP {
+                if stop.is_some() || group.len() >= MAX_GROUP {
                     break;
                 }
             }
@@ -276,6 +345,7 @@ impl Thread {
                 if std::mem::take(&mut self.failing) {
                     tracing::info!("the ledger works again");
                 }
+                self.done.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
                 group.into_iter().for_each(|job| job.answer());
             }
             Err(error) => {

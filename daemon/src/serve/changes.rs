@@ -4,14 +4,16 @@
 
 use std::time::{Duration, Instant};
 
+use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName};
-use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem};
+use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem, Settling};
 use berth_common::points::{Point, reach};
 
 use super::Serving;
 use crate::asked::AskedTooMuch;
 use crate::exit::KillReason;
+use crate::ledger::LedgerError;
 
 /// How long changes wait for a dead holder's replay before they are refused.
 const STUCK: Duration = Duration::from_secs(15);
@@ -33,6 +35,32 @@ impl Serving {
         }
         let written = self.daemon.ledger.intent(&self.user, self.session, items).await;
         reach(Point::IntentDurable);
+        self.intended(op, written);
+    }
+
+    /// A batch's intent with the settle of the one before, in one transaction.
+    pub(super) async fn settle_and_intent(
+        &self,
+        settle: Settling,
+        op: OpId,
+        items: Vec<IntentItem>,
+    ) {
+        if let Some(error) = self.refuses_changes() {
+            self.refuse(op, error);
+            // What keeps changes from beginning need not keep them from ending.
+            return self.settle(settle.op, settle.items).await;
+        }
+        reach(Point::SettleAsked);
+        let ledger = &self.daemon.ledger;
+        let (settled, written) =
+            ledger.settle_and_intent(&self.user, self.session, settle.items, items).await;
+        reach(Point::SettleDurable);
+        reach(Point::IntentDurable);
+        self.settled(settle.op, settled);
+        self.intended(op, written);
+    }
+
+    fn intended(&self, op: OpId, written: Result<Vec<StagingName>, LedgerError>) {
         match written {
             Err(error) => self.answer(op, Err(error)),
             // The row is there: the replay that follows the session's end sees to it.
@@ -68,6 +96,10 @@ impl Serving {
         reach(Point::SettleAsked);
         let settled = self.daemon.ledger.settle(&self.user, self.session, items).await;
         reach(Point::SettleDurable);
+        self.settled(op, settled);
+    }
+
+    fn settled(&self, op: OpId, settled: Result<Usage, LedgerError>) {
         self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage }));
     }
 

@@ -131,10 +131,17 @@ impl Serving {
                 asked.note(1)?;
                 self.tasks.spawn(async move { this.let_go(name).await });
             }
-            FilerToDaemon::Intent { op, items } => {
+            FilerToDaemon::Intent { op, items, settle: None } => {
                 check_items(items.len())?;
                 asked.ask_ticket(op)?;
                 self.tasks.spawn(async move { this.intent(op, items).await });
+            }
+            FilerToDaemon::Intent { op, items, settle: Some(settle) } => {
+                check_items(items.len())?;
+                check_items(settle.items.len())?;
+                asked.ask_ticket(op)?;
+                asked.ask(settle.op)?;
+                self.tasks.spawn(async move { this.settle_and_intent(settle, op, items).await });
             }
             FilerToDaemon::Ticket { op } => {
                 asked.ask_ticket(op)?;

@@ -1,22 +1,28 @@
 //! What an operation may ask of the daemon: reserve, intent and ticket, settle.
 //!
-//! The ticket is handed out as the time of one synchronous call ([`Ledger::with_ticket`]): the release is
-//! sent before anything else can happen, so that no fsync, no network and no ledger come under it.
+//! The ticket is handed out as the time of one synchronous call ([`Ledger::with_ticket`]), or of several in a
+//! row: the release is sent before any of them goes on, so that no fsync, no network and no ledger come under
+//! it. What becomes ready in the same turn of the loop goes together: changes in one intent, settles in one
+//! message, both in one where both are there ([`Ledger::send_waiting`]).
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::rc::Rc;
+use std::time::Instant;
 
 use berth_common::channel::ChannelError;
 use berth_common::entry::{SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, UploadRow,
+    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, Settling, UploadRow,
 };
+use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 
-use crate::questions::{Purpose, Questions};
+use crate::changes::{Asking, Changes, MAX_BATCH, Next, Turn, Unfit};
+use crate::questions::{Purpose, Questions, Queue};
 use crate::run::DaemonChannel;
 use crate::session::{Broken, End};
 use crate::tasks::{Filler, slot};
@@ -24,11 +30,29 @@ use crate::tasks::{Filler, slot};
 /// A question that gets its number when it is sent.
 type Question = Box<dyn FnOnce(OpId) -> FilerToDaemon>;
 
-/// The daemon's channel, with the table of questions.
+/// Who waits for an answer.
+enum Waiting {
+    /// An operation.
+    One(Filler<DaemonToFiler>),
+    /// The operations whose intents one message settles.
+    Settles(Vec<Filler<DaemonToFiler>>),
+    /// The changes of the table.
+    Changes,
+}
+
+/// A change's turn: the ticket is held, under the intent's name if there is one; or it is refused.
+type Granted = Result<Option<StagingName>, ErrorCode>;
+
+/// The daemon's channel, with the tables of what is asked and what waits.
 pub(crate) struct Ledger {
     channel: DaemonChannel,
     end: Rc<End>,
-    questions: RefCell<Questions<Question, Filler<DaemonToFiler>>>,
+    questions: RefCell<Questions<Question, Waiting>>,
+    changes: RefCell<Changes<Filler<Granted>>>,
+    /// They have acted, and go on when the ticket is given back.
+    acted: RefCell<Vec<Filler<()>>>,
+    settles: RefCell<VecDeque<(SettleItem, Filler<DaemonToFiler>)>>,
+    gone: RefCell<Vec<StagingName>>,
 }
 
 /// An upload that the ledger has for this session.
@@ -41,7 +65,15 @@ pub(crate) struct Reserved {
 
 impl Ledger {
     pub(crate) fn new(channel: DaemonChannel, end: Rc<End>) -> Self {
-        Self { channel, end, questions: RefCell::default() }
+        Self {
+            channel,
+            end,
+            questions: RefCell::default(),
+            changes: RefCell::default(),
+            acted: RefCell::default(),
+            settles: RefCell::default(),
+            gone: RefCell::default(),
+        }
     }
 
     /// The channel, to wait for its messages and to receive them.
@@ -59,10 +91,34 @@ impl Ledger {
         let granted = matches!(message, DaemonToFiler::Granted { .. });
         let waiting = self.questions.borrow_mut().answered(op, granted);
         match waiting {
-            Some(filler) => filler.fill(message),
+            Some(Waiting::One(filler)) => filler.fill(message),
+            Some(Waiting::Settles(fillers)) => {
+                fillers.into_iter().for_each(|filler| filler.fill(message.clone()));
+            }
+            Some(Waiting::Changes) => self.ticket_answered(message),
             None => self.end.broken(format!("the daemon answered what was not asked: {message:?}")),
         }
-        self.send_waiting();
+    }
+
+    fn ticket_answered(&self, message: DaemonToFiler) {
+        let mut changes = self.changes.borrow_mut();
+        let unfit = match message {
+            DaemonToFiler::Granted { names, .. } => match changes.granted(names, Instant::now()) {
+                Ok(Turn { waiter, name }) => return waiter.fill(Ok(name)),
+                Err(unfit) => unfit,
+            },
+            DaemonToFiler::Refused { error, .. } => match changes.refused(&error) {
+                Ok(refused) => {
+                    return refused.into_iter().for_each(|it| it.fill(Err(error.clone())));
+                }
+                Err(unfit) => unfit,
+            },
+            _ => Unfit::Answer,
+        };
+        self.end.broken(match unfit {
+            Unfit::Answer => "the daemon's answer fits no question for the ticket".to_owned(),
+            Unfit::Written => "the ticket is refused to intents that are written".to_owned(),
+        });
     }
 
     /// Sets bytes and entries aside in the daemon's memory.
@@ -72,7 +128,7 @@ impl Ledger {
         entries: u64,
     ) -> Result<StagingName, ErrorCode> {
         let question = move |op| FilerToDaemon::Reserve { op, growth, entries };
-        match self.ask(Purpose::Reserving, question).await? {
+        match self.ask(Queue::Reserving, question).await? {
             DaemonToFiler::Reserved { name, .. } => Ok(name),
             other => self.unexpected(other).await,
         }
@@ -89,7 +145,7 @@ impl Ledger {
     ) -> Result<Reserved, ErrorCode> {
         let question =
             move |op| FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries };
-        match self.ask(Purpose::Reserving, question).await? {
+        match self.ask(Queue::Reserving, question).await? {
             DaemonToFiler::UploadReserved { name, resumed, superseded, .. } => {
                 Ok(Reserved { name, resumed, superseded })
             }
@@ -108,7 +164,8 @@ impl Ledger {
     }
 
     /// Writes an intent if there is one, waits for the ticket, calls `act` with the intent's name, and
-    /// gives the ticket back. A refusal means that nothing was written and `act` was not called.
+    /// returns when the ticket is given back. A refusal means that nothing was written and `act` was not
+    /// called. Changes that wait at the same time share one intent message and one ticket.
     ///
     /// When `act` finds what cannot be, the process ends with the ticket in its hands: it is passed on only
     /// after the daemon has looked at what is there.
@@ -118,26 +175,15 @@ impl Ledger {
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
         reach(Point::BeforeIntent);
-        let items: Vec<IntentItem> = intent.into_iter().collect();
-        let wanted = items.len();
-        let question = move |op| match items.is_empty() {
-            true => FilerToDaemon::Ticket { op },
-            false => FilerToDaemon::Intent { op, items },
-        };
-        let name = match self.ask(Purpose::Ticket, question).await? {
-            DaemonToFiler::Granted { names, .. } if names.len() == wanted => names.first().copied(),
-            other => return self.unexpected(other).await,
-        };
+        let (filler, turn) = slot();
+        self.changes.borrow_mut().wait(intent, filler);
+        let name = turn.await?;
         reach(Point::Granted);
         match act(name) {
             Ok(done) => {
                 reach(Point::Acted);
-                let holder = self.questions.borrow_mut().release();
-                if let Some(op) = holder {
-                    self.send(&FilerToDaemon::Released { op });
-                }
+                self.acted().await;
                 reach(Point::Released);
-                self.send_waiting();
                 Ok((name, done))
             }
             Err(Broken(reason)) => {
@@ -147,6 +193,24 @@ impl Ledger {
         }
     }
 
+    /// Lets the next of the batch act, or gives the ticket back; returns when it is given back.
+    async fn acted(&self) {
+        let (filler, released) = slot();
+        self.acted.borrow_mut().push(filler);
+        let next = self.changes.borrow_mut().acted(Instant::now());
+        match next {
+            Next::Act(Turn { waiter, name }) => waiter.fill(Ok(name)),
+            Next::Release => {
+                let holder = self.questions.borrow_mut().release();
+                if let Some(op) = holder {
+                    self.send(&FilerToDaemon::Released { op });
+                }
+                self.acted.take().into_iter().for_each(|filler| filler.fill(()));
+            }
+        }
+        released.await;
+    }
+
     /// Ends an intent; what happened must be durable on disk.
     pub(crate) async fn settle(
         &self,
@@ -154,19 +218,20 @@ impl Ledger {
         outcome: Outcome,
     ) -> Result<Usage, ErrorCode> {
         reach(Point::Synced);
-        let items = vec![SettleItem { name, outcome }];
-        let question = move |op| FilerToDaemon::Settle { op, items };
-        let answer = self.ask(Purpose::Other, question).await?;
+        let (filler, answer) = slot();
+        self.settles.borrow_mut().push_back((SettleItem { name, outcome }, filler));
+        let answer = answer.await;
         reach(Point::Settled);
         match answer {
             DaemonToFiler::Settled { usage, .. } => Ok(usage),
+            DaemonToFiler::Refused { error, .. } => Err(error),
             other => self.unexpected(other).await,
         }
     }
 
     /// Limits and usage now.
     pub(crate) async fn usage(&self) -> Result<Usage, ErrorCode> {
-        match self.ask(Purpose::Other, |op| FilerToDaemon::Usage { op }).await? {
+        match self.ask(Queue::Other, |op| FilerToDaemon::Usage { op }).await? {
             DaemonToFiler::Usage { usage, .. } => Ok(usage),
             other => self.unexpected(other).await,
         }
@@ -178,7 +243,7 @@ impl Ledger {
         after: Option<StagingName>,
     ) -> Result<(Vec<UploadRow>, bool), ErrorCode> {
         let question = move |op| FilerToDaemon::Uploads { op, after };
-        match self.ask(Purpose::Other, question).await? {
+        match self.ask(Queue::Other, question).await? {
             DaemonToFiler::Uploads { uploads, last, .. } => Ok((uploads, last)),
             other => self.unexpected(other).await,
         }
@@ -186,7 +251,7 @@ impl Ledger {
 
     /// Nothing stands at this name any more, which was settled or dropped.
     pub(crate) fn gone(&self, name: StagingName) {
-        self.send(&FilerToDaemon::Gone { names: vec![name] });
+        self.gone.borrow_mut().push(name);
     }
 
     /// This session works on the upload no longer.
@@ -210,12 +275,11 @@ impl Ledger {
 
     async fn ask(
         &self,
-        purpose: Purpose,
+        queue: Queue,
         question: impl FnOnce(OpId) -> FilerToDaemon + 'static,
     ) -> Result<DaemonToFiler, ErrorCode> {
         let (filler, answer) = slot();
-        self.questions.borrow_mut().ask(purpose, Box::new(question), filler);
-        self.send_waiting();
+        self.questions.borrow_mut().ask(queue, Box::new(question), Waiting::One(filler));
         match answer.await {
             DaemonToFiler::Refused { error, .. } => Err(error),
             other => Ok(other),
@@ -226,18 +290,63 @@ impl Ledger {
         &self,
         question: impl FnOnce(OpId) -> FilerToDaemon + 'static,
     ) -> Result<(), ErrorCode> {
-        match self.ask(Purpose::Other, question).await? {
+        match self.ask(Queue::Other, question).await? {
             DaemonToFiler::Done { .. } => Ok(()),
             other => self.unexpected(other).await,
         }
     }
 
-    fn send_waiting(&self) {
+    /// Sends what may be sent. The loop calls it at the end of each of its turns: nothing waits for longer.
+    pub(crate) fn send_waiting(&self) {
+        let gone = self.gone.take();
+        for names in gone.chunks(NAMES_PER_MESSAGE) {
+            self.send(&FilerToDaemon::Gone { names: names.to_vec() });
+        }
+        while self.send_batch() {}
         loop {
             let next = self.questions.borrow_mut().next();
             let Some((op, question)) = next else { return };
             self.send(&question(op));
         }
+    }
+
+    /// Sends settles that are ready and asks for the ticket, in one message where both are to be done.
+    /// A settle never waits for an intent, nor an intent for a settle.
+    fn send_batch(&self) -> bool {
+        let settle = self.settling();
+        let asking = {
+            let mut questions = self.questions.borrow_mut();
+            let may_ask = questions.may_ask_for_ticket() && questions.room() > 0;
+            let asking = may_ask.then(|| self.changes.borrow_mut().ask()).flatten();
+            asking.map(|asking| (questions.begin(Purpose::Ticket, Waiting::Changes), asking))
+        };
+        let alone = match (settle, asking) {
+            (settle, Some((op, Asking::Intent(items)))) => {
+                self.send(&FilerToDaemon::Intent { op, items, settle });
+                return true;
+            }
+            (settle, Some((op, Asking::Ticket))) => {
+                self.send(&FilerToDaemon::Ticket { op });
+                settle
+            }
+            (settle, None) => settle,
+        };
+        let Some(Settling { op, items }) = alone else { return false };
+        self.send(&FilerToDaemon::Settle { op, items });
+        true
+    }
+
+    /// The settles that may be sent now.
+    fn settling(&self) -> Option<Settling> {
+        let mut questions = self.questions.borrow_mut();
+        let mut settles = self.settles.borrow_mut();
+        if settles.is_empty() || questions.room() == 0 {
+            return None;
+        }
+        let count = settles.len().min(MAX_BATCH);
+        let (items, fillers) = settles.drain(..count).unzip();
+        let op = questions.begin(Purpose::Settle, Waiting::Settles(fillers));
+        Some(Settling { op, items })
     }
 
     /// An answer of the wrong kind ends the process; the operation goes no further.
@@ -265,3 +374,6 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Sweep { .. } => None,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@
 //! a file's bytes: these go through descriptors that it passes to its worker.
 
 mod attributes;
+mod changes;
 mod commit;
 mod decide;
 mod entries;

@@ -2,7 +2,8 @@
 //!
 //! At most [`MAX_FILER_REQUESTS`] are outstanding, and one of them for the ticket. The next one for the
 //! ticket is asked when the one before was refused or its ticket released: so a filer never waits for a
-//! ticket that it holds itself.
+//! ticket that it holds itself. What the ticket is asked for, and what is settled, is put together when it
+//! can be sent ([`Questions::begin`]); other questions wait here.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -18,9 +19,20 @@ const MAX_RESERVING: usize = MAX_FILER_REQUESTS / 2;
 pub(crate) enum Purpose {
     /// An intent or a ticket alone.
     Ticket,
+    /// A settle.
+    Settle,
     /// A reservation.
     Reserving,
     /// Any other.
+    Other,
+}
+
+/// What a question is for that waits until it may be sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Queue {
+    /// A reservation.
+    Reserving,
+    /// Any other that is neither for the ticket nor settles.
     Other,
 }
 
@@ -32,7 +44,6 @@ pub(crate) struct Questions<Q, A> {
     /// The operation that has asked for the ticket, or holds it.
     ticket: Option<OpId>,
     reserving: usize,
-    tickets: VecDeque<(Q, A)>,
     reservations: VecDeque<(Q, A)>,
     others: VecDeque<(Q, A)>,
 }
@@ -44,7 +55,6 @@ impl<Q, A> Default for Questions<Q, A> {
             outstanding: HashMap::new(),
             ticket: None,
             reserving: 0,
-            tickets: VecDeque::new(),
             reservations: VecDeque::new(),
             others: VecDeque::new(),
         }
@@ -53,43 +63,50 @@ impl<Q, A> Default for Questions<Q, A> {
 
 impl<Q, A> Questions<Q, A> {
     /// Takes a question in; [`Questions::next`] says when it may be sent.
-    pub(crate) fn ask(&mut self, purpose: Purpose, question: Q, waiting: A) {
-        let queue = match purpose {
-            Purpose::Ticket => &mut self.tickets,
-            Purpose::Reserving => &mut self.reservations,
-            Purpose::Other => &mut self.others,
+    pub(crate) fn ask(&mut self, queue: Queue, question: Q, waiting: A) {
+        let queue = match queue {
+            Queue::Reserving => &mut self.reservations,
+            Queue::Other => &mut self.others,
         };
         queue.push_back((question, waiting));
     }
 
-    /// A question that is to be sent now, with its number.
-    pub(crate) fn next(&mut self) -> Option<(OpId, Q)> {
-        if self.outstanding.len() >= MAX_FILER_REQUESTS {
-            return None;
-        }
-        // Those that end something before those that begin something.
-        let purpose = if !self.others.is_empty() {
-            Purpose::Other
-        } else if self.ticket.is_none() && !self.tickets.is_empty() {
-            Purpose::Ticket
-        } else if self.reserving < MAX_RESERVING && !self.reservations.is_empty() {
-            Purpose::Reserving
-        } else {
-            return None;
-        };
-        let (question, waiting) = match purpose {
-            Purpose::Other => self.others.pop_front(),
-            Purpose::Ticket => self.tickets.pop_front(),
-            Purpose::Reserving => self.reservations.pop_front(),
-        }?;
+    /// How many more questions may be outstanding.
+    pub(crate) fn room(&self) -> usize {
+        MAX_FILER_REQUESTS - self.outstanding.len()
+    }
+
+    /// Whether the ticket is neither asked for nor held.
+    pub(crate) fn may_ask_for_ticket(&self) -> bool {
+        self.ticket.is_none()
+    }
+
+    /// Notes a question that is sent now, for which there is room; its number.
+    pub(crate) fn begin(&mut self, purpose: Purpose, waiting: A) -> OpId {
         let op = self.mint();
         match purpose {
             Purpose::Ticket => self.ticket = Some(op),
             Purpose::Reserving => self.reserving += 1,
-            Purpose::Other => {}
+            Purpose::Settle | Purpose::Other => {}
         }
         self.outstanding.insert(op, (purpose, waiting));
-        Some((op, question))
+        op
+    }
+
+    /// A question that is to be sent now, with its number.
+    pub(crate) fn next(&mut self) -> Option<(OpId, Q)> {
+        if self.room() == 0 {
+            return None;
+        }
+        // Those that end something before those that begin something.
+        let (purpose, (question, waiting)) = if let Some(next) = self.others.pop_front() {
+            (Purpose::Other, next)
+        } else if self.reserving < MAX_RESERVING {
+            (Purpose::Reserving, self.reservations.pop_front()?)
+        } else {
+            return None;
+        };
+        Some((self.begin(purpose, waiting), question))
     }
 
     /// An answer has come; who waits for it. A ticket that was granted stays held.
@@ -98,7 +115,7 @@ impl<Q, A> Questions<Q, A> {
         match purpose {
             Purpose::Ticket if !granted => self.ticket = None,
             Purpose::Reserving => self.reserving -= 1,
-            Purpose::Ticket | Purpose::Other => {}
+            Purpose::Ticket | Purpose::Settle | Purpose::Other => {}
         }
         Some(waiting)
     }
@@ -129,20 +146,18 @@ mod tests {
 
     #[test]
     fn one_question_for_the_ticket_is_outstanding_until_its_release() {
-        let mut questions = Questions::default();
-        for n in 0..3 {
-            questions.ask(Purpose::Ticket, n, n);
-        }
-        let sent = drain(&mut questions);
-        assert_eq!(sent.len(), 1);
-        assert_eq!(questions.answered(sent[0].0, true), Some(0));
-        assert_eq!(drain(&mut questions), [], "it is held");
-        assert_eq!(questions.release(), Some(sent[0].0));
-        let sent = drain(&mut questions);
-        assert_eq!(sent.len(), 1);
+        let mut questions = Questions::<u32, u32>::default();
+        assert!(questions.may_ask_for_ticket());
+        let op = questions.begin(Purpose::Ticket, 0);
+        assert!(!questions.may_ask_for_ticket());
+        assert_eq!(questions.answered(op, true), Some(0));
+        assert!(!questions.may_ask_for_ticket(), "it is held");
+        assert_eq!(questions.release(), Some(op));
+        assert!(questions.may_ask_for_ticket());
         // A refusal grants nothing.
-        assert_eq!(questions.answered(sent[0].0, false), Some(1));
-        assert_eq!(drain(&mut questions).len(), 1);
+        let op = questions.begin(Purpose::Ticket, 1);
+        assert_eq!(questions.answered(op, false), Some(1));
+        assert!(questions.may_ask_for_ticket());
         assert_eq!(questions.answered(OpId(99), false), None);
     }
 
@@ -150,13 +165,14 @@ mod tests {
     fn no_more_are_outstanding_than_may_be() {
         let mut questions = Questions::default();
         for n in 0..100 {
-            questions.ask(Purpose::Other, n, n);
+            questions.ask(Queue::Other, n, n);
         }
         let sent = drain(&mut questions);
-        assert_eq!(sent.len(), MAX_FILER_REQUESTS);
+        assert_eq!((sent.len(), questions.room()), (MAX_FILER_REQUESTS, 0));
         for (op, n) in &sent[..3] {
             assert_eq!(questions.answered(*op, false), Some(*n));
         }
+        assert_eq!(questions.room(), 3);
         assert_eq!(drain(&mut questions).len(), 3);
     }
 
@@ -164,14 +180,11 @@ mod tests {
     fn reservations_that_wait_leave_room_for_what_ends_their_waiting() {
         let mut questions = Questions::default();
         for n in 0..100 {
-            questions.ask(Purpose::Reserving, n, n);
+            questions.ask(Queue::Reserving, n, n);
         }
         assert_eq!(drain(&mut questions).len(), MAX_RESERVING);
-        questions.ask(Purpose::Ticket, 1000, 1000);
-        questions.ask(Purpose::Other, 1001, 1001);
-        assert_eq!(
-            drain(&mut questions).iter().map(|sent| sent.1).collect::<Vec<_>>(),
-            [1001, 1000]
-        );
+        assert!(questions.room() >= 2, "for a settle and the ticket");
+        questions.ask(Queue::Other, 1001, 1001);
+        assert_eq!(drain(&mut questions).iter().map(|sent| sent.1).collect::<Vec<_>>(), [1001]);
     }
 }

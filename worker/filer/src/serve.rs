@@ -2,7 +2,8 @@
 //! of what a worker may ask.
 //!
 //! The loop never waits inside an operation. What the daemon says is taken first, and what it wakes runs at
-//! once: a ticket is used and given back before anything else is looked at.
+//! once: a ticket is used and given back before anything else is looked at. At the end of a turn all that has
+//! become ready is sent to the daemon together, and one sync of staging is begun for all who wait for it.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -88,6 +89,9 @@ impl Server {
             }
             self.session.pacer.turn();
             self.session.tasks.run_woken();
+            // What became ready in this turn goes together.
+            self.session.begin_sync();
+            self.session.ledger.send_waiting();
             flushed = self.flush();
         }
     }

@@ -67,8 +67,14 @@ pub(crate) enum Operation {
     Listing(Listing),
 }
 
-/// Operations that wait for a sync of staging which has not begun yet.
-type SyncWaiters = Arc<Mutex<Vec<Filler<Result<(), Errno>>>>>;
+/// The next sync of staging.
+#[derive(Debug, Default)]
+struct NextSync {
+    /// Operations that wait for it.
+    waiters: Vec<Filler<Result<(), Errno>>>,
+    /// It is among the helper's jobs, and has not begun.
+    queued: bool,
+}
 
 /// The session.
 pub(crate) struct Session {
@@ -83,7 +89,7 @@ pub(crate) struct Session {
     pub(crate) pacer: Pacer,
     pub(crate) end: Rc<End>,
     read_only: Cell<bool>,
-    sync_waiters: SyncWaiters,
+    next_sync: Arc<Mutex<NextSync>>,
     discards: Cell<usize>,
     discard_waiters: RefCell<Vec<Filler<()>>>,
 }
@@ -109,7 +115,7 @@ impl Session {
             pacer: Pacer::default(),
             end,
             read_only: Cell::new(false),
-            sync_waiters: Arc::default(),
+            next_sync: Arc::default(),
             discards: Cell::new(0),
             discard_waiters: RefCell::default(),
         }
@@ -164,24 +170,29 @@ impl Session {
     /// it. A failure is final: what a next one says proves nothing.
     pub(crate) async fn sync_staging(&self) -> Result<(), ErrorCode> {
         let (filler, slot) = slot();
-        let first = {
-            let mut waiters = lock(&self.sync_waiters);
-            waiters.push(filler);
-            waiters.len() == 1
-        };
-        if first {
-            let (waiters, staging) = (Arc::clone(&self.sync_waiters), Arc::clone(&self.staging));
-            // Its own answer is not awaited: the waiters get theirs.
-            drop(self.helper.run_once(move || {
-                let waiters = std::mem::take(&mut *lock(&waiters));
-                let result = staging.sync();
-                for waiter in waiters {
-                    waiter.fill(result);
-                }
-            }));
-        }
+        lock(&self.next_sync).waiters.push(filler);
         let result = slot.await;
         self.synced(result)
+    }
+
+    /// Hands a sync of staging to the helper if one is waited for. The loop calls it at the end of each of its
+    /// turns, so that all operations of a batch share one.
+    pub(crate) fn begin_sync(&self) {
+        {
+            let mut next = lock(&self.next_sync);
+            if next.waiters.is_empty() || std::mem::replace(&mut next.queued, true) {
+                return;
+            }
+        }
+        let (next, staging) = (Arc::clone(&self.next_sync), Arc::clone(&self.staging));
+        // Its own answer is not awaited: the waiters get theirs.
+        drop(self.helper.run_once(move || {
+            let waiters = std::mem::take(&mut *lock(&next)).waiters;
+            let result = staging.sync();
+            for waiter in waiters {
+                waiter.fill(result);
+            }
+        }));
     }
 
     /// Makes a rename between these directories of the home durable.

@@ -213,6 +213,8 @@ fn one_sync_serves_all_who_asked_before_it_began() {
         });
     }
     session.tasks.run_woken();
+    session.begin_sync();
+    session.begin_sync();
     go.send(()).unwrap();
     while done.get() < 5 {
         session.tasks.run_woken();

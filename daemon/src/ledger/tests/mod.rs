@@ -1,10 +1,12 @@
 //! The ledger's rules, on a real database in a temporary directory.
 
+mod batches;
 mod model;
 mod random;
 mod recovery;
 mod sessions;
 mod thread;
+mod throughput;
 mod uploads;
 mod users;
 

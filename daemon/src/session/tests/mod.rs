@@ -11,7 +11,7 @@ use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, SessionId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
+    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, Settling,
 };
 use berth_common::rel_path::RelPath;
 
@@ -31,7 +31,7 @@ async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
 
 fn stage(name: StagingName, size: u64) -> FilerToDaemon {
     let item = IntentItem::Stage { name, inode: 77, size, replaces: None };
-    FilerToDaemon::Intent { op: OP, items: vec![item] }
+    FilerToDaemon::Intent { op: OP, items: vec![item], settle: None }
 }
 
 fn open_upload(token: u8, op: OpId) -> FilerToDaemon {
@@ -63,6 +63,32 @@ fn a_session_puts_a_file_and_ends_without_a_replay() {
         worker.crash();
         filer.crash();
         fakes.no_sessions().await;
+    });
+}
+
+#[test]
+fn a_settle_that_comes_with_an_intent_does_not_wait_for_the_ticket() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let (_other_client, _other_worker, other) = fakes.session().await;
+        let (first, second) = (reserve(&filer, 10).await, reserve(&filer, 20).await);
+        filer.send(&stage(first, 10));
+        assert_eq!(filer.recv().await, DaemonToFiler::Granted { op: OP, names: vec![first] });
+        filer.send(&FilerToDaemon::Released { op: OP });
+        other.send(&FilerToDaemon::Ticket { op: OP });
+        assert_eq!(other.recv().await, DaemonToFiler::Granted { op: OP, names: vec![] });
+
+        let outcome = Outcome::Placed { replaced: None };
+        let items = vec![SettleItem { name: first, outcome }];
+        let FilerToDaemon::Intent { items: next, .. } = stage(second, 20) else { panic!() };
+        let settle = Some(Settling { op: OpId(2), items });
+        filer.send(&FilerToDaemon::Intent { op: OpId(3), items: next, settle });
+        let DaemonToFiler::Settled { op, usage } = filer.recv().await else { panic!() };
+        assert_eq!((op, usage.used_bytes, usage.reserved_bytes), (OpId(2), 10, 20));
+        other.send(&FilerToDaemon::Released { op: OP });
+        let granted = DaemonToFiler::Granted { op: OpId(3), names: vec![second] };
+        assert_eq!(filer.recv().await, granted);
     });
 }
 

@@ -120,7 +120,10 @@ impl Ledger {
                 row.owned = false;
                 return None;
             }
-            FilerToDaemon::Intent { op, items } => self.intent(op, items),
+            FilerToDaemon::Intent { op, items, settle } => {
+                assert_eq!(settle, None, "the bench hands a settle in by itself");
+                self.intent(op, items)
+            }
             FilerToDaemon::Ticket { op } => {
                 self.grant(op);
                 DaemonToFiler::Granted { op, names: vec![] }

@@ -21,7 +21,7 @@ use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, SessionId, UploadToken, UserName};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, Settling};
 use berth_common::rel_path::RelPath;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -264,6 +264,13 @@ impl Bench {
             self.ledger.log.push(message);
             self.halted = true;
             return;
+        }
+        let mut message = message;
+        if let FilerToDaemon::Intent { settle, .. } = &mut message
+            && let Some(Settling { op, items }) = settle.take()
+            && let Some(answer) = self.ledger.hear(FilerToDaemon::Settle { op, items })
+        {
+            let _ = self.daemon.as_ref().unwrap().send(&answer, &[]);
         }
         if let Some(answer) = self.ledger.hear(message) {
             let _ = self.daemon.as_ref().unwrap().send(&answer, &[]);

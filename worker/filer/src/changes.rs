@@ -1,0 +1,349 @@
+//! Which changes go under one ticket, and whose turn it is: decided without a channel or a clock.
+//!
+//! Changes that come while the ticket is asked for or held wait, and go together next: one intent with a row
+//! for each, one ticket, the acts one after the other in the order in which they came. Nothing waits for a
+//! batch to become larger. [`crate::ledger`] carries out what is decided here.
+
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
+
+use berth_common::error_code::ErrorCode;
+use berth_common::ids::StagingName;
+use berth_common::ledger_protocol::IntentItem;
+
+/// Most changes in a batch, and most settles in one message: both fit a packet together.
+pub(crate) const MAX_BATCH: usize = 256;
+
+/// After acting for so long the ticket is given back and asked for again, so that a large batch does not hold
+/// up the user's other sessions.
+pub(crate) const MOST_ACTING: Duration = Duration::from_millis(50);
+
+/// The changes of a session that have not acted yet. `A` is what waits for its turn.
+#[derive(Debug)]
+pub(crate) struct Changes<A> {
+    /// Not asked for yet.
+    waiting: VecDeque<Waiting<A>>,
+    /// Their rows are durable, if they have any: they only need the ticket.
+    written: VecDeque<Turn<A>>,
+    ticket: Ticket<A>,
+}
+
+#[derive(Debug)]
+struct Waiting<A> {
+    intent: Option<IntentItem>,
+    /// It was refused in a batch, by whosoever fault.
+    alone: bool,
+    waiter: A,
+}
+
+/// Where this session stands with the ticket.
+#[derive(Debug)]
+enum Ticket<A> {
+    /// It has not asked.
+    None,
+    /// It has asked, and these intents are not known to be written.
+    Asked(Vec<Waiting<A>>),
+    /// It has asked again, for those whose rows are written.
+    AskedAgain,
+    /// It holds it, and one of those that were written acts.
+    Held { since: Instant },
+}
+
+/// Whose turn it is to act, under which name if it has an intent.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Turn<A> {
+    pub(crate) waiter: A,
+    pub(crate) name: Option<StagingName>,
+}
+
+/// How the ticket is to be asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Asking {
+    /// With these intents.
+    Intent(Vec<IntentItem>),
+    /// Alone.
+    Ticket,
+}
+
+/// What follows an act.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Next<A> {
+    /// Another one, under the same ticket.
+    Act(Turn<A>),
+    /// The ticket is to be given back at once.
+    Release,
+}
+
+/// The daemon's answer fits no question, or cannot be lived with.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Unfit {
+    /// Another number of names than of intents, or a ticket that was not asked for.
+    Answer,
+    /// The ticket is refused to changes whose rows are durable: replay has to end these.
+    Written,
+}
+
+impl<A> Default for Changes<A> {
+    fn default() -> Self {
+        Self { waiting: VecDeque::new(), written: VecDeque::new(), ticket: Ticket::None }
+    }
+}
+
+impl<A> Changes<A> {
+    /// A change that waits from now on.
+    pub(crate) fn wait(&mut self, intent: Option<IntentItem>, waiter: A) {
+        self.waiting.push_back(Waiting { intent, alone: false, waiter });
+    }
+
+    /// How the ticket is to be asked for now, if it is.
+    pub(crate) fn ask(&mut self) -> Option<Asking> {
+        if !matches!(self.ticket, Ticket::None) {
+            return None;
+        }
+        if !self.written.is_empty() {
+            self.ticket = Ticket::AskedAgain;
+            return Some(Asking::Ticket);
+        }
+        let together = self.waiting.iter().take(MAX_BATCH).take_while(|it| !it.alone).count();
+        let count = together.max(1).min(self.waiting.len());
+        let batch: Vec<_> = self.waiting.drain(..count).collect();
+        if batch.is_empty() {
+            return None;
+        }
+        let items: Vec<_> = batch.iter().filter_map(|it| it.intent.clone()).collect();
+        self.ticket = Ticket::Asked(batch);
+        Some(if items.is_empty() { Asking::Ticket } else { Asking::Intent(items) })
+    }
+
+    /// The ticket is this session's, with a name for each intent. Whose turn it is.
+    pub(crate) fn granted(
+        &mut self,
+        names: Vec<StagingName>,
+        now: Instant,
+    ) -> Result<Turn<A>, Unfit> {
+        let batch = match std::mem::replace(&mut self.ticket, Ticket::Held { since: now }) {
+            Ticket::Asked(batch) => batch,
+            Ticket::AskedAgain => Vec::new(),
+            Ticket::None | Ticket::Held { .. } => return Err(Unfit::Answer),
+        };
+        let mut names = names.into_iter();
+        for Waiting { intent, waiter, .. } in batch {
+            let name = match intent {
+                Some(_) => Some(names.next().ok_or(Unfit::Answer)?),
+                None => None,
+            };
+            self.written.push_back(Turn { waiter, name });
+        }
+        match (names.next(), self.written.pop_front()) {
+            (None, Some(first)) => Ok(first),
+            _ => Err(Unfit::Answer),
+        }
+    }
+
+    /// The ticket is refused, and nothing was written. Who is told so; the others ask again, each by itself.
+    pub(crate) fn refused(&mut self, error: &ErrorCode) -> Result<Vec<A>, Unfit> {
+        let batch = match std::mem::replace(&mut self.ticket, Ticket::None) {
+            Ticket::Asked(batch) => batch,
+            Ticket::AskedAgain => return Err(Unfit::Written),
+            Ticket::None | Ticket::Held { .. } => return Err(Unfit::Answer),
+        };
+        if batch.len() == 1 || is_everybodys(error) {
+            return Ok(batch.into_iter().map(|it| it.waiter).collect());
+        }
+        for change in batch.into_iter().rev() {
+            // One without an intent cannot have been at fault.
+            let alone = change.intent.is_some();
+            self.waiting.push_front(Waiting { alone, ..change });
+        }
+        Ok(Vec::new())
+    }
+
+    /// The one whose turn it was has acted.
+    pub(crate) fn acted(&mut self, now: Instant) -> Next<A> {
+        let in_time = match self.ticket {
+            Ticket::Held { since } => now.saturating_duration_since(since) < MOST_ACTING,
+            Ticket::None | Ticket::Asked(_) | Ticket::AskedAgain => false,
+        };
+        if in_time && let Some(next) = self.written.pop_front() {
+            return Next::Act(next);
+        }
+        self.ticket = Ticket::None;
+        Next::Release
+    }
+}
+
+/// Whether each of a batch would be refused in the same way by itself.
+fn is_everybodys(error: &ErrorCode) -> bool {
+    matches!(error, ErrorCode::ReadOnly | ErrorCode::Busy | ErrorCode::LedgerUnavailable)
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::channel::Channel;
+    use berth_common::ids::OpId;
+    use berth_common::ledger_protocol::{
+        DaemonToFiler, FilerToDaemon, Outcome, SettleItem, Settling,
+    };
+
+    use super::*;
+
+    fn names(count: u64) -> Vec<StagingName> {
+        (0..count).map(StagingName).collect()
+    }
+
+    fn turn(waiter: u32, name: Option<u64>) -> Turn<u32> {
+        Turn { waiter, name: name.map(StagingName) }
+    }
+
+    /// Changes 0 and up, each an intent.
+    fn waiting(count: u32) -> Changes<u32> {
+        let mut changes = Changes::default();
+        (0..count).for_each(|n| changes.wait(Some(IntentItem::Take), n));
+        changes
+    }
+
+    fn quota() -> ErrorCode {
+        ErrorCode::DiskFull
+    }
+
+    #[test]
+    fn what_comes_while_the_ticket_is_asked_for_or_held_goes_together_next() {
+        let (mut changes, now) = (waiting(1), Instant::now());
+        assert_eq!(
+            changes.ask(),
+            Some(Asking::Intent(vec![IntentItem::Take])),
+            "it waits for none"
+        );
+        changes.wait(Some(IntentItem::Over), 1);
+        assert_eq!(changes.ask(), None);
+        assert_eq!(changes.granted(names(1), now), Ok(turn(0, Some(0))));
+        changes.wait(None, 2);
+        changes.wait(Some(IntentItem::Take), 3);
+        assert_eq!(changes.ask(), None);
+        assert_eq!(changes.acted(now), Next::Release);
+        let items = vec![IntentItem::Over, IntentItem::Take];
+        assert_eq!(changes.ask(), Some(Asking::Intent(items)));
+        assert_eq!(changes.granted(names(2), now), Ok(turn(1, Some(0))));
+        assert_eq!(changes.acted(now), Next::Act(turn(2, None)), "it rides along");
+        assert_eq!(changes.acted(now), Next::Act(turn(3, Some(1))));
+        assert_eq!(changes.acted(now), Next::Release);
+        assert_eq!(changes.ask(), None);
+    }
+
+    #[test]
+    fn changes_without_intent_ask_for_the_ticket_alone() {
+        let (mut changes, now) = (Changes::default(), Instant::now());
+        changes.wait(None, 0);
+        changes.wait(None, 1);
+        assert_eq!(changes.ask(), Some(Asking::Ticket));
+        assert_eq!(changes.granted(vec![], now), Ok(turn(0, None)));
+        assert_eq!(changes.acted(now), Next::Act(turn(1, None)));
+    }
+
+    #[test]
+    fn a_batch_is_bounded() {
+        let mut changes = waiting(MAX_BATCH as u32 + 5);
+        let sizes: Vec<usize> = std::iter::from_fn(|| match changes.ask()? {
+            Asking::Intent(items) => {
+                assert_eq!(changes.refused(&ErrorCode::Busy).unwrap().len(), items.len());
+                Some(items.len())
+            }
+            Asking::Ticket => None,
+        })
+        .collect();
+        assert_eq!(sizes, [MAX_BATCH, 5]);
+    }
+
+    #[test]
+    fn the_largest_messages_fit_a_packet() {
+        let stage = IntentItem::Stage {
+            name: StagingName(u64::MAX),
+            inode: u64::MAX,
+            size: u64::MAX,
+            replaces: Some(u64::MAX),
+        };
+        let outcome = Outcome::Removed { bytes: u64::MAX, entries: u64::MAX };
+        let item = SettleItem { name: StagingName(u64::MAX), outcome };
+        let settle = Settling { op: OpId(u32::MAX), items: vec![item; MAX_BATCH] };
+        let (op, items) = (OpId(u32::MAX), vec![stage; MAX_BATCH]);
+        let message = FilerToDaemon::Intent { op, items, settle: Some(settle) };
+        let (filer, daemon) = Channel::<FilerToDaemon, DaemonToFiler>::pair().unwrap();
+        filer.send(&message, &[]).unwrap();
+        assert_eq!(daemon.recv().unwrap().message, message);
+    }
+
+    #[test]
+    fn after_the_time_is_up_the_rest_asks_again_before_anything_else_does() {
+        let (mut changes, start) = (waiting(3), Instant::now());
+        changes.ask();
+        changes.granted(names(3), start).unwrap();
+        changes.wait(Some(IntentItem::Over), 9);
+        let almost = start + MOST_ACTING - Duration::from_nanos(1);
+        assert_eq!(changes.acted(almost), Next::Act(turn(1, Some(1))));
+        assert_eq!(changes.acted(start + MOST_ACTING), Next::Release);
+        assert_eq!(changes.ask(), Some(Asking::Ticket), "its row is there");
+        assert_eq!(changes.ask(), None);
+        let later = start + 2 * MOST_ACTING;
+        assert_eq!(changes.granted(vec![], later), Ok(turn(2, Some(2))));
+        assert_eq!(changes.acted(later), Next::Release);
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Over])));
+    }
+
+    #[test]
+    fn each_gets_at_least_one_act_under_a_ticket() {
+        let (mut changes, start) = (waiting(3), Instant::now());
+        changes.ask();
+        let mut acts = vec![changes.granted(names(3), start).unwrap().waiter];
+        let slow = start + 10 * MOST_ACTING;
+        while changes.acted(slow) == Next::Release && changes.ask().is_some() {
+            acts.push(changes.granted(vec![], start).unwrap().waiter);
+        }
+        assert_eq!(acts, [0, 1, 2]);
+    }
+
+    #[test]
+    fn a_refused_batch_asks_again_one_by_one_in_order() {
+        let (mut changes, now) = (waiting(2), Instant::now());
+        changes.wait(None, 2);
+        changes.ask();
+        changes.wait(Some(IntentItem::Over), 3);
+        assert_eq!(changes.refused(&quota()), Ok(vec![]), "nobody yet");
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Take])));
+        assert_eq!(changes.refused(&quota()), Ok(vec![0]), "its own answer");
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Take])));
+        assert_eq!(changes.granted(names(1), now), Ok(turn(1, Some(0))));
+        assert_eq!(changes.acted(now), Next::Release);
+        // What came later, and what could not be at fault, go together again.
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Over])));
+        assert_eq!(changes.granted(names(1), now), Ok(turn(2, None)));
+        assert_eq!(changes.acted(now), Next::Act(turn(3, Some(0))));
+    }
+
+    #[test]
+    fn what_is_everybodys_fault_refuses_everybody() {
+        for error in [ErrorCode::ReadOnly, ErrorCode::Busy, ErrorCode::LedgerUnavailable] {
+            let mut changes = waiting(3);
+            changes.ask();
+            assert_eq!(changes.refused(&error), Ok(vec![0, 1, 2]));
+            assert_eq!(changes.ask(), None);
+        }
+    }
+
+    #[test]
+    fn answers_that_do_not_fit_are_told() {
+        let now = Instant::now();
+        for count in [0, 1, 3] {
+            let mut changes = waiting(2);
+            changes.ask();
+            assert_eq!(changes.granted(names(count), now), Err(Unfit::Answer));
+        }
+        assert_eq!(waiting(1).granted(names(1), now), Err(Unfit::Answer));
+        assert_eq!(waiting(1).refused(&quota()), Err(Unfit::Answer));
+        let mut changes = waiting(2);
+        changes.ask();
+        changes.granted(names(2), now).unwrap();
+        changes.acted(now + MOST_ACTING);
+        changes.ask();
+        assert_eq!(changes.refused(&ErrorCode::Busy), Err(Unfit::Written));
+    }
+}

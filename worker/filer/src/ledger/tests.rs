@@ -1,0 +1,191 @@
+//! What goes to the daemon together, message by message; the daemon is played by the test.
+
+use std::cell::RefCell;
+
+use berth_common::channel::Channel;
+use berth_common::entry::Limits;
+
+use super::*;
+use crate::tasks::Tasks;
+
+type DaemonEnd = Channel<DaemonToFiler, FilerToDaemon>;
+
+/// A ledger with operations, and the daemon's end of its channel.
+struct Bench {
+    ledger: Rc<Ledger>,
+    tasks: Tasks,
+    daemon: DaemonEnd,
+    end: Rc<End>,
+    /// What the operations did, in order.
+    done: Rc<RefCell<Vec<String>>>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let (daemon, channel) = DaemonEnd::pair().unwrap();
+        daemon.set_nonblocking(true).unwrap();
+        let end = Rc::new(End::default());
+        let ledger = Rc::new(Ledger::new(channel, Rc::clone(&end)));
+        Self { ledger, tasks: Tasks::default(), daemon, end, done: Rc::default() }
+    }
+
+    /// A change that acts, and then waits to be settled if it has an intent.
+    fn change(&self, label: &'static str, intent: Option<IntentItem>) {
+        let (ledger, done) = (Rc::clone(&self.ledger), Rc::clone(&self.done));
+        self.tasks.spawn(async move {
+            let note = |what: &str| done.borrow_mut().push(format!("{label} {what}"));
+            let act = |_| {
+                note("acts");
+                Ok(())
+            };
+            match ledger.with_ticket(intent, act).await {
+                Err(_) => note("is refused"),
+                Ok((None, ())) => note("goes on"),
+                Ok((Some(name), ())) => {
+                    note("goes on");
+                    let settled = ledger.settle(name, Outcome::NotHappened).await;
+                    note(if settled.is_ok() { "is settled" } else { "is not settled" });
+                }
+            }
+        });
+    }
+
+    /// One turn of the loop: what it sends.
+    fn turn(&self) -> Vec<FilerToDaemon> {
+        self.tasks.run_woken();
+        self.ledger.send_waiting();
+        std::iter::from_fn(|| self.daemon.recv().ok()).map(|it| it.message).collect()
+    }
+
+    /// The daemon's answer, and what it leads to.
+    fn answered(&self, message: DaemonToFiler) -> Vec<FilerToDaemon> {
+        self.ledger.deliver(message);
+        self.turn()
+    }
+
+    fn done(&self) -> Vec<String> {
+        self.done.take()
+    }
+}
+
+fn granted(op: u32, names: impl IntoIterator<Item = u64>) -> DaemonToFiler {
+    DaemonToFiler::Granted { op: OpId(op), names: names.into_iter().map(StagingName).collect() }
+}
+
+fn settled(op: u32) -> DaemonToFiler {
+    let limits = Limits { bytes: None, entries: None };
+    let usage =
+        Usage { limits, used_bytes: 0, used_entries: 0, reserved_bytes: 0, reserved_entries: 0 };
+    DaemonToFiler::Settled { op: OpId(op), usage }
+}
+
+fn intent(op: u32, count: usize) -> FilerToDaemon {
+    FilerToDaemon::Intent { op: OpId(op), items: vec![IntentItem::Take; count], settle: None }
+}
+
+fn settling(op: u32, names: impl IntoIterator<Item = u64>) -> Settling {
+    let item = |name| SettleItem { name: StagingName(name), outcome: Outcome::NotHappened };
+    Settling { op: OpId(op), items: names.into_iter().map(item).collect() }
+}
+
+fn settle(op: u32, names: impl IntoIterator<Item = u64>) -> FilerToDaemon {
+    let Settling { op, items } = settling(op, names);
+    FilerToDaemon::Settle { op, items }
+}
+
+#[test]
+fn changes_that_wait_go_together_and_settle_together() {
+    let bench = Bench::new();
+    bench.change("a", Some(IntentItem::Take));
+    assert_eq!(bench.turn(), [intent(0, 1)]);
+    bench.change("b", Some(IntentItem::Take));
+    bench.change("c", None);
+    bench.change("d", Some(IntentItem::Take));
+    assert_eq!(bench.turn(), [], "the ticket is asked for");
+    let sent = bench.answered(granted(0, [10]));
+    let [released, next] = &sent[..] else { panic!("{sent:?}") };
+    assert_eq!(*released, FilerToDaemon::Released { op: OpId(0) });
+    // The settle of one batch is ready in the turn in which the next is stated.
+    let FilerToDaemon::Intent { op, items, settle: Some(with) } = next else { panic!("{next:?}") };
+    assert_eq!((items.len(), with), (2, &settling(1, [10])));
+    assert_eq!(bench.done(), ["a acts", "a goes on"]);
+
+    assert_eq!(bench.answered(settled(1)), []);
+    assert_eq!(bench.done(), ["a is settled"], "it does not wait for the ticket");
+    let sent = bench.answered(granted(op.0, [11, 12]));
+    // The last one goes on first: it need not be woken.
+    assert_eq!(sent, [FilerToDaemon::Released { op: *op }, settle(3, [12, 11])]);
+    let order = ["b acts", "c acts", "d acts", "d goes on", "b goes on", "c goes on"];
+    assert_eq!(bench.done(), order, "nobody goes on before the release");
+    assert_eq!(bench.answered(settled(3)), []);
+    assert_eq!(bench.done(), ["d is settled", "b is settled"]);
+}
+
+#[test]
+fn a_settle_does_not_wait_for_an_intent() {
+    let bench = Bench::new();
+    bench.change("a", Some(IntentItem::Take));
+    assert_eq!(bench.turn(), [intent(0, 1)]);
+    let sent = bench.answered(granted(0, [10]));
+    assert_eq!(sent, [FilerToDaemon::Released { op: OpId(0) }, settle(1, [10])]);
+    bench.change("b", Some(IntentItem::Take));
+    assert_eq!(bench.turn(), [intent(2, 1)], "nor an intent for a settle");
+    assert_eq!(bench.answered(settled(1)), []);
+    assert_eq!(bench.done()[2..], ["a is settled"]);
+}
+
+#[test]
+fn a_batch_that_is_refused_for_one_is_carried_out_for_the_others() {
+    let bench = Bench::new();
+    for label in ["a", "b", "c"] {
+        bench.change(label, Some(IntentItem::Take));
+    }
+    assert_eq!(bench.turn(), [intent(0, 3)]);
+    let refused = |op| DaemonToFiler::Refused { op: OpId(op), error: ErrorCode::DiskFull };
+    assert_eq!(bench.answered(refused(0)), [intent(1, 1)]);
+    assert_eq!(bench.done(), [""; 0], "nobody was told anything");
+    let sent = bench.answered(granted(1, [10]));
+    assert_eq!(sent.len(), 2, "{sent:?}");
+    assert_eq!(bench.done(), ["a acts", "a goes on"]);
+    assert_eq!(bench.answered(refused(3)), [intent(4, 1)]);
+    assert_eq!(bench.done(), ["b is refused"]);
+    bench.answered(granted(4, [12]));
+    assert_eq!(bench.done(), ["c acts", "c goes on"]);
+    assert!(bench.end.take().is_none());
+}
+
+#[test]
+fn a_home_that_is_read_only_refuses_a_whole_batch() {
+    let bench = Bench::new();
+    for label in ["a", "b"] {
+        bench.change(label, Some(IntentItem::Take));
+    }
+    assert_eq!(bench.turn(), [intent(0, 2)]);
+    let refused = DaemonToFiler::Refused { op: OpId(0), error: ErrorCode::ReadOnly };
+    assert_eq!(bench.answered(refused), []);
+    assert_eq!(bench.done(), ["a is refused", "b is refused"]);
+}
+
+#[test]
+fn an_act_that_finds_what_cannot_be_keeps_the_ticket_and_ends_the_process() {
+    let bench = Bench::new();
+    let ledger = Rc::clone(&bench.ledger);
+    bench.tasks.spawn(async move {
+        let act = |_| Err::<(), _>(Broken("impossible".into()));
+        let _ = ledger.with_ticket(Some(IntentItem::Take), act).await;
+    });
+    bench.change("b", Some(IntentItem::Take));
+    assert_eq!(bench.turn(), [intent(0, 2)]);
+    assert_eq!(bench.answered(granted(0, [10, 11])), []);
+    assert_eq!(bench.done(), [""; 0], "the next does not act");
+    assert!(bench.end.take().is_some());
+}
+
+#[test]
+fn names_that_are_gone_are_told_together() {
+    let bench = Bench::new();
+    (1..4).for_each(|name| bench.ledger.gone(StagingName(name)));
+    let names = (1..4).map(StagingName).collect();
+    assert_eq!(bench.turn(), [FilerToDaemon::Gone { names }]);
+    assert_eq!(bench.turn(), []);
+}
