@@ -26,3 +26,4 @@ pub mod ledger_protocol;
 pub mod limits;
 pub mod rel_path;
 pub mod scram;
+pub mod thresholds;

@@ -10,12 +10,14 @@
 use std::future::pending;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::mpsc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, ErrorCode as SqliteCode};
 use tokio::sync::oneshot;
 
+use super::crossings::Crossings;
 use super::model::LedgerError;
 
 /// Most requests in one transaction.
@@ -54,6 +56,8 @@ impl Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     queue: mpsc::Sender<Message>,
+    /// The database's file, for copies of it; one is made at a time.
+    pub(super) path: Arc<Mutex<PathBuf>>,
 }
 
 enum Message {
@@ -87,6 +91,7 @@ pub(super) struct Tx<'a> {
     pub(super) now_s: i64,
     pub(super) upload_expiry_s: i64,
     pub(super) max_uploads: u32,
+    pub(super) crossings: Crossings,
 }
 
 /// A request, with its answer's way back.
@@ -136,6 +141,7 @@ where
             return Ok(());
         };
         let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
+        let crossings = tx.crossings.mark();
         if self.writes {
             execute("SAVEPOINT request")?;
         }
@@ -151,6 +157,7 @@ where
         if self.writes {
             if outcome.is_err() {
                 execute("ROLLBACK TO request")?;
+                tx.crossings.take_back(crossings);
             }
             execute("RELEASE request")?;
         }
@@ -174,6 +181,7 @@ impl Ledger {
     /// Starts the thread.
     pub(super) fn start(db: Connection, options: Options) -> io::Result<Self> {
         let (queue, requests) = mpsc::channel();
+        let path = db.path().map(PathBuf::from).unwrap_or_default();
         let Options { upload_expiry_s, max_uploads, clock, on_fatal } = options;
         let thread = std::thread::Builder::new().name("ledger".into());
         thread.spawn(move || {
@@ -192,7 +200,7 @@ impl Ledger {
                 Err(_) => on_fatal("the ledger's thread has panicked".into()),
             }
         })?;
-        Ok(Self { queue })
+        Ok(Self { queue, path: Arc::new(Mutex::new(path)) })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -299,6 +307,7 @@ impl Thread {
             now_s: (self.clock)(),
             upload_expiry_s: self.upload_expiry_s,
             max_uploads: self.max_uploads,
+            crossings: Crossings::default(),
         };
         let work = self
             .db
@@ -309,7 +318,10 @@ impl Thread {
             return Ok(Err(error));
         }
         match self.db.execute_batch("COMMIT") {
-            Ok(()) => Ok(Ok(())),
+            Ok(()) => {
+                tx.crossings.log();
+                Ok(Ok(()))
+            }
             // The disk was full before the last frame, which alone commits, was written whole.
             Err(error) if error.sqlite_error_code() == Some(SqliteCode::DiskFull) => {
                 self.roll_back()?;

@@ -1,10 +1,13 @@
 //! The ledger's rules, on a real database in a temporary directory.
 
+mod backup;
+mod migrations;
 mod model;
 mod random;
 mod recovery;
 mod sessions;
 mod thread;
+mod thresholds;
 mod uploads;
 mod users;
 
