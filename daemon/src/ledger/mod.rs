@@ -107,6 +107,24 @@ impl Ledger {
         self.write(move |tx| users::add(tx, &user, &verifier, limits)).await
     }
 
+    /// The same for a user whose home is there already, and is to be counted before it may change.
+    ///
+    /// # Errors
+    /// As `add_user`.
+    pub(crate) async fn add_unverified_user(
+        &self,
+        user: &UserName,
+        verifier: ScramVerifier,
+        limits: Limits,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| {
+            users::add(tx, &user, &verifier, limits)?;
+            restored::mark_unverified(tx, &user)
+        })
+        .await
+    }
+
     /// The user's directories are there: from `Creating` (or already) to `Active`.
     ///
     /// # Errors
