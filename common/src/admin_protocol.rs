@@ -225,6 +225,6 @@ pub struct Status {
     pub spare_filers: u32,
     /// Workers and filers that ended by a crash or a signal since the start.
     pub crashes: u64,
-    /// Users whose homes are read-only since a disk error.
+    /// Users whose homes are read-only: after a disk error, or until their sums are verified.
     pub read_only_users: Vec<UserName>,
 }

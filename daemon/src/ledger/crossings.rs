@@ -57,7 +57,7 @@ impl Crossings {
         for Crossing { user, resource, threshold, used, limit } in self.0.into_inner() {
             let percent = percent(used, limit).unwrap_or_default();
             tracing::warn!(
-                user = ?user,
+                %user,
                 ?resource,
                 threshold,
                 percent,
