@@ -1,10 +1,12 @@
 //! `berthctl` and daemon: frames of kind 0 over a Unix stream socket, one request, one answer, then closed.
+//! The answer to `LedgerBackup` is followed by the bytes of the copy.
 //!
 //! The socket lies in a directory that is closed to others, and the peer's uid is checked: the daemon's own
 //! or root's.
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::Md5;
 use crate::entry::{Limits, Usage};
 use crate::ids::{SessionId, UserName};
 use crate::scram::ScramVerifier;
@@ -72,6 +74,8 @@ pub enum AdminToDaemon {
         /// Which.
         session: SessionId,
     },
+    /// Asks for a consistent copy of the ledger.
+    LedgerBackup,
     /// Asks how the server is.
     Status,
 }
@@ -110,6 +114,17 @@ pub enum DaemonToAdmin {
         /// Whether there are none after these.
         last: bool,
     },
+    /// A copy of the ledger: this frame is followed by so many bytes, and nothing else.
+    LedgerBackup {
+        /// Bytes that follow.
+        bytes: u64,
+        /// The MD5 of all of them.
+        md5: Md5,
+        /// The version of the ledger's tables.
+        version: u32,
+        /// Users in it.
+        users: u64,
+    },
     /// How the server is.
     Status(Status),
 }
@@ -135,6 +150,9 @@ pub enum AdminError {
     /// The user's directories cannot be made or removed.
     #[error("the user's directories: {0}")]
     Directories(String),
+    /// The ledger could not be copied.
+    #[error("there is no backup: {0}")]
+    Backup(String),
     /// The request was no request, or its sender may not ask.
     #[error("the request was refused")]
     Refused,
@@ -211,7 +229,7 @@ pub struct Status {
     pub tickets: TicketTimes,
     /// The ledger since the start.
     pub ledger: LedgerWork,
-    /// Users whose homes are read-only since a disk error.
+    /// Users whose homes are read-only: after a disk error, or until their sums are verified.
     pub read_only_users: Vec<UserName>,
 }
 

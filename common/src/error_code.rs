@@ -175,7 +175,7 @@ impl fmt::Display for ErrorCode {
             }
             Self::TimedOut => "the session timed out",
             Self::ReadOnly => {
-                "this home is read-only since a disk error; the server's administrator has to look at it"
+                "this home is read-only for now; the server's administrator has to look at it"
             }
             Self::Busy => "another session's change hangs; try again later",
             Self::LedgerUnavailable => "the server cannot record changes now; nothing was changed",

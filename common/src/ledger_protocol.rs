@@ -318,12 +318,26 @@ pub enum Role {
         user: UserName,
         /// The session, for log lines.
         session: SessionId,
+        /// How staging is made durable.
+        sync: StagingSync,
     },
     /// Recovers. Carries staging alone.
     Recover {
         /// Whose.
         user: UserName,
+        /// How staging is made durable.
+        sync: StagingSync,
     },
+}
+
+/// What it takes to make the renames durable that touch staging. The daemon decides it by the file
+/// system.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StagingSync {
+    /// An fsync of staging: there is one ordered journal.
+    Directory,
+    /// A sync of the whole file system.
+    FileSystem,
 }
 
 /// An open upload, as the ledger knows it.

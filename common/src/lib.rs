@@ -29,3 +29,4 @@ pub mod limits;
 pub mod points;
 pub mod rel_path;
 pub mod scram;
+pub mod thresholds;

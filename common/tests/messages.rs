@@ -366,8 +366,12 @@ fn daemon_to_filer_round_trips() {
         Join, Reserved, UploadReserved, Granted, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
         Keep, Sweep,
     } vec![
-        DaemonToFiler::Join(Role::Serve { user: user(), session: SessionId(1) }),
-        DaemonToFiler::Join(Role::Recover { user: user() }),
+        DaemonToFiler::Join(Role::Serve {
+            user: user(),
+            session: SessionId(1),
+            sync: StagingSync::Directory,
+        }),
+        DaemonToFiler::Join(Role::Recover { user: user(), sync: StagingSync::FileSystem }),
         DaemonToFiler::Reserved { op: OP, name: NAME },
         DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
         DaemonToFiler::Granted { op: OP, names: vec![NAME] },
@@ -401,7 +405,7 @@ fn admin_messages_round_trip() {
     };
     check!(AdminToDaemon {
         UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, QuotaSet, SessionList,
-        SessionKill, Status,
+        SessionKill, LedgerBackup, Status,
     } vec![
         AdminToDaemon::UserAdd { user: user(), verifier: verifier(), limits: Limits::default() },
         AdminToDaemon::UserList { after: None },
@@ -413,9 +417,10 @@ fn admin_messages_round_trip() {
         AdminToDaemon::QuotaSet { user: user(), bytes: Change::To(1), entries: Change::Keep },
         AdminToDaemon::SessionList { after: Some(SessionId(1)) },
         AdminToDaemon::SessionKill { session: SessionId(1) },
+        AdminToDaemon::LedgerBackup,
         AdminToDaemon::Status,
     ]);
-    check!(DaemonToAdmin { Done, Refused, Users, User, Sessions, Status } vec![
+    check!(DaemonToAdmin { Done, Refused, Users, User, Sessions, LedgerBackup, Status } vec![
         DaemonToAdmin::Done,
         DaemonToAdmin::Refused(AdminError::NoSuchUser(user())),
         DaemonToAdmin::Users { users: vec![summary()], last: true },
@@ -427,6 +432,7 @@ fn admin_messages_round_trip() {
             }],
             last: false,
         },
+        DaemonToAdmin::LedgerBackup { bytes: 1, md5: Md5::of(b"x"), version: 2, users: 3 },
         DaemonToAdmin::Status(Status {
             version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
             users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7, crashes: 8,

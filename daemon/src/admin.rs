@@ -1,8 +1,10 @@
-//! The administrator's socket: one request, one answer.
+//! The administrator's socket: one request, one answer; after that of a backup, its bytes.
 //!
 //! It lies in a directory that is closed to others before the socket is made, and who connects is checked:
 //! only the daemon's own user and root are heard. Each connection has its own task, a deadline, and a
 //! bound on what it may send.
+
+mod backup;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -11,8 +13,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_common::admin_protocol::{AdminError, AdminToDaemon, DaemonToAdmin, Status, UserSummary};
+use berth_common::entry::Limits;
 use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use berth_common::ids::UserName;
+use berth_common::scram::ScramVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -96,6 +100,9 @@ async fn converse(daemon: &Rc<Daemon>, mut stream: UnixStream) -> Result<(), Fai
     let uid = stream.peer_cred()?.uid();
     let answer = if uid == rustix::process::geteuid().as_raw() || uid == 0 {
         match tokio::time::timeout(PATIENCE, read(&mut stream)).await? {
+            Ok(AdminToDaemon::LedgerBackup) => {
+                return backup::send(daemon, uid, &mut stream).await;
+            }
             Ok(request) => answer(daemon, uid, request).await,
             Err(Failure::Io(error)) => return Err(error.into()),
             Err(error) => {
@@ -154,6 +161,7 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
         | AdminToDaemon::SessionList { .. }
+        | AdminToDaemon::LedgerBackup
         | AdminToDaemon::Status => None,
     }
 }
@@ -165,12 +173,7 @@ async fn carry_out(
     let ledger = &daemon.ledger;
     match request {
         AdminToDaemon::UserAdd { user, verifier, limits } => {
-            let turn = daemon.turn(&user);
-            let _turn = turn.lock().await;
-            ledger.add_user(&user, verifier, limits).await.map_err(because(&user))?;
-            recovery::make_user(daemon, &user)
-                .await
-                .map_err(|error| AdminError::Directories(error.to_string()))?;
+            add_user(daemon, &user, verifier, limits).await?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserList { after } => {
@@ -216,8 +219,37 @@ async fn carry_out(
                 false => Err(AdminError::NoSuchSession(session)),
             }
         }
+        // Answered with more than a message, before it comes here.
+        AdminToDaemon::LedgerBackup => Err(AdminError::Refused),
         AdminToDaemon::Status => status(daemon).await.map(DaemonToAdmin::Status),
     }
+}
+
+/// Makes a user. A home that is there already, as after a restore from a backup, is kept, and nothing in it
+/// changes before it is counted.
+async fn add_user(
+    daemon: &Daemon,
+    user: &UserName,
+    verifier: ScramVerifier,
+    limits: Limits,
+) -> Result<(), AdminError> {
+    let failed = |error: &dyn std::fmt::Display| AdminError::Directories(error.to_string());
+    let turn = daemon.turn(user);
+    let turn = turn.lock().await;
+    let is_there = daemon.homes.open_staging(user).map_err(|error| failed(&error))?.is_some();
+    if is_there {
+        let added = daemon.ledger.add_unverified_user(user, verifier, limits).await;
+        added.map_err(because(user))?;
+        recovery::distrust_an_old_home(daemon, user);
+    } else {
+        daemon.ledger.add_user(user, verifier, limits).await.map_err(because(user))?;
+    }
+    recovery::make_user(daemon, user).await.map_err(|error| failed(&error))?;
+    drop(turn);
+    if is_there {
+        recovery::recover_user(daemon, user).await.map_err(|error| failed(&error))?;
+    }
+    Ok(())
 }
 
 async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminError> {

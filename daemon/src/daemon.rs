@@ -213,6 +213,31 @@ impl Daemon {
                 "the home is read-only from now on; look at the disk, then restart berthd"
             );
         }
+        self.turn_waiting_away(user);
+    }
+
+    /// Stops all changes to a user's home until its sums are corrected ([`Daemon::verified`]).
+    pub(crate) fn make_read_only_until_verified(&self, user: &UserName, reason: &str) {
+        if self.read_only.borrow_mut().insert(user.clone()) {
+            tracing::warn!(
+                %user,
+                reason = ?reason,
+                "the home is read-only: run berthctl quota verify --fix"
+            );
+        }
+        self.turn_waiting_away(user);
+    }
+
+    /// The sums of a user who was unverified are corrected in the ledger: changes are let in. It must not
+    /// be called for a home that is read-only for another reason, which only a restart mends.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the verification of quotas"))]
+    pub(crate) fn verified(&self, user: &UserName) {
+        if self.read_only.borrow_mut().remove(user) {
+            tracing::info!(%user, "the home's sums are corrected, and changes are let in");
+        }
+    }
+
+    fn turn_waiting_away(&self, user: &UserName) {
         let waiting = self.tickets.borrow_mut().turn_away(user);
         for grant in waiting {
             if let Some(control) = self.control(grant.session) {

@@ -96,6 +96,11 @@ impl DataDir {
         self.path.join(name)
     }
 
+    /// The directory's own path.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// The ledger's path.
     pub(crate) fn ledger(&self) -> PathBuf {
         self.join(LEDGER)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use berth_common::channel::Channel;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::{OpId, SessionId, StagingName, UserName};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role, StagingSync};
 use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
 use rustix::fd::{AsFd as _, OwnedFd};
 
@@ -95,9 +95,10 @@ pub(crate) async fn serve(
     user: &UserName,
     session: SessionId,
     (home, staging): (OwnedFd, OwnedFd),
+    sync: StagingSync,
 ) -> Result<(Rc<Filer>, OwnedFd), FilerError> {
     let (workers_end, filers_end) = Channel::<WorkerToFiler, FilerToWorker>::pair()?;
-    let role = Role::Serve { user: user.clone(), session };
+    let role = Role::Serve { user: user.clone(), session, sync };
     let filers_end = filers_end.into_descriptor();
     let rights = [home.as_fd(), staging.as_fd(), filers_end.as_fd()];
     filer.send(&DaemonToFiler::Join(role), &rights);
@@ -140,8 +141,9 @@ impl Recoverer {
         filer: Rc<Filer>,
         user: &UserName,
         staging: OwnedFd,
+        sync: StagingSync,
     ) -> Result<Self, FilerError> {
-        let role = Role::Recover { user: user.clone() };
+        let role = Role::Recover { user: user.clone(), sync };
         filer.send(&DaemonToFiler::Join(role), &[staging.as_fd()]);
         let filer = Unowned::new(joined(filer).await?);
         Ok(Self { filer, next: 0 })

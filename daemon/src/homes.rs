@@ -5,6 +5,7 @@
 use std::io;
 
 use berth_common::ids::{StagingName, UserName};
+use berth_common::ledger_protocol::StagingSync;
 use rustix::fd::{AsFd, OwnedFd};
 
 use crate::data_dir::{make_directory, open_directory, remove_directory};
@@ -15,12 +16,31 @@ const STAGING: &str = "staging";
 /// The directory `users/`, open.
 pub(crate) struct Homes {
     users: OwnedFd,
+    sync: StagingSync,
 }
 
 impl Homes {
-    /// Takes over the descriptor of `users/`.
-    pub(crate) fn new(users: OwnedFd) -> Self {
-        Self { users }
+    /// Takes over the descriptor of `users/`, and what its file system needs.
+    pub(crate) fn new(users: OwnedFd, sync: StagingSync) -> Self {
+        Self { users, sync }
+    }
+
+    /// How filers make staging durable.
+    pub(crate) fn sync(&self) -> StagingSync {
+        self.sync
+    }
+
+    /// The users' names that have a directory, in any order.
+    ///
+    /// # Errors
+    /// The system calls'.
+    pub(crate) fn names(&self) -> io::Result<Vec<UserName>> {
+        let mut names = Vec::new();
+        for entry in rustix::fs::Dir::read_from(&self.users)? {
+            let name = entry?.file_name().to_str().ok().and_then(|name| UserName::new(name).ok());
+            names.extend(name);
+        }
+        Ok(names)
     }
 
     /// Makes a user's directories, durably. Those that are there stay.
@@ -114,7 +134,7 @@ mod tests {
     fn homes() -> (tempfile::TempDir, Homes) {
         let dir = tempfile::tempdir().unwrap();
         let users = std::fs::File::open(dir.path()).unwrap().into();
-        (dir, Homes::new(users))
+        (dir, Homes::new(users, StagingSync::FileSystem))
     }
 
     fn alice() -> UserName {

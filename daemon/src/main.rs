@@ -16,6 +16,7 @@ mod daemon;
 mod data_dir;
 mod exit;
 mod expiry;
+mod file_system;
 mod filer_handle;
 mod holding;
 mod homes;

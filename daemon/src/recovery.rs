@@ -27,6 +27,13 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(8),
 ];
 
+/// Why a home is read-only whose user is unverified at the start.
+const UNVERIFIED: &str =
+    "its sums may be wrong: the ledger was restored from a backup, or the disk failed";
+
+/// Why a home is read-only that was there before its user.
+const ADOPTED: &str = "the home was there before its user, and what is in it is not counted";
+
 /// Users read from the ledger at once.
 const USERS_PER_PAGE: usize = 256;
 
@@ -146,7 +153,7 @@ async fn recover_once(
 ) -> Result<(), RecoveryError> {
     let staging = daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)?;
     let filer = daemon.filers.take().await;
-    let mut recoverer = Recoverer::join(filer, user, staging).await?;
+    let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
     let done = work(&mut recoverer).await;
     recoverer.finish().await;
     done
@@ -218,7 +225,7 @@ pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
     loop {
         let users = daemon.ledger.users(after, USERS_PER_PAGE).await?;
         let Some(last) = users.last() else {
-            return Ok(());
+            break;
         };
         after = Some(last.name.clone());
         for user in users.iter().filter(|user| user.state == UserState::Active) {
@@ -227,9 +234,44 @@ pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
             }
         }
     }
+    for user in daemon.ledger.unverified_users().await? {
+        daemon.make_read_only_until_verified(&user, UNVERIFIED);
+    }
+    report_strangers(daemon).await
 }
 
-async fn recover_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+/// Logs the directories of users who are not in the ledger, as after a restore from a backup. They are an
+/// administrator's to look at; nothing of theirs is removed or served.
+async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
+    let homes = daemon.homes.clone();
+    let names = match off_thread(move || homes.names()).await {
+        Ok(names) => names,
+        Err(error) => {
+            tracing::error!(%error, "the users' directories cannot be listed");
+            return Ok(());
+        }
+    };
+    for user in names {
+        if daemon.ledger.user(&user).await?.is_none() {
+            tracing::warn!(
+                %user,
+                "there are directories of a user who is not in the ledger; they are left alone"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Nothing changes in a home that was there before its user until it is counted.
+pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
+    daemon.make_read_only_until_verified(user, ADOPTED);
+}
+
+/// Replays and sweeps a user's staging.
+///
+/// # Errors
+/// What makes the home read-only at the start.
+pub(crate) async fn recover_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     recover(daemon, user, async |recoverer| sweep_user(daemon, recoverer, user).await).await

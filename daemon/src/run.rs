@@ -12,8 +12,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use berth_common::journal::BootId;
+use berth_common::ledger_protocol::StagingSync;
 use berth_common::points;
 use clap::Parser as _;
+use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::process::Resource;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
@@ -25,6 +27,7 @@ use crate::config::Config;
 use crate::daemon::{Daemon, Parts};
 use crate::data_dir::{DataDir, USERS};
 use crate::exit::KillReason;
+use crate::file_system::FileSystem;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
@@ -34,7 +37,7 @@ use crate::privileges::{Target, close_to_others};
 use crate::session::Event;
 use crate::spares::Spares;
 use crate::spawn::{FILER, Spawner, WORKER};
-use crate::{admin, expiry, filer_handle, log, recovery, watch, worker_handle};
+use crate::{admin, expiry, file_system, filer_handle, log, recovery, watch, worker_handle};
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
 /// is at the next start.
@@ -82,7 +85,15 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
     if let Err(error) = Target::find(&config.user) {
         complaints.add(error);
     }
+    let file_system = match check_file_system(&config.data_dir) {
+        Ok(verdict) => verdict,
+        Err(error) => {
+            complaints.add(error);
+            String::new()
+        }
+    };
     complaints.none()?;
+    say(format_args!("{file_system}"));
     say(format_args!("the configuration is valid"));
     Ok(())
 }
@@ -98,13 +109,15 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let lock = DaemonLock::take(data_dir.fd())?;
     // An ordinary user binds only now, so that "is running" is told before "port in use".
     let bound = bound.map_or_else(|| bind(&config), Ok)?;
+    let users = data_dir.open_directory(USERS)?;
+    let sync = examine_file_system(&data_dir, &users)?;
+    let homes = Homes::new(users, sync);
     let secret = data_dir.secret()?;
     let site_secret = site_secret(&config)?;
     let identity = Identity::load(config.tls_files.as_ref(), &data_dir)?;
     let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
     let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
     let ledger = Ledger::open(&data_dir.ledger(), ledger_options(&config))?;
-    let homes = Homes::new(data_dir.open_directory(USERS)?);
 
     // One thread: helpers are spawned on it, and die with it.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -149,6 +162,51 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     drop(runtime);
     drop(lock);
     served
+}
+
+/// What homes and staging lie on must keep what the ledger's protocol rests on; tells how filers make
+/// staging durable there. The ledger itself may lie elsewhere, when `users/` is a mount of its own.
+fn examine_file_system(data_dir: &DataDir, users: &OwnedFd) -> Result<StagingSync, Fatal> {
+    file_system::by_name(data_dir.fd(), data_dir.path())?;
+    let path = data_dir.join(USERS);
+    let found = file_system::examine(users.as_fd(), &path)?;
+    let FileSystem { name, why, warning, .. } = &found;
+    tracing::info!(
+        path = ?path,
+        file_system = name,
+        staging_sync = ?found.sync,
+        why,
+        "the file system of the homes"
+    );
+    if let Some(warning) = warning {
+        tracing::warn!(path = ?path, file_system = name, "the file system of the homes: {warning}");
+    }
+    Ok(found.sync)
+}
+
+/// The same for `berthd check`, of what is there: a data directory that is not made yet is told by the
+/// directory in which it will be.
+fn check_file_system(data_dir: &Path) -> Result<String, Fatal> {
+    let users = data_dir.join(USERS);
+    let candidates = std::iter::once(users.as_path()).chain(data_dir.ancestors());
+    let Some((path, file)) =
+        candidates.filter_map(|path| Some((path, std::fs::File::open(path).ok()?))).next()
+    else {
+        return Err(format!("the data directory {data_dir:?} cannot be opened").into());
+    };
+    file_system::by_name(file.as_fd(), path)?;
+    let (found, how) = if path == users {
+        (file_system::examine(file.as_fd(), path)?, "tried")
+    } else {
+        (file_system::by_name(file.as_fd(), path)?, "told by its name")
+    };
+    let sync = match found.sync {
+        StagingSync::Directory => "an fsync of staging",
+        StagingSync::FileSystem => "a syncfs",
+    };
+    let FileSystem { name, why, warning, .. } = found;
+    let warning = warning.map_or_else(String::new, |warning| format!("; warning: {warning}"));
+    Ok(format!("{path:?} is on {name} ({how}), which takes {sync}, since {why}{warning}"))
 }
 
 /// Says so when there are not enough descriptors for as many connections as may be.

@@ -1,8 +1,8 @@
-//! The daemon's only unsafe code: registering a descriptor with the runtime, and marking those that
-//! children must not inherit.
+//! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
+//! children must not inherit, and trying a lease.
 
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use berth_common::channel::Channel;
 use tokio::io::Interest;
@@ -37,9 +37,41 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// Whether nothing in any process can write to the file that `file` has open for reading: whether a
+/// read lease is granted. It is given up at once.
+///
+/// # Errors
+/// Where there are no leases.
+pub(crate) fn has_no_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
+    let set = |kind: libc::c_int| {
+        // SAFETY: F_SETLEASE takes an integer, and the borrow keeps the descriptor open.
+        match unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, kind) } {
+            -1 => Err(io::Error::last_os_error()),
+            _ => Ok(()),
+        }
+    };
+    match set(libc::F_RDLCK) {
+        Ok(()) => set(libc::F_UNLCK).map(|()| true),
+        Err(error) if error.raw_os_error() == Some(libc::EAGAIN) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_writer_is_seen_and_a_file_without_leases_is_an_error() {
+        use std::os::fd::AsFd as _;
+        let dir = tempfile::tempdir().unwrap();
+        let writer = std::fs::File::create(dir.path().join("file")).unwrap();
+        let reader = std::fs::File::open(dir.path().join("file")).unwrap();
+        assert!(!has_no_writer(reader.as_fd()).unwrap());
+        drop(writer);
+        assert!(has_no_writer(reader.as_fd()).unwrap());
+        assert!(has_no_writer(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
 
     #[test]
     fn what_was_inherited_is_not_handed_on() {

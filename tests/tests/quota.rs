@@ -154,6 +154,39 @@ fn a_changed_limit_holds_for_sessions_that_are_running() {
 }
 
 #[test]
+fn a_limit_below_the_usage_refuses_growth_in_an_open_session_and_removes_nothing() {
+    let server = Server::start(Options::new());
+    server.add_user("alice", "a", "unlimited");
+    let alice = server.client("alice", "a");
+    Content::seed(1).write(&alice.file("f"), 5000);
+    alice.run(&["put", "f"]).ok();
+    let mut session = Raw::login(&server, "alice", "a");
+    let mut mkdir = |name: &str| {
+        let path = RelPath::new(name).unwrap();
+        session.ask(|id| ClientToWorker::MakeDirectory { id, path, parents: false })
+    };
+    assert!(matches!(mkdir("a"), WorkerToClient::Done { .. }));
+    server.berthctl(&["quota", "set", "alice", "--bytes", "10", "--entries", "1"]).ok();
+    let refused = mkdir("b");
+    assert!(
+        matches!(
+            refused,
+            WorkerToClient::Failed {
+                error: ErrorCode::QuotaExceeded { limit: 1, used: 2, requested: 1, .. },
+                ..
+            }
+        ),
+        "{refused:?}"
+    );
+    assert_same(&alice.file("f"), &server.home("alice").join("f"));
+    assert_eq!(server.home_sums("alice").entries, 2, "nothing is removed");
+    server.berthctl(&["quota", "set", "alice", "--entries", "3"]).ok();
+    assert!(matches!(mkdir("b"), WorkerToClient::Done { .. }), "a directory has no bytes");
+    drop(session);
+    server.assert_at_rest("alice");
+}
+
+#[test]
 fn the_ledger_equals_a_walk_after_every_operation() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "8MiB");

@@ -59,8 +59,27 @@ pub(super) enum Command {
     /// List and end sessions.
     #[command(subcommand)]
     Session(SessionCommand),
+    /// Back the ledger up.
+    #[command(subcommand)]
+    Ledger(LedgerCommand),
     /// Show how the server is.
     Status,
+}
+
+/// Commands for the ledger.
+#[derive(Debug, Subcommand)]
+pub(super) enum LedgerCommand {
+    /// Write a consistent copy of the running ledger to a file, for its owner alone.
+    ///
+    /// It has users, password verifiers, limits and sums, but no files. To restore, stop berthd, put the
+    /// copy in place of ledger.sqlite, remove ledger.sqlite-wal and ledger.sqlite-shm, and start berthd.
+    Backup {
+        /// Where to; it is there whole or not at all.
+        file: PathBuf,
+        /// Replace a file that is there.
+        #[arg(long, short)]
+        force: bool,
+    },
 }
 
 /// Commands for users.

@@ -1,6 +1,7 @@
 //! Why `berthctl` failed, and the exit code that says so.
 
 use std::io::ErrorKind;
+use std::path::PathBuf;
 
 use berth_common::admin_protocol::AdminError;
 use berth_common::scram::ScramError;
@@ -42,6 +43,21 @@ pub(super) enum Failure {
     /// The person said no.
     #[error("not confirmed; nothing was changed")]
     NotConfirmed,
+    /// There is a file already.
+    #[error("{} is there already; say --force to replace it", .0.display())]
+    FileExists(PathBuf),
+    /// The backup cannot be written.
+    #[error("cannot write {}: {}", path.display(), human::reason(error))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        #[source]
+        error: std::io::Error,
+    },
+    /// Other bytes came than berthd has sent.
+    #[error("the copy of the ledger has arrived damaged; nothing was written")]
+    Damaged,
     /// Standard output or the terminal failed.
     #[error("cannot print the answer: {}", human::reason(.0))]
     Output(#[from] std::io::Error),
@@ -57,9 +73,13 @@ impl Failure {
             }
             Self::Interrupted | Self::Password(PasswordError::Interrupted) => Exit::Interrupted,
             Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) => Exit::Usage,
-            Self::Refused(_) | Self::OtherAnswer | Self::NotConfirmed | Self::Output(_) => {
-                Exit::Failure
-            }
+            Self::FileExists(_)
+            | Self::File { .. }
+            | Self::Damaged
+            | Self::Refused(_)
+            | Self::OtherAnswer
+            | Self::NotConfirmed
+            | Self::Output(_) => Exit::Failure,
         }
     }
 

@@ -4,6 +4,7 @@
 //! this process for nobody; it never opens the ledger, a home or the network.
 
 mod args;
+mod backup;
 mod failure;
 mod quota;
 mod session;
@@ -62,6 +63,7 @@ fn carry_out(arguments: Arguments) -> Result<(), Failure> {
         Command::User(command) => user::carry_out(command, &socket, &printer),
         Command::Quota(command) => quota::carry_out(command, &socket, &printer),
         Command::Session(command) => session::carry_out(command, &socket, &printer),
+        Command::Ledger(command) => backup::carry_out(command, &socket, &printer),
         Command::Status => status::carry_out(&socket, &printer),
     }
 }

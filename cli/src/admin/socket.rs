@@ -70,6 +70,17 @@ impl AdminSocket {
     /// # Errors
     /// When there is no daemon, no permission, or no whole answer.
     pub(super) fn ask(&self, question: &AdminToDaemon) -> Result<DaemonToAdmin, SocketError> {
+        self.ask_for_more(question).map(|(answer, _)| answer)
+    }
+
+    /// The same, with the connection from which what follows the answer can be read.
+    ///
+    /// # Errors
+    /// As `ask`.
+    pub(super) fn ask_for_more(
+        &self,
+        question: &AdminToDaemon,
+    ) -> Result<(DaemonToAdmin, UnixStream), SocketError> {
         let question_frame = frame::encode_message(question)?;
         let patience = patience(question);
         let mut stream = UnixStream::connect(&self.path).map_err(|error| self.explain(error))?;
@@ -78,7 +89,11 @@ impl AdminSocket {
         // The daemon may refuse a peer before it has read all, and its refusal is worth reading.
         let sent = stream.write_all(&question_frame);
         match (read_answer(&mut stream), sent) {
-            (Ok(answer), _) => Ok(answer),
+            (Ok(answer), _) => {
+                // What follows comes as fast as it is taken.
+                stream.set_read_timeout(Some(PATIENCE)).map_err(|error| self.explain(error))?;
+                Ok((answer, stream))
+            }
             (Err(ReadError::Io(_)), Err(error)) | (Err(ReadError::Io(error)), Ok(())) => {
                 Err(self.explain(error))
             }
@@ -86,7 +101,8 @@ impl AdminSocket {
         }
     }
 
-    fn explain(&self, error: io::Error) -> SocketError {
+    /// What an error of the connection means.
+    pub(super) fn explain(&self, error: io::Error) -> SocketError {
         let path = || self.path.clone();
         match error.kind() {
             ErrorKind::NotFound | ErrorKind::NotADirectory => SocketError::Missing(path()),
@@ -101,10 +117,11 @@ impl AdminSocket {
     }
 }
 
-/// Removing a user takes as long as removing the files does; all else is quick.
+/// Removing a user takes as long as removing the files does, and a copy as long as the disk needs; all
+/// else is quick.
 fn patience(question: &AdminToDaemon) -> Option<Duration> {
     match question {
-        AdminToDaemon::UserRemove { .. } => None,
+        AdminToDaemon::UserRemove { .. } | AdminToDaemon::LedgerBackup => None,
         _ => Some(PATIENCE),
     }
 }

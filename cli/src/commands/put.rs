@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use berth_common::entry::{EntryKind, Usage};
+use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
@@ -51,8 +51,10 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
         }
     }
     progress.end();
-    if let Some(remark) = usage.as_ref().and_then(|usage: &Usage| show::quota_remark(usage)) {
-        context.output.note(&format!("{remark}; see berth df"));
+    // Programs have it in each file's line.
+    let text = !context.output.style().json;
+    if let Some(remark) = usage.as_ref().filter(|_| text).and_then(show::quota_remark) {
+        context.output.note(&remark);
     }
     Ok(failures.exit())
 }
@@ -148,6 +150,7 @@ fn tell(
             "started_over": report.started_over,
             "replaced": report.replaced,
             "seconds": report.elapsed.as_secs_f64(),
+            "usage": show::usage(&report.usage),
         });
         context.output.json(&value)?;
         // A reader of the pipe learns of each file when it is done.

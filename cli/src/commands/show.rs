@@ -1,6 +1,7 @@
 //! How entries, times and usage are shown, as text and as JSON.
 
 use berth_common::entry::{Entry, EntryKind, Usage};
+use berth_common::thresholds;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
@@ -72,11 +73,15 @@ pub(super) fn usage(usage: &Usage) -> Value {
             "used": usage.used_bytes,
             "reserved": usage.reserved_bytes,
             "limit": usage.limits.bytes,
+            "percent": thresholds::percent(usage.used_bytes, usage.limits.bytes),
+            "threshold": thresholds::reached(usage.used_bytes, usage.limits.bytes),
         },
         "entries": {
             "used": usage.used_entries,
             "reserved": usage.reserved_entries,
             "limit": usage.limits.entries,
+            "percent": thresholds::percent(usage.used_entries, usage.limits.entries),
+            "threshold": thresholds::reached(usage.used_entries, usage.limits.entries),
         },
     })
 }
@@ -89,21 +94,27 @@ pub(super) fn share(used: i64, reserved: u64, limit: Option<u64>) -> Option<u64>
     Some(if limit == 0 && taken == 0 { 0 } else { human::percent(taken, limit) })
 }
 
-/// What to tell somebody whose quota is nearly used up: from 80% on, and from 95% on as a warning.
+/// What to tell somebody whose quota is nearly used up, by the thresholds that the daemon logs too: what
+/// is reserved does not count.
 pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
-    let bytes = share(usage.used_bytes, usage.reserved_bytes, usage.limits.bytes);
-    let entries = share(usage.used_entries, usage.reserved_entries, usage.limits.entries);
-    let (percent, of) = match (bytes, entries) {
-        (Some(bytes), Some(entries)) if entries > bytes => (entries, "files and directories"),
-        (None, Some(entries)) => (entries, "files and directories"),
-        (Some(bytes), _) => (bytes, "bytes"),
-        (None, None) => return None,
+    let share = |used, limit| thresholds::percent(used, limit);
+    let bytes = share(usage.used_bytes, usage.limits.bytes);
+    let entries = share(usage.used_entries, usage.limits.entries);
+    let of_entries = entries > bytes;
+    let (used, limit) = if of_entries {
+        (usage.used_entries, usage.limits.entries)
+    } else {
+        (usage.used_bytes, usage.limits.bytes)
     };
-    match percent {
-        ..80 => None,
-        80..95 => Some(format!("{percent}% of your quota of {of} is used or reserved")),
-        _ => Some(format!("warning: {percent}% of your quota of {of} is used or reserved")),
-    }
+    let (percent, threshold) = (share(used, limit)?, thresholds::reached(used, limit)?);
+    let word = if threshold >= thresholds::WARNING { "warning" } else { "note" };
+    let (used, limit) = (u64::try_from(used).unwrap_or(0), limit?);
+    let numbers = if of_entries {
+        format!("{used} of {limit} files and directories")
+    } else {
+        format!("{} of {}", human::size(used), human::size(limit))
+    };
+    Some(format!("{word}: {percent}% of your quota is used ({numbers})"))
 }
 
 #[cfg(test)]
@@ -144,13 +155,19 @@ mod tests {
             reserved_bytes: 1,
             reserved_entries: 0,
         };
-        assert_eq!(quota_remark(&usage(78, Some(100), 1)), None);
-        let remark = |used_bytes| quota_remark(&usage(used_bytes, Some(100), 1)).unwrap();
-        for (used_bytes, beginning) in [(79, "80% of"), (93, "94% of"), (94, "warning: 95% of")] {
-            assert!(remark(used_bytes).starts_with(beginning), "{used_bytes}");
+        let remark = |used_bytes, limit, entries| quota_remark(&usage(used_bytes, limit, entries));
+        assert_eq!(remark(79, Some(100), 1), None, "what is reserved does not count");
+        for (used_bytes, text) in [
+            (80, "note: 80% of your quota is used (80 B of 100 B)"),
+            (94, "note: 94% of your quota is used (94 B of 100 B)"),
+            (95, "warning: 95% of your quota is used (95 B of 100 B)"),
+            (300, "warning: 300% of your quota is used (300 B of 100 B)"),
+        ] {
+            assert_eq!(remark(used_bytes, Some(100), 1).as_deref(), Some(text));
         }
-        assert!(quota_remark(&usage(99, Some(100), 1)).unwrap().starts_with("warning: 100%"));
-        assert!(quota_remark(&usage(5, None, 9)).unwrap().contains("files"));
+        let of_entries = "note: 90% of your quota is used (9 of 10 files and directories)";
+        assert_eq!(remark(5, None, 9).as_deref(), Some(of_entries));
+        assert_eq!(remark(-5, Some(0), 1), None);
         assert_eq!(share(-5, 0, Some(0)), Some(0));
         assert_eq!(share(i64::MAX, u64::MAX, Some(1)).map(|share| share > 100), Some(true));
     }

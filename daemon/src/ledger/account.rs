@@ -39,13 +39,10 @@ pub(super) const FROM: &str = "users LEFT JOIN temp.sums AS sums ON sums.user = 
 
 impl Account {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
-        let limit = |column| -> rusqlite::Result<Option<u64>> {
-            Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
-        };
         Ok(Self {
             id: UserId(row.get(0)?),
             state: row.get(1)?,
-            limits: Limits { bytes: limit(2)?, entries: limit(3)? },
+            limits: limits_from(row, 2)?,
             used: Amount { bytes: row.get(4)?, entries: row.get(5)? },
             reserved: Amount { bytes: row.get(6)?, entries: row.get(7)? },
             leftover_bytes: row.get(8)?,
@@ -61,6 +58,11 @@ impl Account {
             reserved_bytes: self.reserved.bytes.cast_unsigned(),
             reserved_entries: self.reserved.entries.cast_unsigned(),
         }
+    }
+
+    /// What thresholds are reckoned from.
+    pub(super) fn fill(&self) -> (Amount, Limits) {
+        (self.used, self.limits)
     }
 
     /// Whether so much more may be reserved.
@@ -157,11 +159,13 @@ impl Change {
 /// that only this request fails.
 pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failure> {
     let mut select = tx.db.prepare_cached(
-        "SELECT used_bytes, used_entries, reserved_bytes, reserved_entries FROM users \
-         WHERE id = ?1",
+        "SELECT used_bytes, used_entries, reserved_bytes, reserved_entries, limit_bytes, \
+         limit_entries FROM users WHERE id = ?1",
     )?;
-    let now: [i64; 4] = select
-        .query_row([user.0], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]))?;
+    let (now, limits) = select.query_row([user.0], |row| {
+        let now: [i64; 4] = [row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?];
+        Ok((now, limits_from(row, 4)?))
+    })?;
     let Change { used, reserved } = change;
     let by = [used.bytes, used.entries, reserved.bytes, reserved.entries];
     let mut sums = [0; 4];
@@ -180,6 +184,48 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
          reserved_entries = ?5 WHERE id = ?1",
     )?;
     update.execute([user.0, used_bytes, used_entries, reserved_bytes, reserved_entries])?;
+    let before = Amount { bytes: now[0], entries: now[1] };
+    let after = Amount { bytes: used_bytes, entries: used_entries };
+    note_crossings(tx, user, (before, limits), (after, limits))
+}
+
+/// Sets what is used to what a walk has found.
+pub(super) fn set_used(tx: &Tx<'_>, user: UserId, used: Amount) -> Result<(), Failure> {
+    let mut select = tx.db.prepare_cached(
+        "SELECT used_bytes, used_entries, limit_bytes, limit_entries FROM users WHERE id = ?1",
+    )?;
+    let (before, limits) = select.query_row([user.0], |row| {
+        let before = Amount { bytes: row.get(0)?, entries: row.get(1)? };
+        Ok((before, limits_from(row, 2)?))
+    })?;
+    let mut update = tx
+        .db
+        .prepare_cached("UPDATE users SET used_bytes = ?2, used_entries = ?3 WHERE id = ?1")?;
+    update.execute([user.0, used.bytes, used.entries])?;
+    note_crossings(tx, user, (before, limits), (used, limits))
+}
+
+/// The limits in two columns of a row.
+fn limits_from(row: &Row<'_>, first: usize) -> rusqlite::Result<Limits> {
+    let limit = |column| -> rusqlite::Result<Option<u64>> {
+        Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
+    };
+    Ok(Limits { bytes: limit(first)?, entries: limit(first + 1)? })
+}
+
+/// Notes the thresholds that a change of what is used, or of the limits, has reached.
+pub(super) fn note_crossings(
+    tx: &Tx<'_>,
+    user: UserId,
+    before: (Amount, Limits),
+    after: (Amount, Limits),
+) -> Result<(), Failure> {
+    let name =
+        || tx.db.query_row("SELECT name FROM users WHERE id = ?1", [user.0], |row| row.get(0));
+    let bytes = |(used, limits): (Amount, Limits)| (used.bytes, limits.bytes);
+    let entries = |(used, limits): (Amount, Limits)| (used.entries, limits.entries);
+    tx.crossings.note(Resource::Bytes, bytes(before), bytes(after), name)?;
+    tx.crossings.note(Resource::Entries, entries(before), entries(after), name)?;
     Ok(())
 }
 

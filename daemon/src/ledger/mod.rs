@@ -21,18 +21,24 @@
 
 mod account;
 mod admission;
+mod backup;
+mod crossings;
 mod intents;
 mod memory;
+mod migrations;
 mod model;
 mod names;
 mod opening;
 mod replay;
+mod restored;
 mod schema;
 mod thread;
 mod uploads;
 mod users;
 
+use std::io;
 use std::path::Path;
+use std::sync::PoisonError;
 
 use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
@@ -40,6 +46,7 @@ use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
 use berth_common::scram::ScramVerifier;
 
+pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
     Claiming, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
     UserState,
@@ -54,9 +61,11 @@ impl Ledger {
     ///
     /// # Errors
     /// [`OpenError::Newer`] for a ledger that a later Berth has written, `NotALedger` for another
-    /// database, else `Sqlite` or `Io`.
+    /// database, `ForeignLog` for a restored one beside the log of another, else `NoWal`, `Sqlite`
+    /// or `Io`.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let db = schema::open(path)?;
+        backup::remove_left_over(path)?;
         Self::start(db, options)
     }
 
@@ -68,6 +77,23 @@ impl Ledger {
     /// What was done since the start.
     pub(crate) fn work(&self) -> LedgerWork {
         self.done()
+    }
+
+    /// Makes a consistent copy of what is committed, without holding up the ledger's thread. It runs
+    /// on the runtime's threads for blocking work, for as long as the disk needs; one after another.
+    ///
+    /// # Errors
+    /// When the ledger cannot be read, the copy not be written, or the copy is not sound.
+    ///
+    /// # Cancel safety
+    /// The copy is made and dropped; nothing of it is left on disk.
+    pub(crate) async fn backup(&self) -> Result<Backup, BackupError> {
+        let path = self.path.clone();
+        let made = tokio::task::spawn_blocking(move || {
+            let path = path.lock().unwrap_or_else(PoisonError::into_inner);
+            backup::make(&path)
+        });
+        made.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
     }
 
     // Users.
@@ -84,6 +110,24 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let user = user.clone();
         self.write(move |tx| users::add(tx, &user, &verifier, limits)).await
+    }
+
+    /// The same for a user whose home is there already, and is to be counted before it may change.
+    ///
+    /// # Errors
+    /// As `add_user`.
+    pub(crate) async fn add_unverified_user(
+        &self,
+        user: &UserName,
+        verifier: ScramVerifier,
+        limits: Limits,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| {
+            users::add(tx, &user, &verifier, limits)?;
+            restored::mark_unverified(tx, &user)
+        })
+        .await
     }
 
     /// The user's directories are there: from `Creating` (or already) to `Active`.
@@ -206,6 +250,42 @@ impl Ledger {
     pub(crate) async fn finish_removal(&self, user: &UserName) -> Result<(), LedgerError> {
         let user = user.clone();
         self.write(move |tx| users::finish_removal(tx, &user)).await
+    }
+
+    // Users whose sums may be wrong.
+
+    /// The users whose sums must be verified before anything of theirs is changed: after a failed
+    /// fsync of staging, or in a ledger that was restored from a backup.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn unverified_users(&self) -> Result<Vec<UserName>, LedgerError> {
+        self.read(restored::unverified).await
+    }
+
+    /// The user's sums may be wrong. This outlives the daemon, until [`Ledger::corrected`].
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn mark_unverified(&self, user: &UserName) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| restored::mark_unverified(tx, &user)).await
+    }
+
+    /// The user's home was walked while nothing could change in it, with no intent open: sets what is
+    /// used to exactly this, and takes the mark away.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `Imbalance` for what 63 bits cannot count.
+    #[cfg_attr(not(test), expect(dead_code, reason = "for the verification of quotas"))]
+    pub(crate) async fn corrected(
+        &self,
+        user: &UserName,
+        used_bytes: u64,
+        used_entries: u64,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| restored::corrected(tx, &user, used_bytes, used_entries)).await
     }
 
     // Sessions.

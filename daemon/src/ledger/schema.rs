@@ -1,28 +1,25 @@
 //! The ledger's tables, and opening the database with them.
 //!
-//! Version 1 is the first. A change of the tables is a new version with its migration here; a
-//! ledger of a later version is refused, so that an older daemon never writes what it does not
-//! understand.
+//! What survives the daemon is made and brought up to date by [`super::migrations`]; a ledger of a
+//! later version is refused, so that an older daemon never writes what it does not understand.
+//! Nothing is written before the version is known, and nothing else before it is brought up to date.
 //!
 //! Unsigned 64-bit numbers that are no amounts (inode numbers, sessions, limits) are stored as the
 //! signed number with the same bits.
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rusqlite::{Connection, OpenFlags};
 
-/// The version of the tables below, kept in `user_version`.
-pub(super) const VERSION: i64 = 1;
-
-/// "Brth": tells a ledger from any other SQLite file.
-const APPLICATION_ID: i64 = 0x4272_7468;
+use super::migrations::{self, APPLICATION_ID, VERSION};
+use super::restored;
 
 /// How long a foreign writer (an administrator's `sqlite3`) may hold the ledger up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +38,12 @@ pub(crate) enum OpenError {
     /// It is a database of another program.
     #[error("the file is an SQLite database, but not a Berth ledger")]
     NotALedger,
+    /// A copy was put in place of a ledger, and that one's log was left.
+    #[error(
+        "{0:?} belongs to another ledger than the one beside it, which was restored from a backup: \
+         remove it, and the file that ends in -shm"
+    )]
+    ForeignLog(PathBuf),
     /// The file system cannot carry SQLite's write-ahead log.
     #[error("the ledger's file system does not allow SQLite's WAL mode (it has {0:?})")]
     NoWal(String),
@@ -51,68 +54,6 @@ pub(crate) enum OpenError {
     #[error("cannot open the ledger: {0}")]
     Io(#[from] io::Error),
 }
-
-/// What survives the daemon. `reserved_*` of a user is the sum over the user's uploads and intents.
-/// `used` may be below zero for a moment (R17): what one session placed and has not settled,
-/// another may have taken out and settled.
-const DURABLE: &str = "
-CREATE TABLE sequence (
-    id        INTEGER PRIMARY KEY CHECK (id = 1),
-    next_name INTEGER NOT NULL CHECK (next_name >= 1)
-) STRICT;
-INSERT INTO sequence VALUES (1, 1);
-
-CREATE TABLE users (
-    id               INTEGER PRIMARY KEY AUTOINCREMENT,
-    name             TEXT NOT NULL UNIQUE CHECK (length(name) BETWEEN 1 AND 64),
-    state            TEXT NOT NULL CHECK (state IN ('creating', 'active', 'removing')),
-    locked           INTEGER NOT NULL CHECK (locked IN (0, 1)),
-    salt             BLOB NOT NULL,
-    iterations       INTEGER NOT NULL CHECK (iterations > 0),
-    stored_key       BLOB NOT NULL CHECK (length(stored_key) = 32),
-    server_key       BLOB NOT NULL CHECK (length(server_key) = 32),
-    limit_bytes      INTEGER,
-    limit_entries    INTEGER,
-    used_bytes       INTEGER NOT NULL DEFAULT 0,
-    used_entries     INTEGER NOT NULL DEFAULT 0,
-    reserved_bytes   INTEGER NOT NULL DEFAULT 0 CHECK (reserved_bytes >= 0),
-    reserved_entries INTEGER NOT NULL DEFAULT 0 CHECK (reserved_entries >= 0),
-    created_s        INTEGER NOT NULL,
-    CHECK (used_bytes + reserved_bytes >= 0),
-    CHECK (used_entries + reserved_entries >= 0)
-) STRICT;
-
-CREATE TABLE uploads (
-    name             INTEGER PRIMARY KEY CHECK (name >= 1),
-    user             INTEGER NOT NULL REFERENCES users (id),
-    path             TEXT NOT NULL,
-    token            BLOB NOT NULL CHECK (length(token) = 16),
-    source_size      INTEGER NOT NULL,
-    source_mtime_ns  INTEGER NOT NULL,
-    source_ctime_ns  INTEGER NOT NULL,
-    source_inode     INTEGER NOT NULL,
-    reserved_bytes   INTEGER NOT NULL CHECK (reserved_bytes >= 0),
-    reserved_entries INTEGER NOT NULL CHECK (reserved_entries >= 0),
-    opened_s         INTEGER NOT NULL,
-    touched_s        INTEGER NOT NULL
-) STRICT;
-CREATE INDEX uploads_of_user ON uploads (user);
-CREATE INDEX uploads_by_path ON uploads (user, path);
-
-CREATE TABLE intents (
-    name             INTEGER PRIMARY KEY CHECK (name >= 1),
-    user             INTEGER NOT NULL REFERENCES users (id),
-    kind             TEXT NOT NULL CHECK (kind IN ('stage', 'take', 'over')),
-    inode            INTEGER CHECK ((inode IS NOT NULL) = (kind = 'stage')),
-    size             INTEGER CHECK ((size IS NOT NULL) = (kind = 'stage')) CHECK (size >= 0),
-    upload           INTEGER REFERENCES uploads (name) CHECK (upload = name)
-                     CHECK (upload IS NULL OR kind = 'stage'),
-    reserved_bytes   INTEGER NOT NULL CHECK (reserved_bytes >= 0),
-    reserved_entries INTEGER NOT NULL CHECK (reserved_entries >= 0)
-) STRICT;
-CREATE INDEX intents_of_user ON intents (user);
-CREATE INDEX intents_by_upload ON intents (upload);
-";
 
 /// What dies with the daemon: the names that sessions have, with what is reserved or waits to be
 /// unlinked under them, and the sums of these by user. A name with a durable row is here for its
@@ -150,6 +91,7 @@ CREATE TEMP TABLE sums (
 pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     // SQLite would make the file readable for others; its WAL gets the same mode as the file.
     OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    check_log(path)?;
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let mut db = Connection::open_with_flags(path, flags)?;
     db.set_prepared_statement_cache_capacity(128);
@@ -162,18 +104,19 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     if mode != "wal" {
         return Err(OpenError::NoWal(mode));
     }
+    migrations::migrate(&mut db, version)?;
     if version == 0 {
-        create(&mut db)?;
         // SQLite makes the name of its log durable, but not that of the file itself.
         let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
+    restored::begin_anew(&mut db)?;
     db.execute_batch(IN_MEMORY)?;
     Ok(db)
 }
 
 /// The version of a ledger, 0 of an empty database. Read before anything is written.
-fn check_version(db: &Connection) -> Result<i64, OpenError> {
+pub(super) fn check_version(db: &Connection) -> Result<i64, OpenError> {
     let number = |sql: &str| db.query_row(sql, [], |row| row.get::<_, i64>(0));
     let version = number("PRAGMA user_version")?;
     let empty = number("SELECT count(*) FROM sqlite_schema")? == 0;
@@ -182,16 +125,25 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
         (APPLICATION_ID, found) if found > VERSION => {
             Err(OpenError::Newer { found, known: VERSION })
         }
-        (APPLICATION_ID, VERSION) => Ok(VERSION),
+        (APPLICATION_ID, found) if found >= 1 => Ok(found),
         _ => Err(OpenError::NotALedger),
     }
 }
 
-fn create(db: &mut Connection) -> Result<(), OpenError> {
-    let tx = db.transaction()?;
-    tx.execute_batch(DURABLE)?;
-    tx.pragma_update(None, "application_id", APPLICATION_ID)?;
-    tx.pragma_update(None, "user_version", VERSION)?;
-    tx.commit()?;
-    Ok(())
+/// Refuses a ledger beside the write-ahead log of another one: SQLite would carry out what it says.
+/// A backup says in its header that it has no log; the daemon's own ledger says that it has one.
+fn check_log(path: &Path) -> Result<(), OpenError> {
+    /// Bytes 18 and 19 are 1 for a database without a write-ahead log, and 2 for one with it.
+    const HEADER: usize = 20;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    if std::fs::metadata(&log).map_or(0, |log| log.len()) == 0 {
+        return Ok(());
+    }
+    let mut header = Vec::with_capacity(HEADER);
+    File::open(path)?.take(HEADER as u64).read_to_end(&mut header)?;
+    match header.get(18) {
+        Some(1) => Err(OpenError::ForeignLog(log.into())),
+        _ => Ok(()),
+    }
 }

@@ -11,8 +11,9 @@
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_common::admin_protocol::LedgerWork;
@@ -20,6 +21,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, ErrorCode as SqliteCode};
 use tokio::sync::oneshot;
 
+use super::crossings::Crossings;
 use super::model::LedgerError;
 use super::schema::OpenError;
 
@@ -63,6 +65,8 @@ impl Options {
 pub(crate) struct Ledger {
     queue: mpsc::Sender<Message>,
     done: Arc<Done>,
+    /// The database's file, for copies of it; one is made at a time.
+    pub(super) path: Arc<Mutex<PathBuf>>,
 }
 
 /// What the thread has done since its start.
@@ -105,6 +109,7 @@ pub(super) struct Tx<'a> {
     pub(super) now_s: i64,
     pub(super) upload_expiry_s: i64,
     pub(super) max_uploads: u32,
+    pub(super) crossings: Crossings,
 }
 
 /// A request, with its answer's way back.
@@ -165,6 +170,7 @@ where
             return Ok(());
         };
         let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
+        let crossings = tx.crossings.mark();
         if self.writes {
             execute("SAVEPOINT request")?;
         }
@@ -180,6 +186,7 @@ where
         if self.writes {
             if outcome.is_err() {
                 execute("ROLLBACK TO request")?;
+                tx.crossings.take_back(crossings);
             }
             execute("RELEASE request")?;
         }
@@ -205,6 +212,7 @@ impl Ledger {
         let (queue, requests) = mpsc::channel();
         let done = Arc::new(Done::default());
         count_transactions(&mut db, done.clone())?;
+        let path = db.path().map(PathBuf::from).unwrap_or_default();
         let Options { upload_expiry_s, max_uploads, clock, on_fatal } = options;
         let own = done.clone();
         let thread = std::thread::Builder::new().name("ledger".into());
@@ -225,7 +233,7 @@ impl Ledger {
                 Err(_) => on_fatal("the ledger's thread has panicked".into()),
             }
         })?;
-        Ok(Self { queue, done })
+        Ok(Self { queue, done, path: Arc::new(Mutex::new(path)) })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -369,6 +377,7 @@ impl Thread {
             now_s: (self.clock)(),
             upload_expiry_s: self.upload_expiry_s,
             max_uploads: self.max_uploads,
+            crossings: Crossings::default(),
         };
         let work = self
             .db
@@ -379,7 +388,10 @@ impl Thread {
             return Ok(Err(error));
         }
         match self.db.execute_batch("COMMIT") {
-            Ok(()) => Ok(Ok(())),
+            Ok(()) => {
+                tx.crossings.log();
+                Ok(Ok(()))
+            }
             // The disk was full before the last frame, which alone commits, was written whole.
             Err(error) if error.sqlite_error_code() == Some(SqliteCode::DiskFull) => {
                 self.roll_back()?;

@@ -225,5 +225,6 @@ pub(super) fn set_limits(
         let sql = format!("UPDATE users SET {column} = ?2 WHERE id = ?1");
         tx.db.execute(&sql, (account.id.0, limit))?;
     }
-    Ok(())
+    let after = account::of(tx, user)?;
+    account::note_crossings(tx, account.id, account.fill(), after.fill())
 }

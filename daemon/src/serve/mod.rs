@@ -20,6 +20,7 @@ use crate::daemon::Daemon;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::ledger::{LedgerError, UploadRequest};
+use crate::recovery::patiently;
 use crate::tasks::{Flag, Tasks};
 
 /// A session's filer.
@@ -174,6 +175,7 @@ impl Serving {
             FilerToDaemon::StagingSyncFailed => {
                 drop(asked);
                 self.daemon.make_read_only(&self.user, "staging could not be made durable");
+                self.tasks.spawn(async move { this.distrust().await });
             }
             // The table has refused these.
             FilerToDaemon::Ready
@@ -188,6 +190,15 @@ impl Serving {
     async fn usage(&self, op: OpId) {
         let usage = self.daemon.ledger.usage(&self.user).await;
         self.answer(op, usage.map(|usage| DaemonToFiler::Usage { op, usage }));
+    }
+
+    /// A restart alone does not let changes in again: what is on the disk is not what was settled. Where
+    /// the ledger cannot be written either, only this daemon knows.
+    async fn distrust(&self) {
+        let marked = patiently(async || self.daemon.ledger.mark_unverified(&self.user).await);
+        if let Err(error) = marked.await {
+            tracing::error!(user = %self.user, %error, "cannot be marked as unverified");
+        }
     }
 
     fn answer(&self, op: OpId, answer: Result<DaemonToFiler, LedgerError>) {

@@ -23,17 +23,17 @@ pub(crate) fn enter(
     let mut next =
         || directories.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
     match first.message {
-        DaemonToFiler::Join(Role::Serve { .. }) => {
+        DaemonToFiler::Join(Role::Serve { sync, .. }) => {
             let home = Home::new(&next()?)?;
-            let staging = Staging::new(&next()?)?;
+            let staging = Staging::new(&next()?, sync)?;
             let worker = Channel::from_descriptor(next()?)?;
             let server = Server::new(daemon, worker, home, staging, helper)?;
             // Landlock on home and staging, then seccomp on both threads, come here: after this line
             // a worker's first request is read.
             server.joined().serve()
         }
-        DaemonToFiler::Join(Role::Recover { .. }) => {
-            let staging = Staging::new(&next()?)?;
+        DaemonToFiler::Join(Role::Recover { sync, .. }) => {
+            let staging = Staging::new(&next()?, sync)?;
             // Landlock on staging, then seccomp on both threads, come here.
             match daemon.send(&FilerToDaemon::Joined, &[]) {
                 Ok(()) => recover::recover(&daemon, staging),

@@ -6,32 +6,28 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use berth_common::ids::StagingName;
-use rustix::fs::{AtFlags, FsWord, Mode, OFlags, RenameFlags};
+use berth_common::ledger_protocol::StagingSync;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
 use crate::home::{JUST_LOOK, READ_DIRECTORY, READ_FILE, Seen, open_beneath};
-
-/// File systems with one ordered journal: an fsync of staging makes all renames before it durable, since
-/// each of them touches staging. On any other one it takes a `syncfs`.
-const ORDERED_JOURNAL: [FsWord; 2] = [0xEF53 /* ext4 */, 0x5846_5342 /* xfs */];
 
 /// A user's staging directory.
 #[derive(Debug)]
 pub(crate) struct Staging {
     directory: OwnedFd,
-    ordered_journal: bool,
+    sync: StagingSync,
     #[cfg(test)]
     pub(crate) faults: crate::tests::Faults,
 }
 
 impl Staging {
-    /// Takes the staging directory that `directory` is.
-    pub(crate) fn new(directory: impl AsFd) -> std::io::Result<Self> {
+    /// Takes the staging directory that `directory` is; the daemon knows how it is made durable.
+    pub(crate) fn new(directory: impl AsFd, sync: StagingSync) -> std::io::Result<Self> {
         let directory = open_beneath(directory, ".", READ_DIRECTORY, Mode::empty())?;
-        let ordered_journal = ORDERED_JOURNAL.contains(&rustix::fs::fstatfs(&directory)?.f_type);
         Ok(Self {
             directory,
-            ordered_journal,
+            sync,
             #[cfg(test)]
             faults: Default::default(),
         })
@@ -101,10 +97,10 @@ impl Staging {
     pub(crate) fn sync(&self) -> Result<(), Errno> {
         #[cfg(test)]
         self.faults.before_staging_sync()?;
-        if self.ordered_journal {
-            rustix::fs::fsync(&self.directory)
-        } else {
-            rustix::fs::syncfs(&self.directory)
+        match self.sync {
+            // Each rename touches staging, so that its journal entry comes before this one's end.
+            StagingSync::Directory => rustix::fs::fsync(&self.directory),
+            StagingSync::FileSystem => rustix::fs::syncfs(&self.directory),
         }
     }
 
@@ -115,7 +111,7 @@ impl Staging {
 
     /// Makes name changes in `directories` of the home durable.
     pub(crate) fn sync_directories(&self, directories: &[OwnedFd]) -> Result<(), Errno> {
-        if !self.ordered_journal {
+        if self.sync == StagingSync::FileSystem {
             return self.sync();
         }
         #[cfg(test)]

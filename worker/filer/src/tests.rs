@@ -16,7 +16,7 @@ use std::sync::{Arc, mpsc};
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::WorkerToFiler;
-use berth_common::ledger_protocol::FilerToDaemon;
+use berth_common::ledger_protocol::{FilerToDaemon, StagingSync};
 use rustix::io::Errno;
 
 use crate::helper::Helper;
@@ -64,7 +64,8 @@ fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
         daemon.send(&FilerToDaemon::Ready, &[]).unwrap();
         let mut directories = daemon.recv().unwrap().descriptors.into_iter();
         let home = Home::new(directories.next().unwrap()).unwrap();
-        let mut staging = Staging::new(directories.next().unwrap()).unwrap();
+        let mut staging =
+            Staging::new(directories.next().unwrap(), StagingSync::Directory).unwrap();
         staging.faults = faults;
         let worker = Channel::from_descriptor(directories.next().unwrap()).unwrap();
         let helper = Helper::start().unwrap();
@@ -195,7 +196,7 @@ fn one_sync_serves_all_who_asked_before_it_began() {
     let end = Rc::new(End::default());
     let session = Rc::new(Session::new(
         Home::new(opened()).unwrap(),
-        Staging::new(opened()).unwrap(),
+        Staging::new(opened(), StagingSync::Directory).unwrap(),
         Ledger::new(channel, Rc::clone(&end)),
         Helper::start().unwrap(),
         Outbox::new(to_worker).unwrap(),

@@ -1,11 +1,14 @@
 //! The ledger's rules, on a real database in a temporary directory.
 
+mod backup;
 mod batches;
+mod migrations;
 mod model;
 mod random;
 mod recovery;
 mod sessions;
 mod thread;
+mod thresholds;
 mod throughput;
 mod uploads;
 mod users;

@@ -82,10 +82,10 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     let bench = Bench::new(Limits::default()).await;
     bench.ledger.close().await;
     let db = rusqlite::Connection::open(bench.path()).unwrap();
-    db.pragma_update(None, "user_version", 2).unwrap();
+    db.pragma_update(None, "user_version", 3).unwrap();
     drop(db);
     let error = open(bench.path(), &bench.outside).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 2, known: 1 }), "{error}");
+    assert!(matches!(error, OpenError::Newer { found: 3, known: 2 }), "{error}");
     assert!(error.to_string().contains("newer berthd"), "{error}");
 
     let other = bench.dir.path().join("other.sqlite");

@@ -15,7 +15,7 @@ use berth_common::channel::{Channel, ChannelError, Message, Received};
 use berth_common::entry::Limits;
 use berth_common::ids::UserName;
 use berth_common::journal::BootId;
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, StagingSync};
 use berth_common::scram::{ChannelBinding, ClientFirst, ScramVerifier};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal};
@@ -115,7 +115,7 @@ impl Fakes {
             None,
             filer_handle::may_send,
         );
-        let homes = Homes::new(data_dir.open_directory(USERS).unwrap());
+        let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), StagingSync::FileSystem);
         let daemon = Daemon::new(Parts {
             site_secret: config.site_secret_file.as_ref().map(|_| SITE_SECRET.to_vec()),
             config,
@@ -157,7 +157,8 @@ impl Fakes {
     pub(super) async fn recoverer(&self) -> FakeFiler {
         let filer = self.filer().await;
         let role = filer.recv().await;
-        assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice") }));
+        let sync = StagingSync::FileSystem;
+        assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice"), sync }));
         filer.send(&FilerToDaemon::Joined);
         filer
     }

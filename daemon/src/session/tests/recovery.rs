@@ -110,3 +110,31 @@ fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
         assert!(expire().await.unwrap(), "nothing is left to be removed");
     });
 }
+
+#[test]
+fn a_failed_fsync_of_staging_outlives_a_restart() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::StagingSyncFailed);
+        filer.send(&FilerToDaemon::Ticket { op: OP });
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::ReadOnly };
+        assert_eq!(filer.recv().await, refused);
+        let (daemon, alice) = (fakes.daemon.clone(), user("alice"));
+        // The mark is written beside the refusal.
+        while daemon.ledger.unverified_users().await.unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        // What a next start does with it.
+        daemon.forget_user(&alice);
+        let starting = daemon.clone();
+        let start = tokio::task::spawn_local(async move { recovery::at_start(&starting).await });
+        fakes.recoverer().await.obey().await;
+        start.await.unwrap().unwrap();
+        assert!(daemon.is_read_only(&alice));
+        daemon.ledger.corrected(&alice, 0, 0).await.unwrap();
+        daemon.verified(&alice);
+        assert!(!daemon.is_read_only(&alice));
+        assert_eq!(daemon.ledger.unverified_users().await.unwrap(), []);
+    });
+}

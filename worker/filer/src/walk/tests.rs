@@ -4,10 +4,12 @@ use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
 
+use berth_common::ledger_protocol::StagingSync;
+
 use super::*;
 
 fn staging(directory: &Path) -> Arc<Staging> {
-    Arc::new(Staging::new(fs::File::open(directory).unwrap()).unwrap())
+    Arc::new(Staging::new(fs::File::open(directory).unwrap(), StagingSync::FileSystem).unwrap())
 }
 
 /// A chain of `depth` directories below `top`, each with a file of one byte, made from the bottom up so

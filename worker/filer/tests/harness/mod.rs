@@ -21,7 +21,7 @@ use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, SessionId, UploadToken, UserName};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, Settling};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, Settling, StagingSync};
 use berth_common::rel_path::RelPath;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
@@ -163,7 +163,11 @@ impl Bench {
         let theirs = theirs.into_descriptor();
         let (home, staging) = (File::open(&self.home).unwrap(), File::open(&self.staging).unwrap());
         let user = UserName::new("alice").unwrap();
-        let role = DaemonToFiler::Join(Role::Serve { user, session: SessionId(1) });
+        let role = DaemonToFiler::Join(Role::Serve {
+            user,
+            session: SessionId(1),
+            sync: StagingSync::Directory,
+        });
         daemon.send(&role, &[home.as_fd(), staging.as_fd(), theirs.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
         (self.daemon, self.worker) = (Some(daemon), Some(ours));
@@ -173,7 +177,10 @@ impl Bench {
     pub fn recover_again(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) {
         let daemon = self.start(start);
         let staging = File::open(&self.staging).unwrap();
-        let role = DaemonToFiler::Join(Role::Recover { user: UserName::new("alice").unwrap() });
+        let role = DaemonToFiler::Join(Role::Recover {
+            user: UserName::new("alice").unwrap(),
+            sync: StagingSync::Directory,
+        });
         daemon.send(&role, &[staging.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
         self.daemon = Some(daemon);

@@ -1,0 +1,93 @@
+//! A ledger that was restored from a backup: what it must forget, and which users must be verified.
+//!
+//! An old ledger knows nothing of what happened since. Its intents and uploads are lies, and so may
+//! its sums be; what it says of users, passwords and limits is all that an administrator has. So its
+//! rows are dropped without a replay, the sweep at the daemon's start empties staging, and no user's
+//! home may change until its sums are corrected ([`corrected`]).
+
+use berth_common::ids::UserName;
+use rusqlite::{Connection, TransactionBehavior};
+
+use super::account;
+use super::admission::Amount;
+use super::model::LedgerError;
+use super::thread::{Failure, Tx};
+use super::users::damaged;
+
+/// How far the sequence of staging names jumps: names that were minted after the backup was made are
+/// never minted again, unless there were more than so many.
+const SEQUENCE_JUMP: i64 = 1 << 40;
+
+/// If this is a backup, makes a ledger of it, in one transaction.
+///
+/// Users that were being made or removed become active and locked: whether they came or went since,
+/// and whether somebody of the same name came after them, is for an administrator to say. Carrying
+/// out an old removal could destroy files.
+pub(super) fn begin_anew(db: &mut Connection) -> rusqlite::Result<()> {
+    let is_backup = "SELECT is_backup FROM origin";
+    if !db.query_row(is_backup, [], |row| row.get::<_, bool>(0))? {
+        return Ok(());
+    }
+    let tx = db.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let intents = tx.execute("DELETE FROM intents", [])?;
+    let uploads = tx.execute("DELETE FROM uploads", [])?;
+    let unsure = names(&tx, "SELECT name FROM users WHERE state <> 'active' ORDER BY name")?;
+    // Below zero is allowed only for what is reserved as well; verifying finds the true sum.
+    let users = tx.execute(
+        "UPDATE users SET unverified = 1, locked = (locked OR state <> 'active'), \
+         state = 'active', reserved_bytes = 0, reserved_entries = 0, \
+         used_bytes = max(used_bytes, 0), used_entries = max(used_entries, 0)",
+        [],
+    )?;
+    tx.execute("UPDATE sequence SET next_name = next_name + ?1", [SEQUENCE_JUMP])?;
+    tx.execute("UPDATE origin SET is_backup = 0", [])?;
+    tx.commit()?;
+    tracing::warn!(
+        users,
+        intents,
+        uploads,
+        "this ledger was restored from a backup: its intents and uploads are dropped, and all homes \
+         are read-only until they are verified with correction"
+    );
+    for user in unsure {
+        tracing::warn!(
+            user = ?user,
+            "the user was being made or removed when the backup was made, and is locked: unlock or \
+             remove it"
+        );
+    }
+    Ok(())
+}
+
+fn names(db: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
+    db.prepare(sql)?.query_map([], |row| row.get(0))?.collect()
+}
+
+pub(super) fn unverified(tx: &Tx<'_>) -> Result<Vec<UserName>, Failure> {
+    let sql = "SELECT name FROM users WHERE unverified = 1 ORDER BY name";
+    let parse = |name: String| UserName::new(&name).map_err(|error| damaged(0, error));
+    let found = names(tx.db, sql)?;
+    Ok(found.into_iter().map(parse).collect::<rusqlite::Result<_>>()?)
+}
+
+pub(super) fn mark_unverified(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure> {
+    let sql = "UPDATE users SET unverified = 1 WHERE name = ?1";
+    match tx.db.execute(sql, [user.as_str()])? {
+        0 => Err(LedgerError::NoSuchUser.into()),
+        _ => Ok(()),
+    }
+}
+
+pub(super) fn corrected(
+    tx: &Tx<'_>,
+    user: &UserName,
+    used_bytes: u64,
+    used_entries: u64,
+) -> Result<(), Failure> {
+    let user = account::of(tx, user)?.id;
+    let fits = |number| i64::try_from(number).map_err(|_| LedgerError::Imbalance);
+    let used = Amount { bytes: fits(used_bytes)?, entries: fits(used_entries)? };
+    account::set_used(tx, user, used)?;
+    tx.db.execute("UPDATE users SET unverified = 0 WHERE id = ?1", [user.0])?;
+    Ok(())
+}
