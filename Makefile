@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test
+.PHONY: build demo model test
 
 # Optimised programs in target/release.
 build:
@@ -15,3 +15,7 @@ demo:
 # Everything that can fail: unit tests, and tests with real processes.
 test:
 	@tools/test.sh
+
+# The quota protocol's model, searched exhaustively.
+model:
+	@tools/model.sh
