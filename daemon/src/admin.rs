@@ -23,6 +23,7 @@ use crate::data_dir::{ADMIN, DataDir};
 use crate::exit::KillReason;
 use crate::ledger::{LedgerError, UserRecord};
 use crate::recovery;
+use crate::verify::{self, VerifyError};
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -150,9 +151,13 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::QuotaSet { user, bytes, entries } => {
             Some(("quota set", format!("{user} bytes {bytes:?} entries {entries:?}")))
         }
+        AdminToDaemon::QuotaVerify { user, fix: true } => {
+            Some(("quota verify --fix", user.to_string()))
+        }
         AdminToDaemon::SessionKill { session } => Some(("session kill", session.to_string())),
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
+        | AdminToDaemon::QuotaVerify { fix: false, .. }
         | AdminToDaemon::SessionList { .. }
         | AdminToDaemon::Status => None,
     }
@@ -205,6 +210,13 @@ async fn carry_out(
         AdminToDaemon::QuotaSet { user, bytes, entries } => {
             ledger.set_limits(&user, bytes, entries).await.map_err(because(&user))?;
             Ok(DaemonToAdmin::Done)
+        }
+        AdminToDaemon::QuotaVerify { user, fix } => {
+            match verify::verify(daemon, &user, fix).await {
+                Ok(verification) => Ok(DaemonToAdmin::Verified(verification)),
+                Err(VerifyError::Ledger(error)) => Err(because(&user)(error)),
+                Err(error) => Err(AdminError::NotVerified { user, reason: error.to_string() }),
+            }
         }
         AdminToDaemon::SessionList { after } => {
             let (sessions, last) = daemon.sessions.borrow().page(after, PER_PAGE, Instant::now());

@@ -26,6 +26,7 @@ use crate::session::Event;
 use crate::sessions::Sessions;
 use crate::tasks::Flag;
 use crate::tickets::{Grant, Tickets};
+use crate::verify::{Holds, Windows};
 use crate::worker_handle::SpareWorkers;
 
 /// The daemon's state.
@@ -43,6 +44,10 @@ pub(crate) struct Daemon {
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
     pub(crate) tickets: RefCell<Tickets<Vec<StagingName>>>,
+    /// Tickets that the daemon itself holds or waits for.
+    pub(crate) holds: RefCell<Holds>,
+    /// Homes that are being verified.
+    pub(crate) windows: RefCell<Windows>,
     pub(crate) failures: RefCell<Failures>,
     pub(crate) addresses: RefCell<Addresses>,
     /// A permit for each connection that may be there.
@@ -98,6 +103,8 @@ impl Daemon {
         Rc::new(Self {
             sessions: RefCell::default(),
             tickets: RefCell::default(),
+            holds: RefCell::default(),
+            windows: RefCell::default(),
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
             connections: Arc::new(Semaphore::new(config.max_connections as usize)),
@@ -186,6 +193,9 @@ impl Daemon {
         let Some(Grant { session, op, payload }) = granted else {
             return;
         };
+        if self.holds.borrow_mut().granted(session) {
+            return;
+        }
         let serving = self.control(session).and_then(|control| control.serving.borrow().clone());
         match serving {
             Some(serving) => serving.granted(op, payload),
@@ -213,6 +223,7 @@ impl Daemon {
         }
         let waiting = self.tickets.borrow_mut().turn_away(user);
         for grant in waiting {
+            self.holds.borrow_mut().turned_away(grant.session);
             if let Some(control) = self.control(grant.session) {
                 let reason = KillReason::Internal("the home is read-only".to_owned());
                 drop(control.events.send(Event::Kill(reason)));
@@ -228,5 +239,6 @@ impl Daemon {
     /// A user is gone: one of the same name starts afresh.
     pub(crate) fn forget_user(&self, user: &UserName) {
         self.read_only.borrow_mut().remove(user);
+        self.windows.borrow_mut().end(user);
     }
 }

@@ -12,7 +12,9 @@ use rustix::io::Errno;
 
 use crate::daemon::Daemon;
 use crate::filer_handle::{FilerError, Recoverer};
-use crate::ledger::{IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide};
+use crate::ledger::{
+    IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
+};
 
 /// How often a filer that ends while it recovers is replaced.
 const TRIES: usize = 3;
@@ -180,6 +182,13 @@ async fn replay(
     let mut verdicts = Vec::with_capacity(intents.len());
     for (row, finding) in intents.iter().zip(&findings) {
         verdicts.push((row.name, decide(row, finding)?));
+    }
+    // What left the home is reported by the session that counts it, before the settle. This one is dead.
+    let left = intents.iter().zip(&verdicts).any(|(row, (_, verdict))| {
+        matches!(row.kind, IntentKind::Take | IntentKind::Over) && verdict.happened()
+    });
+    if left {
+        daemon.windows.borrow_mut().blur(user);
     }
     recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
     let after = to_remove(&verdicts, Removal::After);

@@ -101,10 +101,11 @@ impl AdminSocket {
     }
 }
 
-/// Removing a user takes as long as removing the files does; all else is quick.
+/// Removing a user takes as long as removing the files does, and verifying as long as a walk; all else is
+/// quick.
 fn patience(question: &AdminToDaemon) -> Option<Duration> {
     match question {
-        AdminToDaemon::UserRemove { .. } => None,
+        AdminToDaemon::UserRemove { .. } | AdminToDaemon::QuotaVerify { .. } => None,
         _ => Some(PATIENCE),
     }
 }

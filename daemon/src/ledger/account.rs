@@ -183,6 +183,19 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
     Ok(())
 }
 
+/// Corrects what is used, and tells what it is from then on.
+pub(super) fn correct(
+    tx: &Tx<'_>,
+    user: &UserName,
+    bytes: i64,
+    entries: i64,
+) -> Result<Usage, Failure> {
+    let mut change = Change::default();
+    change.used(bytes, entries)?;
+    add(tx, of_active(tx, user)?.id, change)?;
+    Ok(of(tx, user)?.usage())
+}
+
 /// What a user's unsettled intents reserve, those of uploads included.
 fn intended(tx: &Tx<'_>, user: UserId) -> Result<Amount, Failure> {
     let mut select = tx.db.prepare_cached(

@@ -41,8 +41,8 @@ use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use model::{
-    Claiming, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
-    UserState,
+    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
+    UserRecord, UserState,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;
@@ -322,6 +322,21 @@ impl Ledger {
     ) -> Result<Usage, LedgerError> {
         let user = user.clone();
         self.write(move |tx| intents::settle(tx, &user, session, &items)).await
+    }
+
+    /// Adds to what is used, as a verification found. The user's ticket must be held, and no act be
+    /// unsettled.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`; `Imbalance` for what cannot be.
+    pub(crate) async fn correct(
+        &self,
+        user: &UserName,
+        bytes: i64,
+        entries: i64,
+    ) -> Result<Usage, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| account::correct(tx, &user, bytes, entries)).await
     }
 
     /// Nothing stands at these settled names any more. Names that the ledger does not know (any

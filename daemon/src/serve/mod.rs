@@ -80,7 +80,11 @@ impl Serving {
     pub(crate) fn stop(&self) {
         if !self.over.is_up() {
             self.over.raise();
-            self.daemon.tickets.borrow_mut().died(&self.user, self.session, Instant::now());
+            let mut tickets = self.daemon.tickets.borrow_mut();
+            if tickets.died(&self.user, self.session, Instant::now()) {
+                // What it did under the ticket it tells no more.
+                self.daemon.windows.borrow_mut().blur(&self.user);
+            }
         }
     }
 
@@ -99,7 +103,8 @@ impl Serving {
     /// The ticket is this session's.
     pub(crate) fn granted(&self, op: OpId, names: Vec<StagingName>) {
         self.asked.borrow_mut().answered(op);
-        self.filer.send(&DaemonToFiler::Granted { op, names }, &[]);
+        let reporting = self.daemon.windows.borrow().is_open(&self.user);
+        self.filer.send(&DaemonToFiler::Granted { op, names, reporting }, &[]);
     }
 
     fn broke(&self, how: String) {
@@ -141,6 +146,10 @@ impl Serving {
                 drop(asked);
                 self.ticket(op);
             }
+            FilerToDaemon::Reports { reports } => {
+                check_items(reports.len())?;
+                self.daemon.windows.borrow_mut().report(&self.user, reports);
+            }
             FilerToDaemon::Released { op } => {
                 asked.released(op)?;
                 drop(asked);
@@ -172,6 +181,8 @@ impl Serving {
             FilerToDaemon::Ready
             | FilerToDaemon::Joined
             | FilerToDaemon::Findings { .. }
+            | FilerToDaemon::Listed { .. }
+            | FilerToDaemon::Walked { .. }
             | FilerToDaemon::Done { .. }
             | FilerToDaemon::Failed { .. } => {}
         }

@@ -3,7 +3,7 @@
 //! The ticket is handed out as the time of one synchronous call ([`Ledger::with_ticket`]): the release is
 //! sent before anything else can happen, so that no fsync, no network and no ledger come under it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use berth_common::channel::ChannelError;
@@ -11,8 +11,9 @@ use berth_common::entry::{SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, UploadRow,
+    DaemonToFiler, FilerToDaemon, HomeReport, IntentItem, Outcome, SettleItem, UploadRow,
 };
+use berth_common::limits::REPORTS_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
 
 use crate::questions::{Purpose, Questions};
@@ -28,6 +29,10 @@ pub(crate) struct Ledger {
     channel: DaemonChannel,
     end: Rc<End>,
     questions: RefCell<Questions<Question, Filler<DaemonToFiler>>>,
+    /// Whether the home was being verified when the ticket was last granted.
+    reporting: Cell<bool>,
+    /// What is to be told of it, in the order of events.
+    reports: RefCell<Vec<HomeReport>>,
 }
 
 /// An upload that the ledger has for this session.
@@ -40,7 +45,8 @@ pub(crate) struct Reserved {
 
 impl Ledger {
     pub(crate) fn new(channel: DaemonChannel, end: Rc<End>) -> Self {
-        Self { channel, end, questions: RefCell::default() }
+        let (questions, reporting, reports) = Default::default();
+        Self { channel, end, questions, reporting, reports }
     }
 
     /// The channel, to wait for its messages and to receive them.
@@ -56,6 +62,9 @@ impl Ledger {
                 .broken(format!("the daemon said what a session is not told: {message:?}"));
         };
         let granted = matches!(message, DaemonToFiler::Granted { .. });
+        if let DaemonToFiler::Granted { reporting, .. } = message {
+            self.reporting.set(reporting);
+        }
         let waiting = self.questions.borrow_mut().answered(op, granted);
         match waiting {
             Some(filler) => filler.fill(message),
@@ -128,6 +137,7 @@ impl Ledger {
         };
         match act(name) {
             Ok(done) => {
+                self.send_reports();
                 let holder = self.questions.borrow_mut().release();
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
@@ -139,6 +149,36 @@ impl Ledger {
                 self.end.broken(reason);
                 std::future::pending().await
             }
+        }
+    }
+
+    /// Whether what happens to the home is to be told.
+    pub(crate) fn is_reporting(&self) -> bool {
+        self.reporting.get()
+    }
+
+    /// Tells what happened to the home, if it is being verified. What an act tells is sent before the
+    /// ticket is given back, anything else with the next [`Ledger::send_reports`].
+    pub(crate) fn report(&self, report: HomeReport) {
+        if self.reporting.get() {
+            self.reports.borrow_mut().push(report);
+        }
+    }
+
+    /// Sends what was reported, in as many messages as it takes.
+    pub(crate) fn send_reports(&self) {
+        let mut reports = self.reports.take().into_iter().peekable();
+        while reports.peek().is_some() {
+            let mut room = REPORTS_PER_MESSAGE;
+            let mut part = Vec::new();
+            // The first one always fits.
+            while let Some(report) =
+                reports.next_if(|report| part.is_empty() || report.weight() <= room)
+            {
+                room = room.saturating_sub(report.weight());
+                part.push(report);
+            }
+            self.send(&FilerToDaemon::Reports { reports: part });
         }
     }
 
@@ -254,6 +294,9 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Examine { .. }
         | DaemonToFiler::Remove { .. }
         | DaemonToFiler::Keep { .. }
-        | DaemonToFiler::Sweep { .. } => None,
+        | DaemonToFiler::Sweep { .. }
+        | DaemonToFiler::Reports { .. }
+        | DaemonToFiler::List { .. }
+        | DaemonToFiler::Sum { .. } => None,
     }
 }

@@ -12,6 +12,7 @@ mod errors;
 mod handles;
 mod helper;
 mod home;
+mod home_map;
 mod ledger;
 mod listing;
 mod mkdir;
@@ -34,6 +35,7 @@ mod tasks;
 mod tests;
 mod uploads;
 mod walk;
+mod walking;
 
 use std::process::ExitCode;
 

@@ -52,7 +52,10 @@ fn a_session_puts_a_file_and_ends_without_a_replay() {
         let (_client, worker, filer) = fakes.session().await;
         let name = reserve(&filer, 10).await;
         filer.send(&stage(name, 10));
-        assert_eq!(filer.recv().await, DaemonToFiler::Granted { op: OP, names: vec![name] });
+        assert_eq!(
+            filer.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![name], reporting: false }
+        );
         filer.send(&FilerToDaemon::Released { op: OP });
         let outcome = Outcome::Placed { replaced: None };
         filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });

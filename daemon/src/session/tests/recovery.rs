@@ -26,7 +26,10 @@ fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
         assert_eq!(names, [name]);
         recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
         recoverer.obey().await;
-        assert_eq!(filer2.recv().await, DaemonToFiler::Granted { op: OP, names: vec![] });
+        assert_eq!(
+            filer2.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![], reporting: false }
+        );
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
         fakes.sessions(1).await;
