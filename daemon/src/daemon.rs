@@ -3,7 +3,7 @@
 //! No borrow is held across an await: whoever waits takes what it needs, waits, and looks again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use crate::exit::KillReason;
 use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::serve::Serving;
 use crate::session::Event;
 use crate::sessions::Sessions;
@@ -60,8 +60,17 @@ pub(crate) struct Daemon {
     pub(crate) stopping: Flag,
     /// A session is not there any more.
     pub(crate) session_gone: Notify,
-    read_only: RefCell<BTreeSet<UserName>>,
+    read_only: RefCell<BTreeMap<UserName, Stopped>>,
     turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
+}
+
+/// Why changes of a home are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// The ledger's sums do not fit what is in the home. A verification can correct them.
+    Imbalance,
+    /// The disk, or what stands on it: only a restart helps.
+    Damage,
 }
 
 /// The means to reach a session.
@@ -208,17 +217,42 @@ impl Daemon {
 
     /// Whether changes to a user's home are stopped.
     pub(crate) fn is_read_only(&self, user: &UserName) -> bool {
-        self.read_only.borrow().contains(user)
+        self.read_only.borrow().contains_key(user)
+    }
+
+    /// Why they are, if they are.
+    pub(crate) fn stopped(&self, user: &UserName) -> Option<Stopped> {
+        self.read_only.borrow().get(user).copied()
+    }
+
+    /// Allows changes again, after the cause was seen to.
+    pub(crate) fn make_writable(&self, user: &UserName) {
+        if self.read_only.borrow_mut().remove(user).is_some() {
+            tracing::info!(%user, "the home may be changed again");
+        }
     }
 
     /// Stops all changes to a user's home until a restart. Sessions that have an intent and wait for the
     /// ticket are ended, since what they staged must stay as it is for the replay at the next start.
     pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
-        if self.read_only.borrow_mut().insert(user.clone()) {
+        self.stop(user, Stopped::Damage, reason);
+    }
+
+    /// The same, until the sums are corrected.
+    pub(crate) fn make_read_only_for_imbalance(&self, user: &UserName) {
+        self.stop(user, Stopped::Imbalance, &LedgerError::Imbalance.to_string());
+    }
+
+    fn stop(&self, user: &UserName, cause: Stopped, reason: &str) {
+        let before = self.stopped(user);
+        if before != Some(Stopped::Damage) {
+            self.read_only.borrow_mut().insert(user.clone(), cause);
+        }
+        if before.is_none() {
             tracing::error!(
                 %user,
                 reason = ?reason,
-                "the home is read-only from now on; look at the disk, then restart berthd"
+                "the home is read-only from now on; docs/OPERATIONS.md says what to do"
             );
         }
         let waiting = self.tickets.borrow_mut().turn_away(user);
@@ -233,7 +267,7 @@ impl Daemon {
 
     /// All of them.
     pub(crate) fn read_only_users(&self) -> Vec<UserName> {
-        self.read_only.borrow().iter().cloned().collect()
+        self.read_only.borrow().keys().cloned().collect()
     }
 
     /// A user is gone: one of the same name starts afresh.

@@ -429,6 +429,21 @@ impl Ledger {
         self.write(move |tx| intents::settle_replayed(tx, &user, &verdicts)).await
     }
 
+    /// Settles what replay found, and makes what is used `used` (bytes, entries), which a walk of the home
+    /// found; all or none. Nothing of the user's may be under way. Else as `settle_replayed`.
+    ///
+    /// # Errors
+    /// As `settle_replayed`.
+    pub(crate) async fn settle_stopped(
+        &self,
+        user: &UserName,
+        verdicts: Vec<(StagingName, Verdict)>,
+        used: (i64, i64),
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| intents::settle_stopped(tx, &user, &verdicts, used)).await
+    }
+
     /// Drops open uploads whose files are missing from staging (R13). Names that are none are
     /// ignored.
     ///

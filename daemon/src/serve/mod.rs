@@ -219,9 +219,7 @@ impl Serving {
     fn look_at(&self, error: &LedgerError) {
         match error {
             LedgerError::Protocol(_) => self.broke(error.to_string()),
-            LedgerError::Imbalance => {
-                self.daemon.make_read_only(&self.user, &error.to_string());
-            }
+            LedgerError::Imbalance => self.daemon.make_read_only_for_imbalance(&self.user),
             LedgerError::Unavailable => {
                 tracing::error!(session = self.session.0, user = %self.user, "{error}");
             }

@@ -17,13 +17,16 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use berth_common::admin_protocol::Verification;
+use berth_common::entry::Usage;
 use berth_common::ids::{StagingName, UserName};
 use berth_common::ledger_protocol::HomeSum;
 use tokio::time::{Instant, sleep, timeout_at};
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Stopped};
+use crate::exit::KillReason;
 use crate::filer_handle::FilerError;
 use crate::ledger::{LedgerError, UserState};
+use crate::recovery::{self, RecoveryError};
 use hold::Hold;
 use walker::Walker;
 
@@ -56,8 +59,14 @@ pub(crate) enum VerifyError {
     #[error("it is being verified already")]
     UnderWay,
     /// The home is read-only.
-    #[error("the home is read-only, see the log for the reason")]
+    #[error(
+        "the home is read-only, and the log says why: if the ledger's sums did not fit, --fix corrects \
+         them and ends the user's sessions; else look at the disk and restart berthd first"
+    )]
     ReadOnly,
+    /// What is left of dead sessions cannot be replayed.
+    #[error("what is left in staging cannot be replayed: {0}")]
+    Replay(#[from] RecoveryError),
     /// The ticket does not come.
     #[error("a session holds the home and does not let go")]
     NoTicket,
@@ -103,6 +112,11 @@ pub(crate) async fn verify(
     if record.state != UserState::Active {
         return Err(LedgerError::UserGoing.into());
     }
+    if fix && daemon.stopped(user) == Some(Stopped::Imbalance) {
+        let verification = under_way.fix_stopped().await?;
+        log(&verification);
+        return Ok(verification);
+    }
     for walk in 0..=WALKS {
         let is_last = walk == WALKS;
         match under_way.walk(is_last, fix).await {
@@ -119,6 +133,21 @@ pub(crate) async fn verify(
         }
     }
     Err(VerifyError::Restless)
+}
+
+fn verification(user: &UserName, usage: &Usage, sum: HomeSum) -> Verification {
+    let HomeSum { bytes: disk_bytes, entries: disk_entries, linked, linked_names } = sum;
+    Verification {
+        user: user.clone(),
+        ledger_bytes: usage.used_bytes,
+        ledger_entries: usage.used_entries,
+        disk_bytes,
+        disk_entries,
+        fixed: false,
+        writable_again: false,
+        linked,
+        linked_names,
+    }
 }
 
 fn log(verification: &Verification) {
@@ -170,8 +199,38 @@ impl UnderWay {
         Ok(Self { daemon: daemon.clone(), user: user.clone() })
     }
 
+    /// A home that is stopped since the sums did not fit: nobody changes it, and intents may be left that
+    /// could not be replayed. Its sessions, which can only read, are ended, so that these are nobody's.
+    async fn fix_stopped(&self) -> Result<Verification, VerifyError> {
+        let Self { daemon, user } = self;
+        daemon.end_sessions_of(user, &KillReason::Administrator).await;
+        let turn = daemon.turn(user);
+        let _turn = turn.lock().await;
+        let home = daemon.homes.open_home(user)?;
+        let mut walker = Walker::join(daemon.filers.take().await, user, home).await?;
+        while !walker.list().await? {}
+        let sum = walker.sum().await?;
+        walker.finish().await;
+        let used = (i64::try_from(sum.bytes), i64::try_from(sum.entries));
+        let (Ok(bytes), Ok(entries)) = used else {
+            return Err(VerifyError::Beyond);
+        };
+        let usage = daemon.ledger.usage(user).await?;
+        if daemon.stopped(user) != Some(Stopped::Imbalance) {
+            return Err(VerifyError::ReadOnly);
+        }
+        recovery::replay_and_correct(daemon, user, (bytes, entries)).await?;
+        daemon.make_writable(user);
+        let mut found = verification(user, &usage, sum);
+        // What was not settled yet explains a part; the sums did not fit, so that it is corrected anyway.
+        found.fixed = !found.is_exact();
+        found.writable_again = true;
+        Ok(found)
+    }
+
     /// One walk; `None` when it is blurred.
     async fn walk(&self, held: bool, fix: bool) -> Result<Option<Verification>, VerifyError> {
+        self.check()?;
         // It lists nothing yet; no session waits for its start.
         let home = self.daemon.homes.open_home(&self.user)?;
         let filer = self.daemon.filers.take().await;
@@ -306,18 +365,7 @@ impl UnderWay {
         self.check()?;
         let Self { daemon, user } = self;
         let usage = daemon.ledger.usage(user).await?;
-        let HomeSum { bytes: disk_bytes, entries: disk_entries, linked, linked_names } = sum;
-        let mut found = Verification {
-            user: user.clone(),
-            ledger_bytes: usage.used_bytes,
-            ledger_entries: usage.used_entries,
-            disk_bytes,
-            disk_entries,
-            fixed: false,
-            writable_again: false,
-            linked,
-            linked_names,
-        };
+        let mut found = verification(user, &usage, sum);
         if fix && !found.is_exact() {
             let (bytes, entries) = found.difference();
             let (Ok(bytes), Ok(entries)) = (i64::try_from(bytes), i64::try_from(entries)) else {

@@ -162,7 +162,7 @@ fn look(listing: &Listing, name: &CStr, map: &mut HomeMap) -> Result<(), Failure
     match seen.what {
         What::Directory => {
             map.saw(seen.inode, 0)?;
-            map.to_list(place())?;
+            map.add_unlisted(place())?;
         }
         What::File | What::Symlink | What::Special if seen.links > 1 => {
             let is_file = seen.what == What::File;

@@ -5,6 +5,7 @@ mod ends;
 mod fakes;
 mod logins;
 mod recovery;
+mod verifying;
 
 use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};
 use berth_common::entry::SourceFingerprint;
@@ -16,6 +17,7 @@ use berth_common::ledger_protocol::{
 use berth_common::rel_path::RelPath;
 
 use super::*;
+use crate::ledger::LedgerError;
 use fakes::{FakeFiler, Fakes, run, user};
 
 const OP: OpId = OpId(1);

@@ -134,7 +134,7 @@ impl HomeMap {
     ///
     /// # Errors
     /// When there is no room for it.
-    pub(crate) fn to_list(&mut self, directory: Directory) -> Result<(), MapError> {
+    pub(crate) fn add_unlisted(&mut self, directory: Directory) -> Result<(), MapError> {
         self.unlisted.try_reserve(1).map_err(|_| MapError::TooMany(self.known.len()))?;
         self.unlisted.push(directory);
         Ok(())
@@ -159,7 +159,7 @@ impl HomeMap {
         let (inode, known) = match report {
             HomeReport::Stands { inode, bytes } => (*inode, Known::new(*bytes, true)?),
             HomeReport::Moved { inode, place } => {
-                self.to_list(Directory::at(place))?;
+                self.add_unlisted(Directory::at(place))?;
                 (*inode, Known::new(0, true)?)
             }
             HomeReport::Left { inode } => (*inode, Known::LEFT),
