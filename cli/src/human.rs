@@ -93,6 +93,12 @@ pub fn signed_size(bytes: i64) -> String {
     if bytes < 0 { format!("-{text}") } else { text }
 }
 
+/// A number of things: `1 file`, `2 files`.
+#[must_use]
+pub fn count(number: usize, one: &str, more: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { more })
+}
+
 /// Which share `part` is of `whole`, in percent rounded down; 100 of nothing.
 #[must_use]
 pub fn percent(part: u64, whole: u64) -> u64 {

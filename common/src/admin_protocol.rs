@@ -64,6 +64,13 @@ pub enum AdminToDaemon {
         /// New limit for entries.
         entries: Change,
     },
+    /// Compares the ledger with what the user's home holds, while sessions work. Takes as long as a walk.
+    QuotaVerify {
+        /// Whose.
+        user: UserName,
+        /// Whether the ledger is to be corrected.
+        fix: bool,
+    },
     /// Lists the sessions.
     SessionList {
         /// Only those after this one.
@@ -107,6 +114,8 @@ pub enum DaemonToAdmin {
     },
     /// One user.
     User(UserSummary),
+    /// What a verification found.
+    Verified(Verification),
     /// A page of sessions.
     Sessions {
         /// In the order of their numbers.
@@ -153,6 +162,14 @@ pub enum AdminError {
     /// The ledger could not be copied.
     #[error("there is no backup: {0}")]
     Backup(String),
+    /// The home could not be compared with the ledger.
+    #[error("{user} could not be verified: {reason}")]
+    NotVerified {
+        /// Whose.
+        user: UserName,
+        /// Why, for the administrator.
+        reason: String,
+    },
     /// The request was no request, or its sender may not ask.
     #[error("the request was refused")]
     Refused,
@@ -173,6 +190,44 @@ pub struct UserSummary {
     pub uploads: u32,
     /// Seconds since the epoch.
     pub created_s: i64,
+}
+
+/// A ledger and a home, compared at one instant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verification {
+    /// Whose.
+    pub user: UserName,
+    /// What the ledger had as used, in bytes.
+    pub ledger_bytes: i64,
+    /// In entries.
+    pub ledger_entries: i64,
+    /// What the home held, in bytes.
+    pub disk_bytes: u64,
+    /// In entries.
+    pub disk_entries: u64,
+    /// Whether the ledger was corrected to what the home held.
+    pub fixed: bool,
+    /// Whether changes of the home, which were stopped, are allowed again.
+    pub writable_again: bool,
+    /// Regular files with several names, which are not served.
+    pub linked: u64,
+    /// Some of their paths.
+    pub linked_names: Vec<String>,
+}
+
+impl Verification {
+    /// Whether the two were the same.
+    #[must_use]
+    pub fn is_exact(&self) -> bool {
+        self.difference() == (0, 0)
+    }
+
+    /// What the home held more than the ledger had: bytes and entries.
+    #[must_use]
+    pub fn difference(&self) -> (i128, i128) {
+        let more = |disk: u64, ledger: i64| i128::from(disk) - i128::from(ledger);
+        (more(self.disk_bytes, self.ledger_bytes), more(self.disk_entries, self.ledger_entries))
+    }
 }
 
 /// A session, as an administrator sees it.

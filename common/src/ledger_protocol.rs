@@ -80,6 +80,12 @@ pub enum FilerToDaemon {
         /// The operation.
         op: OpId,
     },
+    /// Serve: what happened to the home, for the verification that is under way (`Granted` said so). What
+    /// came in or was renamed is told before `Released`, what left before `Settle`. Not answered.
+    Reports {
+        /// In the order of events; at most [`crate::limits::REPORTS_PER_MESSAGE`], by their weight.
+        reports: Vec<HomeReport>,
+    },
     /// Serve: gives the ticket back. Not answered.
     Released {
         /// The operation that got it.
@@ -119,12 +125,26 @@ pub enum FilerToDaemon {
         /// What stands at each name.
         findings: Vec<Finding>,
     },
-    /// Recover: the order was carried out.
+    /// Walk: the answer to `List`.
+    Listed {
+        /// The operation.
+        op: OpId,
+        /// Whether nothing is left to list.
+        done: bool,
+    },
+    /// Walk: the answer to `Sum`.
+    Walked {
+        /// The operation.
+        op: OpId,
+        /// What the home holds.
+        sum: HomeSum,
+    },
+    /// Recover, walk: the order was carried out.
     Done {
         /// The operation.
         op: OpId,
     },
-    /// Recover: the order could not be carried out (an I/O error, an unreadable directory).
+    /// Recover, walk: the order could not be carried out (an I/O error, an unreadable directory).
     Failed {
         /// The operation.
         op: OpId,
@@ -192,6 +212,57 @@ pub enum Outcome {
     NotHappened,
 }
 
+/// What a change did to a home, told while it is verified. For each inode number the last report counts.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum HomeReport {
+    /// It stands in the home: it came in, or was renamed there.
+    Stands {
+        /// Its inode number.
+        inode: u64,
+        /// Bytes, if it is a regular file, else 0.
+        bytes: u64,
+    },
+    /// A directory was renamed in the home. What is below it is to be listed again.
+    Moved {
+        /// Its inode number.
+        inode: u64,
+        /// Where it stands.
+        place: RelPath,
+    },
+    /// It is in the home no longer.
+    Left {
+        /// Its inode number.
+        inode: u64,
+    },
+    /// A name of an object with several left the home: where its others are cannot be told.
+    Unclear,
+}
+
+impl HomeReport {
+    /// How much room it takes in a message, which has [`crate::limits::REPORTS_PER_MESSAGE`]. More for a
+    /// long path.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Moved { place, .. } => 1 + place.as_str().len() / 64,
+            Self::Stands { .. } | Self::Left { .. } | Self::Unclear => 1,
+        }
+    }
+}
+
+/// What a walk found in a home.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HomeSum {
+    /// Bytes of regular files, once for each name.
+    pub bytes: u64,
+    /// Objects, the home itself not counted.
+    pub entries: u64,
+    /// Regular files with several names, which are not served.
+    pub linked: u64,
+    /// Where some of these stand: at most [`crate::limits::LINKED_NAMES`].
+    pub linked_names: Vec<String>,
+}
+
 /// What stands at a staging name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Finding {
@@ -247,6 +318,8 @@ pub enum DaemonToFiler {
         op: OpId,
         /// For each item its name, minted or as it was.
         names: Vec<StagingName>,
+        /// Whether the home is being verified: what happens to it is to be told by `Reports`.
+        reporting: bool,
     },
     /// The intents are settled, which is the acknowledgement.
     Settled {
@@ -307,6 +380,23 @@ pub enum DaemonToFiler {
         /// The operation.
         op: OpId,
     },
+    /// Walk: sessions have reported this. Answered by `Done`.
+    Reports {
+        /// The operation.
+        op: OpId,
+        /// In the order of events; as many as sessions send in a message.
+        reports: Vec<HomeReport>,
+    },
+    /// Walk: list some directories further. Answered by `Listed`.
+    List {
+        /// The operation.
+        op: OpId,
+    },
+    /// Walk: nothing is left to list and nothing to report; say what the home holds. Answered by `Walked`.
+    Sum {
+        /// The operation.
+        op: OpId,
+    },
 }
 
 /// A filer's role, with the directories that go with it.
@@ -327,6 +417,11 @@ pub enum Role {
         user: UserName,
         /// How staging is made durable.
         sync: StagingSync,
+    },
+    /// Walks the home for a verification, reading only. Carries the home alone.
+    Walk {
+        /// Whose.
+        user: UserName,
     },
 }
 
@@ -367,7 +462,7 @@ impl Message for DaemonToFiler {
     fn descriptors(&self) -> usize {
         match self {
             Self::Join(Role::Serve { .. }) => 3,
-            Self::Join(Role::Recover { .. }) => 1,
+            Self::Join(Role::Recover { .. } | Role::Walk { .. }) => 1,
             _ => 0,
         }
     }

@@ -45,6 +45,12 @@ pub const NAMES_PER_MESSAGE: usize = 4096;
 /// Findings in one message, which are larger than the names that they answer; so no `Examine` has more names.
 pub const FINDINGS_PER_MESSAGE: usize = 1024;
 
+/// Reports of changes of a home in one message.
+pub const REPORTS_PER_MESSAGE: usize = 1024;
+
+/// Names of files with several that a verification tells.
+pub const LINKED_NAMES: usize = 16;
+
 /// Uploads up to this size are not resumable: sending them again is cheaper than remembering them.
 /// Their reservation lives in the daemon's memory and they have no journal.
 pub const SMALL_UPLOAD_BYTES: u64 = BLOCK_SIZE as u64;

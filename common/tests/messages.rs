@@ -105,6 +105,15 @@ fn token() -> UploadToken {
     UploadToken([3; 16])
 }
 
+fn home_reports() -> Vec<HomeReport> {
+    vec![
+        HomeReport::Stands { inode: u64::MAX, bytes: 1 << 40 },
+        HomeReport::Moved { inode: 2, place: path() },
+        HomeReport::Left { inode: 3 },
+        HomeReport::Unclear,
+    ]
+}
+
 fn over_quota() -> ErrorCode {
     ErrorCode::QuotaExceeded {
         resource: Resource::Bytes,
@@ -304,8 +313,8 @@ fn filer_to_worker_round_trips() {
 #[test]
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
-        Ready, Joined, ReserveUpload, Reserve, Claim, Drop, LetGo, Intent, Ticket, Released, Settle, Gone,
-        Usage, Uploads, StagingSyncFailed, Findings, Done, Failed,
+        Ready, Joined, ReserveUpload, Reserve, Claim, Drop, LetGo, Intent, Ticket, Reports, Released, Settle,
+        Gone, Usage, Uploads, StagingSyncFailed, Findings, Listed, Walked, Done, Failed,
     } vec![
         FilerToDaemon::Ready,
         FilerToDaemon::Joined,
@@ -334,6 +343,7 @@ fn filer_to_daemon_round_trips() {
             }),
         },
         FilerToDaemon::Ticket { op: OP },
+        FilerToDaemon::Reports { reports: home_reports() },
         FilerToDaemon::Released { op: OP },
         FilerToDaemon::Settle {
             op: OP,
@@ -355,6 +365,11 @@ fn filer_to_daemon_round_trips() {
                 Finding::Directory { inode: 1, bytes: 2, entries: 3 },
             ],
         },
+        FilerToDaemon::Listed { op: OP, done: true },
+        FilerToDaemon::Walked {
+            op: OP,
+            sum: HomeSum { bytes: 1, entries: 2, linked: 3, linked_names: vec!["a/b".into()] },
+        },
         FilerToDaemon::Done { op: OP },
         FilerToDaemon::Failed { op: OP, reason: "no".into() },
     ]);
@@ -364,7 +379,7 @@ fn filer_to_daemon_round_trips() {
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
         Join, Reserved, UploadReserved, Granted, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
-        Keep, Sweep,
+        Keep, Sweep, Reports, List, Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -372,9 +387,10 @@ fn daemon_to_filer_round_trips() {
             sync: StagingSync::Directory,
         }),
         DaemonToFiler::Join(Role::Recover { user: user(), sync: StagingSync::FileSystem }),
+        DaemonToFiler::Join(Role::Walk { user: user() }),
         DaemonToFiler::Reserved { op: OP, name: NAME },
         DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
-        DaemonToFiler::Granted { op: OP, names: vec![NAME] },
+        DaemonToFiler::Granted { op: OP, names: vec![NAME], reporting: true },
         DaemonToFiler::Settled { op: OP, usage: usage() },
         DaemonToFiler::Usage { op: OP, usage: usage() },
         DaemonToFiler::Uploads {
@@ -390,6 +406,9 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Remove { op: OP, names: vec![NAME] },
         DaemonToFiler::Keep { names: vec![NAME] },
         DaemonToFiler::Sweep { op: OP },
+        DaemonToFiler::Reports { op: OP, reports: home_reports() },
+        DaemonToFiler::List { op: OP },
+        DaemonToFiler::Sum { op: OP },
     ]);
 }
 

@@ -27,6 +27,7 @@ use crate::data_dir::{ADMIN, DataDir};
 use crate::exit::KillReason;
 use crate::ledger::{LedgerError, UserRecord};
 use crate::recovery;
+use crate::verify::{self, VerifyError};
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -157,9 +158,13 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::QuotaSet { user, bytes, entries } => {
             Some(("quota set", format!("{user} bytes {bytes:?} entries {entries:?}")))
         }
+        AdminToDaemon::QuotaVerify { user, fix: true } => {
+            Some(("quota verify --fix", user.to_string()))
+        }
         AdminToDaemon::SessionKill { session } => Some(("session kill", session.to_string())),
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
+        | AdminToDaemon::QuotaVerify { fix: false, .. }
         | AdminToDaemon::SessionList { .. }
         | AdminToDaemon::LedgerBackup
         | AdminToDaemon::Status => None,
@@ -209,6 +214,10 @@ async fn carry_out(
             ledger.set_limits(&user, bytes, entries).await.map_err(because(&user))?;
             Ok(DaemonToAdmin::Done)
         }
+        AdminToDaemon::QuotaVerify { user, fix } => {
+            let verification = verify::verify(daemon, &user, fix).await;
+            verification.map(DaemonToAdmin::Verified).map_err(not_verified(&user))
+        }
         AdminToDaemon::SessionList { after } => {
             let (sessions, last) = daemon.sessions.borrow().page(after, PER_PAGE, Instant::now());
             Ok(DaemonToAdmin::Sessions { sessions, last })
@@ -225,10 +234,10 @@ async fn carry_out(
     }
 }
 
-/// Makes a user. A home that is there already, as after a restore from a backup, is kept, and nothing in it
-/// changes before it is counted.
+/// Makes a user. A home that is there already, as after a restore from a backup, is kept and counted; nothing
+/// in it changes before.
 async fn add_user(
-    daemon: &Daemon,
+    daemon: &Rc<Daemon>,
     user: &UserName,
     verifier: ScramVerifier,
     limits: Limits,
@@ -248,6 +257,7 @@ async fn add_user(
     drop(turn);
     if is_there {
         recovery::recover_user(daemon, user).await.map_err(|error| failed(&error))?;
+        verify::verify(daemon, user, true).await.map_err(not_verified(user))?;
     }
     Ok(())
 }
@@ -266,6 +276,14 @@ async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminEr
         Ok(()) => Ok(()),
         Err(recovery::RecoveryError::Ledger(error)) => Err(because(user)(error)),
         Err(error) => Err(AdminError::Directories(error.to_string())),
+    }
+}
+
+fn not_verified(user: &UserName) -> impl FnOnce(VerifyError) -> AdminError + use<> {
+    let user = user.clone();
+    move |error| match error {
+        VerifyError::Ledger(error) => because(&user)(error),
+        error => AdminError::NotVerified { user, reason: error.to_string() },
     }
 }
 

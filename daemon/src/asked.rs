@@ -22,6 +22,8 @@ pub(crate) enum FilerPhase {
     Serving,
     /// Recovers, by orders.
     Recovering,
+    /// Walks a home, by orders.
+    Walking,
 }
 
 /// The table: whether a filer may send this now.
@@ -40,6 +42,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::LetGo { .. }
             | M::Intent { .. }
             | M::Ticket { .. }
+            | M::Reports { .. }
             | M::Released { .. }
             | M::Settle { .. }
             | M::Gone { .. }
@@ -47,11 +50,13 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Uploads { .. }
             | M::StagingSyncFailed,
         )
-        | (P::Recovering, M::Findings { .. } | M::Done { .. } | M::Failed { .. }) => true,
-        (P::Starting | P::Spare | P::Serving | P::Recovering, M::Joined)
-        | (P::Spare | P::Joining | P::Serving | P::Recovering, M::Ready)
+        | (P::Recovering, M::Findings { .. })
+        | (P::Walking, M::Listed { .. } | M::Walked { .. })
+        | (P::Recovering | P::Walking, M::Done { .. } | M::Failed { .. }) => true,
+        (P::Starting | P::Spare | P::Serving | P::Recovering | P::Walking, M::Joined)
+        | (P::Spare | P::Joining | P::Serving | P::Recovering | P::Walking, M::Ready)
         | (
-            P::Starting | P::Spare | P::Joining | P::Recovering,
+            P::Starting | P::Spare | P::Joining | P::Recovering | P::Walking,
             M::ReserveUpload { .. }
             | M::Reserve { .. }
             | M::Claim { .. }
@@ -59,6 +64,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::LetGo { .. }
             | M::Intent { .. }
             | M::Ticket { .. }
+            | M::Reports { .. }
             | M::Released { .. }
             | M::Settle { .. }
             | M::Gone { .. }
@@ -66,17 +72,23 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Uploads { .. }
             | M::StagingSyncFailed,
         )
+        | (P::Starting | P::Spare | P::Joining | P::Serving | P::Walking, M::Findings { .. })
         | (
-            P::Starting | P::Spare | P::Joining | P::Serving,
-            M::Findings { .. } | M::Done { .. } | M::Failed { .. },
-        ) => false,
+            P::Starting | P::Spare | P::Joining | P::Serving | P::Recovering,
+            M::Listed { .. } | M::Walked { .. },
+        )
+        | (P::Starting | P::Spare | P::Joining | P::Serving, M::Done { .. } | M::Failed { .. }) => {
+            false
+        }
     }
 }
 
-/// Which order a recovering filer answers; `None` for what it may not send.
+/// Which order a recovering or walking filer answers; `None` for what it may not send.
 pub(crate) fn answers(phase: FilerPhase, message: &FilerToDaemon) -> Option<OpId> {
     match message {
         FilerToDaemon::Findings { op, .. }
+        | FilerToDaemon::Listed { op, .. }
+        | FilerToDaemon::Walked { op, .. }
         | FilerToDaemon::Done { op }
         | FilerToDaemon::Failed { op, .. }
             if may_send(phase, message) =>
@@ -99,6 +111,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::LetGo { .. } => "LetGo",
         FilerToDaemon::Intent { .. } => "Intent",
         FilerToDaemon::Ticket { .. } => "Ticket",
+        FilerToDaemon::Reports { .. } => "Reports",
         FilerToDaemon::Released { .. } => "Released",
         FilerToDaemon::Settle { .. } => "Settle",
         FilerToDaemon::Gone { .. } => "Gone",
@@ -106,6 +119,8 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::Listed { .. } => "Listed",
+        FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",
         FilerToDaemon::Failed { .. } => "Failed",
     }
@@ -211,13 +226,14 @@ pub(crate) fn check_items(count: usize) -> Result<(), AskedTooMuch> {
 mod tests {
     use berth_common::entry::SourceFingerprint;
     use berth_common::ids::{StagingName, UploadToken};
+    use berth_common::ledger_protocol::HomeSum;
     use berth_common::rel_path::RelPath;
 
     use super::*;
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 18] {
+    fn messages() -> [FilerToDaemon; 21] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -237,6 +253,7 @@ mod tests {
             FilerToDaemon::LetGo { name },
             FilerToDaemon::Intent { op: OP, items: vec![], settle: None },
             FilerToDaemon::Ticket { op: OP },
+            FilerToDaemon::Reports { reports: vec![] },
             FilerToDaemon::Released { op: OP },
             FilerToDaemon::Settle { op: OP, items: vec![] },
             FilerToDaemon::Gone { names: vec![] },
@@ -244,6 +261,8 @@ mod tests {
             FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
             FilerToDaemon::Findings { op: OP, findings: vec![] },
+            FilerToDaemon::Listed { op: OP, done: true },
+            FilerToDaemon::Walked { op: OP, sum: HomeSum::default() },
             FilerToDaemon::Done { op: OP },
             FilerToDaemon::Failed { op: OP, reason: String::new() },
         ]
@@ -252,11 +271,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x................."),
-            (FilerPhase::Spare, ".................."),
-            (FilerPhase::Joining, ".x................"),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxx..."),
-            (FilerPhase::Recovering, "...............xxx"),
+            (FilerPhase::Starting, "x...................."),
+            (FilerPhase::Spare, "....................."),
+            (FilerPhase::Joining, ".x..................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxx....."),
+            (FilerPhase::Recovering, "................x..xx"),
+            (FilerPhase::Walking, ".................xxxx"),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {
@@ -314,10 +334,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_recovering_filers_answers_are_answers() {
+    fn only_the_answers_of_those_who_take_orders_are_answers() {
         for message in messages() {
-            let is_answer = may_send(FilerPhase::Recovering, &message);
-            assert_eq!(answers(FilerPhase::Recovering, &message).is_some(), is_answer);
+            for phase in [FilerPhase::Recovering, FilerPhase::Walking] {
+                assert_eq!(answers(phase, &message).is_some(), may_send(phase, &message));
+            }
             assert_eq!(answers(FilerPhase::Serving, &message), None);
         }
     }

@@ -3,7 +3,7 @@
 //! No borrow is held across an await: whoever waits takes what it needs, waits, and looks again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -21,12 +21,13 @@ use crate::exit::KillReason;
 use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, LedgerError};
 use crate::serve::Serving;
 use crate::session::Event;
 use crate::sessions::Sessions;
 use crate::tasks::Flag;
 use crate::tickets::{Grant, Tickets};
+use crate::verify::{Holds, Windows};
 use crate::worker_handle::SpareWorkers;
 
 /// The daemon's state.
@@ -44,6 +45,10 @@ pub(crate) struct Daemon {
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
     pub(crate) tickets: RefCell<Tickets<Vec<StagingName>>>,
+    /// Tickets that the daemon itself holds or waits for.
+    pub(crate) holds: RefCell<Holds>,
+    /// Homes that are being verified.
+    pub(crate) windows: RefCell<Windows>,
     pub(crate) failures: RefCell<Failures>,
     pub(crate) addresses: RefCell<Addresses>,
     /// A permit for each connection that may be there.
@@ -56,8 +61,19 @@ pub(crate) struct Daemon {
     pub(crate) stopping: Flag,
     /// A session is not there any more.
     pub(crate) session_gone: Notify,
-    read_only: RefCell<BTreeSet<UserName>>,
+    read_only: RefCell<BTreeMap<UserName, Stopped>>,
     turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
+}
+
+/// Why changes of a home are stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Stopped {
+    /// The ledger's sums do not fit what is in the home. A verification can correct them.
+    Imbalance,
+    /// The sums are not known to fit: a restored ledger, a disk that failed. They are to be verified.
+    Unverified,
+    /// The disk, or what stands on it: only a restart helps.
+    Damage,
 }
 
 /// The means to reach a session.
@@ -99,6 +115,8 @@ impl Daemon {
         Rc::new(Self {
             sessions: RefCell::default(),
             tickets: RefCell::default(),
+            holds: RefCell::default(),
+            windows: RefCell::default(),
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
             connections: Arc::new(Semaphore::new(config.max_connections as usize)),
@@ -188,6 +206,9 @@ impl Daemon {
         let Some(Grant { session, op, payload }) = granted else {
             return;
         };
+        if self.holds.borrow_mut().granted(session) {
+            return;
+        }
         let serving = self.control(session).and_then(|control| control.serving.borrow().clone());
         match serving {
             Some(serving) => serving.granted(op, payload),
@@ -200,46 +221,57 @@ impl Daemon {
 
     /// Whether changes to a user's home are stopped.
     pub(crate) fn is_read_only(&self, user: &UserName) -> bool {
-        self.read_only.borrow().contains(user)
+        self.read_only.borrow().contains_key(user)
+    }
+
+    /// Why they are, if they are.
+    pub(crate) fn stopped(&self, user: &UserName) -> Option<Stopped> {
+        self.read_only.borrow().get(user).copied()
+    }
+
+    /// Allows changes again, after the cause was seen to.
+    pub(crate) fn make_writable(&self, user: &UserName) {
+        if self.read_only.borrow_mut().remove(user).is_some() {
+            tracing::info!(%user, "the home may be changed again");
+        }
     }
 
     /// Stops all changes to a user's home until a restart. Sessions that have an intent and wait for the
     /// ticket are ended, since what they staged must stay as it is for the replay at the next start.
     pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
-        if self.read_only.borrow_mut().insert(user.clone()) {
+        self.stop(user, Stopped::Damage, reason);
+    }
+
+    /// The same, until the sums are corrected.
+    pub(crate) fn make_read_only_for_imbalance(&self, user: &UserName) {
+        self.stop(user, Stopped::Imbalance, &LedgerError::Imbalance.to_string());
+    }
+
+    fn stop(&self, user: &UserName, cause: Stopped, reason: &str) {
+        let before = self.stopped(user);
+        // A verification mends all but damage.
+        if before != Some(Stopped::Damage) {
+            self.read_only.borrow_mut().insert(user.clone(), cause);
+        }
+        if before.is_none() {
             tracing::error!(
                 %user,
                 reason = ?reason,
-                "the home is read-only from now on; look at the disk, then restart berthd"
+                "the home is read-only from now on; docs/OPERATIONS.md says what to do"
             );
         }
         self.turn_waiting_away(user);
     }
 
-    /// Stops all changes to a user's home until its sums are corrected ([`Daemon::verified`]).
+    /// The same, until its sums are verified.
     pub(crate) fn make_read_only_until_verified(&self, user: &UserName, reason: &str) {
-        if self.read_only.borrow_mut().insert(user.clone()) {
-            tracing::warn!(
-                %user,
-                reason = ?reason,
-                "the home is read-only: run berthctl quota verify --fix"
-            );
-        }
-        self.turn_waiting_away(user);
-    }
-
-    /// The sums of a user who was unverified are corrected in the ledger: changes are let in. It must not
-    /// be called for a home that is read-only for another reason, which only a restart mends.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the verification of quotas"))]
-    pub(crate) fn verified(&self, user: &UserName) {
-        if self.read_only.borrow_mut().remove(user) {
-            tracing::info!(%user, "the home's sums are corrected, and changes are let in");
-        }
+        self.stop(user, Stopped::Unverified, reason);
     }
 
     fn turn_waiting_away(&self, user: &UserName) {
         let waiting = self.tickets.borrow_mut().turn_away(user);
         for grant in waiting {
+            self.holds.borrow_mut().turned_away(grant.session);
             if let Some(control) = self.control(grant.session) {
                 let reason = KillReason::Internal("the home is read-only".to_owned());
                 drop(control.events.send(Event::Kill(reason)));
@@ -249,11 +281,12 @@ impl Daemon {
 
     /// All of them.
     pub(crate) fn read_only_users(&self) -> Vec<UserName> {
-        self.read_only.borrow().iter().cloned().collect()
+        self.read_only.borrow().keys().cloned().collect()
     }
 
     /// A user is gone: one of the same name starts afresh.
     pub(crate) fn forget_user(&self, user: &UserName) {
         self.read_only.borrow_mut().remove(user);
+        self.windows.borrow_mut().end(user);
     }
 }

@@ -1,4 +1,4 @@
-//! What the daemon does to a filer: gives it its role, and orders a recovering one about.
+//! What the daemon does to a filer: gives it its role, and orders one that does not serve about.
 //!
 //! What a serving filer asks is answered in [`crate::serve`].
 
@@ -105,6 +105,20 @@ pub(crate) async fn serve(
     Ok((joined(filer).await?, workers_end.into_descriptor()))
 }
 
+/// Makes a spare filer walk a user's home.
+///
+/// # Errors
+/// When it ends instead.
+pub(crate) async fn walk(
+    filer: Rc<Filer>,
+    user: &UserName,
+    home: OwnedFd,
+) -> Result<Unowned, FilerError> {
+    let role = Role::Walk { user: user.clone() };
+    filer.send(&DaemonToFiler::Join(role), &[home.as_fd()]);
+    Ok(Unowned::new(joined(filer).await?))
+}
+
 async fn joined(filer: Rc<Filer>) -> Result<Rc<Filer>, FilerError> {
     let guard = Unowned::new(filer.clone());
     let reason = match tokio::time::timeout(JOIN, filer.recv()).await {
@@ -205,12 +219,7 @@ impl Recoverer {
 
     /// Lets it end, and waits until it is reaped.
     pub(crate) async fn finish(self) {
-        if let Some(filer) = self.filer.owned() {
-            let process = filer.process().clone();
-            // The end of its channel tells it.
-            drop(filer);
-            process.end_within(FAREWELL, KillReason::TimedOut("did not end")).await;
-        }
+        self.filer.finish().await;
     }
 
     fn op(&mut self) -> OpId {
@@ -225,10 +234,28 @@ impl Recoverer {
         }
     }
 
+    async fn order(&self, op: OpId, order: &DaemonToFiler) -> Result<FilerToDaemon, FilerError> {
+        self.filer.order(FilerPhase::Recovering, op, order).await
+    }
+
+    async fn broke(&self, message: &FilerToDaemon) -> FilerError {
+        self.filer.broke(message).await
+    }
+}
+
+impl Unowned {
     /// One order at a time, so that the answer can only be this one's. There is no deadline: a tree may
     /// have millions of entries.
-    async fn order(&self, op: OpId, order: &DaemonToFiler) -> Result<FilerToDaemon, FilerError> {
-        let Some(filer) = self.filer.filer() else {
+    ///
+    /// # Errors
+    /// When it cannot carry it out, or ends.
+    pub(crate) async fn order(
+        &self,
+        phase: FilerPhase,
+        op: OpId,
+        order: &DaemonToFiler,
+    ) -> Result<FilerToDaemon, FilerError> {
+        let Some(filer) = self.filer() else {
             return Err(gone());
         };
         filer.send(order, &[]);
@@ -236,7 +263,7 @@ impl Recoverer {
             Ok(FilerToDaemon::Failed { op: answered, reason }) if answered == op => {
                 return Err(FilerError::Failed(reason));
             }
-            Ok(message) if asked::answers(FilerPhase::Recovering, &message) == Some(op) => {
+            Ok(message) if asked::answers(phase, &message) == Some(op) => {
                 return Ok(message);
             }
             Ok(message) => Some(KillReason::Broken(asked::name(&message).to_owned())),
@@ -245,12 +272,23 @@ impl Recoverer {
         Err(ended(filer, reason).await)
     }
 
-    async fn broke(&self, message: &FilerToDaemon) -> FilerError {
-        match self.filer.filer() {
+    /// Ends it for an answer of another kind.
+    pub(crate) async fn broke(&self, message: &FilerToDaemon) -> FilerError {
+        match self.filer() {
             Some(filer) => {
                 ended(filer, Some(KillReason::Broken(asked::name(message).to_owned()))).await
             }
             None => gone(),
+        }
+    }
+
+    /// Lets it end, and waits until it is reaped.
+    pub(crate) async fn finish(self) {
+        if let Some(filer) = self.owned() {
+            let process = filer.process().clone();
+            // The end of its channel tells it.
+            drop(filer);
+            process.end_within(FAREWELL, KillReason::TimedOut("did not end")).await;
         }
     }
 }

@@ -82,6 +82,14 @@ impl Homes {
         }
     }
 
+    /// Opens the home alone.
+    ///
+    /// # Errors
+    /// The system calls'.
+    pub(crate) fn open_home(&self, user: &UserName) -> io::Result<OwnedFd> {
+        open_directory(open_directory(self.users.as_fd(), user.as_str())?.as_fd(), HOME)
+    }
+
     /// Moves the whole home into staging under a minted name, where a recovering filer can remove it.
     /// A home that is not there has been moved already.
     ///

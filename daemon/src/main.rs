@@ -38,6 +38,7 @@ mod spawn;
 mod sys;
 mod tasks;
 mod tickets;
+mod verify;
 mod watch;
 mod worker_handle;
 

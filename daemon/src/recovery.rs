@@ -13,7 +13,9 @@ use rustix::io::Errno;
 
 use crate::daemon::Daemon;
 use crate::filer_handle::{FilerError, Recoverer};
-use crate::ledger::{IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide};
+use crate::ledger::{
+    IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
+};
 
 /// How often a filer that ends while it recovers is replaced.
 const TRIES: usize = 3;
@@ -82,12 +84,52 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
         tracing::warn!(session = session.0, %user, "not replayed: the home is read-only");
     } else if let Err(error) = replay_session(daemon, user, session).await {
         tracing::error!(session = session.0, %user, %error, "recovery failed");
-        daemon.make_read_only(user, &error.to_string());
+        stop(daemon, user, &error);
     }
     let ended = patiently(async || daemon.ledger.session_ended(session).await);
     if let Err(error) = ended.await {
         tracing::error!(session = session.0, %user, %error, "the session's end is not recorded");
     }
+}
+
+fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError) {
+    match error {
+        RecoveryError::Ledger(LedgerError::Imbalance) => daemon.make_read_only_for_imbalance(user),
+        other => daemon.make_read_only(user, &other.to_string()),
+    }
+}
+
+/// For a home that is stopped since the sums did not fit: replays all intents and makes what is used what
+/// a walk has found, in one transaction; then sweeps. The user has no session, and the caller the turn.
+///
+/// # Errors
+/// The filer's and the ledger's; nothing of the ledger is changed then, or all of it.
+pub(crate) async fn replay_and_correct(
+    daemon: &Daemon,
+    user: &UserName,
+    used: (i64, i64),
+) -> Result<(), RecoveryError> {
+    recover(daemon, user, async |recoverer| {
+        let intents = daemon.ledger.pending(user).await?.intents;
+        let verdicts = look(recoverer, &intents).await?;
+        recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
+        daemon.ledger.settle_stopped(user, verdicts, used).await?;
+        // What is left over is without a row by now.
+        sweep_user(daemon, recoverer, user).await
+    })
+    .await
+}
+
+/// Examines and decides.
+async fn look(
+    recoverer: &mut Recoverer,
+    intents: &[IntentRow],
+) -> Result<Vec<(StagingName, Verdict)>, RecoveryError> {
+    let names: Vec<StagingName> = intents.iter().map(|row| row.name).collect();
+    // The filer makes staging durable before it looks (R7).
+    let findings = recoverer.examine(&names).await?;
+    let decided = intents.iter().zip(&findings);
+    decided.map(|(row, finding)| Ok((row.name, decide(row, finding)?))).collect()
 }
 
 async fn replay_session(
@@ -182,13 +224,14 @@ async fn replay(
     if intents.is_empty() {
         return Ok(());
     }
-    let names: Vec<StagingName> = intents.iter().map(|row| row.name).collect();
-    // The filer makes staging durable before it looks (R7).
-    let findings = recoverer.examine(&names).await?;
+    let verdicts = look(recoverer, intents).await?;
     reach(Point::ReplayExamined);
-    let mut verdicts = Vec::with_capacity(intents.len());
-    for (row, finding) in intents.iter().zip(&findings) {
-        verdicts.push((row.name, decide(row, finding)?));
+    // What left the home is reported by the session that counts it, before the settle. This one is dead.
+    let left = intents.iter().zip(&verdicts).any(|(row, (_, verdict))| {
+        matches!(row.kind, IntentKind::Take | IntentKind::Over) && verdict.happened()
+    });
+    if left {
+        daemon.windows.borrow_mut().blur(user);
     }
     recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
     reach(Point::ReplayRemoved);
@@ -230,7 +273,7 @@ pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
         after = Some(last.name.clone());
         for user in users.iter().filter(|user| user.state == UserState::Active) {
             if let Err(error) = recover_user(daemon, &user.name).await {
-                daemon.make_read_only(&user.name, &error.to_string());
+                stop(daemon, &user.name, &error);
             }
         }
     }

@@ -37,7 +37,9 @@ use crate::privileges::{Target, close_to_others};
 use crate::session::Event;
 use crate::spares::Spares;
 use crate::spawn::{FILER, Spawner, WORKER};
-use crate::{admin, expiry, file_system, filer_handle, log, recovery, watch, worker_handle};
+use crate::{
+    admin, expiry, file_system, filer_handle, log, recovery, verify, watch, worker_handle,
+};
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
 /// is at the next start.
@@ -296,6 +298,7 @@ async fn serve_clients(
         tracing::info!(%addr, "listening");
         say(format_args!("listening on {addr}"));
     }
+    spawn_local(verify::verify_unverified(daemon.clone()));
     let services = [
         spawn_local(admin::serve(daemon.clone(), admin)),
         spawn_local(watch::watch_tickets(daemon.clone())),

@@ -95,15 +95,24 @@ impl<P> Tickets<P> {
     }
 
     /// A session ends: it waits no longer, and what it holds is locked until [`Tickets::replayed`].
-    pub(crate) fn died(&mut self, user: &UserName, session: SessionId, now: Instant) {
-        if let Some(home) = self.homes.get_mut(user) {
-            home.waiting.retain(|ask| ask.session != session);
-            if matches!(home.holder, Holder::Live(holder, _) if holder == session) {
-                self.holding.ended(now.saturating_duration_since(home.since));
-                home.holder = Holder::Dead(session);
-                home.since = now;
-            }
+    /// Returns whether it held the ticket.
+    pub(crate) fn died(&mut self, user: &UserName, session: SessionId, now: Instant) -> bool {
+        let Some(home) = self.homes.get_mut(user) else {
+            return false;
+        };
+        home.waiting.retain(|ask| ask.session != session);
+        let held = matches!(home.holder, Holder::Live(holder, _) if holder == session);
+        if held {
+            self.holding.ended(now.saturating_duration_since(home.since));
+            home.holder = Holder::Dead(session);
+            home.since = now;
         }
+        held
+    }
+
+    /// What those wait with who wait for this user's ticket.
+    pub(crate) fn waiting(&self, user: &UserName) -> impl Iterator<Item = &P> {
+        self.homes.get(user).into_iter().flat_map(|home| &home.waiting).map(|ask| &ask.payload)
     }
 
     /// A dead session's rows are replayed: what it held passes on.

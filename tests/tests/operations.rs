@@ -4,6 +4,7 @@ use std::fs;
 
 use berth_tests::files::Content;
 use berth_tests::{Options, Server, account};
+use serde_json::json;
 
 #[test]
 fn the_file_system_is_examined_and_logged_at_the_start() {
@@ -30,7 +31,7 @@ fn a_ledger_of_a_later_version_is_refused_with_a_sentence() {
 }
 
 #[test]
-fn a_restored_backup_is_read_only_until_it_is_verified() {
+fn a_restored_backup_is_counted_before_anything_changes() {
     let mut server = Server::start(Options::new());
     server.add_user("alice", "a", "1MiB");
     let alice = server.client("alice", "a");
@@ -59,20 +60,22 @@ fn a_restored_backup_is_read_only_until_it_is_verified() {
     log.wait_after(0, "bob", |line| {
         line.message().contains("not in the ledger") && line.text("user").as_deref() == Some("bob")
     });
+    log.wait_after(0, "that alice's home may be changed again", |line| {
+        line.message().contains("may be changed again")
+            && line.text("user").as_deref() == Some("alice")
+    });
+    server.assert_at_rest("alice");
+    assert_eq!(server.user("alice")["used_entries"], 2, "what came after the backup is counted");
     let alice = server.client("alice", "a");
-    Content::seed(2).write(&alice.file("h"), 10);
-    alice.run(&["put", "h"]).failed().says("read-only");
     alice.run(&["get", "g"]).ok();
-    // A restart alone does not help.
-    server.terminate();
-    server.restart();
-    let alice = server.client("alice", "a");
-    Content::seed(2).write(&alice.file("h"), 10);
-    alice.run(&["put", "h"]).failed().says("read-only");
-    // The home that bob left is kept for the next of his name, and not trusted.
+    alice.run(&["put", "g", "--to", "h"]).ok();
+    // The home that bob left is kept for the next of his name, and counted.
     server.add_user("bob", "b", "unlimited");
-    let bob = server.client("bob", "b");
-    bob.run(&["mkdir", "d"]).failed().says("read-only");
+    server.client("bob", "b").run(&["mkdir", "d"]).ok();
+    for user in ["alice", "bob"] {
+        server.assert_at_rest(user);
+    }
+    assert_eq!(server.berthctl(&["--json", "status"]).ok().json()["read_only_users"], json!([]));
 }
 
 #[test]

@@ -19,6 +19,7 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
 #[command(name = "berthctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
                         3 no answer from berthd, 5 no such user or session, \
+                        7 a ledger differs from the disk (quota verify), \
                         130 interrupted")]
 pub struct Arguments {
     /// The daemon's admin socket [default: admin/admin.sock in the data directory].
@@ -154,6 +155,17 @@ pub(super) enum QuotaCommand {
     Show {
         /// Whose.
         name: UserName,
+    },
+    /// Compare the ledger with what stands on the disk, exactly, while users work.
+    ///
+    /// Differences come from changes in a home by other means than Berth. Exit code 0: all are the
+    /// same, or were corrected; 7: a ledger differs; 1: a home could not be verified.
+    Verify {
+        /// Whose [default: all users', one after the other].
+        name: Option<UserName>,
+        /// Correct the ledger to what stands on the disk.
+        #[arg(long)]
+        fix: bool,
     },
 }
 

@@ -40,6 +40,15 @@ pub(super) enum Failure {
     /// Ctrl-C, within a question or while the daemon was waited for.
     #[error("interrupted; a change that berthd was asked for already may have been made")]
     Interrupted,
+    /// A ledger differs from the disk, and was not corrected. The answer, printed before, says whose.
+    #[error(
+        "{}; quota verify --fix corrects the ledger",
+        human::count(*.0, "ledger differs from the disk", "ledgers differ from the disk")
+    )]
+    Differs(usize),
+    /// Homes could not be verified; the answer says which and why.
+    #[error("{}", human::count(*.0, "home could not be verified", "homes could not be verified"))]
+    NotVerified(usize),
     /// The person said no.
     #[error("not confirmed; nothing was changed")]
     NotConfirmed,
@@ -73,11 +82,13 @@ impl Failure {
             }
             Self::Interrupted | Self::Password(PasswordError::Interrupted) => Exit::Interrupted,
             Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) => Exit::Usage,
+            Self::Differs(_) => Exit::Integrity,
             Self::FileExists(_)
             | Self::File { .. }
             | Self::Damaged
             | Self::Refused(_)
             | Self::OtherAnswer
+            | Self::NotVerified(_)
             | Self::NotConfirmed
             | Self::Output(_) => Exit::Failure,
         }

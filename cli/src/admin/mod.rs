@@ -12,6 +12,7 @@ mod show;
 mod socket;
 mod status;
 mod user;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! `berthctl quota`: set and show.
+//! `berthctl quota`: set and show. Verify is in [`super::verify`].
 
 use berth_common::admin_protocol::AdminToDaemon;
 use berth_common::entry::Usage;
@@ -9,6 +9,7 @@ use super::failure::Failure;
 use super::show::{self, Printer};
 use super::socket::AdminSocket;
 use super::user::{done, summary};
+use super::verify;
 use crate::human;
 
 /// Carries out one of the commands.
@@ -27,6 +28,9 @@ pub(super) fn carry_out(
             name
         }
         QuotaCommand::Show { name } => name,
+        QuotaCommand::Verify { name, fix } => {
+            return verify::carry_out(name, fix, socket, printer);
+        }
     };
     // After a change too: a limit below what is used is allowed, and worth seeing.
     let user = summary(name, socket)?;

@@ -117,11 +117,13 @@ impl AdminSocket {
     }
 }
 
-/// Removing a user takes as long as removing the files does, and a copy as long as the disk needs; all
-/// else is quick.
+/// Removing a user takes as long as removing the files does, a copy as long as the disk needs, and verifying
+/// as long as a walk; all else is quick.
 fn patience(question: &AdminToDaemon) -> Option<Duration> {
     match question {
-        AdminToDaemon::UserRemove { .. } | AdminToDaemon::LedgerBackup => None,
+        AdminToDaemon::UserRemove { .. }
+        | AdminToDaemon::LedgerBackup
+        | AdminToDaemon::QuotaVerify { .. } => None,
         _ => Some(PATIENCE),
     }
 }

@@ -88,15 +88,23 @@ pub(super) fn summary(user: UserName, socket: &AdminSocket) -> Result<UserSummar
 }
 
 fn list(socket: &AdminSocket, printer: &Printer) -> Result<(), Failure> {
+    let users = all(socket)?;
+    let rows: Vec<_> = users.iter().map(row).collect();
+    let text = table(&rows);
+    Ok(printer.print(&text, &users.iter().map(show::user_json).collect::<Value>())?)
+}
+
+/// All users, in the order of their names.
+///
+/// # Errors
+/// Whatever keeps them from being listed.
+pub(super) fn all(socket: &AdminSocket) -> Result<Vec<UserSummary>, Failure> {
     let page = |after| match socket.ask(&AdminToDaemon::UserList { after })? {
         DaemonToAdmin::Users { users, last } => Ok((users, last)),
         DaemonToAdmin::Refused(error) => Err(Failure::from(error)),
         _ => Err(Failure::OtherAnswer),
     };
-    let users = pages(page, |user: &UserSummary| user.user.clone())?;
-    let rows: Vec<_> = users.iter().map(row).collect();
-    let text = table(&rows);
-    Ok(printer.print(&text, &users.iter().map(show::user_json).collect::<Value>())?)
+    pages(page, |user: &UserSummary| user.user.clone())
 }
 
 fn table(rows: &[[String; 9]]) -> String {

@@ -189,22 +189,6 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
     note_crossings(tx, user, (before, limits), (after, limits))
 }
 
-/// Sets what is used to what a walk has found.
-pub(super) fn set_used(tx: &Tx<'_>, user: UserId, used: Amount) -> Result<(), Failure> {
-    let mut select = tx.db.prepare_cached(
-        "SELECT used_bytes, used_entries, limit_bytes, limit_entries FROM users WHERE id = ?1",
-    )?;
-    let (before, limits) = select.query_row([user.0], |row| {
-        let before = Amount { bytes: row.get(0)?, entries: row.get(1)? };
-        Ok((before, limits_from(row, 2)?))
-    })?;
-    let mut update = tx
-        .db
-        .prepare_cached("UPDATE users SET used_bytes = ?2, used_entries = ?3 WHERE id = ?1")?;
-    update.execute([user.0, used.bytes, used.entries])?;
-    note_crossings(tx, user, (before, limits), (used, limits))
-}
-
 /// The limits in two columns of a row.
 fn limits_from(row: &Row<'_>, first: usize) -> rusqlite::Result<Limits> {
     let limit = |column| -> rusqlite::Result<Option<u64>> {
@@ -227,6 +211,19 @@ pub(super) fn note_crossings(
     tx.crossings.note(Resource::Bytes, bytes(before), bytes(after), name)?;
     tx.crossings.note(Resource::Entries, entries(before), entries(after), name)?;
     Ok(())
+}
+
+/// Corrects what is used, and tells what it is from then on.
+pub(super) fn correct(
+    tx: &Tx<'_>,
+    user: &UserName,
+    bytes: i64,
+    entries: i64,
+) -> Result<Usage, Failure> {
+    let mut change = Change::default();
+    change.used(bytes, entries)?;
+    add(tx, of_active(tx, user)?.id, change)?;
+    Ok(of(tx, user)?.usage())
 }
 
 /// What a user's unsettled intents reserve, those of uploads included.

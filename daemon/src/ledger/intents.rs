@@ -13,7 +13,7 @@ use super::memory::{self, Hold, Holding};
 use super::model::{IntentKind, IntentRow, LedgerError, Pending};
 use super::replay::Verdict;
 use super::thread::{Failure, Tx};
-use super::{names, uploads};
+use super::{names, restored, uploads};
 
 /// An intent, with what is reserved for it, in its own row or in that of its upload.
 #[derive(Clone, Copy, Debug)]
@@ -261,6 +261,34 @@ pub(super) fn settle_replayed(
     verdicts: &[(StagingName, Verdict)],
 ) -> Result<(), Failure> {
     let id = account::of(tx, user)?.id;
+    let change = end_replayed(tx, id, verdicts)?;
+    account::add(tx, id, change)
+}
+
+/// With every intent ended, what is used is what stands in the home.
+pub(super) fn settle_stopped(
+    tx: &Tx<'_>,
+    user: &UserName,
+    verdicts: &[(StagingName, Verdict)],
+    (bytes, entries): (i64, i64),
+) -> Result<(), Failure> {
+    let account = account::of_active(tx, user)?;
+    let now = account.usage();
+    let mut change = end_replayed(tx, account.id, verdicts)?;
+    let difference = |to: i64, from: i64| to.checked_sub(from).ok_or(LedgerError::Imbalance);
+    change.used = Amount {
+        bytes: difference(bytes, now.used_bytes)?,
+        entries: difference(entries, now.used_entries)?,
+    };
+    account::add(tx, account.id, change)?;
+    restored::mark_verified(tx, account.id)
+}
+
+fn end_replayed(
+    tx: &Tx<'_>,
+    id: UserId,
+    verdicts: &[(StagingName, Verdict)],
+) -> Result<Change, Failure> {
     let mut change = Change::default();
     for (name, verdict) in verdicts {
         let intent = find(tx, id, *name)?;
@@ -285,5 +313,5 @@ pub(super) fn settle_replayed(
             leave(tx, holding, Some(0))?;
         }
     }
-    account::add(tx, id, change)
+    Ok(change)
 }

@@ -48,8 +48,8 @@ use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
-    Claiming, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
-    UserState,
+    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
+    UserRecord, UserState,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;
@@ -272,22 +272,6 @@ impl Ledger {
         self.write(move |tx| restored::mark_unverified(tx, &user)).await
     }
 
-    /// The user's home was walked while nothing could change in it, with no intent open: sets what is
-    /// used to exactly this, and takes the mark away.
-    ///
-    /// # Errors
-    /// `NoSuchUser`; `Imbalance` for what 63 bits cannot count.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the verification of quotas"))]
-    pub(crate) async fn corrected(
-        &self,
-        user: &UserName,
-        used_bytes: u64,
-        used_entries: u64,
-    ) -> Result<(), LedgerError> {
-        let user = user.clone();
-        self.write(move |tx| restored::corrected(tx, &user, used_bytes, used_entries)).await
-    }
-
     // Sessions.
 
     /// Sets bytes and entries aside in memory, until an intent, `drop_name` or the session's end.
@@ -426,6 +410,21 @@ impl Ledger {
         .await
     }
 
+    /// Adds to what is used, as a verification found. The user's ticket must be held, and no act be
+    /// unsettled.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`; `Imbalance` for what cannot be.
+    pub(crate) async fn correct(
+        &self,
+        user: &UserName,
+        bytes: i64,
+        entries: i64,
+    ) -> Result<Usage, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| account::correct(tx, &user, bytes, entries)).await
+    }
+
     /// Nothing stands at these settled names any more. Names that the ledger does not know (any
     /// more) are ignored.
     ///
@@ -514,6 +513,21 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let user = user.clone();
         self.write(move |tx| intents::settle_replayed(tx, &user, &verdicts)).await
+    }
+
+    /// Settles what replay found, makes what is used `used` (bytes, entries), which a walk of the home
+    /// found, and takes the user's mark as unverified away; all or none. Nothing of the user's may be under way. Else as `settle_replayed`.
+    ///
+    /// # Errors
+    /// As `settle_replayed`.
+    pub(crate) async fn settle_stopped(
+        &self,
+        user: &UserName,
+        verdicts: Vec<(StagingName, Verdict)>,
+        used: (i64, i64),
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| intents::settle_stopped(tx, &user, &verdicts, used)).await
     }
 
     /// Drops open uploads whose files are missing from staging (R13). Names that are none are

@@ -18,6 +18,13 @@ pub(crate) struct Verdict {
     pub(crate) removal: Removal,
 }
 
+impl Verdict {
+    /// Whether the change of the home was made.
+    pub(crate) fn happened(&self) -> bool {
+        self.settled.is_some()
+    }
+}
+
 /// By how much the sums change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Settled {

@@ -8,8 +8,7 @@
 use berth_common::ids::UserName;
 use rusqlite::{Connection, TransactionBehavior};
 
-use super::account;
-use super::admission::Amount;
+use super::account::UserId;
 use super::model::LedgerError;
 use super::thread::{Failure, Tx};
 use super::users::damaged;
@@ -78,16 +77,7 @@ pub(super) fn mark_unverified(tx: &Tx<'_>, user: &UserName) -> Result<(), Failur
     }
 }
 
-pub(super) fn corrected(
-    tx: &Tx<'_>,
-    user: &UserName,
-    used_bytes: u64,
-    used_entries: u64,
-) -> Result<(), Failure> {
-    let user = account::of(tx, user)?.id;
-    let fits = |number| i64::try_from(number).map_err(|_| LedgerError::Imbalance);
-    let used = Amount { bytes: fits(used_bytes)?, entries: fits(used_entries)? };
-    account::set_used(tx, user, used)?;
+pub(super) fn mark_verified(tx: &Tx<'_>, user: UserId) -> Result<(), Failure> {
     tx.db.execute("UPDATE users SET unverified = 0 WHERE id = ?1", [user.0])?;
     Ok(())
 }

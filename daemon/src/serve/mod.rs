@@ -81,7 +81,11 @@ impl Serving {
     pub(crate) fn stop(&self) {
         if !self.over.is_up() {
             self.over.raise();
-            self.daemon.tickets.borrow_mut().died(&self.user, self.session, Instant::now());
+            let mut tickets = self.daemon.tickets.borrow_mut();
+            if tickets.died(&self.user, self.session, Instant::now()) {
+                // What it did under the ticket it tells no more.
+                self.daemon.windows.borrow_mut().blur(&self.user);
+            }
         }
     }
 
@@ -100,7 +104,8 @@ impl Serving {
     /// The ticket is this session's.
     pub(crate) fn granted(&self, op: OpId, names: Vec<StagingName>) {
         self.asked.borrow_mut().answered(op);
-        self.filer.send(&DaemonToFiler::Granted { op, names }, &[]);
+        let reporting = self.daemon.windows.borrow().is_open(&self.user);
+        self.filer.send(&DaemonToFiler::Granted { op, names, reporting }, &[]);
     }
 
     fn broke(&self, how: String) {
@@ -149,6 +154,10 @@ impl Serving {
                 drop(asked);
                 self.ticket(op);
             }
+            FilerToDaemon::Reports { reports } => {
+                check_items(reports.len())?;
+                self.daemon.windows.borrow_mut().report(&self.user, reports);
+            }
             FilerToDaemon::Released { op } => {
                 asked.released(op)?;
                 drop(asked);
@@ -181,6 +190,8 @@ impl Serving {
             FilerToDaemon::Ready
             | FilerToDaemon::Joined
             | FilerToDaemon::Findings { .. }
+            | FilerToDaemon::Listed { .. }
+            | FilerToDaemon::Walked { .. }
             | FilerToDaemon::Done { .. }
             | FilerToDaemon::Failed { .. } => {}
         }
@@ -226,9 +237,7 @@ impl Serving {
     fn look_at(&self, error: &LedgerError) {
         match error {
             LedgerError::Protocol(_) => self.broke(error.to_string()),
-            LedgerError::Imbalance => {
-                self.daemon.make_read_only(&self.user, &error.to_string());
-            }
+            LedgerError::Imbalance => self.daemon.make_read_only_for_imbalance(&self.user),
             LedgerError::Unavailable => {
                 tracing::error!(session = self.session.0, user = %self.user, "{error}");
             }

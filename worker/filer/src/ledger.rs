@@ -5,7 +5,7 @@
 //! it. What becomes ready in the same turn of the loop goes together: changes in one intent, settles in one
 //! message, both in one where both are there ([`Ledger::send_waiting`]).
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Instant;
@@ -15,9 +15,9 @@ use berth_common::entry::{SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, Settling, UploadRow,
+    DaemonToFiler, FilerToDaemon, HomeReport, IntentItem, Outcome, SettleItem, Settling, UploadRow,
 };
-use berth_common::limits::NAMES_PER_MESSAGE;
+use berth_common::limits::{NAMES_PER_MESSAGE, REPORTS_PER_MESSAGE};
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 
@@ -53,6 +53,10 @@ pub(crate) struct Ledger {
     acted: RefCell<Vec<Filler<()>>>,
     settles: RefCell<VecDeque<(SettleItem, Filler<DaemonToFiler>)>>,
     gone: RefCell<Vec<StagingName>>,
+    /// Whether the home was being verified when the ticket was last granted.
+    reporting: Cell<bool>,
+    /// What is to be told of it, in the order of events.
+    reports: RefCell<Vec<HomeReport>>,
 }
 
 /// An upload that the ledger has for this session.
@@ -73,6 +77,8 @@ impl Ledger {
             acted: RefCell::default(),
             settles: RefCell::default(),
             gone: RefCell::default(),
+            reporting: Cell::default(),
+            reports: RefCell::default(),
         }
     }
 
@@ -89,6 +95,9 @@ impl Ledger {
                 .broken(format!("the daemon said what a session is not told: {message:?}"));
         };
         let granted = matches!(message, DaemonToFiler::Granted { .. });
+        if let DaemonToFiler::Granted { reporting, .. } = message {
+            self.reporting.set(reporting);
+        }
         let waiting = self.questions.borrow_mut().answered(op, granted);
         match waiting {
             Some(Waiting::One(filler)) => filler.fill(message),
@@ -202,6 +211,7 @@ impl Ledger {
             Next::Act(Turn { waiter, name }) => waiter.fill(Ok(name)),
             Next::Release => {
                 let holder = self.questions.borrow_mut().release();
+                self.send_reports();
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
                 }
@@ -209,6 +219,36 @@ impl Ledger {
             }
         }
         released.await;
+    }
+
+    /// Whether what happens to the home is to be told.
+    pub(crate) fn is_reporting(&self) -> bool {
+        self.reporting.get()
+    }
+
+    /// Tells what happened to the home, if it is being verified. What an act tells is sent before the
+    /// ticket is given back, anything else with the next [`Ledger::send_reports`].
+    pub(crate) fn report(&self, report: HomeReport) {
+        if self.reporting.get() {
+            self.reports.borrow_mut().push(report);
+        }
+    }
+
+    /// Sends what was reported, in as many messages as it takes.
+    pub(crate) fn send_reports(&self) {
+        let mut reports = self.reports.take().into_iter().peekable();
+        while reports.peek().is_some() {
+            let mut room = REPORTS_PER_MESSAGE;
+            let mut part = Vec::new();
+            // The first one always fits.
+            while let Some(report) =
+                reports.next_if(|report| part.is_empty() || report.weight() <= room)
+            {
+                room = room.saturating_sub(report.weight());
+                part.push(report);
+            }
+            self.send(&FilerToDaemon::Reports { reports: part });
+        }
     }
 
     /// Ends an intent; what happened must be durable on disk.
@@ -371,7 +411,10 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Examine { .. }
         | DaemonToFiler::Remove { .. }
         | DaemonToFiler::Keep { .. }
-        | DaemonToFiler::Sweep { .. } => None,
+        | DaemonToFiler::Sweep { .. }
+        | DaemonToFiler::Reports { .. }
+        | DaemonToFiler::List { .. }
+        | DaemonToFiler::Sum { .. } => None,
     }
 }
 

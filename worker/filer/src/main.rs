@@ -13,6 +13,7 @@ mod errors;
 mod handles;
 mod helper;
 mod home;
+mod home_map;
 mod ledger;
 mod listing;
 mod mkdir;
@@ -35,6 +36,7 @@ mod tasks;
 mod tests;
 mod uploads;
 mod walk;
+mod walking;
 
 use std::process::ExitCode;
 

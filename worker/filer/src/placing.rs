@@ -7,7 +7,7 @@
 use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
-use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::ledger_protocol::{HomeReport, IntentItem, Outcome};
 use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::RenameFlags;
@@ -165,12 +165,15 @@ fn act(
         Err(Errno::EXIST | Errno::NOENT) => return Ok(Act::Stale),
         Err(errno) => return Ok(Act::Refused(report("place a staged file", errno))),
     }
+    let Staged { inode, size: bytes, .. } = *staged;
+    session.ledger.report(HomeReport::Stands { inode, bytes });
     if now.is_none() {
         return Ok(Act::Placed { replaced: None });
     }
     // What was displaced stands in staging now, where nobody can change it: its size is exactly known.
     match session.staging.look(&staged.name.file_name()) {
         Ok(Some(displaced)) if displaced.is_served_file() => {
+            session.ledger.report(HomeReport::Left { inode: displaced.inode });
             Ok(Act::Placed { replaced: Some(displaced.size) })
         }
         other => Err(Broken(format!("{} was exchanged for {other:?}", staged.name))),

@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
-use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::ledger_protocol::{HomeReport, IntentItem, Outcome};
 use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::{AtFlags, RenameFlags};
@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::decide::{self, Renaming};
 use crate::errors::report;
-use crate::home::Place;
+use crate::home::{Place, Seen, What};
 use crate::session::{Broken, Session};
 
 /// What happened under the ticket.
@@ -42,7 +42,7 @@ pub(crate) async fn rename(
     }
     for _ in 0..2 {
         // Outside the ticket: whether an intent is needed, and to refuse early.
-        let (renaming, ..) = plan(session, from, to, overwrite)?;
+        let Plan { renaming, .. } = plan(session, from, to, overwrite)?;
         let intent = match renaming {
             Renaming::Move => None,
             Renaming::Over(_) => Some(IntentItem::Over),
@@ -72,17 +72,26 @@ pub(crate) async fn rename(
     Err(ErrorCode::Busy)
 }
 
+/// What stands at the two paths, and what a rename between them is.
+struct Plan {
+    renaming: Renaming,
+    moving: Seen,
+    source: Place,
+    target: Place,
+}
+
 fn plan(
     session: &Session,
     from: &RelPath,
     to: &RelPath,
     overwrite: bool,
-) -> Result<(Renaming, Place, Place), ErrorCode> {
+) -> Result<Plan, ErrorCode> {
     let source = session.home.place(from)?;
     let seen = source.look()?;
     let target = session.home.place(to)?;
     let renaming = decide::rename(seen.as_ref(), target.look()?.as_ref(), overwrite)?;
-    Ok((renaming, source, target))
+    let moving = seen.ok_or(ErrorCode::NotFound)?;
+    Ok(Plan { renaming, moving, source, target })
 }
 
 /// The act under the ticket: resolve both, check, rename. With a `pin` it is a rename over a file.
@@ -92,12 +101,12 @@ fn act(
     to: &RelPath,
     overwrite: bool,
     pin: Option<StagingName>,
-    early: Option<(Renaming, Place, Place)>,
+    early: Option<Plan>,
 ) -> Result<Act, Broken> {
     let planned = session
         .check_writable()
         .and_then(|()| early.map_or_else(|| plan(session, from, to, overwrite), Ok));
-    let (renaming, source, target) = match planned {
+    let Plan { renaming, moving, source, target } = match planned {
         Ok(plan) => plan,
         Err(error) => return Ok(Act::Refused(error)),
     };
@@ -110,7 +119,14 @@ fn act(
         (Renaming::Move, Some(_)) | (Renaming::Over(_), None) => return Ok(Act::Stale),
     };
     match result {
-        Ok(()) => Ok(Act::Renamed(vec![source.into_parent(), target.into_parent()])),
+        Ok(()) => {
+            let Seen { inode, size: bytes, .. } = moving;
+            session.ledger.report(match moving.what {
+                What::Directory => HomeReport::Moved { inode, place: to.clone() },
+                What::File | What::Symlink | What::Special => HomeReport::Stands { inode, bytes },
+            });
+            Ok(Act::Renamed(vec![source.into_parent(), target.into_parent()]))
+        }
         // Somebody without a ticket, an administrator, was between the look and the rename.
         Err(Errno::EXIST | Errno::NOENT) => Ok(Act::Stale),
         // A directory into itself, by a way that the paths do not show.

@@ -11,6 +11,7 @@ use crate::recover;
 use crate::run::{DaemonChannel, RunError};
 use crate::serve::Server;
 use crate::staging::Staging;
+use crate::walking;
 
 /// Takes the role that `first` gives and lives it to its end.
 pub(crate) fn enter(
@@ -37,6 +38,15 @@ pub(crate) fn enter(
             // Landlock on staging, then seccomp on both threads, come here.
             match daemon.send(&FilerToDaemon::Joined, &[]) {
                 Ok(()) => recover::recover(&daemon, staging),
+                Err(ChannelError::Closed) => Ok(()),
+                Err(error) => Err(RunError::Daemon(error.to_string())),
+            }
+        }
+        DaemonToFiler::Join(Role::Walk { .. }) => {
+            let home = next()?;
+            // Landlock on the home, reading only, then seccomp on both threads, come here.
+            match daemon.send(&FilerToDaemon::Joined, &[]) {
+                Ok(()) => walking::walk(&daemon, home),
                 Err(ChannelError::Closed) => Ok(()),
                 Err(error) => Err(RunError::Daemon(error.to_string())),
             }

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS};
@@ -23,7 +24,7 @@ use crate::outbox::Outbox;
 use crate::run::RunError;
 use crate::staging::Staging;
 use crate::tasks::{Filler, Pacer, Tasks, lock, slot};
-use crate::walk::{Totals, Walk};
+use crate::walk::{Totals, Walk, WalkError};
 
 /// Something is as it cannot be: the process ends, and replay looks at what is there.
 #[derive(Debug, PartialEq, Eq)]
@@ -229,13 +230,36 @@ impl Session {
         }
     }
 
-    /// Counts what stands at a staging name.
+    /// Counts what stands at a staging name and has left the home. While the home is verified, everything
+    /// in it is reported, all before the settle that follows.
     pub(crate) async fn count(&self, name: StagingName) -> Result<Totals, ErrorCode> {
         let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name());
-        self.helper.run(move || walk.slice()).await.map_err(|error| {
+        let counted = if self.ledger.is_reporting() {
+            self.count_and_report(walk.reporting()).await
+        } else {
+            self.helper.run(move || walk.slice()).await
+        };
+        counted.map_err(|error| {
             log(format_args!("cannot count what was removed: {error}"));
             ErrorCode::Internal
         })
+    }
+
+    async fn count_and_report(&self, mut walk: Walk) -> Result<Totals, WalkError> {
+        loop {
+            let slice = self.helper.run_once(move || {
+                let polled = walk.slice();
+                let reports = walk.take_reports();
+                (walk, polled, reports)
+            });
+            let (walked, polled, reports) = slice.await;
+            reports.into_iter().for_each(|report| self.ledger.report(report));
+            self.ledger.send_reports();
+            if let Poll::Ready(totals) = polled {
+                return totals;
+            }
+            walk = walked;
+        }
     }
 
     /// Removes whatever stands at a staging name, and the journal beside it. `false` when that failed: the

@@ -163,7 +163,7 @@ fn a_daemon_that_answers_what_was_not_asked_ends_it() {
     for answer in [
         DaemonToFiler::Done { op: OpId(99) },
         DaemonToFiler::Sweep { op: OpId(0) },
-        DaemonToFiler::Granted { op: OpId(0), names: vec![] },
+        DaemonToFiler::Granted { op: OpId(0), names: vec![], reporting: false },
     ] {
         let mut bench = bench();
         bench.watch = Some(Box::new(|_| false));
@@ -206,6 +206,6 @@ fn a_worker_that_reads_nothing_does_not_keep_the_ticket_from_others() {
     }
     let Some(FilerToDaemon::Ticket { op }) = bench.ledger.log.last().cloned() else { panic!() };
     let daemon = bench.daemon.as_ref().unwrap();
-    daemon.send(&DaemonToFiler::Granted { op, names: vec![] }, &[]).unwrap();
+    daemon.send(&DaemonToFiler::Granted { op, names: vec![], reporting: false }, &[]).unwrap();
     assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Released { op });
 }

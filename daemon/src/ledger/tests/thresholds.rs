@@ -3,7 +3,7 @@
 use berth_common::admin_protocol::Change;
 
 use super::super::thread::Tx;
-use super::super::{intents, restored, users};
+use super::super::{intents, users};
 use super::*;
 
 impl Bench {
@@ -64,7 +64,7 @@ async fn a_lower_limit_crosses_it_and_a_higher_one_does_not() {
 async fn a_correction_crosses_it_too() {
     let bench = Bench::new(limits(1000, 1000)).await;
     let corrected =
-        |bytes| bench.crossings(move |tx, user| restored::corrected(tx, user, bytes, 3));
+        |bytes| bench.crossings(move |tx, user| intents::settle_stopped(tx, user, &[], (bytes, 3)));
     assert_eq!(corrected(960).await, 1);
     assert_eq!(corrected(960).await, 0);
     assert_eq!(corrected(0).await, 0);

@@ -275,7 +275,7 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
     }
 
     /// The daemon has closed its end, or sends something.
-    async fn next(&self) -> Option<Rx> {
+    pub(super) async fn next(&self) -> Option<Rx> {
         loop {
             let mut ready = self.channel.readable().await.unwrap();
             match ready.get_inner().recv() {

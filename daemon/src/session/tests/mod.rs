@@ -5,6 +5,7 @@ mod ends;
 mod fakes;
 mod logins;
 mod recovery;
+mod verifying;
 
 use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};
 use berth_common::entry::SourceFingerprint;
@@ -16,6 +17,7 @@ use berth_common::ledger_protocol::{
 use berth_common::rel_path::RelPath;
 
 use super::*;
+use crate::ledger::LedgerError;
 use fakes::{FakeFiler, Fakes, run, user};
 
 const OP: OpId = OpId(1);
@@ -52,7 +54,10 @@ fn a_session_puts_a_file_and_ends_without_a_replay() {
         let (_client, worker, filer) = fakes.session().await;
         let name = reserve(&filer, 10).await;
         filer.send(&stage(name, 10));
-        assert_eq!(filer.recv().await, DaemonToFiler::Granted { op: OP, names: vec![name] });
+        assert_eq!(
+            filer.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![name], reporting: false }
+        );
         filer.send(&FilerToDaemon::Released { op: OP });
         let outcome = Outcome::Placed { replaced: None };
         filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
@@ -74,10 +79,16 @@ fn a_settle_that_comes_with_an_intent_does_not_wait_for_the_ticket() {
         let (_other_client, _other_worker, other) = fakes.session().await;
         let (first, second) = (reserve(&filer, 10).await, reserve(&filer, 20).await);
         filer.send(&stage(first, 10));
-        assert_eq!(filer.recv().await, DaemonToFiler::Granted { op: OP, names: vec![first] });
+        assert_eq!(
+            filer.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![first], reporting: false }
+        );
         filer.send(&FilerToDaemon::Released { op: OP });
         other.send(&FilerToDaemon::Ticket { op: OP });
-        assert_eq!(other.recv().await, DaemonToFiler::Granted { op: OP, names: vec![] });
+        assert_eq!(
+            other.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![], reporting: false }
+        );
 
         let outcome = Outcome::Placed { replaced: None };
         let items = vec![SettleItem { name: first, outcome }];
@@ -87,7 +98,7 @@ fn a_settle_that_comes_with_an_intent_does_not_wait_for_the_ticket() {
         let DaemonToFiler::Settled { op, usage } = filer.recv().await else { panic!() };
         assert_eq!((op, usage.used_bytes, usage.reserved_bytes), (OpId(2), 10, 20));
         other.send(&FilerToDaemon::Released { op: OP });
-        let granted = DaemonToFiler::Granted { op: OpId(3), names: vec![second] };
+        let granted = DaemonToFiler::Granted { op: OpId(3), names: vec![second], reporting: false };
         assert_eq!(filer.recv().await, granted);
     });
 }

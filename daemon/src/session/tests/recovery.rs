@@ -26,7 +26,10 @@ fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
         assert_eq!(names, [name]);
         recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
         recoverer.obey().await;
-        assert_eq!(filer2.recv().await, DaemonToFiler::Granted { op: OP, names: vec![] });
+        assert_eq!(
+            filer2.recv().await,
+            DaemonToFiler::Granted { op: OP, names: vec![], reporting: false }
+        );
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
         fakes.sessions(1).await;
@@ -132,9 +135,7 @@ fn a_failed_fsync_of_staging_outlives_a_restart() {
         fakes.recoverer().await.obey().await;
         start.await.unwrap().unwrap();
         assert!(daemon.is_read_only(&alice));
-        daemon.ledger.corrected(&alice, 0, 0).await.unwrap();
-        daemon.verified(&alice);
-        assert!(!daemon.is_read_only(&alice));
+        daemon.ledger.settle_stopped(&alice, Vec::new(), (0, 0)).await.unwrap();
         assert_eq!(daemon.ledger.unverified_users().await.unwrap(), []);
     });
 }

@@ -69,7 +69,8 @@ impl Bench {
 }
 
 fn granted(op: u32, names: impl IntoIterator<Item = u64>) -> DaemonToFiler {
-    DaemonToFiler::Granted { op: OpId(op), names: names.into_iter().map(StagingName).collect() }
+    let names = names.into_iter().map(StagingName).collect();
+    DaemonToFiler::Granted { op: OpId(op), names, reporting: false }
 }
 
 fn settled(op: u32) -> DaemonToFiler {

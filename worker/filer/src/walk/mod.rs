@@ -12,6 +12,7 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Poll;
 
+use berth_common::ledger_protocol::HomeReport;
 use rustix::fs::{AtFlags, FileType, Mode, RawDir, RenameFlags, SeekFrom};
 use rustix::io::Errno;
 
@@ -76,6 +77,8 @@ pub(crate) struct Walk {
     levels: Vec<Level>,
     lifted: Lifted,
     totals: Totals,
+    /// What was found since it was last taken, if a verification wants to know.
+    reports: Option<Vec<HomeReport>>,
 }
 
 /// An open directory of the tree.
@@ -105,7 +108,19 @@ impl Walk {
             levels: Vec::new(),
             lifted: Lifted::default(),
             totals: Totals::default(),
+            reports: None,
         }
+    }
+
+    /// From now on each object that is found is reported as one that has left the home.
+    pub(crate) fn reporting(mut self) -> Self {
+        self.reports = Some(Vec::new());
+        self
+    }
+
+    /// The reports of what was found since they were last taken.
+    pub(crate) fn take_reports(&mut self) -> Vec<HomeReport> {
+        self.reports.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Walks some entries further. Nothing at the name is nothing to walk.
@@ -169,17 +184,22 @@ impl Walk {
                 READ_DIRECTORY,
                 Mode::empty(),
             )?;
-            self.enter(top, c"".to_owned());
+            self.enter(top, c"".to_owned())?;
             return Ok(true);
         }
+        report(&mut self.reports, &seen);
         if self.removes {
             self.staging.unlink(&self.name)?;
         }
         Ok(false)
     }
 
-    fn enter(&mut self, directory: OwnedFd, name: CString) {
+    fn enter(&mut self, directory: OwnedFd, name: CString) -> Result<(), Errno> {
+        if self.reports.is_some() {
+            report(&mut self.reports, &Seen::of(&directory)?);
+        }
         self.levels.push(Level { directory, name, names: Vec::new() });
+        Ok(())
     }
 
     fn visit(&mut self, name: &CStr, kind: FileType) -> Result<(), Errno> {
@@ -192,6 +212,9 @@ impl Walk {
             let seen = Seen::of(open_beneath(&level.directory, name, JUST_LOOK, Mode::empty())?)?;
             is_directory = seen.what == What::Directory;
             self.totals.bytes += seen.size;
+            if !is_directory {
+                report(&mut self.reports, &seen);
+            }
         }
         self.totals.entries += 1;
         if !is_directory {
@@ -204,8 +227,7 @@ impl Walk {
             return self.lift(name);
         }
         let directory = open_beneath(&level.directory, name, READ_DIRECTORY, Mode::empty())?;
-        self.enter(directory, name.to_owned());
-        Ok(())
+        self.enter(directory, name.to_owned())
     }
 
     /// Moves a directory of the deepest level to the top of the tree.
@@ -233,7 +255,7 @@ impl Walk {
             let directory =
                 open_beneath(&top.directory, name.as_str(), READ_DIRECTORY, Mode::empty())?;
             let name = CString::new(name).map_err(|_| Errno::INVAL)?;
-            self.enter(directory, name);
+            self.enter(directory, name)?;
             return Ok(true);
         }
         let Some(level) = self.levels.pop() else {
@@ -262,6 +284,18 @@ impl Walk {
             }
         }
         Ok(!self.levels.is_empty())
+    }
+}
+
+/// Notes what was found in what has left the home.
+fn report(reports: &mut Option<Vec<HomeReport>>, seen: &Seen) {
+    if let Some(reports) = reports {
+        reports.push(match seen.what {
+            What::File | What::Symlink | What::Special if seen.links > 1 => HomeReport::Unclear,
+            What::Directory | What::File | What::Symlink | What::Special => {
+                HomeReport::Left { inode: seen.inode }
+            }
+        });
     }
 }
 

@@ -31,6 +31,8 @@ pub struct Ledger {
     pub used_entries: i64,
     pub limit_bytes: Option<u64>,
     pub sync_failed: bool,
+    /// Whether the home is said to be verified.
+    pub reporting: bool,
     /// Every message, in order.
     pub log: Vec<FilerToDaemon>,
 }
@@ -47,6 +49,7 @@ impl Ledger {
             used_entries: 0,
             limit_bytes: None,
             sync_failed: false,
+            reporting: false,
             log: Vec::new(),
         }
     }
@@ -126,7 +129,11 @@ impl Ledger {
             }
             FilerToDaemon::Ticket { op } => {
                 self.grant(op);
-                DaemonToFiler::Granted { op, names: vec![] }
+                DaemonToFiler::Granted { op, names: vec![], reporting: self.reporting }
+            }
+            FilerToDaemon::Reports { .. } => {
+                assert!(self.reporting, "nobody wants to know");
+                return None;
             }
             FilerToDaemon::Released { op } => {
                 assert_eq!(self.ticket.take(), Some(op), "the holder releases");
@@ -262,7 +269,7 @@ impl Ledger {
             names.push(name);
         }
         self.grant(op);
-        DaemonToFiler::Granted { op, names }
+        DaemonToFiler::Granted { op, names, reporting: self.reporting }
     }
 
     fn settle(&mut self, name: StagingName, outcome: Outcome) {
@@ -325,6 +332,7 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::LetGo { .. } => "LetGo",
         FilerToDaemon::Intent { .. } => "Intent",
         FilerToDaemon::Ticket { .. } => "Ticket",
+        FilerToDaemon::Reports { .. } => "Reports",
         FilerToDaemon::Released { .. } => "Released",
         FilerToDaemon::Settle { .. } => "Settle",
         FilerToDaemon::Gone { .. } => "Gone",
@@ -332,6 +340,8 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::Listed { .. } => "Listed",
+        FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",
         FilerToDaemon::Failed { .. } => "Failed",
     }

@@ -186,6 +186,22 @@ impl Bench {
         self.daemon = Some(daemon);
     }
 
+    /// A filer that walks.
+    pub fn walking(start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) -> Self {
+        let mut bench = Self::prepare();
+        bench.walk_again(start);
+        bench
+    }
+
+    pub fn walk_again(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) {
+        let daemon = self.start(start);
+        let home = File::open(&self.home).unwrap();
+        let role = DaemonToFiler::Join(Role::Walk { user: UserName::new("alice").unwrap() });
+        daemon.send(&role, &[home.as_fd()]).unwrap();
+        assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
+        self.daemon = Some(daemon);
+    }
+
     fn start(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) -> DaemonEnd {
         let (daemon, filer) = DaemonEnd::pair().unwrap();
         let _starting = STARTING.lock().unwrap_or_else(PoisonError::into_inner);
