@@ -378,8 +378,7 @@ fn without_r9_a_refused_put_is_charged() {
 
 fn filer_that_outlives_its_worker(scene: &Scene) {
     Content::seed(7).write(&scene.first.file("large"), 3 << 20);
-    let user = scene.server.berthctl(&["quota", "set", "alice", "--bytes", "1GiB"]);
-    user.ok();
+    scene.server.berthctl(&["quota", "set", "alice", "--bytes", "1GiB"]).ok();
     let (putting, filer) = scene.points.stop(Resolved, &scene.first, &["put", "large"]);
     let session = scene.server.session_of("alice");
     assert_eq!(session.filer, Some(filer.pid));

@@ -87,7 +87,7 @@ impl Scene {
         self.server.home("alice").join(path)
     }
 
-    /// Makes a local file whose content is its name's.
+    /// Makes a local file with the content of a seed.
     fn local(&self, name: &str, seed: u64, size: u64) {
         Content::seed(seed).write(&self.alice.file(name), size);
         berth_tests::account::give(&self.alice.file(name));
@@ -567,8 +567,8 @@ fn a_start_may_be_cut_off_anywhere() {
 }
 
 #[test]
-fn nothing_of_these_homes_is_left_in_staging() {
-    // What the other tests rely on: the check sees a stray file.
+fn a_stray_file_in_staging_is_a_fault() {
+    // What the other tests rely on.
     let scene = Scene::new();
     fs::write(scene.server.staging("alice").join("00000000000000ff"), "x").unwrap();
     let faults = berth_tests::exact::faults(&scene.server);
