@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo test
+.PHONY: build demo storm test
 
 # Optimised programs in target/release.
 build:
@@ -15,3 +15,8 @@ demo:
 # Everything that can fail: unit tests, and tests with real processes.
 test:
 	@tools/test.sh
+
+# Random operations while random processes are killed: make storm KILLS=10000 SEED=7
+# docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.
+storm:
+	@tools/storm.sh

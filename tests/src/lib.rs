@@ -25,6 +25,7 @@ pub mod process;
 pub mod raw;
 pub mod report;
 pub mod server;
+pub mod storm;
 pub mod wait;
 
 pub use client::{Client, Running};

@@ -2,6 +2,7 @@
 
 mod admin;
 mod options;
+mod socket;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -160,13 +161,27 @@ impl Server {
     /// # Panics
     /// When it does not come up, or still runs.
     pub fn restart(&mut self) {
+        self.restart_while(|_| ());
+    }
+
+    /// The same, doing something with the daemon's process number while it comes up, again and again.
+    ///
+    /// # Panics
+    /// When it does not come up, or still runs.
+    pub fn restart_while(&mut self, meanwhile: impl FnMut(u32)) {
         assert!(self.daemon.try_wait().unwrap().is_some(), "the daemon still runs");
-        let started = start::daemon(&self.binaries, self.directory.path(), &self.options)
+        let (binaries, directory) = (&self.binaries, self.directory.path());
+        let started = start::daemon(binaries, directory, &self.options, meanwhile)
             .unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"));
         self.daemon = started.daemon;
         self.address = started.address;
         self.fingerprint = started.fingerprint;
         self.log = started.log;
+    }
+
+    /// Leaves the directory where it is when the server is dropped, for somebody to look at.
+    pub fn keep_directory(&mut self) {
+        self.directory.disable_cleanup(true);
     }
 
     /// The directory that holds all of this server's files.

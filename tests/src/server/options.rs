@@ -8,6 +8,7 @@ pub struct Options {
     pub(super) config: Vec<String>,
     pub(super) listen: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
+    pub(super) within: Option<PathBuf>,
 }
 
 impl Options {
@@ -35,6 +36,13 @@ impl Options {
     #[must_use]
     pub fn data_dir(mut self, path: &Path) -> Self {
         self.data_dir = Some(path.to_owned());
+        self
+    }
+
+    /// Another place for the server's own directory than the one for temporary files.
+    #[must_use]
+    pub fn within(mut self, path: &Path) -> Self {
+        self.within = Some(path.to_owned());
         self
     }
 }
