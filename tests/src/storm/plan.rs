@@ -22,6 +22,9 @@ pub const SESSIONS: usize = 3;
 /// Operations of a session in a round.
 const OPERATIONS: usize = 6;
 
+/// How many operations of a hundred carry a kill.
+const KILL_PERCENT: u64 = 10;
+
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
 
@@ -158,7 +161,7 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
             let action = action(&mut random);
             // Drawn whether it is used or not, so that all that follows stays the same.
             let drawn = kill(&mut random);
-            Planned { action, kill: random.chance(17).then_some(drawn) }
+            Planned { action, kill: random.chance(KILL_PERCENT).then_some(drawn) }
         })
         .collect()
 }
@@ -232,10 +235,11 @@ fn directory(random: &mut Random) -> RelPath {
 /// A path of a file, mostly near the root.
 fn file(random: &mut Random) -> RelPath {
     let name = *random.one_of(&FILES);
-    if random.chance(40) {
-        return known(name.to_owned());
+    match random.below(100) {
+        0..50 => known(name.to_owned()),
+        50..85 => known(format!("{}/{name}", random.one_of(&DIRECTORIES[..2]))),
+        _ => known(format!("{}/{name}", random.one_of(&DIRECTORIES[2..]))),
     }
-    known(format!("{}/{name}", random.one_of(&DIRECTORIES)))
 }
 
 fn any(random: &mut Random) -> RelPath {
