@@ -2,9 +2,10 @@
 //!
 //! One module a protocol, one enum a direction: `client_protocol` (client–worker), `broker_protocol`
 //! (worker–daemon), `filer_protocol` (worker–filer), `ledger_protocol` (filer–daemon), `admin_protocol`
-//! (berthctl–daemon). Nothing here makes a path call or knows a process.
+//! (berthctl–daemon). Nothing here makes a path call or knows a process, but for `points`, which exists for
+//! tests alone.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod admin_protocol;
 #[cfg(target_os = "linux")]
@@ -24,5 +25,7 @@ pub mod journal;
 #[cfg(target_os = "linux")]
 pub mod ledger_protocol;
 pub mod limits;
+#[cfg(target_os = "linux")]
+pub mod points;
 pub mod rel_path;
 pub mod scram;

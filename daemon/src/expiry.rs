@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::points::{Point, reach};
 use rustix::time::ClockId;
 
 use crate::daemon::Daemon;
@@ -108,6 +109,7 @@ async fn remove(
     names: &[StagingName],
 ) -> Result<(), RecoveryError> {
     recovery::recover(daemon, user, async |recoverer| Ok(recoverer.remove(names).await?)).await?;
+    reach(Point::ExpiredFilesRemoved);
     for name in names {
         daemon.ledger.drop_name(user, expirer, *name).await?;
         tracing::info!(%user, upload = name.0, "an upload has expired");

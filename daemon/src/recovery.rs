@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
+use berth_common::points::{Point, Rule, is_off, reach};
 use rustix::io::Errno;
 
 use crate::daemon::Daemon;
@@ -177,13 +178,16 @@ async fn replay(
     let names: Vec<StagingName> = intents.iter().map(|row| row.name).collect();
     // The filer makes staging durable before it looks (R7).
     let findings = recoverer.examine(&names).await?;
+    reach(Point::ReplayExamined);
     let mut verdicts = Vec::with_capacity(intents.len());
     for (row, finding) in intents.iter().zip(&findings) {
         verdicts.push((row.name, decide(row, finding)?));
     }
     recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
+    reach(Point::ReplayRemoved);
     let after = to_remove(&verdicts, Removal::After);
     daemon.ledger.settle_replayed(user, verdicts).await?;
+    reach(Point::ReplaySettled);
     recoverer.remove(&after).await?;
     Ok(())
 }
@@ -252,6 +256,10 @@ async fn sweep_user(
     if !lost.is_empty() {
         tracing::warn!(%user, uploads = lost.len(), "uploads without a file are dropped");
         daemon.ledger.drop_uploads(user, lost).await?;
+    }
+    reach(Point::BeforeSweep);
+    if is_off(Rule::R12) {
+        return Ok(());
     }
     Ok(recoverer.sweep(&keep).await?)
 }

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use berth_common::journal::BootId;
+use berth_common::points;
 use clap::Parser as _;
 use rustix::process::Resource;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -87,6 +88,7 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
 }
 
 fn serve(args: &Serve) -> Result<(), Fatal> {
+    points::from_environment()?;
     let config = Config::load(args.config.as_deref(), args.overrides())?;
     log::start(config.log_format);
     let bound = become_user(&config)?;

@@ -12,6 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 
 use berth_common::channel::{Channel, Message};
+use berth_common::points;
 use rustix::fd::OwnedFd;
 use rustix::pipe::PipeFlags;
 use rustix::process::{Pid, PidfdFlags};
@@ -89,6 +90,7 @@ impl Spawner {
         command
             .arg0(program)
             .env_clear()
+            .args(points::helper_argument())
             .stdin(Stdio::from(theirs.into_descriptor()))
             .stdout(Stdio::from(self.lock.try_clone()?))
             .stderr(Stdio::from(stderr));

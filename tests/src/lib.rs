@@ -17,10 +17,13 @@ pub mod account;
 pub mod binaries;
 pub mod client;
 pub mod disk;
+pub mod exact;
 pub mod files;
 pub mod ledger;
 pub mod log;
 pub mod outcome;
+#[cfg(debug_assertions)]
+pub mod points;
 pub mod process;
 pub mod raw;
 pub mod report;
@@ -31,6 +34,8 @@ pub mod wait;
 pub use client::{Client, Running};
 pub use files::Content;
 pub use outcome::Outcome;
+#[cfg(debug_assertions)]
+pub use points::{Points, Stopped};
 pub use raw::{Raw, Received};
 pub use report::report;
 pub use server::{Options, Server};

@@ -28,6 +28,18 @@ pub fn is_child(pid: u32, parent: u32) -> bool {
     stat(pid).is_some_and(|(state, of)| of == parent && !matches!(state, 'Z' | 'X'))
 }
 
+/// Whether every thread of a process is stopped by a signal.
+#[must_use]
+pub fn is_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().all(|thread| {
+        let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+    })
+}
+
 /// The children of a process that run now.
 #[must_use]
 pub fn children(parent: u32) -> Vec<u32> {

@@ -1,4 +1,7 @@
 //! The storm, as a test: 300 kills, or as many as `KILLS` says, from the seed in `SEED` or the clock's.
+//!
+//! With `STORM_WITHOUT=R3` a rule of the protocol is taken away, and the storm has to find the fault.
+//! `STORM_DIR` says where the server's directory is to be, if not where temporary files are.
 
 use std::path::Path;
 use std::time::SystemTime;
@@ -19,8 +22,18 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
     if let Some(directory) = std::env::var_os("STORM_DIR") {
         options = options.within(Path::new(&directory));
     }
-    let ended = storm::run(seed, kills, options);
+    let without = std::env::var("STORM_WITHOUT").ok().filter(|rule| !rule.is_empty());
+    let ended = match &without {
+        Some(rule) => without_rule(rule, seed, kills, options),
+        None => storm::run(seed, kills, options),
+    };
     report(&format!("{}\n{again}", ended.tally));
+    if let Some(rule) = without {
+        let fault = ended.fault.unwrap_or_else(|| panic!("{again}: nobody misses {rule}"));
+        let what = fault.text.lines().next().unwrap_or_default();
+        report(&format!("STORM_WITHOUT={rule}: found after {} kills: {what}", fault.kills));
+        return;
+    }
     if let Some(fault) = ended.fault {
         panic!("{again}: {}", fault.text);
     }
@@ -32,6 +45,22 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
         assert!(counts.takeovers > 0 && counts.resumed > 0, "{counts:?}");
         assert!(counts.too_large * 50 <= counts.rests, "too many histories were too large");
     }
+}
+
+/// Runs the storm on a server that does not keep a rule; what it leaves is not kept.
+#[cfg(debug_assertions)]
+fn without_rule(rule: &str, seed: u64, kills: u64, options: Options) -> storm::Ended {
+    use berth_common::points::Rule;
+    let known = Rule::ALL.iter().find(|known| known.to_string() == rule);
+    let known = known.unwrap_or_else(|| panic!("STORM_WITHOUT={rule}: of {:?}", Rule::ALL));
+    let points = berth_tests::points::Points::new();
+    points.rule_off(*known);
+    storm::run(seed, kills, options.points(&points))
+}
+
+#[cfg(not(debug_assertions))]
+fn without_rule(rule: &str, _: u64, _: u64, _: Options) -> storm::Ended {
+    panic!("STORM_WITHOUT={rule}: a release build keeps all rules");
 }
 
 fn number(variable: &str) -> Option<u64> {

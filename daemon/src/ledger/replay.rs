@@ -5,6 +5,7 @@
 //! home meanwhile, and an inode number cannot be reused while both inodes of an exchange are alive.
 
 use berth_common::ledger_protocol::Finding;
+use berth_common::points::{Rule, is_off};
 
 use super::model::{IntentKind, IntentRow};
 
@@ -65,7 +66,7 @@ pub(crate) fn decide(row: &IntentRow, finding: &Finding) -> Result<Verdict, Unex
         (
             IntentKind::Stage { inode: staged, .. },
             Finding::File { inode, .. } | Finding::Directory { inode, .. },
-        ) if inode == staged => {
+        ) if inode == staged || is_off(Rule::R3) => {
             not_happened(if row.resumable { Removal::Nothing } else { Removal::After })
         }
         // The exchange put here what stood in the home.

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem};
+use berth_common::points::{Point, reach};
 
 use super::Serving;
 use crate::asked::AskedTooMuch;
@@ -30,7 +31,9 @@ impl Serving {
         if let Some(error) = self.refuses_changes() {
             return self.refuse(op, error);
         }
-        match self.daemon.ledger.intent(&self.user, self.session, items).await {
+        let written = self.daemon.ledger.intent(&self.user, self.session, items).await;
+        reach(Point::IntentDurable);
+        match written {
             Err(error) => self.answer(op, Err(error)),
             // The row is there: the replay that follows the session's end sees to it.
             Ok(_) if self.over.is_up() => {}
@@ -62,7 +65,9 @@ impl Serving {
         if self.daemon.is_read_only(&self.user) {
             return self.refuse(op, ErrorCode::ReadOnly);
         }
+        reach(Point::SettleAsked);
         let settled = self.daemon.ledger.settle(&self.user, self.session, items).await;
+        reach(Point::SettleDurable);
         self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage }));
     }
 

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, SessionId, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, UploadRow};
+use berth_common::points::{Point, reach};
 
 use super::Serving;
 use crate::exit::KillReason;
@@ -33,6 +34,7 @@ impl Serving {
                 self.daemon.ledger.open_upload(&self.user, self.session, request.clone()).await;
             match opened {
                 Ok(UploadOpening::Opened { name, resumed, superseded }) => {
+                    reach(Point::RowDurable);
                     let answer = DaemonToFiler::UploadReserved { op, name, resumed, superseded };
                     return self.answer(op, Ok(answer));
                 }
@@ -80,7 +82,10 @@ impl Serving {
             "an upload is taken over"
         );
         tokio::select! {
-            _ = self.daemon.end_session(holder, KillReason::TakenOver) => true,
+            _ = self.daemon.end_session(holder, KillReason::TakenOver) => {
+                reach(Point::TakenFromHolder);
+                true
+            }
             () = self.over.up() => false,
             () = tokio::time::sleep(TAKEOVER_PATIENCE) => false,
         }

@@ -9,6 +9,7 @@ pub struct Options {
     pub(super) listen: Option<String>,
     pub(super) data_dir: Option<PathBuf>,
     pub(super) within: Option<PathBuf>,
+    pub(super) points: Option<PathBuf>,
 }
 
 impl Options {
@@ -29,6 +30,14 @@ impl Options {
     #[must_use]
     pub fn listen(mut self, address: &str) -> Self {
         self.listen = Some(address.to_owned());
+        self
+    }
+
+    /// Steered by these points. They have to live as long as the server.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn points(mut self, points: &crate::Points) -> Self {
+        self.points = Some(points.file().to_owned());
         self
     }
 

@@ -75,6 +75,7 @@ pub(super) fn daemon(
     account::give(&config);
 
     let mut daemon = account::command(&binaries.path("berthd"))
+        .envs(options.points.iter().map(|file| ("BERTH_TEST_POINTS", file)))
         .arg("--config")
         .arg(&config)
         .current_dir(directory)

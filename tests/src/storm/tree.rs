@@ -141,16 +141,17 @@ impl Tree {
                 }
                 Step::Rename { from, to, .. } => self.at(from).is_none() || !self.has_parent_of(to),
             },
-            ErrorCode::NotADirectory => {
-                any(&|path| self.has_file_above(path))
-                    || matches!(step, Step::List { path } if matches!(self.at(path), Some(Node::File(_))))
-            }
+            ErrorCode::NotADirectory => match step {
+                // A parent that is to be there already, or made.
+                Step::List { path } | Step::MakeDirectory { path, or_there: true } => {
+                    self.is_file(path) || self.has_file_above(path)
+                }
+                _ => any(&|path| self.has_file_above(path)),
+            },
             ErrorCode::AlreadyExists => match step {
                 Step::Put { path, overwrite: false, .. }
                 | Step::MakeDirectory { path, or_there: false } => self.at(path).is_some(),
-                Step::MakeDirectory { path, or_there: true } => {
-                    matches!(self.at(path), Some(Node::File(_)))
-                }
+                Step::MakeDirectory { path, or_there: true } => self.is_file(path),
                 Step::Rename { to, .. } => self.at(to).is_some(),
                 Step::Put { .. } | Step::Remove { .. } | Step::Read { .. } | Step::List { .. } => {
                     false
@@ -167,7 +168,7 @@ impl Tree {
                 matches!(step, Step::Rename { from, to, .. } if from.contains(to))
             }
             // While a rename over a file is under way, that file has a second name in staging.
-            ErrorCode::NotServed => any(&|path| matches!(self.at(path), Some(Node::File(_)))),
+            ErrorCode::NotServed => any(&|path| self.is_file(path)),
             // What these depend on is no part of the tree.
             ErrorCode::QuotaExceeded { .. } | ErrorCode::Busy => step.changes(),
             ErrorCode::UploadBusy
@@ -185,6 +186,10 @@ impl Tree {
         self.at(path) == Some(Node::Directory)
     }
 
+    fn is_file(&self, path: &RelPath) -> bool {
+        matches!(self.at(path), Some(Node::File(_)))
+    }
+
     fn has_parent_of(&self, path: &RelPath) -> bool {
         path.split_last().is_some_and(|(parent, _)| self.is_directory(&parent))
     }
@@ -192,7 +197,7 @@ impl Tree {
     fn has_file_above(&self, path: &RelPath) -> bool {
         let mut above = path.clone();
         while let Some((parent, _)) = above.split_last() {
-            if matches!(self.at(&parent), Some(Node::File(_))) {
+            if self.is_file(&parent) {
                 return true;
             }
             above = parent;
@@ -321,6 +326,7 @@ mod tests {
             (rename("d", "d/e", true), ErrorCode::NotPossible),
             (mkdir("d", false), ErrorCode::AlreadyExists),
             (mkdir("a", true), ErrorCode::AlreadyExists),
+            (mkdir("a", true), ErrorCode::NotADirectory),
             (mkdir("x/y", false), ErrorCode::NotFound),
             (Step::Read { path: path("d"), content: None }, ErrorCode::IsADirectory),
             (Step::List { path: path("a") }, ErrorCode::NotADirectory),

@@ -13,6 +13,7 @@ use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, UploadRow,
 };
+use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 
 use crate::questions::{Purpose, Questions};
@@ -116,6 +117,7 @@ impl Ledger {
         intent: Option<IntentItem>,
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
+        reach(Point::BeforeIntent);
         let items: Vec<IntentItem> = intent.into_iter().collect();
         let wanted = items.len();
         let question = move |op| match items.is_empty() {
@@ -126,12 +128,15 @@ impl Ledger {
             DaemonToFiler::Granted { names, .. } if names.len() == wanted => names.first().copied(),
             other => return self.unexpected(other).await,
         };
+        reach(Point::Granted);
         match act(name) {
             Ok(done) => {
+                reach(Point::Acted);
                 let holder = self.questions.borrow_mut().release();
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
                 }
+                reach(Point::Released);
                 self.send_waiting();
                 Ok((name, done))
             }
@@ -148,9 +153,12 @@ impl Ledger {
         name: StagingName,
         outcome: Outcome,
     ) -> Result<Usage, ErrorCode> {
+        reach(Point::Synced);
         let items = vec![SettleItem { name, outcome }];
         let question = move |op| FilerToDaemon::Settle { op, items };
-        match self.ask(Purpose::Other, question).await? {
+        let answer = self.ask(Purpose::Other, question).await?;
+        reach(Point::Settled);
+        match answer {
             DaemonToFiler::Settled { usage, .. } => Ok(usage),
             other => self.unexpected(other).await,
         }

@@ -2,6 +2,7 @@
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
+use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 use rustix::io::Errno;
 
@@ -56,6 +57,7 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
         return Err(ErrorCode::NotFound);
     }
     let name = session.ledger.reserve(0, 1).await?;
+    reach(Point::Reserved);
     let inode = match stage(session, name) {
         Ok(inode) => inode,
         Err(errno) => {

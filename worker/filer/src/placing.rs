@@ -8,6 +8,7 @@ use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
 use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
@@ -102,13 +103,17 @@ pub(crate) async fn place(
             size: staged.size,
             replaces: stated,
         };
-        let acting = |_| act(session, staged, path, stated);
+        let early = is_off(Rule::R1).then(|| session.home.place(path)).and_then(Result::ok);
+        let acting = |_| act(session, staged, path, stated, early);
         let (_, acted) = session.ledger.with_ticket(Some(intent), acting).await.map_err(refused)?;
         if let Act::Placed { replaced } = acted {
             session.sync_staging().await.map_err(unknown)?;
             let outcome = Outcome::Placed { replaced };
             let usage = session.ledger.settle(staged.name, outcome).await.map_err(unknown)?;
             return Ok(Placed { replaced, usage });
+        }
+        if is_off(Rule::R9) {
+            session.remove_staged(staged.name).await;
         }
         session.settle_as_not_happened(staged.name).await.map_err(unknown)?;
         row = match staged.kind {
@@ -138,19 +143,21 @@ fn act(
     staged: &Staged,
     path: &RelPath,
     stated: Option<u64>,
+    early: Option<Place>,
 ) -> Result<Act, Broken> {
     // R1: resolved now, whatever was seen before.
     let found = session
         .check_writable()
-        .and_then(|()| session.home.place(path))
+        .and_then(|()| early.map_or_else(|| session.home.place(path), Ok))
         .and_then(|place| Ok((target(staged.kind, place.look()?.as_ref())?, place)));
     let (now, place) = match found {
         Ok(found) => found,
         Err(error) => return Ok(Act::Refused(error)),
     };
-    if !decide::still_fits(stated, now) {
+    if !decide::still_fits(stated, now) && !is_off(Rule::R2) {
         return Ok(Act::Stale);
     }
+    reach(Point::Resolved);
     let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     match rename_into(session, staged.name, &place, flags) {
         Ok(()) => {}

@@ -10,6 +10,7 @@ use berth_common::channel::ChannelError;
 use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding};
 use berth_common::limits::FINDINGS_PER_MESSAGE;
+use berth_common::points::{Point, reach};
 use rustix::io::Errno;
 
 use crate::home::What;
@@ -103,6 +104,7 @@ fn find(staging: &Arc<Staging>, name: StagingName) -> Result<Finding, Failure> {
 fn remove(staging: &Arc<Staging>, names: &[StagingName]) -> Result<(), Failure> {
     for name in names {
         Walk::removing(Arc::clone(staging), &name.file_name()).finish()?;
+        reach(Point::BetweenRemovals);
         let journal = name.journal_name();
         staging.unlink(&journal).map_err(|errno| Failure::Unlink { name: journal, errno })?;
     }
@@ -126,6 +128,7 @@ fn sweep(staging: &Arc<Staging>, kept: &HashSet<StagingName>) -> Result<(), Fail
                     continue;
                 }
                 Walk::removing(Arc::clone(staging), text).finish()?;
+                reach(Point::BetweenSweeps);
                 removed = true;
             }
         }

@@ -3,6 +3,7 @@
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
 use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
@@ -36,6 +37,9 @@ pub(crate) async fn remove(
     }
     session.sync_staging().await?;
     let totals = session.count(name).await?;
+    if is_off(Rule::R8) {
+        session.remove_staged(name).await;
+    }
     let outcome = Outcome::Removed { bytes: totals.bytes, entries: totals.entries };
     session.ledger.settle(name, outcome).await?;
     Ok(name)
@@ -56,6 +60,7 @@ fn act(
         Ok(place) => place,
         Err(error) => return Ok(Err(error)),
     };
+    reach(Point::Resolved);
     match rustix::fs::renameat_with(
         place.parent(),
         place.name(),

@@ -6,6 +6,7 @@ use std::os::fd::OwnedFd;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
 use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::{AtFlags, RenameFlags};
 use rustix::io::Errno;
@@ -46,7 +47,9 @@ pub(crate) async fn rename(
             Renaming::Move => None,
             Renaming::Over(_) => Some(IntentItem::Over),
         };
-        let acting = |name| act(session, from, to, overwrite, name);
+        let early =
+            is_off(Rule::R1).then(|| plan(session, from, to, overwrite)).and_then(Result::ok);
+        let acting = |name| act(session, from, to, overwrite, name, early);
         let (name, acted) = session.ledger.with_ticket(intent, acting).await?;
         if let Act::Renamed(parents) = acted {
             session.sync_directories(parents).await?;
@@ -89,12 +92,16 @@ fn act(
     to: &RelPath,
     overwrite: bool,
     pin: Option<StagingName>,
+    early: Option<(Renaming, Place, Place)>,
 ) -> Result<Act, Broken> {
-    let planned = session.check_writable().and_then(|()| plan(session, from, to, overwrite));
+    let planned = session
+        .check_writable()
+        .and_then(|()| early.map_or_else(|| plan(session, from, to, overwrite), Ok));
     let (renaming, source, target) = match planned {
         Ok(plan) => plan,
         Err(error) => return Ok(Act::Refused(error)),
     };
+    reach(Point::Resolved);
     let (result, doing) = match (renaming, pin) {
         (Renaming::Move, None) => (rename_call(&source, &target, RenameFlags::NOREPLACE), "rename"),
         (Renaming::Over(_), Some(pin)) => {
@@ -134,6 +141,7 @@ fn rename_over(
         }
         Err(errno) => return Ok(Err(errno)),
     }
+    reach(Point::Linked);
     let renamed = rename_call(source, target, RenameFlags::empty());
     if renamed.is_err() {
         session

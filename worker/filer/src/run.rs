@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use berth_common::channel::{Channel, ChannelError};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
+use berth_common::points;
 use berth_sandbox::DemotionError;
 use rustix::fs::Mode;
 
@@ -47,6 +48,7 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn live() -> Result<(), RunError> {
+    points::from_argument()?;
     let channel = berth_sandbox::demote_filer()?;
     // What this process makes is its user's alone, whatever it inherited.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);

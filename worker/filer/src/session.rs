@@ -10,6 +10,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS};
 use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::Outcome;
+use berth_common::points::{Point, reach};
 use rustix::io::Errno;
 
 use crate::errors::log;
@@ -248,6 +249,7 @@ impl Session {
 
     /// Removes what was settled or dropped and tells the daemon.
     pub(crate) async fn clear(&self, name: StagingName) {
+        reach(Point::Leftover);
         if self.remove_staged(name).await {
             self.ledger.gone(name);
         }
@@ -257,7 +259,9 @@ impl Session {
     /// as "aborted" at any point between.
     pub(crate) async fn discard(&self, name: StagingName) -> Result<(), ErrorCode> {
         self.discards.set(self.discards.get() + 1);
-        let dropped = match self.remove_staged(name).await {
+        let removed = self.remove_staged(name).await;
+        reach(Point::FilesRemoved);
+        let dropped = match removed {
             true => self.ledger.drop_row(name).await,
             false => Err(ErrorCode::Internal),
         };

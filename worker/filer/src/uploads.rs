@@ -14,6 +14,7 @@ use berth_common::ids::{OpId, StagingName};
 use berth_common::journal;
 use berth_common::ledger_protocol::UploadRow;
 use berth_common::limits::{LEAF_SIZE, SMALL_UPLOAD_BYTES};
+use berth_common::points::{Point, reach};
 use rustix::io::Errno;
 
 use crate::decide;
@@ -74,6 +75,7 @@ fn growth(session: &Session, request: &OpenUpload) -> Result<(u64, u64), ErrorCo
 async fn open_small(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {
     let (bytes, entries) = growth(session, request)?;
     let name = session.ledger.reserve(bytes, entries).await?;
+    reach(Point::Reserved);
     match session.staging.create(&name.file_name()) {
         Ok(data) => Ok(Opened { name, files: vec![data], resumed: false, started_over: false }),
         Err(errno) => Err(not_created(session, name, errno).await),
@@ -139,7 +141,9 @@ fn open_existing(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, E
 }
 
 fn create_with_journal(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, Errno> {
+    reach(Point::Reserved);
     let data = session.staging.create(&name.file_name())?;
+    reach(Point::UploadCreated);
     let journal = session.staging.create(&name.journal_name())?;
     Ok(vec![data, journal])
 }

@@ -13,6 +13,7 @@ use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerSetup, Wo
 use berth_common::channel::{ChannelError, Received};
 use berth_common::error_code::ErrorCode;
 use berth_common::journal::BootId;
+use berth_common::points;
 use berth_sandbox::DemotionError;
 use rustls::ServerConfig;
 use serde_bytes::ByteArray;
@@ -58,8 +59,9 @@ struct Client {
 /// Runs the worker. An orderly end, for whatever reason, is a success: the daemon was told the reason.
 pub(crate) fn run() -> ExitCode {
     abort_on_panic();
-    let served = berth_sandbox::demote_worker()
+    let served = points::from_argument()
         .map_err(WorkerError::from)
+        .and_then(|()| Ok(berth_sandbox::demote_worker()?))
         .and_then(|channel| Ok(BrokerChannel::from_descriptor(channel)?))
         .and_then(serve);
     match served {
