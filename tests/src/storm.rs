@@ -45,8 +45,21 @@ pub struct Fault {
 pub struct Ended {
     /// The counts.
     pub tally: Tally,
-    /// The first fault, if one was found. The server's directory is kept then.
+    /// The first fault, if one was found.
     pub fault: Option<Fault>,
+}
+
+/// What a storm is run with.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Determines operations and kills.
+    pub seed: u64,
+    /// After so many kills it ends.
+    pub kills: u64,
+    /// What the server is started with.
+    pub options: Options,
+    /// Whether the server's directory is left for somebody to look at when a fault was found.
+    pub keeps_directory: bool,
 }
 
 /// Runs a storm until there were so many kills, or a fault was found.
@@ -54,7 +67,8 @@ pub struct Ended {
 /// # Panics
 /// When the server does not start.
 #[must_use]
-pub fn run(seed: u64, kills: u64, options: Options) -> Ended {
+pub fn run(settings: Settings) -> Ended {
+    let Settings { seed, kills, options, keeps_directory } = settings;
     let options = options
         .set("max_connections_per_address = 512")
         .set("max_sessions_per_user = 64")
@@ -83,11 +97,11 @@ pub fn run(seed: u64, kills: u64, options: Options) -> Ended {
         let done = users.into_iter().map(|user| user.join().expect("its panics are caught"));
         done.filter_map(Result::err).collect()
     });
-    let fault = faults.into_iter().min_by_key(|fault| fault.kills).map(|mut fault| {
+    let mut fault = faults.into_iter().min_by_key(|fault| fault.kills);
+    if let Some(fault) = fault.as_mut().filter(|_| keeps_directory) {
         fault.text = format!("{}\nthe directory is kept: {}", fault.text, directory.display());
-        fault
-    });
-    Ended { tally: arena.finish(fault.is_some()), fault }
+    }
+    Ended { tally: arena.finish(fault.is_some() && keeps_directory), fault }
 }
 
 /// The number of an operation, and of the file that it puts: never used twice in a storm.

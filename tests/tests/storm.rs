@@ -6,7 +6,8 @@
 use std::path::Path;
 use std::time::SystemTime;
 
-use berth_tests::{Options, report, storm};
+use berth_tests::storm::{self, Settings};
+use berth_tests::{Options, report};
 
 /// Kills where nothing else is said.
 const KILLS: u64 = 300;
@@ -23,9 +24,11 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
         options = options.within(Path::new(&directory));
     }
     let without = std::env::var("STORM_WITHOUT").ok().filter(|rule| !rule.is_empty());
+    let keeps_directory = without.is_none();
+    let settings = Settings { seed, kills, options, keeps_directory };
     let ended = match &without {
-        Some(rule) => without_rule(rule, seed, kills, options),
-        None => storm::run(seed, kills, options),
+        Some(rule) => without_rule(rule, settings),
+        None => storm::run(settings),
     };
     report(&format!("{}\n{again}", ended.tally));
     if let Some(rule) = without {
@@ -47,19 +50,20 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
     }
 }
 
-/// Runs the storm on a server that does not keep a rule; what it leaves is not kept.
+/// Runs the storm on a server that does not keep a rule.
 #[cfg(debug_assertions)]
-fn without_rule(rule: &str, seed: u64, kills: u64, options: Options) -> storm::Ended {
+fn without_rule(rule: &str, mut settings: Settings) -> storm::Ended {
     use berth_common::points::Rule;
     let known = Rule::ALL.iter().find(|known| known.to_string() == rule);
     let known = known.unwrap_or_else(|| panic!("STORM_WITHOUT={rule}: of {:?}", Rule::ALL));
     let points = berth_tests::points::Points::new();
     points.rule_off(*known);
-    storm::run(seed, kills, options.points(&points))
+    settings.options = settings.options.points(&points);
+    storm::run(settings)
 }
 
 #[cfg(not(debug_assertions))]
-fn without_rule(rule: &str, _: u64, _: u64, _: Options) -> storm::Ended {
+fn without_rule(rule: &str, _: Settings) -> storm::Ended {
     panic!("STORM_WITHOUT={rule}: a release build keeps all rules");
 }
 

@@ -43,9 +43,10 @@ pub fn storm(arena: &Arena, seed: u64, user: usize, stop: &dyn Fn() -> bool) -> 
         if stop() || arena.tally.is_complete() {
             return Ok(());
         }
-        let played = play(arena, &shared, &mut sessions, (seed, user, round));
-        let (operations, panic) = played;
-        let fault = |what: String| fault(arena, (user, round), &before, &operations, what);
+        let (operations, panic) = play(arena, &shared, &mut sessions, (seed, user, round));
+        // Now: others go on killing while this one waits for its rest.
+        let kills = arena.tally.kills();
+        let fault = |what: String| fault(arena, (user, round, kills), &before, &operations, what);
         if let Some(panic) = panic {
             return Err(fault(panic));
         }
@@ -204,7 +205,7 @@ fn at_rest(
 
 fn fault(
     arena: &Arena,
-    (user, round): (usize, u64),
+    (user, round, kills): (usize, u64, u64),
     before: &Tree,
     operations: &[Operation],
     what: String,
@@ -217,7 +218,6 @@ fn fault(
     let mut in_order: Vec<&Operation> = operations.iter().collect();
     in_order.sort_by_key(|operation| operation.begun);
     let history: Vec<String> = in_order.iter().map(ToString::to_string).collect();
-    let kills = arena.tally.kills();
     let text = format!(
         "{what}\nuser{user}, round {round}, after {kills} kills\nbefore the round:\n{before}\
          operations:\n{}\n{described}--- the end of the daemon's log ---\n{tail}",
