@@ -33,7 +33,8 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
     report(&format!("{}\n{again}", ended.tally));
     if let Some(rule) = without {
         let fault = ended.fault.unwrap_or_else(|| panic!("{again}: nobody misses {rule}"));
-        let what = fault.text.lines().next().unwrap_or_default();
+        report(&fault.text);
+        let what = fault.what.lines().next().unwrap_or_default();
         report(&format!("STORM_WITHOUT={rule}: found after {} kills: {what}", fault.kills));
         return;
     }
