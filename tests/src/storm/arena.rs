@@ -7,11 +7,13 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use berth_common::admin_protocol::SessionSummary;
+use berth_common::admin_protocol::{AdminToDaemon, Change, DaemonToAdmin, SessionSummary};
+use berth_common::entry::Limits;
+use berth_common::ids::UserName;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::tally::{Killed, Tally};
@@ -54,6 +56,19 @@ impl Arena {
         let peer = peer.to_string();
         let ours = sessions.into_iter().find(|session| session.peer == peer);
         ours.ok_or_else(|| io::Error::other("the session has ended"))
+    }
+
+    /// Sets a user's limits.
+    ///
+    /// # Panics
+    /// When the daemon does not take them.
+    pub fn set_limits(&self, user: &str, limits: Limits) {
+        let user = UserName::new(user).expect("a user's name");
+        let change = |limit: Option<u64>| limit.map_or(Change::Unlimited, Change::To);
+        let (bytes, entries) = (change(limits.bytes), change(limits.entries));
+        let question = AdminToDaemon::QuotaSet { user, bytes, entries };
+        let answer = self.server().ask_as_administrator(&question);
+        assert_eq!(answer.expect("an answer"), DaemonToAdmin::Done);
     }
 
     /// Kills a worker or filer of the daemon's. `false` when it is not there any more.
@@ -122,7 +137,8 @@ fn kill_recovering(daemon: u32, staging: &Path) -> bool {
     let recovers = |pid: &u32| {
         process::name(*pid).is_some_and(|name| name == "berth-filer") && {
             let open = open_files(*pid);
-            open.iter().any(|path| path == staging) && !open.iter().any(|path| *path == home)
+            let has = |wanted: &Path| open.iter().any(|path| path.as_path() == wanted);
+            has(staging) && !has(&home)
         }
     };
     let found = process::children(daemon).into_iter().find(recovers);
@@ -130,7 +146,7 @@ fn kill_recovering(daemon: u32, staging: &Path) -> bool {
 }
 
 /// What a process has open. Needs root for a process that is not dumpable.
-fn open_files(pid: u32) -> Vec<std::path::PathBuf> {
+fn open_files(pid: u32) -> Vec<PathBuf> {
     let Ok(descriptors) = fs::read_dir(format!("/proc/{pid}/fd")) else {
         return Vec::new();
     };

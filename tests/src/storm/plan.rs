@@ -145,11 +145,23 @@ pub struct Planned {
     pub kill: Option<Kill>,
 }
 
-/// The limits of a user.
+/// The limits that a user begins with.
 #[must_use]
 pub fn limits(user: usize) -> Limits {
     let (bytes, entries) = QUOTAS[user];
     Limits { bytes: Some(bytes), entries: Some(entries) }
+}
+
+/// The limits in a round. Now and then they are lowered, as likely as not below what is there.
+#[must_use]
+pub fn limits_in(seed: u64, user: usize, round: u64) -> Limits {
+    let mut random = Random::of(&[seed, user as u64, round]);
+    let (bytes, entries) = QUOTAS[user];
+    if !random.chance(15) {
+        return limits(user);
+    }
+    let mut part = |of: u64| Some(of * random.below(100) / 100);
+    Limits { bytes: part(bytes), entries: part(entries) }
 }
 
 /// What a session does in a round.
@@ -175,9 +187,10 @@ fn action(random: &mut Random) -> Action {
             broken_off: None,
         },
         38..44 => Action::Put {
-            path: file(random),
-            size: SMALL_UPLOAD_BYTES + 1 + random.below(4 * MIB),
-            overwrite: random.chance(75),
+            // Mostly where it can be put, so that there is something to resume and to take over.
+            path: if random.chance(70) { known("a".to_owned()) } else { file(random) },
+            size: SMALL_UPLOAD_BYTES + 1 + random.below(2 * MIB),
+            overwrite: random.chance(90),
             broken_off: Some(BrokenOff { permille: random.below(1001), hangs: random.chance(50) }),
         },
         44..51 => Action::Resume { which: random.next(), same_token: random.chance(60) },
@@ -260,6 +273,16 @@ mod tests {
         assert_eq!(round(5, 2, 17, 1), round(5, 2, 17, 1));
         assert_ne!(round(5, 2, 17, 1), round(6, 2, 17, 1));
         assert_ne!(round(5, 2, 17, 1), round(5, 2, 18, 1));
+    }
+
+    #[test]
+    fn limits_are_lowered_now_and_then_and_never_raised() {
+        let most = limits(1);
+        let all: Vec<Limits> = (0..100).map(|round| limits_in(1, 1, round)).collect();
+        let lowered = all.iter().filter(|limits| **limits != most).count();
+        assert!((5..40).contains(&lowered), "{lowered}");
+        assert!(all.iter().all(|limits| limits.bytes <= most.bytes));
+        assert!(all.iter().all(|limits| limits.entries <= most.entries));
     }
 
     #[test]

@@ -13,9 +13,9 @@ use berth_common::ids::StagingName;
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
 
+use super::bounds::{Amounts, Bounds};
 use super::connection::Helpers;
 use super::content::{Content, HEADER};
-use super::plan;
 use super::tree::{Node, Tree};
 use crate::disk::Sums;
 use crate::{Server, ledger};
@@ -35,6 +35,15 @@ struct Row {
     uploads: BTreeSet<StagingName>,
 }
 
+/// What was found.
+#[derive(Clone, Debug, Default)]
+pub struct Rest {
+    /// The home.
+    pub tree: Tree,
+    /// Used and reserved together.
+    pub there: Amounts,
+}
+
 /// Looks once; the home, if all is as it has to be at rest. `sessions` are those that are connected
 /// and idle.
 ///
@@ -44,8 +53,9 @@ pub fn look(
     server: &Server,
     user: usize,
     sessions: &[Helpers],
+    bounds: Bounds,
     compared: &mut Compared,
-) -> Result<Tree, String> {
+) -> Result<Rest, String> {
     let name = super::session::user_name(user);
     let listed = server.list_sessions().map_err(|error| format!("sessions: {error}"))?;
     let of_user = |session: &&_| is_of(session, &name);
@@ -75,16 +85,15 @@ pub fn look(
     if row.used != walked {
         return Err(format!("the ledger has {row:?} and a walk of the home {walked:?}"));
     }
-    let limits = plan::limits(user);
-    let exceeds = |sum: u64, limit: Option<u64>| limit.is_some_and(|limit| sum > limit);
-    if exceeds(sums.bytes, limits.bytes) || exceeds(sums.entries, limits.entries) {
-        return Err(format!("the home exceeds its limit: {walked:?} of {limits:?}"));
+    let there = (walked.0 + row.reserved.0, walked.1 + row.reserved.1);
+    if !bounds.allow(there) {
+        return Err(format!("{bounds:?} do not allow {walked:?} in the home with {row:?}"));
     }
     let again = read_row(server, &name).map_err(|error| format!("the ledger: {error}"))?;
     if again != row {
         return Err(format!("the ledger changes: {row:?}, then {again:?}"));
     }
-    Ok(tree)
+    Ok(Rest { tree, there })
 }
 
 fn is_of(session: &berth_common::admin_protocol::SessionSummary, name: &str) -> bool {

@@ -11,6 +11,7 @@ use berth_common::limits::SMALL_UPLOAD_BYTES;
 use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
+use super::bounds::Bounds;
 use super::connection::{Connection, Cut, Helpers};
 use super::content::Content;
 use super::history::{End, Operation};
@@ -26,8 +27,10 @@ pub struct Shared {
     pub clock: AtomicU64,
     /// Uploads that were broken off or cut off and may be resumed.
     uploads: Mutex<Vec<Upload>>,
+    /// What the user may have.
+    bounds: Mutex<Bounds>,
     /// The processes of the sessions, as far as they are known.
-    pub helpers: Mutex<[Option<Helpers>; plan::SESSIONS]>,
+    helpers: Mutex<[Option<Helpers>; plan::SESSIONS]>,
 }
 
 /// A session.
@@ -71,12 +74,12 @@ impl Session {
     }
 
     /// Whether it is connected and the server still knows it. One that is not forgets its connection.
-    pub fn is_alive(&mut self) -> Option<Helpers> {
+    pub fn is_alive(&mut self, shared: &Shared) -> Option<Helpers> {
         let connection = self.connection.as_mut()?;
         let helpers = connection.helpers;
         match connection.ask(|id| ClientToWorker::Usage { id }) {
             Ok(WorkerToClient::Usage { usage, .. }) => {
-                check_usage(self.user, &usage);
+                shared.check_usage(&usage);
                 Some(helpers)
             }
             Ok(WorkerToClient::Failed { .. }) | Err(Cut) => {
@@ -99,9 +102,8 @@ impl Session {
         number: u64,
     ) -> Operation {
         let mut random = Random::of(&[number]);
-        let user = self.user;
         let begun = shared.tick();
-        let mut doing = Doing { arena, shared, user, number, random: &mut random };
+        let mut doing = Doing { arena, shared, number, random: &mut random };
         let connection = self.connection.as_mut().expect("connected before");
         let (steps, done) = doing.act(connection, action);
         let (end, hangs_up) = match done {
@@ -113,6 +115,10 @@ impl Session {
         let end = if reads && end == End::CutOff { End::NotAsked } else { end };
         if hangs_up {
             self.connection = None;
+        }
+        if let End::Refused(error) = &end {
+            let bounds = shared.bounds();
+            assert!(bounds.allow_refusal(error), "refused without a reason: {error:?}, {bounds:?}");
         }
         let ended = shared.tick();
         arena.tally.ended(kind(action), &end);
@@ -138,7 +144,6 @@ impl From<End> for Ended {
 struct Doing<'a> {
     arena: &'a Arena,
     shared: &'a Shared,
-    user: usize,
     number: u64,
     random: &'a mut Random,
 }
@@ -203,7 +208,7 @@ impl Doing<'_> {
                 let done =
                     connection.ask(|id| ClientToWorker::Usage { id }).map(|answer| match answer {
                         WorkerToClient::Usage { usage, .. } => {
-                            check_usage(self.user, &usage);
+                            self.shared.check_usage(&usage);
                             End::Acknowledged.into()
                         }
                         other => ended_by(&other).into(),
@@ -228,7 +233,7 @@ impl Doing<'_> {
             End::CutOff | End::NotAsked => self.shared.remember(upload),
         }
         if let Some(usage) = &sent.usage {
-            check_usage(self.user, usage);
+            self.shared.check_usage(usage);
         }
         (vec![step], Ok(Ended { end: sent.end, hangs_up: sent.hangs_up }))
     }
@@ -250,6 +255,21 @@ impl Shared {
         self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Sets what the user may have from now on.
+    pub fn set_bounds(&self, bounds: Bounds) {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
+    }
+
+    /// What the user may have.
+    pub fn bounds(&self) -> Bounds {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn check_usage(&self, usage: &Usage) {
+        let bounds = self.bounds();
+        assert!(bounds.allow_usage(usage), "{bounds:?} do not allow {usage:?}");
+    }
+
     fn remember(&self, upload: &Upload) {
         if upload.content.size <= SMALL_UPLOAD_BYTES {
             return;
@@ -267,7 +287,8 @@ impl Shared {
         if uploads.is_empty() {
             return None;
         }
-        let at = (which % uploads.len() as u64) as usize;
+        // Rather one of the latest: it may still be somebody's.
+        let at = uploads.len() - 1 - (which % uploads.len().min(2) as u64) as usize;
         // Two sessions at once now and then: it stays for the next one.
         Some(if which.is_multiple_of(3) { uploads[at].clone() } else { uploads.remove(at) })
     }
@@ -343,12 +364,8 @@ fn ended_by_error(error: &ErrorCode) -> End {
         | ErrorCode::Ended
         | ErrorCode::ShuttingDown
         | ErrorCode::LedgerUnavailable => End::CutOff,
-        ErrorCode::QuotaExceeded { limit, used, reserved, requested, .. } => {
-            let sum = i128::from(*used) + i128::from(*reserved) + i128::from(*requested);
-            assert!(sum > i128::from(*limit), "refused without a reason: {error:?}");
-            End::Refused(error.clone())
-        }
-        ErrorCode::NotFound
+        ErrorCode::QuotaExceeded { .. }
+        | ErrorCode::NotFound
         | ErrorCode::AlreadyExists
         | ErrorCode::NotADirectory
         | ErrorCode::IsADirectory
@@ -361,19 +378,6 @@ fn ended_by_error(error: &ErrorCode) -> End {
         | ErrorCode::Busy => End::Refused(error.clone()),
         error => panic!("the server must not say {error:?} here"),
     }
-}
-
-/// Used and reserved never exceed the limits, which do not change while a session runs.
-fn check_usage(user: usize, usage: &Usage) {
-    let limits = plan::limits(user);
-    assert_eq!(usage.limits, limits);
-    let check = |used: i64, reserved: u64, limit: Option<u64>| {
-        let sum = i128::from(used) + i128::from(reserved);
-        let most = limit.map_or(i128::MAX, i128::from);
-        assert!((0..=most).contains(&sum), "used and reserved exceed the limit: {usage:?}");
-    };
-    check(usage.used_bytes, usage.reserved_bytes, limits.bytes);
-    check(usage.used_entries, usage.reserved_entries, limits.entries);
 }
 
 fn kind(action: &Action) -> &'static str {

@@ -6,10 +6,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::arena::Arena;
+use super::bounds::Bounds;
 use super::connection::Helpers;
 use super::history::{Explained, Operation, explain};
 use super::plan::{self, Kill, Planned, Victim};
-use super::rest::{self, Compared};
+use super::rest::{self, Compared, Rest};
 use super::session::{Session, Shared, user_name};
 use super::tally::Killed;
 use super::tree::Tree;
@@ -38,25 +39,30 @@ pub fn storm(arena: &Arena, seed: u64, user: usize, stop: &dyn Fn() -> bool) -> 
     let mut sessions: Vec<_> =
         (0..plan::SESSIONS).map(|number| Session::new(user, number)).collect();
     let mut compared = Compared::default();
-    let mut before = Tree::default();
+    let mut before = Rest::default();
     for round in 0.. {
         if stop() || arena.tally.is_complete() {
             return Ok(());
         }
+        let limits = plan::limits_in(seed, user, round);
+        arena.set_limits(&user_name(user), limits);
+        shared.set_bounds(Bounds::new(limits, before.there));
         let (operations, panic) = play(arena, &shared, &mut sessions, (seed, user, round));
         // Now: others go on killing while this one waits for its rest.
         let kills = arena.tally.kills();
-        let fault = |what: String| fault(arena, (user, round, kills), &before, &operations, what);
+        let fault =
+            |what: String| fault(arena, (user, round, kills), &before.tree, &operations, what);
         if let Some(panic) = panic {
             return Err(fault(panic));
         }
         let begun = Instant::now();
-        let after = at_rest(arena, user, &mut sessions, &mut compared).map_err(&fault)?;
+        let after = at_rest(arena, user, &shared, &mut sessions, &mut compared);
+        let after = after.map_err(&fault)?;
         let took = begun.elapsed();
-        let explained = explain(&before, &after, &operations);
+        let explained = explain(&before.tree, &after.tree, &operations);
         if explained == Explained::No {
             let what = "no order of the operations explains the home".to_owned();
-            return Err(fault(format!("{what}; at the end:\n{after}")));
+            return Err(fault(format!("{what}; at the end:\n{}", after.tree)));
         }
         arena.tally.rested(took, explained);
         before = after;
@@ -187,19 +193,22 @@ fn carry_out(arena: &Arena, shared: &Shared, user: usize, order: &Order, left: &
 fn at_rest(
     arena: &Arena,
     user: usize,
+    shared: &Shared,
     sessions: &mut [Session],
     compared: &mut Compared,
-) -> Result<Tree, String> {
-    let alive: Vec<Helpers> = sessions.iter_mut().filter_map(Session::is_alive).collect();
+) -> Result<Rest, String> {
+    let alive = |session: &mut Session| session.is_alive(shared);
+    let alive: Vec<Helpers> = sessions.iter_mut().filter_map(alive).collect();
     let mut last = String::new();
-    let found =
-        crate::wait::within(REST, || match rest::look(&arena.server(), user, &alive, compared) {
-            Ok(tree) => Some(tree),
+    let found = crate::wait::within(REST, || {
+        match rest::look(&arena.server(), user, &alive, shared.bounds(), compared) {
+            Ok(rest) => Some(rest),
             Err(why) => {
                 last = why;
                 None
             }
-        });
+        }
+    });
     found.ok_or(last)
 }
 
