@@ -7,7 +7,7 @@
 //! ([`history`]). `tests/tests/storm.rs` runs it; `docs/TESTING.md` describes it.
 //!
 //! [`random`], [`content`], [`plan`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`], [`connection`],
-//! [`session`], [`transfer`], [`rest`] and [`user`] deal with the server; [`tally`] counts.
+//! [`session`], [`shared`], [`transfer`], [`rest`] and [`user`] deal with the server; [`tally`] counts.
 
 pub mod arena;
 pub mod bounds;
@@ -18,6 +18,7 @@ pub mod plan;
 pub mod random;
 pub mod rest;
 pub mod session;
+pub mod shared;
 pub mod tally;
 pub mod transfer;
 pub mod tree;
@@ -25,6 +26,7 @@ pub mod user;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use crate::{Options, Server};
 use arena::Arena;
@@ -59,6 +61,8 @@ pub struct Settings {
     pub kills: u64,
     /// What the server is started with.
     pub options: Options,
+    /// How long a user may take from its last operation to a state of rest.
+    pub patience: Duration,
     /// Whether the server's directory is left for somebody to look at when a fault was found.
     pub keeps_directory: bool,
 }
@@ -69,7 +73,7 @@ pub struct Settings {
 /// When the server does not start.
 #[must_use]
 pub fn run(settings: Settings) -> Ended {
-    let Settings { seed, kills, options, keeps_directory } = settings;
+    let Settings { seed, kills, options, patience, keeps_directory } = settings;
     let options = options
         .set("max_connections_per_address = 512")
         .set("max_sessions_per_user = 64")
@@ -81,7 +85,7 @@ pub fn run(settings: Settings) -> Ended {
         server.add_user_of_cheap_logins(&name, session::PASSWORD, plan::limits(user));
     }
     let directory = server.directory().to_owned();
-    let arena = Arena::new(server, Tally::until(kills));
+    let arena = Arena::new(server, Tally::until(kills), patience);
     let over = AtomicBool::new(false);
     let faults: Vec<Fault> = thread::scope(|scope| {
         let (arena, over) = (&arena, &over);

@@ -4,9 +4,10 @@
 //! `STORM_DIR` says where the server's directory is to be, if not where temporary files are.
 
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use berth_tests::storm::{self, Settings};
+use berth_tests::wait::DEADLINE;
 use berth_tests::{Options, report};
 
 /// Kills where nothing else is said.
@@ -25,7 +26,7 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
     }
     let without = std::env::var("STORM_WITHOUT").ok().filter(|rule| !rule.is_empty());
     let keeps_directory = without.is_none();
-    let settings = Settings { seed, kills, options, keeps_directory };
+    let settings = Settings { seed, kills, options, patience: DEADLINE, keeps_directory };
     let ended = match &without {
         Some(rule) => without_rule(rule, settings),
         None => storm::run(settings),
@@ -59,6 +60,8 @@ fn without_rule(rule: &str, mut settings: Settings) -> storm::Ended {
     let known = known.unwrap_or_else(|| panic!("STORM_WITHOUT={rule}: of {:?}", Rule::ALL));
     let points = berth_tests::points::Points::new();
     points.rule_off(*known);
+    // What is wrong stays so; a user at rest is found to be within a second.
+    settings.patience = Duration::from_secs(20);
     settings.options = settings.options.points(&points);
     storm::run(settings)
 }

@@ -25,13 +25,15 @@ pub struct Arena {
     server: RwLock<Server>,
     /// Counts.
     pub tally: Tally,
+    /// How long a user may take to come to rest.
+    pub patience: Duration,
 }
 
 impl Arena {
     /// Puts a running server into it.
     #[must_use]
-    pub fn new(server: Server, tally: Tally) -> Self {
-        Self { server: RwLock::new(server), tally }
+    pub fn new(server: Server, tally: Tally, patience: Duration) -> Self {
+        Self { server: RwLock::new(server), tally, patience }
     }
 
     /// The server, which is up and stays up until this is dropped.

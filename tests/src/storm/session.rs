@@ -1,37 +1,20 @@
 //! One of a user's sessions: it does what is planned and notes what it saw.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
-
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
-use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
-use super::bounds::Bounds;
 use super::connection::{Connection, Cut, Helpers};
 use super::content::Content;
 use super::history::{End, Operation};
-use super::plan::{self, Action, BrokenOff};
+use super::plan::{Action, BrokenOff};
 use super::random::Random;
+use super::shared::Shared;
 use super::transfer::{self, Upload};
 use super::tree::Step;
-
-/// What the sessions of a user share.
-#[derive(Debug, Default)]
-pub struct Shared {
-    /// The round's clock: it goes on by one at each beginning and each end of an operation.
-    pub clock: AtomicU64,
-    /// Uploads that were broken off or cut off and may be resumed.
-    uploads: Mutex<Vec<Upload>>,
-    /// What the user may have.
-    bounds: Mutex<Bounds>,
-    /// The processes of the sessions, as far as they are known.
-    helpers: Mutex<[Option<Helpers>; plan::SESSIONS]>,
-}
 
 /// A session.
 #[derive(Debug)]
@@ -242,55 +225,6 @@ impl Doing<'_> {
         let mut token = [0; 16];
         token[..8].copy_from_slice(&self.random.next().to_le_bytes());
         UploadToken(token)
-    }
-}
-
-impl Shared {
-    fn tick(&self) -> u64 {
-        self.clock.fetch_add(1, Ordering::SeqCst)
-    }
-
-    /// The processes of the sessions.
-    pub fn helpers(&self) -> std::sync::MutexGuard<'_, [Option<Helpers>; plan::SESSIONS]> {
-        self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Sets what the user may have from now on.
-    pub fn set_bounds(&self, bounds: Bounds) {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
-    }
-
-    /// What the user may have.
-    pub fn bounds(&self) -> Bounds {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn check_usage(&self, usage: &Usage) {
-        let bounds = self.bounds();
-        assert!(bounds.allow_usage(usage), "{bounds:?} do not allow {usage:?}");
-    }
-
-    fn remember(&self, upload: &Upload) {
-        if upload.content.size <= SMALL_UPLOAD_BYTES {
-            return;
-        }
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        uploads.retain(|other| other.content != upload.content);
-        uploads.push(upload.clone());
-        // What is older was likely aborted, or is of no use: its directory is gone.
-        let old = uploads.len().saturating_sub(6);
-        uploads.drain(..old);
-    }
-
-    fn some_upload(&self, which: u64) -> Option<Upload> {
-        let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);
-        if uploads.is_empty() {
-            return None;
-        }
-        // Rather one of the latest: it may still be somebody's.
-        let at = uploads.len() - 1 - (which % uploads.len().min(2) as u64) as usize;
-        // Two sessions at once now and then: it stays for the next one.
-        Some(if which.is_multiple_of(3) { uploads[at].clone() } else { uploads.remove(at) })
     }
 }
 

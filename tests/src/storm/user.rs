@@ -11,13 +11,11 @@ use super::connection::Helpers;
 use super::history::{Explained, Operation, explain};
 use super::plan::{self, Kill, Planned, Victim};
 use super::rest::{self, Compared, Rest};
-use super::session::{Session, Shared, user_name};
+use super::session::{Session, user_name};
+use super::shared::Shared;
 use super::tally::Killed;
 use super::tree::Tree;
 use super::{Fault, number_of};
-
-/// How long a user may take from the last operation to a state of rest.
-const REST: Duration = Duration::from_secs(20);
 
 /// Recovering filers of a user that are killed before a state of rest. After one more the daemon
 /// gives up, as it should, and makes the home read-only.
@@ -200,7 +198,7 @@ fn at_rest(
     let alive = |session: &mut Session| session.is_alive(shared);
     let alive: Vec<Helpers> = sessions.iter_mut().filter_map(alive).collect();
     let mut last = String::new();
-    let found = crate::wait::within(REST, || {
+    let found = crate::wait::within(arena.patience, || {
         match rest::look(&arena.server(), user, &alive, shared.bounds(), compared) {
             Ok(rest) => Some(rest),
             Err(why) => {
