@@ -423,8 +423,8 @@ fn admin_messages_round_trip() {
         created_s: 3,
     };
     check!(AdminToDaemon {
-        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, QuotaSet, SessionList,
-        SessionKill, LedgerBackup, Status,
+        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, QuotaSet, QuotaVerify,
+        SessionList, SessionKill, LedgerBackup, Status,
     } vec![
         AdminToDaemon::UserAdd { user: user(), verifier: verifier(), limits: Limits::default() },
         AdminToDaemon::UserList { after: None },
@@ -434,16 +434,22 @@ fn admin_messages_round_trip() {
         AdminToDaemon::UserUnlock { user: user() },
         AdminToDaemon::UserRemove { user: user() },
         AdminToDaemon::QuotaSet { user: user(), bytes: Change::To(1), entries: Change::Keep },
+        AdminToDaemon::QuotaVerify { user: user(), fix: true },
         AdminToDaemon::SessionList { after: Some(SessionId(1)) },
         AdminToDaemon::SessionKill { session: SessionId(1) },
         AdminToDaemon::LedgerBackup,
         AdminToDaemon::Status,
     ]);
-    check!(DaemonToAdmin { Done, Refused, Users, User, Sessions, LedgerBackup, Status } vec![
+    check!(DaemonToAdmin { Done, Refused, Users, User, Verified, Sessions, LedgerBackup, Status } vec![
         DaemonToAdmin::Done,
         DaemonToAdmin::Refused(AdminError::NoSuchUser(user())),
         DaemonToAdmin::Users { users: vec![summary()], last: true },
         DaemonToAdmin::User(summary()),
+        DaemonToAdmin::Verified(Verification {
+            user: user(), ledger_bytes: -1, ledger_entries: 2, disk_bytes: 3, disk_entries: 4,
+            fixed: true, writable_again: false, linked: 1, linked_names: vec!["a/b".into()],
+        }),
+        DaemonToAdmin::Refused(AdminError::NotVerified { user: user(), reason: "a".into() }),
         DaemonToAdmin::Sessions {
             sessions: vec![SessionSummary {
                 session: SessionId(1), user: Some(user()), peer: "[::1]:1".into(), age_s: 1, idle_s: 2,

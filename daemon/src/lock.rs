@@ -1,6 +1,7 @@
 //! Two locks in the data directory: one daemon at a time, and none while an earlier one's helpers live.
 //!
-//! `lock.daemon` is the daemon's alone, closed in its children, so that a second daemon is told at once.
+//! `lock.daemon` is the daemon's alone, closed in its children, so that a second daemon is told soon: a
+//! child that a killed daemon has forked holds it until it executes its program.
 //! `lock` is held on one open file description that all workers and filers inherit: a new daemon gets it
 //! only when none of them lives, not even inside a last system call (rule R10).
 
@@ -13,7 +14,10 @@ use rustix::fs::{FlockOperation, Mode, OFlags};
 /// How long the helpers of an earlier daemon may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// How often the inherited lock is tried meanwhile.
+/// How long a child of an earlier daemon may take from fork to exec, on a machine that is very busy.
+const FORKED: Duration = Duration::from_secs(3);
+
+/// How often a lock is tried meanwhile.
 const RETRY: Duration = Duration::from_millis(20);
 
 /// Why a data directory is not this daemon's.
@@ -43,13 +47,21 @@ impl DaemonLock {
     /// Takes the lock that is not inherited.
     ///
     /// # Errors
-    /// [`LockError::Running`] at once when another daemon has it.
+    /// [`LockError::Running`] when another daemon has it, after 3 s.
     pub(crate) fn take(data_dir: BorrowedFd<'_>) -> Result<Self, LockError> {
+        Self::take_within(data_dir, FORKED)
+    }
+
+    fn take_within(data_dir: BorrowedFd<'_>, patience: Duration) -> Result<Self, LockError> {
         let file = open(data_dir, DAEMON_LOCK)?;
-        match try_lock(file.as_fd()) {
-            Ok(true) => Ok(Self { _file: file }),
-            Ok(false) => Err(LockError::Running),
-            Err(error) => Err(LockError::Io(DAEMON_LOCK, error)),
+        let deadline = Instant::now() + patience;
+        loop {
+            match try_lock(file.as_fd()) {
+                Ok(true) => return Ok(Self { _file: file }),
+                Ok(false) if Instant::now() >= deadline => return Err(LockError::Running),
+                Ok(false) => std::thread::sleep(RETRY),
+                Err(error) => return Err(LockError::Io(DAEMON_LOCK, error)),
+            }
         }
     }
 }
@@ -110,12 +122,30 @@ mod tests {
     }
 
     #[test]
-    fn a_second_daemon_is_told_at_once() {
+    fn a_second_daemon_is_told() {
         let (_dir, fd) = data_dir();
         let first = DaemonLock::take(fd.as_fd()).unwrap();
-        assert!(matches!(DaemonLock::take(fd.as_fd()), Err(LockError::Running)));
+        let second = DaemonLock::take_within(fd.as_fd(), Duration::ZERO);
+        assert!(matches!(second, Err(LockError::Running)));
         drop(first);
         DaemonLock::take(fd.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn a_killed_daemons_child_that_has_not_executed_yet_is_waited_for() {
+        let (_dir, fd) = data_dir();
+        let DaemonLock { _file: lock } = DaemonLock::take(fd.as_fd()).unwrap();
+        // Like the copy that a forked child has: the lock is held until its last holder is gone.
+        let mut child =
+            Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::from(lock)).spawn().unwrap();
+        let held = DaemonLock::take_within(fd.as_fd(), Duration::ZERO);
+        assert!(matches!(held, Err(LockError::Running)));
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| DaemonLock::take_within(fd.as_fd(), PATIENCE));
+            drop(child.stdin.take());
+            next.join().unwrap().unwrap();
+        });
+        child.wait().unwrap();
     }
 
     #[test]

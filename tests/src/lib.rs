@@ -29,6 +29,7 @@ pub mod process;
 pub mod raw;
 pub mod report;
 pub mod server;
+pub mod storm;
 pub mod valve;
 pub mod wait;
 

@@ -22,6 +22,12 @@ pub fn runs(pid: u32) -> bool {
     stat(pid).is_some_and(|(state, _)| !matches!(state, 'Z' | 'X'))
 }
 
+/// Whether a process runs as a child of this one.
+#[must_use]
+pub fn is_child(pid: u32, parent: u32) -> bool {
+    stat(pid).is_some_and(|(state, of)| of == parent && !matches!(state, 'Z' | 'X'))
+}
+
 /// Whether every thread of a process is stopped by a signal.
 #[must_use]
 pub fn is_stopped(pid: u32) -> bool {

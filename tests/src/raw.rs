@@ -58,7 +58,14 @@ impl Raw {
     /// # Panics
     /// When the server's address is none.
     pub fn connect_from(server: &Server, from: Option<SocketAddr>) -> io::Result<Self> {
-        let mut socket = tcp(server.address().parse().expect("an address"), from)?;
+        Self::over(tcp(server.address().parse().expect("an address"), from)?)
+    }
+
+    /// Finishes the TLS handshake over a connection.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn over(mut socket: TcpStream) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         socket.set_write_timeout(Some(DEADLINE))?;
@@ -133,6 +140,14 @@ impl Raw {
     pub fn id(&mut self) -> RequestId {
         self.next_id += 1;
         RequestId(self.next_id)
+    }
+
+    /// Our own address of the connection.
+    ///
+    /// # Errors
+    /// The system's.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        self.stream.sock.local_addr()
     }
 
     /// The TLS exporter, to which logins are bound.

@@ -2,6 +2,7 @@
 
 mod admin;
 mod options;
+mod socket;
 mod start;
 
 use std::path::{Path, PathBuf};
@@ -171,13 +172,31 @@ impl Server {
     /// # Panics
     /// When the daemon still runs.
     pub fn try_restart(&mut self) -> Result<(), Refusal> {
+        self.try_restart_while(|_| ())
+    }
+
+    /// Starts it again, doing something with the daemon's process number while it comes up, again and again.
+    ///
+    /// # Panics
+    /// When it does not come up, or still runs.
+    pub fn restart_while(&mut self, meanwhile: impl FnMut(u32)) {
+        self.try_restart_while(meanwhile).unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"));
+    }
+
+    fn try_restart_while(&mut self, meanwhile: impl FnMut(u32)) -> Result<(), Refusal> {
         assert!(self.daemon.try_wait().unwrap().is_some(), "the daemon still runs");
-        let started = start::daemon(&self.binaries, self.directory.path(), &self.options)?;
+        let (binaries, directory) = (&self.binaries, self.directory.path());
+        let started = start::daemon(binaries, directory, &self.options, meanwhile)?;
         self.daemon = started.daemon;
         self.address = started.address;
         self.fingerprint = started.fingerprint;
         self.log = started.log;
         Ok(())
+    }
+
+    /// Leaves the directory where it is when the server is dropped, for somebody to look at.
+    pub fn keep_directory(&mut self) {
+        self.directory.disable_cleanup(true);
     }
 
     /// The directory that holds all of this server's files.

@@ -49,7 +49,7 @@ pub(super) fn new(options: Options) -> Result<Server, Refusal> {
     account::give(directory.path());
     account::make_dir(&scratch(directory.path()));
     let Started { daemon, address, fingerprint, log } =
-        self::daemon(&binaries, directory.path(), &options)?;
+        self::daemon(&binaries, directory.path(), &options, |_| ())?;
     Ok(Server {
         binaries,
         directory,
@@ -62,10 +62,13 @@ pub(super) fn new(options: Options) -> Result<Server, Refusal> {
     })
 }
 
+/// Starts a daemon, and does `meanwhile` with its process number every time that it looks whether it
+/// is up.
 pub(super) fn daemon(
     binaries: &Arc<Binaries>,
     directory: &Path,
     options: &Options,
+    mut meanwhile: impl FnMut(u32),
 ) -> Result<Started, Refusal> {
     let config = directory.join("berthd.toml");
     fs::write(&config, configuration(directory, options)).unwrap();
@@ -90,6 +93,7 @@ pub(super) fn daemon(
     let up = || Some((said("berthd: listening on ")?, said("berthd: certificate ")?));
     let mut ended = None;
     wait::within(START, || {
+        meanwhile(daemon.id());
         // Asked first: a daemon that has ended may have printed both lines before.
         ended = daemon.try_wait().unwrap();
         (ended.is_some() || up().is_some()).then_some(())

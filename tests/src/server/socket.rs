@@ -1,0 +1,65 @@
+//! The daemon's admin socket, asked directly: for tests that ask too often to run `berthctl`, or that
+//! ask for what it does not offer.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+
+use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary};
+use berth_common::entry::Limits;
+use berth_common::frame::{FrameHeader, HEADER_BYTES, decode_message, encode_message};
+use berth_common::ids::UserName;
+use berth_common::scram::{ITERATIONS, SALT_SIZE, ScramVerifier};
+
+use super::Server;
+use crate::wait::DEADLINE;
+
+impl Server {
+    /// Asks the daemon something as its administrator.
+    ///
+    /// # Errors
+    /// When there is no answer: the daemon may have ended.
+    pub fn ask_as_administrator(&self, question: &AdminToDaemon) -> io::Result<DaemonToAdmin> {
+        let mut stream = UnixStream::connect(self.data().join("admin").join("admin.sock"))?;
+        stream.set_read_timeout(Some(DEADLINE))?;
+        stream.write_all(&encode_message(question).map_err(io::Error::other)?)?;
+        let mut header = [0; HEADER_BYTES];
+        stream.read_exact(&mut header)?;
+        let header = FrameHeader::decode(header).map_err(io::Error::other)?;
+        let mut body = vec![0; header.body];
+        stream.read_exact(&mut body)?;
+        decode_message(&body).map_err(io::Error::other)
+    }
+
+    /// Makes a user whose login costs as little as may be.
+    ///
+    /// # Panics
+    /// When it is refused.
+    pub fn add_user_of_cheap_logins(&self, user: &str, password: &str, limits: Limits) {
+        let verifier =
+            ScramVerifier::from_password(password, vec![7; SALT_SIZE], *ITERATIONS.start());
+        let user = UserName::new(user).expect("a user's name");
+        let verifier = verifier.expect("a verifier");
+        let added = self.ask_as_administrator(&AdminToDaemon::UserAdd { user, verifier, limits });
+        assert_eq!(added.expect("an answer"), DaemonToAdmin::Done);
+    }
+
+    /// The sessions of now, by one question that costs no process.
+    ///
+    /// # Errors
+    /// When there is no answer, or another.
+    pub fn list_sessions(&self) -> io::Result<Vec<SessionSummary>> {
+        let mut all: Vec<SessionSummary> = Vec::new();
+        loop {
+            let after = all.last().map(|session| session.session);
+            match self.ask_as_administrator(&AdminToDaemon::SessionList { after })? {
+                DaemonToAdmin::Sessions { sessions, last } => {
+                    all.extend(sessions);
+                    if last {
+                        return Ok(all);
+                    }
+                }
+                other => return Err(io::Error::other(format!("{other:?}"))),
+            }
+        }
+    }
+}

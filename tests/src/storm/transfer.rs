@@ -1,0 +1,195 @@
+//! The storm's puts and gets: every byte made from its file's number and checked against it.
+
+use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
+use berth_common::digest::{Md5, TreeDigest, leaves};
+use berth_common::entry::{SourceFingerprint, Usage};
+use berth_common::frame::BlockHeader;
+use berth_common::ids::{RequestId, UploadToken};
+use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_BLOCK};
+use berth_common::rel_path::RelPath;
+
+use super::arena::Arena;
+use super::connection::{Connection, Cut};
+use super::content::{Content, HEADER};
+use super::history::End;
+use super::plan::BrokenOff;
+use super::session::ended_by;
+use crate::raw::Received;
+
+/// A file that is or was being sent.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Where to.
+    pub path: RelPath,
+    /// What it holds.
+    pub content: Content,
+    /// Stands for the source's times and inode.
+    pub source: u64,
+    /// Whose it is.
+    pub token: UploadToken,
+    /// Whether a file may be replaced.
+    pub overwrite: bool,
+}
+
+/// How a put went.
+#[derive(Debug)]
+pub(super) struct Sent {
+    pub(super) end: End,
+    pub(super) hangs_up: bool,
+    pub(super) usage: Option<Usage>,
+}
+
+/// Sends a file, from where the server has it. Nothing can have come of it before the end was sent.
+pub(super) fn put(
+    connection: &mut Connection,
+    upload: &Upload,
+    broken_off: Option<BrokenOff>,
+    arena: &Arena,
+) -> Sent {
+    let id = connection.id();
+    let mut asked = false;
+    let answer = try_put(connection, id, upload, broken_off, arena, &mut asked);
+    let not_known = if asked { End::CutOff } else { End::NotAsked };
+    match answer {
+        Err(Cut) => Sent { end: not_known, hangs_up: true, usage: None },
+        Ok(None) => {
+            let hangs_up = broken_off.is_some_and(|how| !how.hangs);
+            Sent { end: End::NotAsked, hangs_up, usage: None }
+        }
+        Ok(Some(answer)) => {
+            let usage = match &answer {
+                WorkerToClient::PutDone { usage, .. } => Some(*usage),
+                _ => None,
+            };
+            let end = match ended_by(&answer) {
+                End::CutOff => not_known,
+                end => end,
+            };
+            Sent { end, hangs_up: false, usage }
+        }
+    }
+}
+
+/// The last answer; `None` when the put was broken off as planned.
+fn try_put(
+    connection: &mut Connection,
+    id: RequestId,
+    upload: &Upload,
+    broken_off: Option<BrokenOff>,
+    arena: &Arena,
+    asked: &mut bool,
+) -> Result<Option<WorkerToClient>, Cut> {
+    let Upload { path, content, token, overwrite, .. } = upload;
+    let source = upload.fingerprint();
+    connection.send(&ClientToWorker::Put(Put {
+        id,
+        path: path.clone(),
+        source,
+        token: *token,
+        mode: 0o644,
+        overwrite: *overwrite,
+    }))?;
+    let there = match connection.answer(id)? {
+        WorkerToClient::PutReady { leaves, .. } => leaves,
+        answer => return Ok(Some(answer)),
+    };
+    assert!(there <= content.leaf_count(), "the server has leaves that the file has not");
+    if let Some(answer) = check_journal(connection, id, *content, there)? {
+        return Ok(Some(answer));
+    }
+    if there > 0 {
+        arena.tally.resumed();
+    }
+    let stop = match broken_off {
+        Some(how) => there + (content.leaf_count() - there) * how.permille / 1000,
+        None => content.leaf_count(),
+    };
+    for first in (there..stop).step_by(LEAVES_PER_BLOCK) {
+        let (data, leaves) = content.block(first);
+        let offset = first * LEAF_SIZE as u64;
+        connection.send_block(&BlockHeader { transfer: id, offset, leaves }, &data)?;
+    }
+    if broken_off.is_some() {
+        return Ok(None);
+    }
+    *asked = true;
+    connection.send(&ClientToWorker::PutEnd { id, digest: content.digest(), source })?;
+    Ok(Some(connection.answer(id)?))
+}
+
+/// Compares the leaves that the server says it has with those of the file. The last answer, if there
+/// was another instead.
+fn check_journal(
+    connection: &mut Connection,
+    id: RequestId,
+    content: Content,
+    there: u64,
+) -> Result<Option<WorkerToClient>, Cut> {
+    let mut next = 0;
+    while next < there {
+        match connection.answer(id)? {
+            WorkerToClient::JournalLeaves { leaves, .. } => {
+                for leaf in leaves {
+                    assert_eq!(leaf, content.leaf_digest(next), "leaf {next} in the journal");
+                    next += 1;
+                }
+            }
+            answer => return Ok(Some(answer)),
+        }
+    }
+    assert_eq!(next, there, "leaves in the journal");
+    Ok(None)
+}
+
+/// Fetches a file and checks each byte; what it holds, if it came whole.
+pub(super) fn get(
+    connection: &mut Connection,
+    path: &RelPath,
+) -> Result<(Option<Content>, End), Cut> {
+    let id = connection.id();
+    connection.send(&ClientToWorker::Get { id, path: path.clone(), resume: None })?;
+    let size = match connection.answer(id)? {
+        WorkerToClient::GetReady { entry, .. } => entry.size,
+        answer => return Ok((None, ended_by(&answer))),
+    };
+    let mut content = if size == 0 { Content::claimed_by(&[], 0) } else { None };
+    let mut tree = TreeDigest::new();
+    loop {
+        match connection.next(id)? {
+            Received::Block(header, data) => {
+                let start = data.get(..HEADER as usize).unwrap_or(&data);
+                let first = tree.leaves();
+                assert_eq!(header.offset, first * LEAF_SIZE as u64, "{path}: blocks in order");
+                let claimed = content.or_else(|| Content::claimed_by(start, size));
+                let known = claimed.unwrap_or_else(|| panic!("{path} is no file of the storm's"));
+                content = claimed;
+                check_block(known, first, &data, &header.leaves, path);
+                tree.extend(&header.leaves);
+            }
+            Received::Message(WorkerToClient::GetEnd { digest, .. }) => {
+                assert_eq!(tree.finish(), digest, "{path}: tree digest");
+                let known = content.unwrap_or_else(|| panic!("{path} came without its blocks"));
+                assert_eq!(digest, known.digest(), "{path}: not all leaves have come");
+                connection.send(&ClientToWorker::GetDone { id })?;
+                return Ok((content, End::Acknowledged));
+            }
+            Received::Message(answer) => return Ok((None, ended_by(&answer))),
+            Received::Closed => return Err(Cut),
+        }
+    }
+}
+
+fn check_block(content: Content, first: u64, data: &[u8], stated: &[Md5], path: &RelPath) {
+    assert!(data.len() <= BLOCK_SIZE && leaves(data) == stated, "{path}: digests of a block");
+    for (index, leaf) in (first..).zip(data.chunks(LEAF_SIZE)) {
+        assert!(content.leaf_is(index, leaf), "{path}: leaf {index} differs");
+    }
+}
+
+impl Upload {
+    fn fingerprint(&self) -> SourceFingerprint {
+        let time = self.source.cast_signed();
+        let size = self.content.size;
+        SourceFingerprint { size, mtime_ns: time, ctime_ns: time, inode: self.source }
+    }
+}
