@@ -10,6 +10,7 @@ use berth_cli::session::Session;
 use berth_cli::transfer::{PutJob, PutReport, TransferError, put};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest;
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
@@ -22,7 +23,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         local: local.to_owned(),
         remote: RelPath::new("dir/file").unwrap(),
         token: UploadToken([3; 16]),
-        overwrite: true,
+        existing: Existing::Replace,
     };
     put(session, &job, &FileProgress::hidden()).await
 }
