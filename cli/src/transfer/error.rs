@@ -22,11 +22,12 @@ pub enum TransferError {
     /// The session is over.
     #[error("{0}; run the same command again to go on")]
     Connection(ConnectionError),
-    /// The connection was lost between the end of an append's bytes and its answer.
+    /// All of an append's bytes were sent, and what came (nothing, or a fault of the server's) does not say whether
+    /// they were appended.
     #[error(
         "{0}; it is unknown whether the bytes were appended: look at the file before appending again"
     )]
-    AppendUnknown(ConnectionError),
+    AppendUnknown(RequestError),
     /// The operating system refused something here.
     #[error("{}", local_sentence(what, path, source))]
     Local {
@@ -180,7 +181,7 @@ impl TransferError {
     /// Whether nothing else can be done on the session either.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::AppendUnknown(_))
+        matches!(self, Self::Connection(_) | Self::AppendUnknown(RequestError::Connection(_)))
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
+use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::UploadToken;
 use berth_common::rel_path::RelPath;
@@ -34,10 +35,19 @@ impl PutJob {
     /// What an error means once the end of the bytes may have been sent: an append whose answer is lost may have
     /// been done, and done again it would be done twice.
     fn after(&self, error: TransferError, ended: bool) -> TransferError {
+        if !ended || self.existing != Existing::Append {
+            return error;
+        }
         match error {
-            TransferError::Connection(reason) if ended && self.existing == Existing::Append => {
-                TransferError::AppendUnknown(reason)
-            }
+            TransferError::Connection(reason) => TransferError::AppendUnknown(reason.into()),
+            // It may have happened between what was done and the record of it.
+            TransferError::Server(
+                code @ (ErrorCode::Internal
+                | ErrorCode::ReadOnly
+                | ErrorCode::LedgerUnavailable
+                | ErrorCode::Ended
+                | ErrorCode::ShuttingDown),
+            ) => TransferError::AppendUnknown(code.into()),
             error => error,
         }
     }

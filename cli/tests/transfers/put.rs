@@ -116,6 +116,39 @@ async fn the_last_block_can_be_asked_for_after_the_end_was_said() {
 }
 
 #[tokio::test]
+async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = content(7);
+    let local = dir.path().join("file");
+    std::fs::write(&local, &file).unwrap();
+    for (answer, expected) in [
+        (None, Exit::Unknown),
+        (Some(ErrorCode::Internal), Exit::Unknown),
+        (Some(ErrorCode::Busy), Exit::Failure),
+    ] {
+        let (session, mut server) = session().await;
+        let serve = async {
+            let id = server.open_put(&file, 0).await.id;
+            server.block().await;
+            let ClientToWorker::PutEnd { .. } = server.message().await else { panic!("no end") };
+            if let Some(error) = answer {
+                server.say(&WorkerToClient::Failed { id, error }).await;
+            }
+            drop(server);
+        };
+        let job = PutJob {
+            local: local.clone(),
+            remote: RelPath::new("dir/file").unwrap(),
+            token: UploadToken([3; 16]),
+            existing: Existing::Append,
+        };
+        let progress = FileProgress::hidden();
+        let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);
+        assert_eq!(report.unwrap_err().exit(), expected);
+    }
+}
+
+#[tokio::test]
 async fn files_without_bytes_and_files_that_are_there_already_need_no_block() {
     let dir = tempfile::tempdir().unwrap();
     for size in [0, 3 * LEAF_SIZE] {
