@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use berth_common::entry::Existing;
 use berth_common::ids::StagingName;
 use clap::{Parser, Subcommand};
 
@@ -128,6 +129,10 @@ pub enum Command {
     /// not stop the others. A file of more than 1 MiB that is not sent to its end stays at the
     /// server as an upload, counts against the quota, and is gone on with by the same command as
     /// long as the local file is unchanged; see `berth uploads`.
+    ///
+    /// With --append the file in the home has either its old content or all of the new behind it,
+    /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
+    /// after all was sent, berth does not know whether it was done, says so and ends with 9.
     Put(PutArgs),
     /// Fetch files from the home; an interrupted get goes on when repeated
     ///
@@ -183,6 +188,9 @@ pub struct PutArgs {
     /// Replace no file in the home
     #[arg(short, long)]
     pub no_overwrite: bool,
+    /// Add to the end of a file in the home instead of replacing it; make it where there is none
+    #[arg(long, conflicts_with = "no_overwrite")]
+    pub append: bool,
 }
 
 /// `berth get`.
@@ -295,6 +303,18 @@ fn upload_id(text: &str) -> Result<StagingName, String> {
         .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
 }
 
+impl PutArgs {
+    /// What happens to a file that stands there.
+    #[must_use]
+    pub fn existing(&self) -> Existing {
+        match (self.append, self.no_overwrite) {
+            (true, _) => Existing::Append,
+            (false, true) => Existing::Keep,
+            (false, false) => Existing::Replace,
+        }
+    }
+}
+
 impl Command {
     /// The remote paths that were typed, so that a wrong one is told before anybody is asked for
     /// a password.
@@ -379,6 +399,7 @@ mod tests {
             ("berth get a --to -", ValueValidation),
             ("berth mv a", MissingRequiredArgument),
             ("berth mv -n -f a b", ArgumentConflict),
+            ("berth put --append -n a", ArgumentConflict),
             ("berth uploads --abort 12", ValueValidation),
             ("berth uploads --abort 0000000000000001.journal", ValueValidation),
             ("berth -H host df", ValueValidation),

@@ -25,6 +25,8 @@ pub enum Exit {
     Integrity = 7,
     /// The server is not the one it was, or is unknown.
     Identity = 8,
+    /// The connection was lost when it could have been done or not, and doing it again would do it twice.
+    Unknown = 9,
     /// Interrupted by Ctrl-C or SIGTERM.
     Interrupted = 130,
 }
@@ -40,6 +42,7 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::NoRoom, "over quota, or a disk is full, here or there"),
     (Exit::Integrity, "data differs from its MD5, also when sent again"),
     (Exit::Identity, "the server's certificate is unknown, or not the expected one"),
+    (Exit::Unknown, "it is unknown whether an append was done: look before repeating it"),
     (Exit::Interrupted, "interrupted; a put or get that is repeated goes on"),
 ];
 
@@ -117,6 +120,7 @@ mod tests {
             (Exit::NoRoom, 6),
             (Exit::Integrity, 7),
             (Exit::Identity, 8),
+            (Exit::Unknown, 9),
             (Exit::Interrupted, 130),
         ];
         for (exit, number) in codes {

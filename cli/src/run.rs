@@ -95,7 +95,9 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
 }
 
 fn interrupted(command: &Command) -> &'static str {
-    if command.is_resumable() {
+    if matches!(command, Command::Put(args) if args.append) {
+        "interrupted; look at the file before appending again, since it may have been done"
+    } else if command.is_resumable() {
         "interrupted; run the same command again to go on"
     } else {
         "interrupted"

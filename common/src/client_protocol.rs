@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Md5;
-use crate::entry::{Entry, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use crate::entry::{Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{RequestId, StagingName, UploadToken, UserName};
 use crate::rel_path::RelPath;
@@ -198,8 +198,8 @@ pub struct Put {
     pub token: UploadToken,
     /// Permission bits to keep, without setuid, setgid and sticky.
     pub mode: u16,
-    /// Whether a file may be replaced.
-    pub overwrite: bool,
+    /// What happens to a file that stands there.
+    pub existing: Existing,
 }
 
 /// What a client has of a file that it is getting.

@@ -51,6 +51,17 @@ pub struct SourceFingerprint {
     pub inode: u64,
 }
 
+/// What a put does with a file that stands at its path. A directory there refuses every put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Existing {
+    /// Leaves it alone: the put is refused.
+    Keep,
+    /// Replaces it.
+    Replace,
+    /// Adds to its end; where nothing stands, the bytes become the file. Putting twice adds twice.
+    Append,
+}
+
 /// Tells a file in a home apart from any other content at its path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct HomeFingerprint {

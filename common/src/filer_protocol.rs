@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Message;
 use crate::digest::Md5;
-use crate::entry::{Entry, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use crate::entry::{Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{Handle, OpId, StagingName, UploadToken};
 use crate::rel_path::RelPath;
@@ -161,10 +161,10 @@ pub struct OpenUpload {
     pub source: SourceFingerprint,
     /// Lets the client go on with the upload later.
     pub token: UploadToken,
-    /// Permission bits to keep.
+    /// Permission bits to keep; of a file that is added to, its own are kept.
     pub mode: u16,
-    /// Whether a file may be replaced.
-    pub overwrite: bool,
+    /// What happens to a file that stands there.
+    pub existing: Existing,
 }
 
 /// What a filer answers.

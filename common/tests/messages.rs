@@ -147,7 +147,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
         ClientToWorker::Put(Put {
-            id: ID, path: path(), source: source(), token: token(), mode: 0o7777, overwrite: true,
+            id: ID, path: path(), source: source(), token: token(), mode: 0o7777, existing: Existing::Append,
         }),
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: source() },
         ClientToWorker::Get { id: ID, path: path(), resume: None },
@@ -266,7 +266,7 @@ fn worker_to_filer_round_trips() {
         WorkerToFiler::OpenUpload {
             op: OP,
             upload: OpenUpload {
-                path: path(), source: source(), token: token(), mode: 0o600, overwrite: false,
+                path: path(), source: source(), token: token(), mode: 0o600, existing: Existing::Keep,
             },
         },
         WorkerToFiler::Commit { op: OP, handle: Handle(2), digest: md5() },

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::rel_path::RelPath;
@@ -34,7 +34,7 @@ impl Putter {
             source: source(&content),
             token: UploadToken([1; 16]),
             mode: 0o644,
-            overwrite: true,
+            existing: Existing::Replace,
         };
         self.contents.insert(id, content);
         self.raw.send(&ClientToWorker::Put(put));

@@ -3,7 +3,7 @@
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{Md5, TreeDigest, leaves};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
@@ -26,7 +26,7 @@ fn open(raw: &mut Raw, path: &str, size: usize) -> RequestId {
         source: source(size),
         token: UploadToken([9; 16]),
         mode: 0o644,
-        overwrite: true,
+        existing: Existing::Replace,
     }));
     match raw.message() {
         WorkerToClient::PutReady { leaves: 0, .. } => id,

@@ -8,7 +8,7 @@ use std::thread;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::{BlockHeader, encode_message};
 use berth_common::ids::UploadToken;
@@ -118,7 +118,7 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
             source: SourceFingerprint { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1 },
             token: UploadToken([1; 16]),
             mode: 0o666,
-            overwrite: true,
+            existing: Existing::Replace,
         }),
     ]
 }
@@ -388,7 +388,14 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
     let path = RelPath::new(path).unwrap();
     let token = UploadToken([1; 16]);
     let ready = raw.ask(|id| {
-        ClientToWorker::Put(Put { id, path, source, token, mode: 0o644, overwrite: true })
+        ClientToWorker::Put(Put {
+            id,
+            path,
+            source,
+            token,
+            mode: 0o644,
+            existing: Existing::Replace,
+        })
     });
     let WorkerToClient::PutReady { id, .. } = ready else {
         return;

@@ -15,6 +15,7 @@ use berth_cli::progress::FileProgress;
 use berth_cli::session::Session;
 use berth_cli::transfer::{GetJob, PutJob, get, put};
 use berth_cli::verify::Trust;
+use berth_common::entry::Existing;
 use berth_common::ids::{UploadToken, UserName};
 use berth_common::rel_path::RelPath;
 use berth_tests::files::{Content, assert_same};
@@ -159,7 +160,7 @@ fn put_job(local: &Path) -> PutJob {
         local: local.to_owned(),
         remote: RelPath::new("f").unwrap(),
         token: UploadToken([7; 16]),
-        overwrite: true,
+        existing: Existing::Replace,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use berth_common::entry::EntryKind;
+use berth_common::entry::{EntryKind, Existing};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
@@ -88,8 +88,8 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
         }
         let info = context.session.info();
         let token = key.token(&context.fingerprint, &info.user, &remote);
-        let (local, overwrite) = (local.clone(), !args.no_overwrite);
-        jobs.push(PutJob { local, remote, token, overwrite });
+        let local = local.clone();
+        jobs.push(PutJob { local, remote, token, existing: args.existing() });
     }
     Ok(jobs)
 }
@@ -148,7 +148,8 @@ fn tell(
             "resumed_leaves": report.resumed_leaves,
             "moved_leaves": report.moved_leaves,
             "started_over": report.started_over,
-            "replaced": report.replaced,
+            "replaced": report.replaced && job.existing != Existing::Append,
+            "appended": report.replaced && job.existing == Existing::Append,
             "seconds": report.elapsed.as_secs_f64(),
             "usage": show::usage(&report.usage),
         });
@@ -158,8 +159,10 @@ fn tell(
     }
     let mut line = format!("{} -> {}: ", job.local.display(), job.remote);
     line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
-    if report.replaced {
-        line.push_str(", replaced");
+    match (report.replaced, job.existing) {
+        (true, Existing::Append) => line.push_str(", appended"),
+        (true, Existing::Keep | Existing::Replace) => line.push_str(", replaced"),
+        (false, _) => {}
     }
     progress.line(&line);
     Ok(())

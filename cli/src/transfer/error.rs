@@ -22,6 +22,12 @@ pub enum TransferError {
     /// The session is over.
     #[error("{0}; run the same command again to go on")]
     Connection(ConnectionError),
+    /// All of an append's bytes were sent, and what came (nothing, or a fault of the server's) does not say whether
+    /// they were appended.
+    #[error(
+        "{0}; it is unknown whether the bytes were appended: look at the file before appending again"
+    )]
+    AppendUnknown(RequestError),
     /// The operating system refused something here.
     #[error("{}", local_sentence(what, path, source))]
     Local {
@@ -153,6 +159,7 @@ impl TransferError {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code)) => Exit::of_server_error(code),
             Self::Connection(_) | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
+            Self::AppendUnknown(_) => Exit::Unknown,
             Self::Local { source, .. } | Self::Journal { source: JournalError::Io(source), .. } => {
                 local_exit(source)
             }
@@ -174,7 +181,7 @@ impl TransferError {
     /// Whether nothing else can be done on the session either.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Connection(_))
+        matches!(self, Self::Connection(_) | Self::AppendUnknown(RequestError::Connection(_)))
     }
 }
 

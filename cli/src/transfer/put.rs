@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::Md5;
-use berth_common::entry::Usage;
+use berth_common::entry::{Existing, Usage};
+use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::UploadToken;
 use berth_common::rel_path::RelPath;
@@ -26,8 +27,30 @@ pub struct PutJob {
     pub remote: RelPath,
     /// Lets this client go on with the upload later, see [`crate::state::ClientKey`].
     pub token: UploadToken,
-    /// Whether a file there may be replaced.
-    pub overwrite: bool,
+    /// What happens to a file that stands there.
+    pub existing: Existing,
+}
+
+impl PutJob {
+    /// What an error means once the end of the bytes may have been sent: an append whose answer is lost may have
+    /// been done, and done again it would be done twice.
+    fn after(&self, error: TransferError, ended: bool) -> TransferError {
+        if !ended || self.existing != Existing::Append {
+            return error;
+        }
+        match error {
+            TransferError::Connection(reason) => TransferError::AppendUnknown(reason.into()),
+            // It may have happened between what was done and the record of it.
+            TransferError::Server(
+                code @ (ErrorCode::Internal
+                | ErrorCode::ReadOnly
+                | ErrorCode::LedgerUnavailable
+                | ErrorCode::Ended
+                | ErrorCode::ShuttingDown),
+            ) => TransferError::AppendUnknown(code.into()),
+            error => error,
+        }
+    }
 }
 
 /// What a put has done.
@@ -75,7 +98,7 @@ pub async fn put(
         source: source.fingerprint,
         token: job.token,
         mode: source.mode,
-        overwrite: job.overwrite,
+        existing: job.existing,
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;
@@ -87,7 +110,8 @@ pub async fn put(
         progress.note("the file has changed since the last try: starting over");
     }
     loop {
-        match send_rest(session, &mut exchange, &source, &mut plan, progress).await? {
+        let sent = send_rest(session, &mut exchange, &source, &mut plan, progress).await;
+        match sent.map_err(|error| job.after(error, plan.is_complete()))? {
             Sent::Again { offset } => {
                 plan.again(offset)?;
                 progress.at(plan.offset());

@@ -10,6 +10,7 @@ use berth_cli::session::Session;
 use berth_cli::transfer::{PutJob, PutReport, TransferError, put};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest;
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
@@ -22,7 +23,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         local: local.to_owned(),
         remote: RelPath::new("dir/file").unwrap(),
         token: UploadToken([3; 16]),
-        overwrite: true,
+        existing: Existing::Replace,
     };
     put(session, &job, &FileProgress::hidden()).await
 }
@@ -112,6 +113,39 @@ async fn the_last_block_can_be_asked_for_after_the_end_was_said() {
     };
     let (report, ()) = tokio::join!(put_file(&session, &local), serve);
     assert_eq!(report.unwrap().moved_leaves, 10);
+}
+
+#[tokio::test]
+async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = content(7);
+    let local = dir.path().join("file");
+    std::fs::write(&local, &file).unwrap();
+    for (answer, expected) in [
+        (None, Exit::Unknown),
+        (Some(ErrorCode::Internal), Exit::Unknown),
+        (Some(ErrorCode::Busy), Exit::Failure),
+    ] {
+        let (session, mut server) = session().await;
+        let serve = async {
+            let id = server.open_put(&file, 0).await.id;
+            server.block().await;
+            let ClientToWorker::PutEnd { .. } = server.message().await else { panic!("no end") };
+            if let Some(error) = answer {
+                server.say(&WorkerToClient::Failed { id, error }).await;
+            }
+            drop(server);
+        };
+        let job = PutJob {
+            local: local.clone(),
+            remote: RelPath::new("dir/file").unwrap(),
+            token: UploadToken([3; 16]),
+            existing: Existing::Append,
+        };
+        let progress = FileProgress::hidden();
+        let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);
+        assert_eq!(report.unwrap_err().exit(), expected);
+    }
 }
 
 #[tokio::test]

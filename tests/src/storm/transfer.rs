@@ -2,7 +2,7 @@
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{Md5, TreeDigest, leaves};
-use berth_common::entry::{SourceFingerprint, Usage};
+use berth_common::entry::{Existing, SourceFingerprint, Usage};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_BLOCK};
@@ -87,7 +87,7 @@ fn try_put(
         source,
         token: *token,
         mode: 0o644,
-        overwrite: *overwrite,
+        existing: if *overwrite { Existing::Replace } else { Existing::Keep },
     }))?;
     let there = match connection.answer(id)? {
         WorkerToClient::PutReady { leaves, .. } => leaves,

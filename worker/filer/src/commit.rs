@@ -7,19 +7,20 @@ use std::os::fd::{AsFd as _, OwnedFd};
 use std::rc::Rc;
 
 use berth_common::digest::Md5;
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::FilerToWorker;
 use berth_common::ids::OpId;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use crate::attributes;
+use crate::decide::Replaceable;
 use crate::errors::{log, report};
 use crate::handles::Upload;
 use crate::home::Seen;
 use crate::placing::{self, Kind, Row, Staged};
 use crate::session::Session;
-use crate::sys;
+use crate::{append, attributes, sys};
 
 /// Why the staged file cannot be committed.
 struct Unfit {
@@ -36,10 +37,13 @@ pub(crate) async fn commit(session: Rc<Session>, op: OpId, upload: Upload, diges
 }
 
 async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
-    let overwrite = upload.overwrite;
+    let replaceable = match upload.existing {
+        Existing::Keep => Replaceable::Nothing,
+        Existing::Replace | Existing::Append => Replaceable::AnyFile,
+    };
     let kind = match upload.resumable {
-        true => Kind::ResumableFile { overwrite },
-        false => Kind::SmallFile { overwrite },
+        true => Kind::ResumableFile(replaceable),
+        false => Kind::SmallFile(replaceable),
     };
     let mut staged = Staged { name: upload.name, inode: 0, size: upload.size, kind };
     let failed = |error| FilerToWorker::Failed { op, error };
@@ -47,7 +51,14 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
         placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
         return session.answer(op, failed(unfit.error));
     }
-    match placing::place(session, &mut staged, &upload.path).await {
+    let mut data = append::Data::of(&staged);
+    let placed = match upload.existing {
+        Existing::Append => append::place(session, &mut staged, &upload, &mut data).await,
+        Existing::Keep | Existing::Replace => {
+            placing::place(session, &mut staged, &upload.path).await
+        }
+    };
+    match placed {
         Ok(placed) => {
             let replaced = placed.replaced.is_some();
             session.answer(op, FilerToWorker::Committed { op, replaced, usage: placed.usage });
@@ -56,10 +67,15 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
                 true => session.clear(staged.name).await,
                 false => session.ledger.gone(staged.name),
             }
+            data.clean_up(session).await;
         }
         Err(not_placed) => {
             // Before the answer: the client may come back for the upload at once.
-            placing::give_up(session, &staged, not_placed.row, true).await;
+            let trusted = data.can_be_resumed();
+            placing::give_up(session, &staged, not_placed.row, trusted).await;
+            if not_placed.row != Row::Unknown {
+                data.clean_up(session).await;
+            }
             session.answer(op, failed(not_placed.error));
         }
     }

@@ -3,19 +3,65 @@
 //! Each operation asks here twice: before its intent, to state sizes and to refuse early, and under the
 //! ticket, where the answer counts.
 
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 
 use crate::home::{Seen, What};
 
+/// What may be replaced where a staged file is placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Replaceable {
+    /// Nothing: the place must be free.
+    Nothing,
+    /// Whatever file stands there, if one does.
+    AnyFile,
+    /// This file and no other: it was copied, and what is placed continues it. Whoever states it has the file
+    /// open, so that its number is not another file's.
+    Only {
+        /// Its inode number.
+        inode: u64,
+        /// Its bytes.
+        size: u64,
+    },
+}
+
 /// What a put does where `target` stands: `None` for a free place, else the size of what it replaces.
-pub(crate) fn put(target: Option<&Seen>, overwrite: bool) -> Result<Option<u64>, ErrorCode> {
-    match target {
-        None => Ok(None),
-        Some(seen) if seen.what == What::Directory => Err(ErrorCode::IsADirectory),
-        Some(_) if !overwrite => Err(ErrorCode::AlreadyExists),
-        Some(seen) if seen.is_served_file() => Ok(Some(seen.size)),
-        Some(_) => Err(ErrorCode::NotServed),
+///
+/// # Errors
+/// `Busy` when another file than the only one stands there, or none: the copy is stale.
+pub(crate) fn put(
+    target: Option<&Seen>,
+    replaceable: Replaceable,
+) -> Result<Option<u64>, ErrorCode> {
+    match (target, replaceable) {
+        (None, Replaceable::Nothing | Replaceable::AnyFile) => Ok(None),
+        (None, Replaceable::Only { .. }) => Err(ErrorCode::Busy),
+        (Some(seen), _) if seen.what == What::Directory => Err(ErrorCode::IsADirectory),
+        (Some(_), Replaceable::Nothing) => Err(ErrorCode::AlreadyExists),
+        (Some(seen), _) if !seen.is_served_file() => Err(ErrorCode::NotServed),
+        (Some(seen), Replaceable::AnyFile) => Ok(Some(seen.size)),
+        (Some(seen), Replaceable::Only { inode, size }) => {
+            if (seen.inode, seen.size) == (inode, size) {
+                Ok(Some(size))
+            } else {
+                Err(ErrorCode::Busy)
+            }
+        }
     }
+}
+
+/// Bytes and entries by which a home grows when a put of `size` bytes does what it may with what it finds.
+pub(crate) fn growth_of(
+    target: Option<&Seen>,
+    existing: Existing,
+    size: u64,
+) -> Result<(u64, u64), ErrorCode> {
+    Ok(match existing {
+        Existing::Keep => growth(size, put(target, Replaceable::Nothing)?),
+        Existing::Replace => growth(size, put(target, Replaceable::AnyFile)?),
+        // What stands there stays, as the first part of the new file.
+        Existing::Append => (size, u64::from(put(target, Replaceable::AnyFile)?.is_none())),
+    })
 }
 
 /// Whether what a put finds now needs no more than what was admitted for `stated`: the old file is still
@@ -103,14 +149,33 @@ mod tests {
 
     #[test]
     fn a_put_replaces_files_with_one_name_and_nothing_else() {
-        assert_eq!(put(None, false), Ok(None));
-        assert_eq!(put(Some(&seen(FILE, 1)), true), Ok(Some(7)));
-        assert_eq!(put(Some(&seen(FILE, 1)), false), Err(ErrorCode::AlreadyExists));
-        assert_eq!(put(Some(&seen(FILE, 2)), true), Err(ErrorCode::NotServed));
-        assert_eq!(put(Some(&seen(What::Symlink, 1)), true), Err(ErrorCode::NotServed));
-        assert_eq!(put(Some(&seen(What::Special, 1)), true), Err(ErrorCode::NotServed));
-        assert_eq!(put(Some(&seen(DIRECTORY, 2)), true), Err(ErrorCode::IsADirectory));
-        assert_eq!(put(Some(&seen(DIRECTORY, 2)), false), Err(ErrorCode::IsADirectory));
+        use Replaceable::{AnyFile, Nothing};
+        assert_eq!(put(None, Nothing), Ok(None));
+        assert_eq!(put(Some(&seen(FILE, 1)), AnyFile), Ok(Some(7)));
+        assert_eq!(put(Some(&seen(FILE, 1)), Nothing), Err(ErrorCode::AlreadyExists));
+        assert_eq!(put(Some(&seen(FILE, 2)), AnyFile), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(What::Symlink, 1)), AnyFile), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(What::Special, 1)), AnyFile), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(DIRECTORY, 2)), AnyFile), Err(ErrorCode::IsADirectory));
+        assert_eq!(put(Some(&seen(DIRECTORY, 2)), Nothing), Err(ErrorCode::IsADirectory));
+    }
+
+    #[test]
+    fn an_append_continues_the_file_that_was_copied_and_no_other() {
+        let only = Replaceable::Only { inode: 1, size: 7 };
+        assert_eq!(put(Some(&seen(FILE, 1)), only), Ok(Some(7)));
+        let other = [Seen { inode: 2, ..seen(FILE, 1) }, Seen { size: 8, ..seen(FILE, 1) }];
+        for seen in other {
+            assert_eq!(put(Some(&seen), only), Err(ErrorCode::Busy));
+        }
+        assert_eq!(put(None, only), Err(ErrorCode::Busy));
+        assert_eq!(put(Some(&seen(FILE, 2)), only), Err(ErrorCode::NotServed));
+        assert_eq!(put(Some(&seen(DIRECTORY, 2)), only), Err(ErrorCode::IsADirectory));
+        let file = seen(FILE, 1);
+        assert_eq!(growth_of(Some(&file), Existing::Append, 5), Ok((5, 0)), "all that is added");
+        assert_eq!(growth_of(None, Existing::Append, 5), Ok((5, 1)));
+        assert_eq!(growth_of(Some(&file), Existing::Replace, 9), Ok((2, 0)));
+        assert_eq!(growth_of(Some(&file), Existing::Keep, 9), Err(ErrorCode::AlreadyExists));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 
+use berth_common::entry::Existing;
 use berth_common::filer_protocol::MAX_HANDLES;
 use berth_common::ids::{Handle, StagingName};
 use berth_common::rel_path::RelPath;
@@ -27,7 +28,7 @@ pub(crate) struct Upload {
     pub(crate) size: u64,
     pub(crate) mtime_ns: i64,
     pub(crate) mode: u16,
-    pub(crate) overwrite: bool,
+    pub(crate) existing: Existing,
     /// Whether it has a journal and a row that outlives the session.
     pub(crate) resumable: bool,
 }

@@ -4,6 +4,7 @@
 //! below a home and it alone speaks to the ledger; it never hears the network, and it never reads or writes
 //! a file's bytes: these go through descriptors that it passes to its worker.
 
+mod append;
 mod attributes;
 mod changes;
 mod commit;

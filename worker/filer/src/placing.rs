@@ -13,7 +13,7 @@ use berth_common::rel_path::RelPath;
 use rustix::fs::RenameFlags;
 use rustix::io::Errno;
 
-use crate::decide;
+use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::home::{Place, Seen};
 use crate::session::{Broken, Session};
@@ -32,9 +32,9 @@ pub(crate) struct Staged {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A file whose reservation lives in the daemon's memory.
-    SmallFile { overwrite: bool },
+    SmallFile(Replaceable),
     /// A file whose row outlives the session.
-    ResumableFile { overwrite: bool },
+    ResumableFile(Replaceable),
     /// An empty directory; its reservation lives in the daemon's memory.
     Directory,
 }
@@ -93,7 +93,7 @@ pub(crate) async fn place(
             .and_then(|place| target(staged.kind, place.look()?.as_ref()))
             .map_err(refused)?;
         if again && row == Row::Dropped {
-            reserve_again(session, staged, stated).await?;
+            reserve_again(session, staged, decide::growth(staged.size, stated)).await?;
             row = Row::Open;
         }
         let refused = |error| NotPlaced { error, row };
@@ -117,8 +117,8 @@ pub(crate) async fn place(
         }
         session.settle_as_not_happened(staged.name).await.map_err(unknown)?;
         row = match staged.kind {
-            Kind::ResumableFile { .. } => Row::Open,
-            Kind::SmallFile { .. } | Kind::Directory => Row::Dropped,
+            Kind::ResumableFile(_) => Row::Open,
+            Kind::SmallFile(_) | Kind::Directory => Row::Dropped,
         };
         if let Act::Refused(error) = acted {
             return Err(NotPlaced { error, row });
@@ -130,8 +130,8 @@ pub(crate) async fn place(
 /// What stands at the target and would be replaced.
 fn target(kind: Kind, seen: Option<&Seen>) -> Result<Option<u64>, ErrorCode> {
     match kind {
-        Kind::SmallFile { overwrite } | Kind::ResumableFile { overwrite } => {
-            decide::put(seen, overwrite)
+        Kind::SmallFile(replaceable) | Kind::ResumableFile(replaceable) => {
+            decide::put(seen, replaceable)
         }
         Kind::Directory => decide::make_directory(seen).map(|()| None),
     }
@@ -191,12 +191,11 @@ fn rename_into(
 }
 
 /// Reserves anew for what was staged under a reservation that is dropped, and moves it to the new name.
-async fn reserve_again(
+pub(crate) async fn reserve_again(
     session: &Session,
     staged: &mut Staged,
-    stated: Option<u64>,
+    (bytes, entries): (u64, u64),
 ) -> Result<(), NotPlaced> {
-    let (bytes, entries) = decide::growth(staged.size, stated);
     let name = session
         .ledger
         .reserve(bytes, entries)
@@ -219,7 +218,7 @@ async fn reserve_again(
 /// Cleans up after something was not placed. `trusted` tells whether a resumable upload may go on later.
 pub(crate) async fn give_up(session: &Session, staged: &Staged, row: Row, trusted: bool) {
     match (row, staged.kind) {
-        (Row::Open, Kind::ResumableFile { .. }) if trusted => session.ledger.let_go(staged.name),
+        (Row::Open, Kind::ResumableFile(_)) if trusted => session.ledger.let_go(staged.name),
         // A failure is logged; the daemon has the rest swept when the session ends.
         (Row::Open, _) => drop(session.discard(staged.name).await),
         (Row::Dropped, _) => session.clear(staged.name).await,

@@ -75,6 +75,18 @@ impl Staging {
         )
     }
 
+    /// Swaps what stands at two names.
+    pub(crate) fn exchange(&self, one: StagingName, other: StagingName) -> Result<(), Errno> {
+        let (one, other) = (one.file_name(), other.file_name());
+        rustix::fs::renameat_with(
+            &self.directory,
+            one,
+            &self.directory,
+            other,
+            RenameFlags::EXCHANGE,
+        )
+    }
+
     /// Unlinks `name`; that it is not there is as good.
     pub(crate) fn unlink(&self, name: &str) -> Result<(), Errno> {
         match rustix::fs::unlinkat(&self.directory, name, AtFlags::empty()) {

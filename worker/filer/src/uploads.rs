@@ -50,7 +50,7 @@ pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
         size: request.source.size,
         mtime_ns: request.source.mtime_ns,
         mode: request.mode,
-        overwrite: request.overwrite,
+        existing: request.existing,
         resumable,
     });
     let answer = FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over };
@@ -68,8 +68,7 @@ fn growth(session: &Session, request: &OpenUpload) -> Result<(u64, u64), ErrorCo
         return Err(ErrorCode::DiskFull);
     }
     let target = session.home.place(&request.path)?.look()?;
-    let replaced = decide::put(target.as_ref(), request.overwrite)?;
-    Ok(decide::growth(request.source.size, replaced))
+    decide::growth_of(target.as_ref(), request.existing, request.source.size)
 }
 
 async fn open_small(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {

@@ -9,6 +9,8 @@ mod harness;
 
 use std::io::Write as _;
 
+use berth_common::entry::Existing;
+use berth_common::filer_protocol::OpenUpload;
 use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, IntentItem};
 use harness::{Bench, process, source, upload};
@@ -147,6 +149,55 @@ fn an_overwrite_that_was_cut_off_is_read_off_staging() {
             };
             let expected = if happened { &bytes[..] } else { b"old file" };
             assert_eq!(bench.read("a"), expected, "{kill:?}");
+        }
+    }
+}
+
+#[test]
+fn an_append_that_was_cut_off_is_read_off_staging_and_never_resumed_from_a_joined_file() {
+    for size in [5, LARGE] {
+        for kill in ALL {
+            let mut bench = Bench::serving(process(FILER));
+            bench.put("a", b"old file", true).unwrap();
+            let bytes = vec![b'x'; size];
+            let request = || {
+                let upload = upload("a", source(size, 0), true);
+                OpenUpload { existing: Existing::Append, ..upload }
+            };
+            let found = crash(&mut bench, kill, |bench| {
+                let mut opened = bench.open(request()).unwrap();
+                opened.files[0].write_all(&bytes).unwrap();
+                bench.begin_commit(opened, &bytes);
+            });
+            let happened = match (kill, found) {
+                (Kill::BeforeIntent, None) => false,
+                (Kill::BeforeAct, Some(Finding::File { inode, size: staged, .. })) => {
+                    assert_eq!((inode, staged), (stated_inode(&bench), size as u64 + 8));
+                    false
+                }
+                (
+                    Kill::AfterAct | Kill::BeforeSettle,
+                    Some(Finding::File { inode, size, links }),
+                ) => {
+                    assert_ne!(inode, stated_inode(&bench));
+                    assert_eq!((size, links), (8, 1), "what was displaced");
+                    true
+                }
+                other => panic!("{other:?}"),
+            };
+            let joined = [b"old file", &bytes[..]].concat();
+            let expected = if happened { &joined[..] } else { b"old file" };
+            assert_eq!(bench.read("a"), expected, "{kill:?}");
+            if size == LARGE && !happened {
+                // Replay has opened the row again; the joined file stands at its name.
+                for row in bench.ledger.rows.values_mut() {
+                    row.intent = None;
+                }
+                bench.serve_again(process(FILER));
+                let opened = bench.open(request()).unwrap();
+                assert!(!opened.resumed, "{kill:?}");
+                assert_eq!(opened.files[0].metadata().unwrap().len(), 0);
+            }
         }
     }
 }

@@ -17,7 +17,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use berth_common::channel::{Channel, ChannelError};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, SessionId, UploadToken, UserName};
@@ -106,7 +106,8 @@ pub fn source(size: usize, change: i64) -> SourceFingerprint {
 }
 
 pub fn upload(path: &str, source: SourceFingerprint, overwrite: bool) -> OpenUpload {
-    OpenUpload { path: rel(path), source, token: UploadToken([5; 16]), mode: 0o640, overwrite }
+    let existing = if overwrite { Existing::Replace } else { Existing::Keep };
+    OpenUpload { path: rel(path), source, token: UploadToken([5; 16]), mode: 0o640, existing }
 }
 
 /// An upload that was opened.

@@ -6,7 +6,9 @@ use std::os::fd::OwnedFd;
 
 use actix::{Message, Recipient};
 use berth_common::digest::Md5;
-use berth_common::entry::{Entry, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use berth_common::entry::{
+    Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage,
+};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{Handle, OpId, StagingName, UploadToken};
 use berth_common::rel_path::RelPath;
@@ -143,8 +145,8 @@ pub(crate) struct OpenUpload {
     pub(crate) token: UploadToken,
     /// Permission bits to keep.
     pub(crate) mode: u16,
-    /// Whether a file may be replaced.
-    pub(crate) overwrite: bool,
+    /// What happens to a file that stands there.
+    pub(crate) existing: Existing,
 }
 message!(OpenUpload => Answer<OpenedUpload>);
 

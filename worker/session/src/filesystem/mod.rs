@@ -70,10 +70,10 @@ asks! {
         |op| WorkerToFiler::CloseUpload { op, handle, keep };
     Commit { handle, digest } => Commit, Commit, Committed,
         |op| WorkerToFiler::Commit { op, handle, digest };
-    OpenUpload { path, source, token, mode, overwrite } => OpenUpload, OpenUpload, OpenedUpload,
+    OpenUpload { path, source, token, mode, existing } => OpenUpload, OpenUpload, OpenedUpload,
         |op| WorkerToFiler::OpenUpload {
             op,
-            upload: filer_protocol::OpenUpload { path, source, token, mode, overwrite },
+            upload: filer_protocol::OpenUpload { path, source, token, mode, existing },
         };
     change => Done, Change, (), |op| match change {
         Change::MakeDirectory { path, parents } => {

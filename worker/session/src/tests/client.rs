@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{self, Md5, TreeDigest};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::frame::{self, BlockHeader, FrameHeader, FrameKind, HEADER_BYTES};
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
@@ -195,7 +195,7 @@ pub(super) fn put(id: u32, at: &str, file: &[u8]) -> ClientToWorker {
         source: source(file),
         token: UploadToken([9; 16]),
         mode: 0o644,
-        overwrite: true,
+        existing: Existing::Replace,
     })
 }
 

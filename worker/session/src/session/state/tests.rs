@@ -1,7 +1,7 @@
 //! The phase table over all pairs, and the rules about ids.
 
 use berth_common::digest::Md5;
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::ids::{StagingName, UploadToken};
 
 use super::*;
@@ -30,7 +30,7 @@ fn put(id: u32) -> ClientToWorker {
         source: source(),
         token: UploadToken([0; 16]),
         mode: 0o644,
-        overwrite: true,
+        existing: Existing::Replace,
     })
 }
 

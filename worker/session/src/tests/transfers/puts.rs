@@ -3,7 +3,7 @@
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{self, Md5};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::journal::{BootId, Journal};
@@ -202,7 +202,7 @@ async fn the_leaves_of_a_large_upload_are_told_in_parts() {
         source,
         token: UploadToken([9; 16]),
         mode: 0o644,
-        overwrite: true,
+        existing: Existing::Replace,
     };
     let ready = client.ask(&ClientToWorker::Put(put)).await;
     assert!(matches!(ready, WorkerToClient::PutReady { leaves, .. } if leaves == count));

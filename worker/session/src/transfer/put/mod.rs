@@ -173,7 +173,7 @@ impl PutActor {
             source: self.put.source,
             token: self.put.token,
             mode: self.put.mode,
-            overwrite: self.put.overwrite,
+            existing: self.put.existing,
         };
         let opened = self.uploading.open.send(request).into_actor(self);
         ctx.spawn(opened.map(
