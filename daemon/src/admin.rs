@@ -246,6 +246,7 @@ fn because(user: &UserName) -> impl FnOnce(LedgerError) -> AdminError + use<> {
         LedgerError::Refused(_)
         | LedgerError::Unavailable
         | LedgerError::Protocol(_)
+        | LedgerError::Damaged(_)
         | LedgerError::Imbalance => AdminError::Ledger,
     }
 }

@@ -47,7 +47,10 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Uploads { .. }
             | M::StagingSyncFailed,
         )
-        | (P::Recovering, M::Findings { .. } | M::Done { .. } | M::Failed { .. }) => true,
+        | (
+            P::Recovering,
+            M::Findings { .. } | M::OwedNames { .. } | M::Done { .. } | M::Failed { .. },
+        ) => true,
         (P::Starting | P::Spare | P::Serving | P::Recovering, M::Joined)
         | (P::Spare | P::Joining | P::Serving | P::Recovering, M::Ready)
         | (
@@ -68,7 +71,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
         )
         | (
             P::Starting | P::Spare | P::Joining | P::Serving,
-            M::Findings { .. } | M::Done { .. } | M::Failed { .. },
+            M::Findings { .. } | M::OwedNames { .. } | M::Done { .. } | M::Failed { .. },
         ) => false,
     }
 }
@@ -77,6 +80,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
 pub(crate) fn answers(phase: FilerPhase, message: &FilerToDaemon) -> Option<OpId> {
     match message {
         FilerToDaemon::Findings { op, .. }
+        | FilerToDaemon::OwedNames { op, .. }
         | FilerToDaemon::Done { op }
         | FilerToDaemon::Failed { op, .. }
             if may_send(phase, message) =>
@@ -106,6 +110,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Done { .. } => "Done",
         FilerToDaemon::Failed { .. } => "Failed",
     }
@@ -217,7 +222,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 18] {
+    fn messages() -> [FilerToDaemon; 19] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -244,6 +249,7 @@ mod tests {
             FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
             FilerToDaemon::Findings { op: OP, findings: vec![] },
+            FilerToDaemon::OwedNames { op: OP, names: vec![] },
             FilerToDaemon::Done { op: OP },
             FilerToDaemon::Failed { op: OP, reason: String::new() },
         ]
@@ -252,11 +258,11 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x................."),
-            (FilerPhase::Spare, ".................."),
-            (FilerPhase::Joining, ".x................"),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxx..."),
-            (FilerPhase::Recovering, "...............xxx"),
+            (FilerPhase::Starting, "x.................."),
+            (FilerPhase::Spare, "..................."),
+            (FilerPhase::Joining, ".x................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxx...."),
+            (FilerPhase::Recovering, "...............xxxx"),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ids::{OpId, SessionId, UserName};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
 use crate::activity::Activity;
@@ -21,7 +21,7 @@ use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::Ledger;
-use crate::serve::Serving;
+use crate::serve::{Given, Serving};
 use crate::session::Event;
 use crate::sessions::Sessions;
 use crate::tasks::Flag;
@@ -42,7 +42,7 @@ pub(crate) struct Daemon {
     pub(crate) filers: Rc<SpareFilers>,
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
-    pub(crate) tickets: RefCell<Tickets<Vec<StagingName>>>,
+    pub(crate) tickets: RefCell<Tickets<Given>>,
     pub(crate) failures: RefCell<Failures>,
     pub(crate) addresses: RefCell<Addresses>,
     /// A permit for each connection that may be there.
@@ -55,6 +55,10 @@ pub(crate) struct Daemon {
     pub(crate) stopping: Flag,
     /// A session is not there any more.
     pub(crate) session_gone: Notify,
+    /// Somebody owes something to the ledger.
+    pub(crate) owing: Notify,
+    who_owes: RefCell<BTreeSet<UserName>>,
+    unrecovered: RefCell<BTreeSet<UserName>>,
     read_only: RefCell<BTreeSet<UserName>>,
     turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
 }
@@ -106,6 +110,9 @@ impl Daemon {
             crashes: Cell::new(0),
             stopping: Flag::default(),
             session_gone: Notify::new(),
+            owing: Notify::new(),
+            who_owes: RefCell::default(),
+            unrecovered: RefCell::default(),
             read_only: RefCell::default(),
             turns: RefCell::default(),
             config,
@@ -174,15 +181,15 @@ impl Daemon {
         user: &UserName,
         session: SessionId,
         op: OpId,
-        names: Vec<StagingName>,
+        given: Given,
     ) {
-        let ask = Grant { session, op, payload: names };
+        let ask = Grant { session, op, payload: given };
         let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
         self.deliver(granted);
     }
 
     /// Tells a session that it has the ticket.
-    pub(crate) fn deliver(&self, granted: Option<Grant<Vec<StagingName>>>) {
+    pub(crate) fn deliver(&self, granted: Option<Grant<Given>>) {
         let Some(Grant { session, op, payload }) = granted else {
             return;
         };
@@ -192,6 +199,47 @@ impl Daemon {
             // A session leaves the queue before it leaves the table.
             None => tracing::error!(session = session.0, "a ticket was granted to no session"),
         }
+    }
+
+    /// Refuses those who wait behind a holder that hangs, as those are refused who ask for the ticket later.
+    pub(crate) fn turn_away_from(&self, user: &UserName) {
+        let waiting = self.tickets.borrow_mut().turn_away(user);
+        for Grant { session, op, payload } in waiting {
+            let serving = self.control(session).and_then(|it| it.serving.borrow().clone());
+            if let Some(serving) = serving {
+                serving.turned_away(op, &payload);
+            }
+        }
+    }
+
+    // Users who owe to the ledger what they have deleted while it could not be written.
+
+    /// A user has taken something to an owed name, or may have.
+    pub(crate) fn owes(&self, user: &UserName) {
+        self.who_owes.borrow_mut().insert(user.clone());
+        self.owing.notify_one();
+    }
+
+    /// One of those, who is not any more from now on.
+    pub(crate) fn next_who_owes(&self) -> Option<UserName> {
+        self.who_owes.borrow_mut().pop_first()
+    }
+
+    // Users who could not be recovered at the start, because the ledger could not be written.
+
+    /// Whether changes to a user's home wait for its recovery.
+    pub(crate) fn is_unrecovered(&self, user: &UserName) -> bool {
+        self.unrecovered.borrow().contains(user)
+    }
+
+    /// They do.
+    pub(crate) fn set_unrecovered(&self, user: &UserName) {
+        self.unrecovered.borrow_mut().insert(user.clone());
+    }
+
+    /// They do not any more.
+    pub(crate) fn set_recovered(&self, user: &UserName) {
+        self.unrecovered.borrow_mut().remove(user);
     }
 
     // Users whose homes are read-only.
@@ -228,5 +276,7 @@ impl Daemon {
     /// A user is gone: one of the same name starts afresh.
     pub(crate) fn forget_user(&self, user: &UserName) {
         self.read_only.borrow_mut().remove(user);
+        self.unrecovered.borrow_mut().remove(user);
+        self.who_owes.borrow_mut().remove(user);
     }
 }

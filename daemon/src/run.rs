@@ -33,7 +33,7 @@ use crate::privileges::{Target, close_to_others};
 use crate::session::Event;
 use crate::spares::Spares;
 use crate::spawn::{FILER, Spawner, WORKER};
-use crate::{admin, expiry, filer_handle, log, recovery, watch, worker_handle};
+use crate::{admin, expiry, filer_handle, log, owed, recovery, watch, worker_handle};
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
 /// is at the next start.
@@ -101,6 +101,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let identity = Identity::load(config.tls_files.as_ref(), &data_dir)?;
     let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
     let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
+    refuse_a_lost_ledger(&data_dir)?;
     let ledger = Ledger::open(&data_dir.ledger(), ledger_options(&config))?;
     let homes = Homes::new(data_dir.open_directory(USERS)?);
 
@@ -109,6 +110,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let served = LocalSet::new().block_on(&runtime, async {
         // Where a parent has told it to ignore SIGCHLD, children would vanish without being reaped.
         let _children = signal(SignalKind::child())?;
+        // A write past the limit on a file's size fails then, as on a full disk, and does not end the daemon.
+        let _file_sizes = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
         let activity = Rc::new(Activity::default());
         let setup = worker_handle::setup(&config, &identity, boot_id());
         let workers = Spares::start(
@@ -192,6 +195,26 @@ fn site_secret(config: &Config) -> Result<Option<Vec<u8>>, Fatal> {
     }
 }
 
+/// An empty ledger beside homes was truncated or removed: a new one would know nothing of them, and give
+/// their staging names out again.
+fn refuse_a_lost_ledger(data_dir: &DataDir) -> Result<(), Fatal> {
+    let path = data_dir.ledger();
+    let is_empty = match std::fs::metadata(&path) {
+        Ok(file) => file.len() == 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(format!("cannot look at {path:?}: {error}").into()),
+    };
+    let has_homes = || match std::fs::read_dir(data_dir.join(USERS)) {
+        Ok(mut users) => users.next().is_some(),
+        Err(_) => false,
+    };
+    if is_empty && has_homes() {
+        let sentence = "is missing or empty, but there are homes: restore it from a backup";
+        return Err(format!("the ledger {path:?} {sentence}").into());
+    }
+    Ok(())
+}
+
 fn ledger_options(config: &Config) -> Options {
     let on_fatal = |reason: String| {
         tracing::error!(reason = ?reason, "the ledger is lost; berthd ends, and replays at its next start");
@@ -240,6 +263,7 @@ async fn serve_clients(
         spawn_local(admin::serve(daemon.clone(), admin)),
         spawn_local(watch::watch_tickets(daemon.clone())),
         spawn_local(expiry::expire_uploads(daemon.clone())),
+        spawn_local(owed::settle_after_outages(daemon.clone())),
     ];
     let name = signals.next().await;
     tracing::info!(signal = name, "stopping");

@@ -1,5 +1,5 @@
-//! The daemon's only unsafe code: registering a descriptor with the runtime, and marking those that
-//! children must not inherit.
+//! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
+//! children must not inherit, and asking SQLite for the system's error number.
 
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -37,9 +37,23 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     }
 }
 
+/// The system's error number behind the last input or output error of this connection; 0 for none.
+pub(crate) fn errno_of(db: &rusqlite::Connection) -> i32 {
+    // SAFETY: the handle is open for as long as the connection is borrowed, and is only read here.
+    unsafe { rusqlite::ffi::sqlite3_system_errno(db.handle()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_connection_tells_the_systems_error_number() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        assert_eq!(errno_of(&db), 0);
+        db.execute_batch("ATTACH '/absent/directory/file' AS other").unwrap_err();
+        assert_eq!(errno_of(&db), libc::ENOENT);
+    }
 
     #[test]
     fn what_was_inherited_is_not_handed_on() {

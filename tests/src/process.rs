@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
 
 /// Sends a signal to one process, by its number.
 ///
@@ -76,4 +76,15 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     // The name before it stands in parentheses and may hold anything.
     let mut rest = text.rsplit_once(')')?.1.split_whitespace();
     Some((rest.next()?.chars().next()?, rest.next()?.parse().ok()?))
+}
+
+/// Limits how large a file a process may write (`RLIMIT_FSIZE`); `None` takes the limit away. What it starts
+/// meanwhile inherits it.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn limit_file_sizes(pid: u32, bytes: Option<u64>) {
+    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
+    let limit = Rlimit { current: bytes, maximum: None };
+    rustix::process::prlimit(Some(number), Resource::Fsize, limit).expect("its limits can be set");
 }

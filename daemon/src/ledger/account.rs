@@ -7,6 +7,7 @@ use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::ids::UserName;
 use rusqlite::{OptionalExtension as _, Row};
 
+use super::damage;
 use super::admission::{self, Amount, Sums};
 use super::model::{LedgerError, UserState};
 use super::thread::{Failure, Tx};
@@ -39,6 +40,10 @@ pub(super) const FROM: &str = "users LEFT JOIN temp.sums AS sums ON sums.user = 
 
 impl Account {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        damage::named("users", row, Self::parse)
+    }
+
+    fn parse(row: &Row<'_>) -> rusqlite::Result<Self> {
         let limit = |column| -> rusqlite::Result<Option<u64>> {
             Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
         };

@@ -21,11 +21,13 @@
 
 mod account;
 mod admission;
+mod damage;
 mod intents;
 mod memory;
 mod model;
 mod names;
 mod opening;
+mod outage;
 mod replay;
 mod schema;
 mod thread;
@@ -36,12 +38,12 @@ use std::path::Path;
 
 use berth_common::admin_protocol::Change;
 use berth_common::entry::{Limits, Usage};
-use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use model::{
-    Claiming, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
+    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
     UserState,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
@@ -63,6 +65,32 @@ impl Ledger {
     /// Carries out what is queued and closes the database. Requests after it are never answered.
     pub(crate) async fn close(&self) {
         self.stop().await;
+    }
+
+    // Outages.
+
+    /// Whether the ledger can be written, as far as is known.
+    pub(crate) fn works(&self) -> bool {
+        *self.works.borrow()
+    }
+
+    /// Waits until the ledger can be written.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn until_it_works(&self) {
+        let mut works = self.works.clone();
+        // Its thread ends with the daemon.
+        let _ = works.wait_for(|works| *works).await;
+    }
+
+    /// A name for what is taken out of a home without an intent, while the ledger cannot be written.
+    /// It is in no table, and never given again.
+    ///
+    /// # Errors
+    /// `Unavailable` while the ledger can be written, and when no name is left in memory.
+    pub(crate) async fn owe(&self) -> Result<OwedName, LedgerError> {
+        self.read(names::owe).await
     }
 
     // Users.
@@ -119,12 +147,17 @@ impl Ledger {
         self.read(users::count).await
     }
 
-    /// The users whose making or removal was cut off, for the daemon's start.
+    /// Some users with their states, in the order in which they were added and after this number,
+    /// and the number of the last one read; `None` when there are no more. For the daemon's start.
     ///
     /// # Errors
     /// `Unavailable` alone.
-    pub(crate) async fn users_not_active(&self) -> Result<Vec<(UserName, UserState)>, LedgerError> {
-        self.read(users::not_active).await
+    pub(crate) async fn user_states(
+        &self,
+        after: i64,
+        count: usize,
+    ) -> Result<(Vec<(UserName, UserState)>, Option<i64>), LedgerError> {
+        self.read(move |tx| users::states(tx, after, count)).await
     }
 
     /// Sets what checks the password.

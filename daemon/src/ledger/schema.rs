@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags};
 
 /// The version of the tables below, kept in `user_version`.
@@ -22,7 +23,7 @@ pub(super) const VERSION: i64 = 1;
 const APPLICATION_ID: i64 = 0x4272_7468;
 
 /// How long a foreign writer (an administrator's `sqlite3`) may hold the ledger up.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a ledger cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,11 @@ pub(crate) enum OpenError {
     /// It is a database of another program.
     #[error("the file is an SQLite database, but not a Berth ledger")]
     NotALedger,
+    /// Its pages do not fit together.
+    #[error(
+        "the ledger is damaged ({0}): nothing was changed; restore it from a backup, or repair a copy"
+    )]
+    Damaged(String),
     /// The file system cannot carry SQLite's write-ahead log.
     #[error("the ledger's file system does not allow SQLite's WAL mode (it has {0:?})")]
     NoWal(String),
@@ -154,7 +160,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let mut db = Connection::open_with_flags(path, flags)?;
     db.set_prepared_statement_cache_capacity(128);
     db.busy_timeout(BUSY_TIMEOUT)?;
+    // Else closing it would write its log into a file that is refused below.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     let version = check_version(&db)?;
+    check_pages(&db)?;
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
     )?;
@@ -169,6 +178,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
         File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
     }
     db.execute_batch(IN_MEMORY)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(db)
 }
 
@@ -184,6 +194,20 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
         }
         (APPLICATION_ID, VERSION) => Ok(VERSION),
         _ => Err(OpenError::NotALedger),
+    }
+}
+
+/// Reads all pages, so that damage is found before anything is served or written. A row that its table
+/// does not allow is its user's trouble alone, and found when it is read.
+fn check_pages(db: &Connection) -> Result<(), OpenError> {
+    let complaint = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    db.execute_batch("PRAGMA ignore_check_constraints = ON")?;
+    let checked = db.query_row("PRAGMA quick_check(1)", [], complaint);
+    db.execute_batch("PRAGMA ignore_check_constraints = OFF")?;
+    match checked {
+        Ok(text) if text == "ok" => Ok(()),
+        Ok(text) => Err(OpenError::Damaged(text)),
+        Err(error) => Err(OpenError::Damaged(error.to_string())),
     }
 }
 

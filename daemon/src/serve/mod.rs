@@ -7,12 +7,14 @@
 mod changes;
 mod uploads;
 
-use std::cell::RefCell;
+pub(crate) use changes::STUCK;
+
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 
 use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_items};
@@ -22,6 +24,15 @@ use crate::filer_handle::Filer;
 use crate::ledger::{LedgerError, UploadRequest};
 use crate::tasks::{Flag, Tasks};
 
+/// What comes with the ticket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// The names of intents; none for a change that moves no sum.
+    Names(Vec<StagingName>),
+    /// A name to take something to without an intent, because the ledger cannot be written.
+    Owed(OwedName),
+}
+
 /// A session's filer.
 pub(crate) struct Serving {
     daemon: Rc<Daemon>,
@@ -29,6 +40,8 @@ pub(crate) struct Serving {
     session: SessionId,
     filer: Rc<Filer>,
     asked: RefCell<Asked>,
+    /// It has got an owed name, and has not told yet that it is done with it.
+    owes: Cell<bool>,
     tasks: Tasks,
     /// Up when the session is over: what the filer still sends counts no more.
     over: Flag,
@@ -42,8 +55,8 @@ impl Serving {
         session: SessionId,
         filer: Rc<Filer>,
     ) -> Rc<Self> {
-        let (asked, tasks, over) = Default::default();
-        Rc::new(Self { daemon, user, session, filer, asked, tasks, over })
+        let (asked, owes, tasks, over) = Default::default();
+        Rc::new(Self { daemon, user, session, filer, asked, owes, tasks, over })
     }
 
     /// The process.
@@ -97,9 +110,35 @@ impl Serving {
     }
 
     /// The ticket is this session's.
-    pub(crate) fn granted(&self, op: OpId, names: Vec<StagingName>) {
+    pub(crate) fn granted(&self, op: OpId, given: Given) {
         self.asked.borrow_mut().answered(op);
-        self.filer.send(&DaemonToFiler::Granted { op, names }, &[]);
+        let answer = match given {
+            Given::Names(names) => DaemonToFiler::Granted { op, names },
+            Given::Owed(name) => {
+                self.owes.set(true);
+                DaemonToFiler::Owing { op, name }
+            }
+        };
+        self.filer.send(&answer, &[]);
+    }
+
+    /// The ticket does not come: its holder hangs.
+    pub(crate) fn turned_away(&self, op: OpId, given: &Given) {
+        match given {
+            Given::Names(names) if !names.is_empty() => {
+                // The rows are there. A refusal would let the filer unlink what they speak of.
+                self.kill(KillReason::Internal("another session's change hangs".to_owned()));
+            }
+            Given::Names(_) | Given::Owed(_) => self.refuse(op, ErrorCode::Busy),
+        }
+    }
+
+    /// What the filer has taken to an owed name is there by now, or will never be: it has said so, or is
+    /// reaped.
+    pub(crate) fn note_what_is_owed(&self) {
+        if self.owes.take() {
+            self.daemon.owes(&self.user);
+        }
     }
 
     fn broke(&self, how: String) {
@@ -172,6 +211,7 @@ impl Serving {
             FilerToDaemon::Ready
             | FilerToDaemon::Joined
             | FilerToDaemon::Findings { .. }
+            | FilerToDaemon::OwedNames { .. }
             | FilerToDaemon::Done { .. }
             | FilerToDaemon::Failed { .. } => {}
         }
@@ -196,6 +236,25 @@ impl Serving {
         }
     }
 
+    /// Tells the ledger what must not be lost in an outage: again when it works, unless the session is over by
+    /// then, whose end sees to it.
+    async fn persistently<T>(
+        &self,
+        tell: impl AsyncFn() -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        loop {
+            let told = tell().await;
+            let unavailable = matches!(told, Err(LedgerError::Unavailable));
+            if !unavailable || self.daemon.ledger.works() || self.over.is_up() {
+                return told;
+            }
+            tokio::select! {
+                () = self.over.up() => {}
+                () = self.daemon.ledger.until_it_works() => {}
+            }
+        }
+    }
+
     /// What is not answered is done, for so many names.
     fn noted(&self, names: usize, done: Result<(), LedgerError>) {
         self.asked.borrow_mut().noted(names);
@@ -208,7 +267,7 @@ impl Serving {
     fn look_at(&self, error: &LedgerError) {
         match error {
             LedgerError::Protocol(_) => self.broke(error.to_string()),
-            LedgerError::Imbalance => {
+            LedgerError::Imbalance | LedgerError::Damaged(_) => {
                 self.daemon.make_read_only(&self.user, &error.to_string());
             }
             LedgerError::Unavailable => {

@@ -94,6 +94,8 @@ impl Session {
         }
         serving.stop();
         serving.quiet().await;
+        serving.note_what_is_owed();
+        self.daemon.sessions.borrow_mut().set_reaped(self.id);
         recovery::after_session(&self.daemon, &serving.user, self.id).await;
         self.control.serving.take();
         let mut tickets = self.daemon.tickets.borrow_mut();

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use berth_common::channel::ChannelError;
 use berth_common::entry::{SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::{OpId, StagingName, UploadToken};
+use berth_common::ids::{OpId, OwedName, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, UploadRow,
 };
@@ -38,6 +38,25 @@ pub(crate) struct Reserved {
     pub(crate) superseded: Option<StagingName>,
 }
 
+/// Where something may be taken to, out of the home.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakeTo {
+    /// The name of an intent, which is to be settled.
+    Intent(StagingName),
+    /// A name without an intent, because the ledger cannot be written: nothing is settled by this session.
+    Owed(OwedName),
+}
+
+impl TakeTo {
+    /// The entry's name in the staging directory.
+    pub(crate) fn file_name(self) -> String {
+        match self {
+            Self::Intent(name) => name.file_name(),
+            Self::Owed(name) => name.file_name(),
+        }
+    }
+}
+
 impl Ledger {
     pub(crate) fn new(channel: DaemonChannel, end: Rc<End>) -> Self {
         Self { channel, end, questions: RefCell::default() }
@@ -55,7 +74,8 @@ impl Ledger {
                 .end
                 .broken(format!("the daemon said what a session is not told: {message:?}"));
         };
-        let granted = matches!(message, DaemonToFiler::Granted { .. });
+        let granted =
+            matches!(message, DaemonToFiler::Granted { .. } | DaemonToFiler::Owing { .. });
         let waiting = self.questions.borrow_mut().answered(op, granted);
         match waiting {
             Some(filler) => filler.fill(message),
@@ -126,14 +146,34 @@ impl Ledger {
             DaemonToFiler::Granted { names, .. } if names.len() == wanted => names.first().copied(),
             other => return self.unexpected(other).await,
         };
-        match act(name) {
+        Ok((name, self.release_after(act(name)).await))
+    }
+
+    /// As [`Ledger::with_ticket`], to take one thing out of the home, which goes on also while the ledger
+    /// cannot be written.
+    pub(crate) async fn with_ticket_to_take<R>(
+        &self,
+        act: impl FnOnce(TakeTo) -> Result<R, Broken>,
+    ) -> Result<(TakeTo, R), ErrorCode> {
+        let question = |op| FilerToDaemon::Intent { op, items: vec![IntentItem::Take] };
+        let to = match self.ask(Purpose::Ticket, question).await? {
+            DaemonToFiler::Granted { names, .. } if names.len() == 1 => TakeTo::Intent(names[0]),
+            DaemonToFiler::Owing { name, .. } => TakeTo::Owed(name),
+            other => return self.unexpected(other).await,
+        };
+        Ok((to, self.release_after(act(to)).await))
+    }
+
+    /// Gives the ticket back, under which this was done.
+    async fn release_after<R>(&self, acted: Result<R, Broken>) -> R {
+        match acted {
             Ok(done) => {
                 let holder = self.questions.borrow_mut().release();
                 if let Some(op) = holder {
                     self.send(&FilerToDaemon::Released { op });
                 }
                 self.send_waiting();
-                Ok((name, done))
+                done
             }
             Err(Broken(reason)) => {
                 self.end.broken(reason);
@@ -245,6 +285,7 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         DaemonToFiler::Reserved { op, .. }
         | DaemonToFiler::UploadReserved { op, .. }
         | DaemonToFiler::Granted { op, .. }
+        | DaemonToFiler::Owing { op, .. }
         | DaemonToFiler::Settled { op, .. }
         | DaemonToFiler::Usage { op, .. }
         | DaemonToFiler::Uploads { op, .. }
@@ -254,6 +295,9 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Examine { .. }
         | DaemonToFiler::Remove { .. }
         | DaemonToFiler::Keep { .. }
-        | DaemonToFiler::Sweep { .. } => None,
+        | DaemonToFiler::Sweep { .. }
+        | DaemonToFiler::ListOwed { .. }
+        | DaemonToFiler::TakeOwed { .. }
+        | DaemonToFiler::Empty { .. } => None,
     }
 }

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use berth_common::ids::StagingName;
+use berth_common::ids::{OwedName, StagingName};
 use rustix::fs::{AtFlags, FsWord, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -77,6 +77,13 @@ impl Staging {
             to,
             RenameFlags::NOREPLACE,
         )
+    }
+
+    /// Gives what is owed the name of its intent.
+    pub(crate) fn take_owed(&self, from: OwedName, to: StagingName) -> Result<(), Errno> {
+        let (from, to) = (from.file_name(), to.file_name());
+        let staging = &self.directory;
+        rustix::fs::renameat_with(staging, from, staging, to, RenameFlags::NOREPLACE)
     }
 
     /// Unlinks `name`; that it is not there is as good.

@@ -12,8 +12,9 @@ impl Bench {
         let (entered, wait) = tokio::sync::oneshot::channel();
         let ledger = self.ledger.clone();
         tokio::spawn(async move {
+            let mut entered = Some(entered);
             let work = move |_: &Tx<'_>| {
-                let _ = entered.send(());
+                let _ = entered.take().map(|entered| entered.send(()));
                 let _ = gate.recv();
                 Ok(())
             };

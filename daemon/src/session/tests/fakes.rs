@@ -321,6 +321,9 @@ impl FakeFiler {
                 DaemonToFiler::Remove { op, .. } | DaemonToFiler::Sweep { op } => {
                     self.send(&FilerToDaemon::Done { op });
                 }
+                DaemonToFiler::ListOwed { op } => {
+                    self.send(&FilerToDaemon::OwedNames { op, names: vec![] });
+                }
                 other => panic!("{other:?}"),
             }
         }
