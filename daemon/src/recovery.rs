@@ -74,8 +74,7 @@ impl RecoveryError {
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
 /// there when the outage began: later ones get no row and no reservation, and leave nothing.
 pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: SessionId) {
-    let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await;
-    if left.is_ok_and(|left| left.are_none()) {
+    if has_left_nothing(daemon, session).await {
         return;
     }
     let turn = daemon.turn(user);
@@ -90,7 +89,16 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
     record_end(daemon, user, session).await;
 }
 
+async fn has_left_nothing(daemon: &Daemon, session: SessionId) -> bool {
+    let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await;
+    left.is_ok_and(|left| left.are_none())
+}
+
 async fn record_end(daemon: &Daemon, user: &UserName, session: SessionId) {
+    // Nothing is written then, so that nothing waits for an outage's end.
+    if has_left_nothing(daemon, session).await {
+        return;
+    }
     let ended = patiently(&daemon.ledger, async || daemon.ledger.session_ended(session).await);
     if let Err(error) = ended.await {
         tracing::error!(session = session.0, %user, %error, "the session's end is not recorded");

@@ -5,7 +5,7 @@
 //! gone; nobody is let in before everything is replayed.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;

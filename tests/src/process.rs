@@ -1,8 +1,9 @@
 //! What `/proc` tells of processes, and the end of one that is known to be ours.
 
 use std::fs;
+use std::path::Path;
 
-use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 
 /// Sends a signal to one process, by its number.
 ///
@@ -84,7 +85,12 @@ fn stat(pid: u32) -> Option<(char, u32)> {
 /// # Panics
 /// When the kernel refuses.
 pub fn limit_file_sizes(pid: u32, bytes: Option<u64>) {
-    let number = i32::try_from(pid).ok().and_then(Pid::from_raw).expect("a process number");
-    let limit = Rlimit { current: bytes, maximum: None };
-    rustix::process::prlimit(Some(number), Resource::Fsize, limit).expect("its limits can be set");
+    // As the user that the process runs as: root itself may lack the right to, in a container.
+    let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    let set = crate::account::command(Path::new("prlimit"))
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--fsize={soft}:"))
+        .status()
+        .expect("prlimit can be run");
+    assert!(set.success(), "prlimit: {set}");
 }

@@ -4,6 +4,7 @@
 mod ends;
 mod fakes;
 mod logins;
+mod outages;
 mod recovery;
 
 use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};
