@@ -18,8 +18,8 @@ use crate::daemon::Daemon;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide};
 use crate::owed;
-pub(crate) use patience::patiently;
 use patience::Patience;
+pub(crate) use patience::patiently;
 
 /// How often a filer that ends while it recovers is replaced.
 const TRIES: usize = 3;
@@ -110,8 +110,7 @@ async fn replay_session(
     user: &UserName,
     session: SessionId,
 ) -> Result<(), RecoveryError> {
-    let left =
-        patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
+    let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
     if left.intents.is_empty() && left.names.is_empty() {
         return Ok(());
     }
@@ -122,10 +121,8 @@ async fn replay_session(
         names = left.names.len(),
         "replaying what the session left"
     );
-    recover(daemon, user, async |recoverer| {
-        replay_orphans(daemon, recoverer, user, session).await
-    })
-    .await
+    recover(daemon, user, async |recoverer| replay_orphans(daemon, recoverer, user, session).await)
+        .await
 }
 
 /// Asks anew each time what there is: what an attempt has settled is not there any more.

@@ -160,13 +160,24 @@ impl Server {
     /// # Panics
     /// When it does not come up, or still runs.
     pub fn restart(&mut self) {
+        self.try_restart().unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"));
+    }
+
+    /// The same for a daemon that may refuse to serve.
+    ///
+    /// # Errors
+    /// What it printed, when it ended instead of listening.
+    ///
+    /// # Panics
+    /// When it still runs.
+    pub fn try_restart(&mut self) -> Result<(), Refusal> {
         assert!(self.daemon.try_wait().unwrap().is_some(), "the daemon still runs");
-        let started = start::daemon(&self.binaries, self.directory.path(), &self.options)
-            .unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"));
+        let started = start::daemon(&self.binaries, self.directory.path(), &self.options)?;
         self.daemon = started.daemon;
         self.address = started.address;
         self.fingerprint = started.fingerprint;
         self.log = started.log;
+        Ok(())
     }
 
     /// The directory that holds all of this server's files.

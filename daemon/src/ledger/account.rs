@@ -7,8 +7,8 @@ use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::ids::UserName;
 use rusqlite::{OptionalExtension as _, Row};
 
-use super::damage;
 use super::admission::{self, Amount, Sums};
+use super::damage;
 use super::model::{LedgerError, UserState};
 use super::thread::{Failure, Tx};
 

@@ -43,8 +43,8 @@ use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use model::{
-    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest, UserRecord,
-    UserState,
+    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
+    UserRecord, UserState,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;

@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode as SqliteCode, OpenFlags};
 
 /// The version of the tables below, kept in `user_version`.
 pub(super) const VERSION: i64 = 1;
@@ -162,8 +162,8 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     db.busy_timeout(BUSY_TIMEOUT)?;
     // Else closing it would write its log into a file that is refused below.
     db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
-    let version = check_version(&db)?;
-    check_pages(&db)?;
+    let version = check_version(&db).map_err(or_damaged)?;
+    check_pages(&db).map_err(or_damaged)?;
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
     )?;
@@ -197,6 +197,21 @@ fn check_version(db: &Connection) -> Result<i64, OpenError> {
     }
 }
 
+/// What SQLite itself calls damage is told as such.
+fn or_damaged(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Sqlite(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(SqliteCode::DatabaseCorrupt | SqliteCode::NotADatabase)
+            ) =>
+        {
+            OpenError::Damaged(error.to_string())
+        }
+        other => other,
+    }
+}
+
 /// Reads all pages, so that damage is found before anything is served or written. A row that its table
 /// does not allow is its user's trouble alone, and found when it is read.
 fn check_pages(db: &Connection) -> Result<(), OpenError> {
@@ -204,10 +219,9 @@ fn check_pages(db: &Connection) -> Result<(), OpenError> {
     db.execute_batch("PRAGMA ignore_check_constraints = ON")?;
     let checked = db.query_row("PRAGMA quick_check(1)", [], complaint);
     db.execute_batch("PRAGMA ignore_check_constraints = OFF")?;
-    match checked {
-        Ok(text) if text == "ok" => Ok(()),
-        Ok(text) => Err(OpenError::Damaged(text)),
-        Err(error) => Err(OpenError::Damaged(error.to_string())),
+    match checked? {
+        text if text == "ok" => Ok(()),
+        text => Err(OpenError::Damaged(text)),
     }
 }
 

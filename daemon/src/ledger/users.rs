@@ -40,8 +40,8 @@ fn record(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
 fn parse(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
     let account = Account::from_row(row)?;
     let keys = (row.get(13)?, row.get(14)?);
-    let verifier = ScramVerifier::new(row.get(11)?, row.get(12)?, keys.0, keys.1)
-        .map_err(damage::value)?;
+    let verifier =
+        ScramVerifier::new(row.get(11)?, row.get(12)?, keys.0, keys.1).map_err(damage::value)?;
     Ok(UserRecord {
         name: UserName::new(&row.get::<_, String>(9)?).map_err(damage::value)?,
         state: account.state,

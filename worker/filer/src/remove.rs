@@ -72,7 +72,9 @@ fn act(
         RenameFlags::NOREPLACE,
     ) {
         Ok(()) => Ok(Ok(())),
-        Err(Errno::EXIST) => Err(Broken(format!("something stands at the minted name {}", to.file_name()))),
+        Err(Errno::EXIST) => {
+            Err(Broken(format!("something stands at the minted name {}", to.file_name())))
+        }
         Err(errno) => Ok(Err(report("take something into staging", errno))),
     }
 }

@@ -103,8 +103,11 @@ fn what_is_owed_is_listed_and_renamed_to_its_intents_and_spared_by_the_sweep() {
     assert_eq!(staged(&bench), owed.iter().map(|name| name.file_name()).collect());
 
     // One of them has gone, and its intent is read as "not happened".
-    let pairs =
-        vec![(owed[0], StagingName(10)), (owed[1], StagingName(11)), (OwedName(9), StagingName(12))];
+    let pairs = vec![
+        (owed[0], StagingName(10)),
+        (owed[1], StagingName(11)),
+        (OwedName(9), StagingName(12)),
+    ];
     let taken = order(&bench, &DaemonToFiler::TakeOwed { op: OP, pairs });
     assert_eq!(taken, FilerToDaemon::Done { op: OP });
     assert_eq!(list(&bench), []);

@@ -26,12 +26,10 @@ async fn readers_are_served_beside_a_writer_that_fails() {
     // All in one transaction of the thread's.
     let go = bench.hold_up().await;
     let (ledger, alice) = (&bench.ledger, &bench.alice);
-    let (first, reserved, second, _) = tokio::join!(
-        ledger.usage(alice),
-        bench.reserve(S1, 1),
-        ledger.user(alice),
-        async { go.send(()) }
-    );
+    let (first, reserved, second, _) =
+        tokio::join!(ledger.usage(alice), bench.reserve(S1, 1), ledger.user(alice), async {
+            go.send(())
+        });
     assert_eq!(reserved, Err(LedgerError::Unavailable));
     first.unwrap();
     assert!(second.unwrap().is_some());
