@@ -363,12 +363,13 @@ impl Thread {
     }
 
     /// Whether a commit has certainly failed: the system took no more bytes (a disk or a quota is
-    /// full) before the last frame, which alone commits, was written whole.
+    /// full, the file system has become read-only) before the last frame, which alone commits, was
+    /// written whole. A failed sync is none of these.
     fn was_not_written(&self, error: &rusqlite::Error) -> bool {
         match error.sqlite_error() {
             Some(failure) if failure.code == SqliteCode::DiskFull => true,
             Some(failure) if failure.extended_code == ffi::SQLITE_IOERR_WRITE => {
-                matches!(sys::errno_of(&self.db), libc::EDQUOT | libc::EFBIG)
+                matches!(sys::errno_of(&self.db), libc::EDQUOT | libc::EFBIG | libc::EROFS)
             }
             _ => false,
         }
