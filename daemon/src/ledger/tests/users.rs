@@ -99,7 +99,7 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     let text = bench.dir.path().join("text");
     std::fs::write(&text, "this is no database, and longer than a header of SQLite's is".repeat(9))
         .unwrap();
-    assert!(matches!(open(text, &bench.outside), Err(OpenError::Sqlite(_))));
+    assert!(matches!(open(text, &bench.outside), Err(OpenError::Damaged(_))));
     let missing = bench.dir.path().join("missing/ledger.sqlite");
     assert!(matches!(open(missing, &bench.outside), Err(OpenError::Io(_))));
 }
