@@ -266,6 +266,16 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_session_that_waits_for_its_replay_keeps_nobody_out() {
+        let (mut sessions, _) = table(2);
+        assert!(sessions.log_in(SessionId(1), &user("alice"), 1));
+        assert!(!sessions.log_in(SessionId(2), &user("alice"), 1));
+        sessions.set_reaped(SessionId(1));
+        assert!(sessions.log_in(SessionId(2), &user("alice"), 1));
+        assert_eq!(sessions.of_user(&user("alice")).count(), 2, "it is there until then");
+    }
+
+    #[test]
     fn transfers_are_bounded_and_counted() {
         let (mut sessions, now) = table(1);
         let (id, first, second) = (SessionId(1), RequestId(1), RequestId(2));
