@@ -44,7 +44,7 @@ use berth_common::scram::ScramVerifier;
 
 pub(crate) use model::{
     Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
-    UserRecord, UserState,
+    UserRecord, UserState, UserStates,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;
@@ -156,7 +156,7 @@ impl Ledger {
         &self,
         after: i64,
         count: usize,
-    ) -> Result<(Vec<(UserName, UserState)>, Option<i64>), LedgerError> {
+    ) -> Result<(UserStates, Option<i64>), LedgerError> {
         self.read(move |tx| users::states(tx, after, count)).await
     }
 

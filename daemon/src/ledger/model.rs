@@ -67,6 +67,9 @@ pub(crate) enum UserState {
     Removing,
 }
 
+/// Users, and where they are between coming and going.
+pub(crate) type UserStates = Vec<(UserName, UserState)>;
+
 /// A user, as the ledger knows it.
 #[derive(Clone, Debug)]
 pub(crate) struct UserRecord {

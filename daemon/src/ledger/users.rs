@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use super::account::{self, Account, UserId};
 use super::damage;
-use super::model::{LedgerError, UserRecord, UserState};
+use super::model::{LedgerError, UserRecord, UserState, UserStates};
 use super::thread::{Failure, Tx};
 
 impl UserState {
@@ -96,7 +96,7 @@ pub(super) fn states(
     tx: &Tx<'_>,
     after: i64,
     count: usize,
-) -> Result<(Vec<(UserName, UserState)>, Option<i64>), Failure> {
+) -> Result<(UserStates, Option<i64>), Failure> {
     let sql = "SELECT id, name, state FROM users WHERE id > ?1 ORDER BY id LIMIT ?2";
     let mut select = tx.db.prepare_cached(sql)?;
     let count = i64::try_from(count).unwrap_or(i64::MAX);

@@ -84,13 +84,16 @@ fn files(bench: &Bench) -> Vec<(PathBuf, Vec<u8>)> {
     all
 }
 
+/// What SQLite says, and what is done to the bytes.
+type Spoil = (&'static str, fn(&mut Vec<u8>));
+
 #[tokio::test]
 async fn a_file_that_is_no_sound_database_is_refused_and_left_as_it_is() {
     let garbage = |bytes: &mut Vec<u8>| bytes.fill(b'x');
     let half = |bytes: &mut Vec<u8>| bytes.truncate(bytes.len() / 2 + 100);
     // The content of pages, behind the first one with the schema.
     let pages = |bytes: &mut Vec<u8>| bytes[4096..].fill(0xa5);
-    let spoils: [(&str, fn(&mut Vec<u8>)); 3] =
+    let spoils: [Spoil; 3] =
         [("not a database", garbage), ("malformed", half), ("malformed", pages)];
     for (sentence, spoil) in spoils {
         let (bench, ..) = bench().await;
