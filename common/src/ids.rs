@@ -136,6 +136,30 @@ impl StagingName {
     }
 }
 
+number! {
+    /// An entry of a staging directory that was taken out of the home while the ledger could not be written:
+    /// no row speaks of it, and it counts as used until one does. Minted like a [`StagingName`].
+    OwedName(u64)
+}
+
+impl OwedName {
+    const PREFIX: &str = "owed-";
+
+    /// The entry's name in the staging directory.
+    #[must_use]
+    pub fn file_name(self) -> String {
+        format!("{}{:016x}", Self::PREFIX, self.0)
+    }
+
+    /// Reads it back; `None` for any other text.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let StagingName(number) = StagingName::parse(name.strip_prefix(Self::PREFIX)?)?;
+        let name_of_it = Self(number);
+        (name_of_it.file_name() == name).then_some(name_of_it)
+    }
+}
+
 /// Who may go on with an upload: 16 random bytes that the client keeps.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -176,6 +200,26 @@ mod tests {
         assert_eq!(StagingName::parse(&name.journal_name()), Some(name));
         for bad in ["abc", "0000000000000ABC", "0000000000000abc.x", "+000000000000abc", ""] {
             assert_eq!(StagingName::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn owed_names_round_trip_and_are_no_staging_names() {
+        let name = OwedName(0xabc);
+        assert_eq!(name.file_name(), "owed-0000000000000abc");
+        assert_eq!(OwedName::parse(&name.file_name()), Some(name));
+        assert_eq!(StagingName::parse(&name.file_name()), None);
+        let bad = [
+            "owed-",
+            "owed-abc",
+            "owed-0000000000000abc.journal",
+            "owed-0000000000000ABC",
+            "owed-owed-0000000000000abc",
+            "0000000000000abc",
+            "owed-1",
+        ];
+        for bad in bad {
+            assert_eq!(OwedName::parse(bad), None, "{bad}");
         }
     }
 }

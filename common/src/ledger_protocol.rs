@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Message;
 use crate::entry::{SourceFingerprint, Usage};
 use crate::error_code::ErrorCode;
-use crate::ids::{OpId, SessionId, StagingName, UploadToken, UserName};
+use crate::ids::{OpId, OwedName, SessionId, StagingName, UploadToken, UserName};
 use crate::rel_path::RelPath;
 
 /// What a filer tells and asks the daemon.
@@ -64,7 +64,7 @@ pub enum FilerToDaemon {
         name: StagingName,
     },
     /// Serve: writes intents and asks for the ticket. Answered by `Granted`; after it the filer has the
-    /// ticket until `Released`.
+    /// ticket until `Released`. For one `Take` alone the answer may be `Owing`, with the ticket too.
     Intent {
         /// The operation.
         op: OpId,
@@ -124,6 +124,13 @@ pub enum FilerToDaemon {
         op: OpId,
         /// What stands at each name.
         findings: Vec<Finding>,
+    },
+    /// Recover: the answer to `ListOwed`.
+    OwedNames {
+        /// The operation.
+        op: OpId,
+        /// At most [`crate::limits::FINDINGS_PER_MESSAGE`]; none when there are none.
+        names: Vec<OwedName>,
     },
     /// Walk: the answer to `List`.
     Listed {
@@ -321,6 +328,15 @@ pub enum DaemonToFiler {
         /// Whether the home is being verified: what happens to it is to be told by `Reports`.
         reporting: bool,
     },
+    /// The ledger cannot be written and nothing was; the ticket is yours all the same, to take out what the
+    /// `Take` was about. There is nothing to settle: once it is durable it is acknowledged, and the daemon
+    /// accounts for it when the ledger works again.
+    Owing {
+        /// The operation.
+        op: OpId,
+        /// Where it is taken to.
+        name: OwedName,
+    },
     /// The intents are settled, which is the acknowledgement.
     Settled {
         /// The operation.
@@ -375,8 +391,26 @@ pub enum DaemonToFiler {
         /// At most [`crate::limits::NAMES_PER_MESSAGE`].
         names: Vec<StagingName>,
     },
-    /// Recover: remove all that stands in staging under any other name. Answered by `Done`.
+    /// Recover: remove all that stands in staging under any other name, but for what is owed.
+    /// Answered by `Done`.
     Sweep {
+        /// The operation.
+        op: OpId,
+    },
+    /// Recover: say what stands at owed names. Answered by `OwedNames`.
+    ListOwed {
+        /// The operation.
+        op: OpId,
+    },
+    /// Recover: give what is owed the names of intents that are durable. Answered by `Done`.
+    TakeOwed {
+        /// The operation.
+        op: OpId,
+        /// At most [`crate::limits::FINDINGS_PER_MESSAGE`].
+        pairs: Vec<(OwedName, StagingName)>,
+    },
+    /// Recover: the user is removed; remove all that stands in staging. Answered by `Done`.
+    Empty {
         /// The operation.
         op: OpId,
     },

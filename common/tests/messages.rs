@@ -314,7 +314,7 @@ fn filer_to_worker_round_trips() {
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
         Ready, Joined, ReserveUpload, Reserve, Claim, Drop, LetGo, Intent, Ticket, Reports, Released, Settle,
-        Gone, Usage, Uploads, StagingSyncFailed, Findings, Listed, Walked, Done, Failed,
+        Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done, Failed,
     } vec![
         FilerToDaemon::Ready,
         FilerToDaemon::Joined,
@@ -357,6 +357,7 @@ fn filer_to_daemon_round_trips() {
         FilerToDaemon::Usage { op: OP },
         FilerToDaemon::Uploads { op: OP, after: Some(NAME) },
         FilerToDaemon::StagingSyncFailed,
+        FilerToDaemon::OwedNames { op: OP, names: vec![OwedName(0), OwedName(u64::MAX)] },
         FilerToDaemon::Findings {
             op: OP,
             findings: vec![
@@ -378,8 +379,8 @@ fn filer_to_daemon_round_trips() {
 #[test]
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
-        Join, Reserved, UploadReserved, Granted, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
-        Keep, Sweep, Reports, List, Sum,
+        Join, Reserved, UploadReserved, Granted, Owing, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
+        Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -391,6 +392,7 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Reserved { op: OP, name: NAME },
         DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
         DaemonToFiler::Granted { op: OP, names: vec![NAME], reporting: true },
+        DaemonToFiler::Owing { op: OP, name: OwedName(5) },
         DaemonToFiler::Settled { op: OP, usage: usage() },
         DaemonToFiler::Usage { op: OP, usage: usage() },
         DaemonToFiler::Uploads {
@@ -406,6 +408,9 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Remove { op: OP, names: vec![NAME] },
         DaemonToFiler::Keep { names: vec![NAME] },
         DaemonToFiler::Sweep { op: OP },
+        DaemonToFiler::ListOwed { op: OP },
+        DaemonToFiler::TakeOwed { op: OP, pairs: vec![(OwedName(5), NAME)] },
+        DaemonToFiler::Empty { op: OP },
         DaemonToFiler::Reports { op: OP, reports: home_reports() },
         DaemonToFiler::List { op: OP },
         DaemonToFiler::Sum { op: OP },

@@ -256,7 +256,7 @@ async fn add_user(
     recovery::make_user(daemon, user).await.map_err(|error| failed(&error))?;
     drop(turn);
     if is_there {
-        recovery::recover_user(daemon, user).await.map_err(|error| failed(&error))?;
+        recovery::recover_adopted(daemon, user).await.map_err(|error| failed(&error))?;
         verify::verify(daemon, user, true).await.map_err(not_verified(user))?;
     }
     Ok(())
@@ -296,6 +296,7 @@ fn because(user: &UserName) -> impl FnOnce(LedgerError) -> AdminError + use<> {
         LedgerError::Refused(_)
         | LedgerError::Unavailable
         | LedgerError::Protocol(_)
+        | LedgerError::Damaged(_)
         | LedgerError::Imbalance => AdminError::Ledger,
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Uploads { .. }
             | M::StagingSyncFailed,
         )
-        | (P::Recovering, M::Findings { .. })
+        | (P::Recovering, M::Findings { .. } | M::OwedNames { .. })
         | (P::Walking, M::Listed { .. } | M::Walked { .. })
         | (P::Recovering | P::Walking, M::Done { .. } | M::Failed { .. }) => true,
         (P::Starting | P::Spare | P::Serving | P::Recovering | P::Walking, M::Joined)
@@ -72,7 +72,10 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Uploads { .. }
             | M::StagingSyncFailed,
         )
-        | (P::Starting | P::Spare | P::Joining | P::Serving | P::Walking, M::Findings { .. })
+        | (
+            P::Starting | P::Spare | P::Joining | P::Serving | P::Walking,
+            M::Findings { .. } | M::OwedNames { .. },
+        )
         | (
             P::Starting | P::Spare | P::Joining | P::Serving | P::Recovering,
             M::Listed { .. } | M::Walked { .. },
@@ -87,6 +90,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
 pub(crate) fn answers(phase: FilerPhase, message: &FilerToDaemon) -> Option<OpId> {
     match message {
         FilerToDaemon::Findings { op, .. }
+        | FilerToDaemon::OwedNames { op, .. }
         | FilerToDaemon::Listed { op, .. }
         | FilerToDaemon::Walked { op, .. }
         | FilerToDaemon::Done { op }
@@ -119,6 +123,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",
         FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",
@@ -233,7 +238,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 21] {
+    fn messages() -> [FilerToDaemon; 22] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -261,6 +266,7 @@ mod tests {
             FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
             FilerToDaemon::Findings { op: OP, findings: vec![] },
+            FilerToDaemon::OwedNames { op: OP, names: vec![] },
             FilerToDaemon::Listed { op: OP, done: true },
             FilerToDaemon::Walked { op: OP, sum: HomeSum::default() },
             FilerToDaemon::Done { op: OP },
@@ -271,12 +277,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x...................."),
-            (FilerPhase::Spare, "....................."),
-            (FilerPhase::Joining, ".x..................."),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxx....."),
-            (FilerPhase::Recovering, "................x..xx"),
-            (FilerPhase::Walking, ".................xxxx"),
+            (FilerPhase::Starting, "x....................."),
+            (FilerPhase::Spare, "......................"),
+            (FilerPhase::Joining, ".x...................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxx......"),
+            (FilerPhase::Recovering, "................xx..xx"),
+            (FilerPhase::Walking, "..................xxxx"),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

@@ -3,13 +3,13 @@
 //! No borrow is held across an await: whoever waits takes what it needs, waits, and looks again.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
-use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ids::{OpId, SessionId, UserName};
 use berth_common::points::{Point, reach};
 use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
 
@@ -22,7 +22,7 @@ use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerError};
-use crate::serve::Serving;
+use crate::serve::{Given, Serving};
 use crate::session::Event;
 use crate::sessions::Sessions;
 use crate::tasks::Flag;
@@ -44,7 +44,7 @@ pub(crate) struct Daemon {
     pub(crate) filers: Rc<SpareFilers>,
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
-    pub(crate) tickets: RefCell<Tickets<Vec<StagingName>>>,
+    pub(crate) tickets: RefCell<Tickets<Given>>,
     /// Tickets that the daemon itself holds or waits for.
     pub(crate) holds: RefCell<Holds>,
     /// Homes that are being verified.
@@ -61,6 +61,12 @@ pub(crate) struct Daemon {
     pub(crate) stopping: Flag,
     /// A session is not there any more.
     pub(crate) session_gone: Notify,
+    /// Somebody owes something to the ledger.
+    pub(crate) owing: Notify,
+    who_owes: RefCell<BTreeSet<UserName>>,
+    /// Whose account is being settled.
+    accounting: RefCell<Option<UserName>>,
+    unrecovered: RefCell<BTreeSet<UserName>>,
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
     turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
 }
@@ -125,6 +131,10 @@ impl Daemon {
             crashes: Cell::new(0),
             stopping: Flag::default(),
             session_gone: Notify::new(),
+            owing: Notify::new(),
+            who_owes: RefCell::default(),
+            accounting: RefCell::default(),
+            unrecovered: RefCell::default(),
             read_only: RefCell::default(),
             turns: RefCell::default(),
             config,
@@ -193,16 +203,16 @@ impl Daemon {
         user: &UserName,
         session: SessionId,
         op: OpId,
-        names: Vec<StagingName>,
+        given: Given,
     ) {
-        let ask = Grant { session, op, payload: names };
+        let ask = Grant { session, op, payload: given };
         let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
         self.deliver(granted);
         reach(Point::TicketAsked);
     }
 
     /// Tells a session that it has the ticket.
-    pub(crate) fn deliver(&self, granted: Option<Grant<Vec<StagingName>>>) {
+    pub(crate) fn deliver(&self, granted: Option<Grant<Given>>) {
         let Some(Grant { session, op, payload }) = granted else {
             return;
         };
@@ -215,6 +225,70 @@ impl Daemon {
             // A session leaves the queue before it leaves the table.
             None => tracing::error!(session = session.0, "a ticket was granted to no session"),
         }
+    }
+
+    /// Refuses those who wait behind a holder that hangs, as those are refused who ask for the ticket later.
+    pub(crate) fn turn_away_from(&self, user: &UserName) {
+        let waiting = self.tickets.borrow_mut().turn_away(user);
+        for Grant { session, op, payload } in waiting {
+            self.holds.borrow_mut().turned_away(session);
+            let serving = self.control(session).and_then(|it| it.serving.borrow().clone());
+            if let Some(serving) = serving {
+                serving.turned_away(op, &payload);
+            }
+        }
+    }
+
+    // Users who owe to the ledger what they have deleted while it could not be written.
+
+    /// A user has taken something to an owed name, or may have.
+    pub(crate) fn owes(&self, user: &UserName) {
+        self.who_owes.borrow_mut().insert(user.clone());
+        self.owing.notify_one();
+    }
+
+    /// One who owes something, whose account is settled from now on until [`Daemon::owes_no_more`].
+    pub(crate) fn next_who_owes(&self) -> Option<UserName> {
+        let next = self.who_owes.borrow_mut().pop_first();
+        *self.accounting.borrow_mut() = next.clone();
+        next
+    }
+
+    /// What [`Daemon::next_who_owes`] gave is accounted for, or cannot be.
+    pub(crate) fn owes_no_more(&self) {
+        self.accounting.borrow_mut().take();
+    }
+
+    /// Whether something of a user's may stand at owed names: it still counts as used then.
+    pub(crate) fn may_owe(&self, user: &UserName) -> bool {
+        let is_owing = |(id, _)| {
+            let control = self.control(id);
+            control.is_some_and(|control| {
+                control.serving.borrow().as_ref().is_some_and(|serving| serving.owes())
+            })
+        };
+        let ids: Vec<_> = self.sessions.borrow().of_user(user).map(|(id, _)| (id, ())).collect();
+        self.who_owes.borrow().contains(user)
+            || self.accounting.borrow().as_ref() == Some(user)
+            || self.is_unrecovered(user)
+            || ids.into_iter().any(is_owing)
+    }
+
+    // Users who could not be recovered at the start, because the ledger could not be written.
+
+    /// Whether changes to a user's home wait for its recovery.
+    pub(crate) fn is_unrecovered(&self, user: &UserName) -> bool {
+        self.unrecovered.borrow().contains(user)
+    }
+
+    /// They do.
+    pub(crate) fn set_unrecovered(&self, user: &UserName) {
+        self.unrecovered.borrow_mut().insert(user.clone());
+    }
+
+    /// They do not any more.
+    pub(crate) fn set_recovered(&self, user: &UserName) {
+        self.unrecovered.borrow_mut().remove(user);
     }
 
     // Users whose homes are read-only.
@@ -288,5 +362,7 @@ impl Daemon {
     pub(crate) fn forget_user(&self, user: &UserName) {
         self.read_only.borrow_mut().remove(user);
         self.windows.borrow_mut().end(user);
+        self.unrecovered.borrow_mut().remove(user);
+        self.who_owes.borrow_mut().remove(user);
     }
 }

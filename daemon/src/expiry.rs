@@ -97,7 +97,8 @@ pub(crate) async fn expire_user(daemon: &Daemon, user: &UserName) -> Result<(), 
     }
     let removed = remove(daemon, user, expirer, &expired).await;
     // What could not be removed is as old as it was, and is tried again in the next round.
-    recovery::patiently(async || daemon.ledger.give_up_claims(expirer).await).await?;
+    recovery::patiently(&daemon.ledger, async || daemon.ledger.give_up_claims(expirer).await)
+        .await?;
     removed
 }
 

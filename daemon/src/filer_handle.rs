@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use berth_common::channel::Channel;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
-use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role, StagingSync};
 use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
 use rustix::fd::{AsFd as _, OwnedFd};
@@ -215,6 +215,41 @@ impl Recoverer {
         }
         let op = self.op();
         self.done(op, &DaemonToFiler::Sweep { op }).await
+    }
+
+    /// Some of the owed names; none when none are left.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn list_owed(&mut self) -> Result<Vec<OwedName>, FilerError> {
+        let op = self.op();
+        match self.order(op, &DaemonToFiler::ListOwed { op }).await? {
+            FilerToDaemon::OwedNames { names, .. } if names.len() <= FINDINGS_PER_MESSAGE => {
+                Ok(names)
+            }
+            other => Err(self.broke(&other).await),
+        }
+    }
+
+    /// Gives what is owed the names of intents; as many at most as are listed at once.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn take_owed(
+        &mut self,
+        pairs: Vec<(OwedName, StagingName)>,
+    ) -> Result<(), FilerError> {
+        let op = self.op();
+        self.done(op, &DaemonToFiler::TakeOwed { op, pairs }).await
+    }
+
+    /// Removes all in staging, of a user who is removed.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn empty(&mut self) -> Result<(), FilerError> {
+        let op = self.op();
+        self.done(op, &DaemonToFiler::Empty { op }).await
     }
 
     /// Lets it end, and waits until it is reaped.

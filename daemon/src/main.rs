@@ -25,6 +25,7 @@ mod ledger;
 mod listener;
 mod lock;
 mod log;
+mod owed;
 mod privileges;
 mod process;
 mod recovery;

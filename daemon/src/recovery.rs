@@ -1,14 +1,18 @@
 //! Recovery: a dead session's intents are replayed, and at the start everybody's; left-overs are removed.
 //!
 //! A recovering filer looks and removes, the ledger decides ([`decide`]) and settles. What cannot be
-//! recovered makes the user's home read-only until a restart. Nothing here touches a home but to take a
-//! removed user's away whole.
+//! recovered makes the user's home read-only until a restart; an outage of the ledger is waited for, while
+//! the user's changes are refused. Nothing here touches a home but to take a removed user's away whole.
 
-use std::time::Duration;
+mod patience;
+
+use std::cell::RefCell;
+use std::rc::Rc;
 
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
 use berth_common::points::{Point, Rule, is_off, reach};
+use futures_util::{StreamExt as _, stream};
 use rustix::io::Errno;
 
 use crate::daemon::Daemon;
@@ -16,18 +20,12 @@ use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
     IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
 };
+use crate::owed;
+use patience::Patience;
+pub(crate) use patience::patiently;
 
 /// How often a filer that ends while it recovers is replaced.
 const TRIES: usize = 3;
-
-/// How long a recovery waits before it is tried again, while the ledger cannot be read or written (a disk
-/// is full for a moment) or the system is short of descriptors. After the last one only a restart helps.
-const PAUSES: [Duration; 4] = [
-    Duration::from_secs(1),
-    Duration::from_secs(2),
-    Duration::from_secs(4),
-    Duration::from_secs(8),
-];
 
 /// Why a home is read-only whose user is unverified at the start.
 const UNVERIFIED: &str =
@@ -38,6 +36,9 @@ const ADOPTED: &str = "the home was there before its user, and what is in it is 
 
 /// Users read from the ledger at once.
 const USERS_PER_PAGE: usize = 256;
+
+/// Users who are recovered at once at the start, each by a filer of its own.
+const USERS_AT_ONCE: usize = 4;
 
 /// Why a recovery failed.
 #[derive(Debug, thiserror::Error)]
@@ -60,23 +61,32 @@ pub(crate) enum RecoveryError {
 }
 
 impl RecoveryError {
-    /// Whether it may be otherwise in a moment, without anybody's doing: a disk was full, or the system
-    /// short of descriptors or memory.
-    fn may_pass(&self) -> bool {
+    /// Whether it may be otherwise in a moment, without anybody's doing: the system is short of
+    /// descriptors or memory.
+    fn is_a_shortage(&self) -> bool {
         match self {
-            Self::Ledger(error) => *error == LedgerError::Unavailable,
             Self::Directories(error) => matches!(
                 Errno::from_io_error(error),
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
             ),
-            Self::Filer(_) | Self::Unexplained(_) | Self::NoStaging => false,
+            Self::Ledger(_) | Self::Filer(_) | Self::Unexplained(_) | Self::NoStaging => false,
         }
+    }
+
+    fn is_an_outage(&self) -> bool {
+        matches!(self, Self::Ledger(LedgerError::Unavailable))
     }
 }
 
 /// What a session left is replayed and removed; its uploads are nobody's from then on. Its worker and
 /// filer must be reaped, and none of its questions to the ledger under way.
+///
+/// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
+/// there when the outage began: later ones get no row and no reservation, and leave nothing.
 pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: SessionId) {
+    if has_left_nothing(daemon, session).await {
+        return;
+    }
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     if daemon.is_read_only(user) {
@@ -86,7 +96,20 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
         tracing::error!(session = session.0, %user, %error, "recovery failed");
         stop(daemon, user, &error);
     }
-    let ended = patiently(async || daemon.ledger.session_ended(session).await);
+    record_end(daemon, user, session).await;
+}
+
+async fn has_left_nothing(daemon: &Daemon, session: SessionId) -> bool {
+    let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await;
+    left.is_ok_and(|left| left.are_none())
+}
+
+async fn record_end(daemon: &Daemon, user: &UserName, session: SessionId) {
+    // Nothing is written then, so that nothing waits for an outage's end.
+    if has_left_nothing(daemon, session).await {
+        return;
+    }
+    let ended = patiently(&daemon.ledger, async || daemon.ledger.session_ended(session).await);
     if let Err(error) = ended.await {
         tracing::error!(session = session.0, %user, %error, "the session's end is not recorded");
     }
@@ -109,13 +132,17 @@ pub(crate) async fn replay_and_correct(
     user: &UserName,
     used: (i64, i64),
 ) -> Result<(), RecoveryError> {
+    let number = daemon.sessions.borrow_mut().number();
     recover(daemon, user, async |recoverer| {
+        // What is owed is in no walk of the home. Cut off from here on, the home is counted again.
+        daemon.ledger.mark_unverified(user).await?;
+        owed::forget(daemon, recoverer).await?;
         let intents = daemon.ledger.pending(user).await?.intents;
         let verdicts = look(recoverer, &intents).await?;
         recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
         daemon.ledger.settle_stopped(user, verdicts, used).await?;
         // What is left over is without a row by now.
-        sweep_user(daemon, recoverer, user).await
+        sweep_user(daemon, recoverer, user, number).await
     })
     .await
 }
@@ -137,7 +164,7 @@ async fn replay_session(
     user: &UserName,
     session: SessionId,
 ) -> Result<(), RecoveryError> {
-    let left = patiently(async || daemon.ledger.orphans_of(session).await).await?;
+    let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
     if left.intents.is_empty() && left.names.is_empty() {
         return Ok(());
     }
@@ -148,13 +175,38 @@ async fn replay_session(
         names = left.names.len(),
         "replaying what the session left"
     );
-    recover(daemon, user, async |recoverer| {
-        // Asked again each time: what an attempt has settled is not there any more.
-        let left = daemon.ledger.orphans_of(session).await?;
-        replay(daemon, recoverer, user, &left.intents).await?;
-        Ok(recoverer.remove(&left.names).await?)
+    recover(daemon, user, async |recoverer| replay_orphans(daemon, recoverer, user, session).await)
+        .await
+}
+
+/// Asks anew each time what there is: what an attempt has settled is not there any more.
+async fn replay_orphans(
+    daemon: &Daemon,
+    recoverer: &mut Recoverer,
+    user: &UserName,
+    session: SessionId,
+) -> Result<(), RecoveryError> {
+    let left = daemon.ledger.orphans_of(session).await?;
+    replay(daemon, recoverer, user, &left.intents).await?;
+    Ok(recoverer.remove(&left.names).await?)
+}
+
+/// Accounts for what a user has taken out of the home while the ledger could not be written.
+///
+/// # Errors
+/// As a recovery's; what is left is accounted for at the next start.
+pub(crate) async fn settle_owed(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+    let turn = daemon.turn(user);
+    let _turn = turn.lock().await;
+    // A number of its own, under which its intents are found again when it is cut off.
+    let number = daemon.sessions.borrow_mut().number();
+    let settled = recover(daemon, user, async |recoverer| {
+        replay_orphans(daemon, recoverer, user, number).await?;
+        owed::settle(daemon, recoverer, user, number).await
     })
-    .await
+    .await;
+    record_end(daemon, user, number).await;
+    settled
 }
 
 /// Has a filer recover a user's staging; does all of `work` again when the filer ends meanwhile, or the
@@ -164,7 +216,16 @@ pub(crate) async fn recover(
     user: &UserName,
     work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError> {
-    let (mut ended, mut pauses) = (0, PAUSES.into_iter());
+    recover_with(daemon, user, Patience::until_the_end_of_an_outage(), work).await
+}
+
+async fn recover_with(
+    daemon: &Daemon,
+    user: &UserName,
+    mut patience: Patience,
+    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
+) -> Result<(), RecoveryError> {
+    let mut ended = 0;
     loop {
         let error = match recover_once(daemon, user, &work).await {
             Ok(()) => return Ok(()),
@@ -179,10 +240,8 @@ pub(crate) async fn recover(
                 }
                 tracing::warn!(%user, %report, "a recovering filer ended; trying again");
             }
-            _ if error.may_pass() => match pauses.next() {
-                Some(pause) => tokio::time::sleep(pause).await,
-                None => return Err(error),
-            },
+            _ if error.is_an_outage() && patience.outlasts(&daemon.ledger).await => {}
+            _ if error.is_a_shortage() => patience.pause().await,
             _ => return Err(error),
         }
     }
@@ -201,21 +260,8 @@ async fn recover_once(
     done
 }
 
-/// Asks the ledger again, ever more slowly, while it is unavailable.
-pub(crate) async fn patiently<T>(
-    ask: impl AsyncFn() -> Result<T, LedgerError>,
-) -> Result<T, LedgerError> {
-    for pause in PAUSES {
-        match ask().await {
-            Err(LedgerError::Unavailable) => tokio::time::sleep(pause).await,
-            answer => return answer,
-        }
-    }
-    ask().await
-}
-
 /// Examines, decides, removes and settles, in the order of rules R7, R8, R9 and R16.
-async fn replay(
+pub(crate) async fn replay(
     daemon: &Daemon,
     recoverer: &mut Recoverer,
     user: &UserName,
@@ -247,40 +293,76 @@ fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingN
     chosen.map(|(name, _)| *name).collect()
 }
 
-/// Before anybody is let in: users that were coming or going, then all intents, lost uploads, and a
-/// sweep of each staging directory (R12, R13). A home that fails is read-only; the others are served.
+/// Before anybody is let in: users that were coming or going are finished, and of all others the intents
+/// replayed, what is owed accounted for, lost uploads dropped and staging swept (R12, R13). A home that
+/// fails is read-only; the others are served. One for which the ledger cannot be written is recovered when
+/// it can, and refuses changes until then.
 ///
 /// # Errors
-/// When the ledger cannot be read or written.
-pub(crate) async fn at_start(daemon: &Daemon) -> Result<(), LedgerError> {
-    for (user, state) in daemon.ledger.users_not_active().await? {
-        let done = match state {
-            UserState::Creating => make_user(daemon, &user).await,
-            UserState::Removing => finish_removal(daemon, &user).await,
-            UserState::Active => Ok(()),
-        };
-        match done {
-            Ok(()) => tracing::info!(%user, ?state, "finished what was cut off"),
-            Err(error) => tracing::error!(%user, ?state, %error, "cannot finish what was cut off"),
+/// When the ledger cannot be read.
+pub(crate) async fn at_start(daemon: &Rc<Daemon>) -> Result<(), LedgerError> {
+    let later = RefCell::new(Vec::new());
+    let mut after = 0;
+    loop {
+        let (users, last) = daemon.ledger.user_states(after, USERS_PER_PAGE).await?;
+        recover_some(daemon, &users, &later).await;
+        match last {
+            Some(last) => after = last,
+            None => break,
         }
     }
-    let mut after = None;
-    loop {
-        let users = daemon.ledger.users(after, USERS_PER_PAGE).await?;
-        let Some(last) = users.last() else {
-            break;
-        };
-        after = Some(last.name.clone());
-        for user in users.iter().filter(|user| user.state == UserState::Active) {
-            if let Err(error) = recover_user(daemon, &user.name).await {
-                stop(daemon, &user.name, &error);
-            }
-        }
+    let later = later.into_inner();
+    if !later.is_empty() {
+        tracing::warn!(users = later.len(), "these wait for the ledger to be recovered");
+        let daemon = daemon.clone();
+        tokio::task::spawn_local(async move { recover_later(&daemon, later).await });
     }
     for user in daemon.ledger.unverified_users().await? {
         daemon.make_read_only_until_verified(&user, UNVERIFIED);
     }
     report_strangers(daemon).await
+}
+
+async fn recover_some(
+    daemon: &Daemon,
+    users: &[(UserName, UserState)],
+    later: &RefCell<Vec<UserName>>,
+) {
+    let one = async |(user, state): &(UserName, UserState)| {
+        let done = match state {
+            UserState::Creating => make_user(daemon, user).await,
+            UserState::Removing => finish_removal(daemon, user).await,
+            UserState::Active => {
+                match recover_user(daemon, user, Patience::while_it_works()).await {
+                    Ok(()) => {}
+                    Err(error) if error.is_an_outage() && !daemon.ledger.works() => {
+                        daemon.set_unrecovered(user);
+                        later.borrow_mut().push(user.clone());
+                    }
+                    Err(error) => stop(daemon, user, &error),
+                }
+                return;
+            }
+        };
+        match done {
+            Ok(()) => tracing::info!(%user, ?state, "finished what was cut off"),
+            Err(error) => tracing::error!(%user, ?state, %error, "cannot finish what was cut off"),
+        }
+    };
+    stream::iter(users).for_each_concurrent(USERS_AT_ONCE, one).await;
+}
+
+/// Nothing of these users is changed meanwhile, so that a sweep finds what the last daemon left alone.
+async fn recover_later(daemon: &Daemon, users: Vec<UserName>) {
+    let one = async |user: &UserName| {
+        daemon.ledger.until_it_works().await;
+        match recover_user(daemon, user, Patience::until_the_end_of_an_outage()).await {
+            Ok(()) => tracing::info!(%user, "recovered"),
+            Err(error) => stop(daemon, user, &error),
+        }
+        daemon.set_recovered(user);
+    };
+    stream::iter(&users).for_each_concurrent(USERS_AT_ONCE, one).await;
 }
 
 /// Logs the directories of users who are not in the ledger, as after a restore from a backup. They are an
@@ -310,26 +392,43 @@ pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
     daemon.make_read_only_until_verified(user, ADOPTED);
 }
 
-/// Replays and sweeps a user's staging.
+/// Replays and sweeps the staging of a user who is there already, but not in the ledger's care.
 ///
 /// # Errors
 /// What makes the home read-only at the start.
-pub(crate) async fn recover_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+pub(crate) async fn recover_adopted(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+    recover_user(daemon, user, Patience::while_it_works()).await
+}
+
+/// Replays and sweeps a user's staging.
+async fn recover_user(
+    daemon: &Daemon,
+    user: &UserName,
+    patience: Patience,
+) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
-    recover(daemon, user, async |recoverer| sweep_user(daemon, recoverer, user).await).await
+    let number = daemon.sessions.borrow_mut().number();
+    recover_with(daemon, user, patience, async |recoverer| {
+        sweep_user(daemon, recoverer, user, number).await
+    })
+    .await?;
+    record_end(daemon, user, number).await;
+    Ok(())
 }
 
 async fn sweep_user(
     daemon: &Daemon,
     recoverer: &mut Recoverer,
     user: &UserName,
+    number: SessionId,
 ) -> Result<(), RecoveryError> {
     let pending = daemon.ledger.pending(user).await?;
     if !pending.intents.is_empty() {
         tracing::info!(%user, intents = pending.intents.len(), "replaying");
         replay(daemon, recoverer, user, &pending.intents).await?;
     }
+    owed::settle(daemon, recoverer, user, number).await?;
     // Read again: what an intent had committed is gone, what it had not is open again.
     let uploads = daemon.ledger.pending(user).await?.uploads;
     let findings = recoverer.examine(&uploads).await?;
@@ -369,7 +468,7 @@ pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;
     if daemon.homes.open_staging(user)?.is_some() {
-        recover(daemon, user, async |recoverer| Ok(recoverer.sweep(&[]).await?)).await?;
+        recover(daemon, user, async |recoverer| Ok(recoverer.empty().await?)).await?;
     }
     let (homes, leaving) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.remove(&leaving)).await?;
@@ -391,12 +490,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shortage_is_waited_for_and_damage_is_not() {
+    fn an_outage_and_a_shortage_are_waited_for_and_damage_is_not() {
         let directories = |errno: Errno| RecoveryError::Directories(errno.into());
-        assert!(directories(Errno::MFILE).may_pass());
-        assert!(RecoveryError::Ledger(LedgerError::Unavailable).may_pass());
-        assert!(!directories(Errno::IO).may_pass());
-        assert!(!RecoveryError::Ledger(LedgerError::Imbalance).may_pass());
-        assert!(!RecoveryError::NoStaging.may_pass());
+        let waits = |error: RecoveryError| error.is_a_shortage() || error.is_an_outage();
+        assert!(waits(directories(Errno::MFILE)));
+        assert!(waits(RecoveryError::Ledger(LedgerError::Unavailable)));
+        assert!(!waits(directories(Errno::IO)));
+        assert!(!waits(RecoveryError::Ledger(LedgerError::Imbalance)));
+        assert!(!waits(RecoveryError::Ledger(LedgerError::Damaged(String::new()))));
+        assert!(!waits(RecoveryError::NoStaging));
     }
 }

@@ -5,7 +5,7 @@
 //! gone; nobody is let in before everything is replayed.
 
 use std::fmt::Display;
-use std::io::Write as _;
+use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
@@ -38,7 +38,7 @@ use crate::session::Event;
 use crate::spares::Spares;
 use crate::spawn::{FILER, Spawner, WORKER};
 use crate::{
-    admin, expiry, file_system, filer_handle, log, recovery, verify, watch, worker_handle,
+    admin, expiry, file_system, filer_handle, log, owed, recovery, verify, watch, worker_handle,
 };
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
@@ -119,6 +119,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let identity = Identity::load(config.tls_files.as_ref(), &data_dir)?;
     let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
     let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
+    refuse_a_lost_ledger(&data_dir)?;
     let ledger = Ledger::open(&data_dir.ledger(), ledger_options(&config))?;
 
     // One thread: helpers are spawned on it, and die with it.
@@ -126,6 +127,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let served = LocalSet::new().block_on(&runtime, async {
         // Where a parent has told it to ignore SIGCHLD, children would vanish without being reaped.
         let _children = signal(SignalKind::child())?;
+        // A write past the limit on a file's size fails then, as on a full disk, and does not end the daemon.
+        let _file_sizes = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
         let activity = Rc::new(Activity::default());
         let setup = worker_handle::setup(&config, &identity, boot_id());
         let workers = Spares::start(
@@ -254,6 +257,26 @@ fn site_secret(config: &Config) -> Result<Option<Vec<u8>>, Fatal> {
     }
 }
 
+/// An empty ledger beside homes was truncated or removed: a new one would know nothing of them, and give
+/// their staging names out again.
+fn refuse_a_lost_ledger(data_dir: &DataDir) -> Result<(), Fatal> {
+    let path = data_dir.ledger();
+    let is_empty = match std::fs::metadata(&path) {
+        Ok(file) => file.len() == 0,
+        Err(error) if error.kind() == ErrorKind::NotFound => true,
+        Err(error) => return Err(format!("cannot look at {path:?}: {error}").into()),
+    };
+    let has_homes = || match std::fs::read_dir(data_dir.join(USERS)) {
+        Ok(mut users) => users.next().is_some(),
+        Err(_) => false,
+    };
+    if is_empty && has_homes() {
+        let sentence = "is missing or empty, but there are homes: restore it from a backup";
+        return Err(format!("the ledger {path:?} {sentence}").into());
+    }
+    Ok(())
+}
+
 fn ledger_options(config: &Config) -> Options {
     let on_fatal = |reason: String| {
         tracing::error!(reason = ?reason, "the ledger is lost; berthd ends, and replays at its next start");
@@ -303,6 +326,7 @@ async fn serve_clients(
         spawn_local(admin::serve(daemon.clone(), admin)),
         spawn_local(watch::watch_tickets(daemon.clone())),
         spawn_local(expiry::expire_uploads(daemon.clone())),
+        spawn_local(owed::settle_after_outages(daemon.clone())),
     ];
     let name = signals.next().await;
     tracing::info!(signal = name, "stopping");

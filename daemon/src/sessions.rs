@@ -31,6 +31,8 @@ pub(crate) struct Entry<C> {
     pub(crate) user: Option<UserName>,
     pub(crate) worker_pid: u32,
     pub(crate) filer_pid: Option<u32>,
+    /// Its processes are gone, and what it left waits to be replayed.
+    reaped: bool,
     opened: Instant,
     active: Instant,
     moved: Option<Instant>,
@@ -76,6 +78,7 @@ impl<C> Sessions<C> {
             user: None,
             worker_pid,
             filer_pid: None,
+            reaped: false,
             opened: now,
             active: now,
             moved: None,
@@ -113,11 +116,19 @@ impl<C> Sessions<C> {
 
     /// Makes it a user's, if the user has fewer than `most`. From then on it is found by `of_user`.
     pub(crate) fn log_in(&mut self, id: SessionId, user: &UserName, most: u32) -> bool {
-        let fits = self.of_user(user).count() < most as usize;
+        let living = self.of_user(user).filter(|(_, entry)| !entry.reaped);
+        let fits = living.count() < most as usize;
         if let Some(entry) = self.table.get_mut(&id).filter(|_| fits) {
             entry.user = Some(user.clone());
         }
         fits
+    }
+
+    /// Its processes are gone: it counts among the user's sessions no more.
+    pub(crate) fn set_reaped(&mut self, id: SessionId) {
+        if let Some(entry) = self.table.get_mut(&id) {
+            entry.reaped = true;
+        }
     }
 
     /// Its filer has joined.
@@ -252,6 +263,16 @@ mod tests {
         sessions.remove(SessionId(1));
         assert!(sessions.log_in(SessionId(4), &user("alice"), 2));
         assert_eq!(sessions.of_user(&user("alice")).count(), 2);
+    }
+
+    #[test]
+    fn a_dead_session_that_waits_for_its_replay_keeps_nobody_out() {
+        let (mut sessions, _) = table(2);
+        assert!(sessions.log_in(SessionId(1), &user("alice"), 1));
+        assert!(!sessions.log_in(SessionId(2), &user("alice"), 1));
+        sessions.set_reaped(SessionId(1));
+        assert!(sessions.log_in(SessionId(2), &user("alice"), 1));
+        assert_eq!(sessions.of_user(&user("alice")).count(), 2, "it is there until then");
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
-//! children must not inherit, and trying a lease.
+//! children must not inherit, trying a lease, and asking SQLite for the system's error number.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -57,6 +57,12 @@ pub(crate) fn has_no_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
     }
 }
 
+/// The system's error number behind the last input or output error of this connection; 0 for none.
+pub(crate) fn errno_of(db: &rusqlite::Connection) -> i32 {
+    // SAFETY: the handle is open for as long as the connection is borrowed, and is only read here.
+    unsafe { rusqlite::ffi::sqlite3_system_errno(db.handle()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -71,6 +77,14 @@ mod tests {
         drop(writer);
         assert!(has_no_writer(reader.as_fd()).unwrap());
         assert!(has_no_writer(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
+
+    #[test]
+    fn a_connection_tells_the_systems_error_number() {
+        let db = rusqlite::Connection::open_in_memory().unwrap();
+        assert_eq!(errno_of(&db), 0);
+        db.execute_batch("ATTACH '/absent/directory/file' AS other").unwrap_err();
+        assert_eq!(errno_of(&db), libc::ENOENT);
     }
 
     #[test]

@@ -137,6 +137,13 @@ impl<P> Tickets<P> {
         })
     }
 
+    /// The users with such a holder for whose ticket somebody waits.
+    pub(crate) fn stuck(&self, patience: Duration, now: Instant) -> Vec<UserName> {
+        let waited_for = self.homes.iter().filter(|(_, home)| !home.waiting.is_empty());
+        let users = waited_for.map(|(user, _)| user);
+        users.filter(|user| self.is_stuck(user, patience, now)).cloned().collect()
+    }
+
     /// Takes all who wait for this user's ticket out of the line, to be refused.
     pub(crate) fn turn_away(&mut self, user: &UserName) -> Vec<Grant<P>> {
         self.homes.get_mut(user).map(|home| home.waiting.drain(..).collect()).unwrap_or_default()
@@ -303,6 +310,23 @@ mod tests {
         assert_eq!(times.granted, 3);
         assert!((1_000..1_100).contains(&times.p50_us), "{times:?}");
         assert!((4_000..4_100).contains(&times.most_us), "{times:?}");
+    }
+
+    #[test]
+    fn those_who_wait_behind_a_dead_holder_are_found_after_a_while() {
+        let (mut tickets, start) = table();
+        let patience = Duration::from_secs(15);
+        let after = |seconds| start + Duration::from_secs(seconds);
+        tickets.request(&alice(), ask(A), start);
+        tickets.request(&alice(), ask(B), start);
+        assert!(tickets.stuck(patience, after(60)).is_empty(), "a live one has its own deadline");
+        tickets.died(&alice(), A, after(60));
+        assert!(tickets.stuck(patience, after(75)).is_empty());
+        assert_eq!(tickets.stuck(patience, after(76)), [alice()]);
+        assert_eq!(tickets.turn_away(&alice()), [ask(B)]);
+        assert!(tickets.stuck(patience, after(77)).is_empty(), "nobody waits any more");
+        assert_eq!(tickets.replayed(&alice(), A, after(80)), None);
+        assert!(tickets.request(&alice(), ask(C), after(80)).is_some());
     }
 
     #[test]

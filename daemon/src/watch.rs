@@ -1,10 +1,12 @@
-//! Looks once a second after tickets that are held for too long.
+//! Looks once a second after tickets that are held for too long, and after those who wait for one whose
+//! holder hangs.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
+use crate::serve::STUCK;
 use crate::session::Event;
 
 const EVERY: Duration = Duration::from_secs(1);
@@ -17,6 +19,11 @@ pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
     let mut ticks = tokio::time::interval(EVERY);
     loop {
         ticks.tick().await;
+        let stuck = daemon.tickets.borrow().stuck(STUCK, Instant::now());
+        for user in stuck {
+            tracing::warn!(%user, "a dead holder of the ticket is not replayed yet; nobody waits for it");
+            daemon.turn_away_from(&user);
+        }
         let slow = daemon.tickets.borrow_mut().slow(WARN, daemon.config.ticket, Instant::now());
         for holder in slow {
             // A verification bounds itself how long it holds the ticket.

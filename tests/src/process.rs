@@ -1,6 +1,7 @@
 //! What `/proc` tells of processes, and the end of one that is known to be ours.
 
 use std::fs;
+use std::path::Path;
 
 use rustix::process::{Pid, Signal, kill_process};
 
@@ -94,4 +95,20 @@ fn stat(pid: u32) -> Option<(char, u32)> {
     // The name before it stands in parentheses and may hold anything.
     let mut rest = text.rsplit_once(')')?.1.split_whitespace();
     Some((rest.next()?.chars().next()?, rest.next()?.parse().ok()?))
+}
+
+/// Limits how large a file a process may write (`RLIMIT_FSIZE`); `None` takes the limit away. What it starts
+/// meanwhile inherits it.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn limit_file_sizes(pid: u32, bytes: Option<u64>) {
+    // As the user that the process runs as: root itself may lack the right to, in a container.
+    let soft = bytes.map_or_else(|| "unlimited".to_owned(), |bytes| bytes.to_string());
+    let set = crate::account::command(Path::new("prlimit"))
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--fsize={soft}:"))
+        .status()
+        .expect("prlimit can be run");
+    assert!(set.success(), "prlimit: {set}");
 }

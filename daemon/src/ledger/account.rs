@@ -8,6 +8,7 @@ use berth_common::ids::UserName;
 use rusqlite::{OptionalExtension as _, Row};
 
 use super::admission::{self, Amount, Sums};
+use super::damage;
 use super::model::{LedgerError, UserState};
 use super::thread::{Failure, Tx};
 
@@ -39,6 +40,10 @@ pub(super) const FROM: &str = "users LEFT JOIN temp.sums AS sums ON sums.user = 
 
 impl Account {
     pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        damage::named("users", row, Self::parse)
+    }
+
+    fn parse(row: &Row<'_>) -> rusqlite::Result<Self> {
         Ok(Self {
             id: UserId(row.get(0)?),
             state: row.get(1)?,

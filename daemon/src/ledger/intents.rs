@@ -13,7 +13,7 @@ use super::memory::{self, Hold, Holding};
 use super::model::{IntentKind, IntentRow, LedgerError, Pending};
 use super::replay::Verdict;
 use super::thread::{Failure, Tx};
-use super::{names, restored, uploads};
+use super::{damage, names, restored, uploads};
 
 /// An intent, with what is reserved for it, in its own row or in that of its upload.
 #[derive(Clone, Copy, Debug)]
@@ -27,11 +27,16 @@ const COLUMNS: &str = "name, kind, inode, size, upload IS NOT NULL, reserved_byt
 
 impl Intent {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        damage::named("intents", row, Self::parse)
+    }
+
+    fn parse(row: &Row<'_>) -> rusqlite::Result<Self> {
         let unsigned = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
         let kind = match row.get_ref(1)?.as_str()? {
             "take" => IntentKind::Take,
             "over" => IntentKind::Over,
-            _ => IntentKind::Stage { inode: unsigned(2)?, size: unsigned(3)? },
+            "stage" => IntentKind::Stage { inode: unsigned(2)?, size: unsigned(3)? },
+            _ => return Err(rusqlite::types::FromSqlError::InvalidType.into()),
         };
         let name = StagingName(unsigned(0)?);
         let reserved = Amount { bytes: row.get(5)?, entries: row.get(6)? };
@@ -58,11 +63,7 @@ pub(super) fn pending(tx: &Tx<'_>, user: &UserName) -> Result<Pending, Failure> 
         .prepare_cached(&format!("SELECT {COLUMNS} FROM intents WHERE user = ?1 ORDER BY name"))?;
     let rows = select.query_map([user.0], Intent::from_row)?;
     let intents = rows.map(|intent| Ok(intent?.row)).collect::<rusqlite::Result<_>>()?;
-    let mut select =
-        tx.db.prepare_cached("SELECT name FROM uploads WHERE user = ?1 ORDER BY name")?;
-    let rows =
-        select.query_map([user.0], |row| Ok(StagingName(row.get::<_, i64>(0)?.cast_unsigned())))?;
-    Ok(Pending { intents, uploads: rows.collect::<Result<_, _>>()? })
+    Ok(Pending { intents, uploads: uploads::names_of(tx, user)? })
 }
 
 /// A staged file that is about to be placed, and what it needs.

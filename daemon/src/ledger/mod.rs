@@ -23,12 +23,14 @@ mod account;
 mod admission;
 mod backup;
 mod crossings;
+mod damage;
 mod intents;
 mod memory;
 mod migrations;
 mod model;
 mod names;
 mod opening;
+mod outage;
 mod replay;
 mod restored;
 mod schema;
@@ -42,14 +44,14 @@ use std::sync::PoisonError;
 
 use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
-use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
     Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
-    UserRecord, UserState,
+    UserRecord, UserState, UserStates,
 };
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;
@@ -94,6 +96,32 @@ impl Ledger {
             backup::make(&path)
         });
         made.await.unwrap_or_else(|error| Err(io::Error::other(error).into()))
+    }
+
+    // Outages.
+
+    /// Whether the ledger can be written, as far as is known.
+    pub(crate) fn works(&self) -> bool {
+        *self.works.borrow()
+    }
+
+    /// Waits until the ledger can be written.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn until_it_works(&self) {
+        let mut works = self.works.clone();
+        // Its thread ends with the daemon.
+        let _ = works.wait_for(|works| *works).await;
+    }
+
+    /// A name for what is taken out of a home without an intent, while the ledger cannot be written.
+    /// It is in no table, and never given again.
+    ///
+    /// # Errors
+    /// `Unavailable` while the ledger can be written, and when no name is left in memory.
+    pub(crate) async fn owe(&self) -> Result<OwedName, LedgerError> {
+        self.read(names::owe).await
     }
 
     // Users.
@@ -168,12 +196,17 @@ impl Ledger {
         self.read(users::count).await
     }
 
-    /// The users whose making or removal was cut off, for the daemon's start.
+    /// Some users with their states, in the order in which they were added and after this number,
+    /// and the number of the last one read; `None` when there are no more. For the daemon's start.
     ///
     /// # Errors
     /// `Unavailable` alone.
-    pub(crate) async fn users_not_active(&self) -> Result<Vec<(UserName, UserState)>, LedgerError> {
-        self.read(users::not_active).await
+    pub(crate) async fn user_states(
+        &self,
+        after: i64,
+        count: usize,
+    ) -> Result<(UserStates, Option<i64>), LedgerError> {
+        self.read(move |tx| users::states(tx, after, count)).await
     }
 
     /// Sets what checks the password.

@@ -17,6 +17,10 @@ pub(crate) enum LedgerError {
     /// The database could not be read or written, and certainly was not.
     #[error("the ledger cannot be read or written")]
     Unavailable,
+    /// A row of the user's does not parse: it was damaged or tampered with. The user's changes are to be
+    /// stopped (`ErrorCode::ReadOnly`) until an administrator has looked; the text names the row.
+    #[error("the ledger is damaged: {0}")]
+    Damaged(String),
     /// There is no user of this name.
     #[error("there is no such user")]
     NoSuchUser,
@@ -46,7 +50,7 @@ impl LedgerError {
             Self::Unavailable => ErrorCode::LedgerUnavailable,
             Self::NoSuchUser | Self::UserExists | Self::UserGoing => ErrorCode::Ended,
             Self::Protocol(_) => ErrorCode::Protocol,
-            Self::Imbalance => ErrorCode::ReadOnly,
+            Self::Imbalance | Self::Damaged(_) => ErrorCode::ReadOnly,
         }
     }
 }
@@ -62,6 +66,9 @@ pub(crate) enum UserState {
     /// The directories are being removed, then the row is.
     Removing,
 }
+
+/// Users, and where they are between coming and going.
+pub(crate) type UserStates = Vec<(UserName, UserState)>;
 
 /// A user, as the ledger knows it.
 #[derive(Clone, Debug)]
@@ -171,6 +178,15 @@ pub(crate) struct Orphans {
     /// Names without a durable row at which, or beside which (a journal), something may stand in
     /// staging. To be removed at any time before `session_ended`.
     pub(crate) names: Vec<StagingName>,
+    /// Whether the session has uploads, which stay.
+    pub(crate) uploads: bool,
+}
+
+impl Orphans {
+    /// Whether there is nothing of the session, so that not even its end has to be recorded.
+    pub(crate) fn are_none(&self) -> bool {
+        self.intents.is_empty() && self.names.is_empty() && !self.uploads
+    }
 }
 
 /// What the ledger holds of a user when the daemon starts.

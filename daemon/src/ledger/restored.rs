@@ -9,9 +9,9 @@ use berth_common::ids::UserName;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::account::UserId;
+use super::damage;
 use super::model::LedgerError;
 use super::thread::{Failure, Tx};
-use super::users::damaged;
 
 /// How far the sequence of staging names jumps: names that were minted after the backup was made are
 /// never minted again, unless there were more than so many.
@@ -64,7 +64,7 @@ fn names(db: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
 
 pub(super) fn unverified(tx: &Tx<'_>) -> Result<Vec<UserName>, Failure> {
     let sql = "SELECT name FROM users WHERE unverified = 1 ORDER BY name";
-    let parse = |name: String| UserName::new(&name).map_err(|error| damaged(0, error));
+    let parse = |name: String| UserName::new(&name).map_err(damage::value);
     let found = names(tx.db, sql)?;
     Ok(found.into_iter().map(parse).collect::<rusqlite::Result<_>>()?)
 }

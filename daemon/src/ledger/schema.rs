@@ -13,7 +13,8 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode as SqliteCode, OpenFlags};
 
 use super::migrations::{self, APPLICATION_ID, VERSION};
 use super::restored;
@@ -44,6 +45,11 @@ pub(crate) enum OpenError {
          remove it, and the file that ends in -shm"
     )]
     ForeignLog(PathBuf),
+    /// Its pages do not fit together.
+    #[error(
+        "the ledger is damaged ({0}): nothing was changed; restore it from a backup, or repair a copy"
+    )]
+    Damaged(String),
     /// The file system cannot carry SQLite's write-ahead log.
     #[error("the ledger's file system does not allow SQLite's WAL mode (it has {0:?})")]
     NoWal(String),
@@ -96,7 +102,10 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     let mut db = Connection::open_with_flags(path, flags)?;
     db.set_prepared_statement_cache_capacity(128);
     db.busy_timeout(BUSY_TIMEOUT)?;
-    let version = check_version(&db)?;
+    // Else closing it would write its log into a file that is refused below.
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
+    let version = check_version(&db).map_err(or_damaged)?;
+    check_pages(&db).map_err(or_damaged)?;
     db.execute_batch(
         "PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;",
     )?;
@@ -112,6 +121,7 @@ pub(super) fn open(path: &Path) -> Result<Connection, OpenError> {
     }
     restored::begin_anew(&mut db)?;
     db.execute_batch(IN_MEMORY)?;
+    db.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, false)?;
     Ok(db)
 }
 
@@ -145,5 +155,33 @@ fn check_log(path: &Path) -> Result<(), OpenError> {
     match header.get(18) {
         Some(1) => Err(OpenError::ForeignLog(log.into())),
         _ => Ok(()),
+    }
+}
+
+/// What SQLite itself calls damage is told as such.
+fn or_damaged(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Sqlite(error)
+            if matches!(
+                error.sqlite_error_code(),
+                Some(SqliteCode::DatabaseCorrupt | SqliteCode::NotADatabase)
+            ) =>
+        {
+            OpenError::Damaged(error.to_string())
+        }
+        other => other,
+    }
+}
+
+/// Reads all pages, so that damage is found before anything is served or written. A row that its table
+/// does not allow is its user's trouble alone, and found when it is read.
+fn check_pages(db: &Connection) -> Result<(), OpenError> {
+    let complaint = |row: &rusqlite::Row<'_>| row.get::<_, String>(0);
+    db.execute_batch("PRAGMA ignore_check_constraints = ON")?;
+    let checked = db.query_row("PRAGMA quick_check(1)", [], complaint);
+    db.execute_batch("PRAGMA ignore_check_constraints = OFF")?;
+    match checked? {
+        text if text == "ok" => Ok(()),
+        text => Err(OpenError::Damaged(text)),
     }
 }

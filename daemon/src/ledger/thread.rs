@@ -5,7 +5,8 @@
 //!
 //! Each request runs within a savepoint: one that is refused takes back only itself, and so does
 //! one at which only its own data are at fault. Any other statement that fails takes the whole
-//! transaction back, and everyone in it is told `Unavailable`. A commit
+//! transaction back, and all writers in it are told `Unavailable`; readers are served without
+//! them. From then on writers are refused at once until the ledger works again ([`Outage`]). A commit
 //! whose outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent
 //! speaks of, and replay would then misread it.
 
@@ -13,23 +14,29 @@ use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, mpsc};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use berth_common::admin_protocol::LedgerWork;
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, ErrorCode as SqliteCode};
-use tokio::sync::oneshot;
+use rusqlite::{Connection, ErrorCode as SqliteCode, ffi};
+use tokio::sync::{oneshot, watch};
 
 use super::crossings::Crossings;
 use super::model::LedgerError;
+use super::outage::Outage;
 use super::schema::OpenError;
+use super::{damage, names, schema};
+use crate::sys;
 
 /// Requests after which no more are taken into a transaction.
 const MAX_GROUP: usize = 256;
 
 /// Pages in the write-ahead log from which on it is copied into the database, as SQLite does by itself.
 const CHECKPOINT_PAGES: i32 = 1000;
+/// How often it is tried whether the ledger works again.
+const RETRY_EVERY: Duration = Duration::from_millis(500);
 
 /// What the ledger is told at its start.
 pub(crate) struct Options {
@@ -39,6 +46,8 @@ pub(crate) struct Options {
     pub(crate) max_uploads: u32,
     /// Seconds since the epoch, now; the system's clock by default.
     pub(crate) clock: Box<dyn Fn() -> i64 + Send>,
+    /// How often it is tried, after a failure, whether the ledger works again; twice a second by default.
+    pub(crate) retry_every: Duration,
     /// Called on the ledger's thread, once, when it is unknown whether a transaction was committed,
     /// or when the thread is lost. It must end the process: the requests of that transaction and
     /// all later ones are never answered. The text is for the log.
@@ -55,6 +64,7 @@ impl Options {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
             }),
+            retry_every: RETRY_EVERY,
             on_fatal: Box::new(on_fatal),
         }
     }
@@ -64,6 +74,7 @@ impl Options {
 #[derive(Clone, Debug)]
 pub(crate) struct Ledger {
     queue: mpsc::Sender<Message>,
+    pub(super) works: watch::Receiver<bool>,
     done: Arc<Done>,
     /// The database's file, for copies of it; one is made at a time.
     pub(super) path: Arc<Mutex<PathBuf>>,
@@ -110,6 +121,8 @@ pub(super) struct Tx<'a> {
     pub(super) upload_expiry_s: i64,
     pub(super) max_uploads: u32,
     pub(super) crossings: Crossings,
+    /// Whether writers are refused for the time being.
+    pub(super) outage: bool,
 }
 
 /// A request, with its answer's way back.
@@ -123,60 +136,77 @@ trait Job: Send {
 
 type Outcome<T> = Result<T, LedgerError>;
 
-struct Call<T, F> {
+struct Call<T, W> {
     writes: bool,
-    work: Option<F>,
+    work: W,
     outcome: Option<Outcome<T>>,
     reply: oneshot::Sender<Outcome<T>>,
 }
 
-/// Whether a failure comes from one request's data (a row that the tables do not allow, one that
-/// was tampered with) and not from the database: others must not suffer for it.
+/// What a request does.
+trait Work<T>: Send {
+    /// `None` when it cannot be done again.
+    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>>;
+}
+
+/// A writer's, which is done once: after a failure it is refused.
+struct Once<F>(Option<F>);
+
+impl<T, F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Once<F> {
+    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>> {
+        self.0.take().map(|work| work(tx))
+    }
+}
+
+/// A reader's, which is done again when a writer beside it has failed.
+struct Again<F>(F);
+
+impl<T, F: FnMut(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Again<F> {
+    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>> {
+        Some((self.0)(tx))
+    }
+}
+
+/// Whether a failure comes from one request's data (a row that the tables do not allow) and not from
+/// the database: others must not suffer for it.
 fn is_its_own(error: &rusqlite::Error) -> bool {
     match error {
         rusqlite::Error::SqliteFailure(failure, _) => {
             failure.code == SqliteCode::ConstraintViolation
         }
-        rusqlite::Error::FromSqlConversionFailure(..)
-        | rusqlite::Error::IntegralValueOutOfRange(..)
-        | rusqlite::Error::InvalidColumnType(..)
-        | rusqlite::Error::QueryReturnedNoRows => true,
+        rusqlite::Error::QueryReturnedNoRows => true,
         _ => false,
     }
 }
 
-impl<T, F> Call<T, F>
-where
-    T: Send + 'static,
-    F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
-{
-    fn boxed(writes: bool, work: F) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
+impl<T: Send + 'static, W: Work<T> + 'static> Call<T, W> {
+    fn boxed(writes: bool, work: W) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
         let (reply, answer) = oneshot::channel();
-        (Box::new(Self { writes, work: Some(work), outcome: None, reply }), answer)
+        (Box::new(Self { writes, work, outcome: None, reply }), answer)
     }
 }
 
-impl<T, F> Job for Call<T, F>
-where
-    T: Send,
-    F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send,
-{
+impl<T: Send, W: Work<T>> Job for Call<T, W> {
     fn writes(&self) -> bool {
         self.writes
     }
 
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error> {
-        let Some(work) = self.work.take() else {
-            return Ok(());
-        };
         let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
         let crossings = tx.crossings.mark();
         if self.writes {
             execute("SAVEPOINT request")?;
         }
-        let outcome = match work(tx) {
+        let Some(result) = self.work.run(tx) else {
+            return Ok(());
+        };
+        let outcome = match result {
             Ok(value) => Ok(value),
             Err(Failure::Refused(error)) => Err(error),
+            Err(Failure::Sqlite(error)) if damage::is_damage(&error) => {
+                tracing::error!(%error, "the ledger has a row that cannot be");
+                Err(LedgerError::Damaged(error.to_string()))
+            }
             Err(Failure::Sqlite(error)) if is_its_own(&error) => {
                 tracing::error!(%error, "a request to the ledger failed");
                 Err(LedgerError::Unavailable)
@@ -213,12 +243,13 @@ impl Ledger {
         let done = Arc::new(Done::default());
         count_transactions(&mut db, done.clone())?;
         let path = db.path().map(PathBuf::from).unwrap_or_default();
-        let Options { upload_expiry_s, max_uploads, clock, on_fatal } = options;
+        let (sender, works) = watch::channel(true);
+        let Options { upload_expiry_s, max_uploads, clock, retry_every, on_fatal } = options;
+        let outage = Outage::new(retry_every, sender);
         let own = done.clone();
         let thread = std::thread::Builder::new().name("ledger".into());
         thread.spawn(move || {
-            let mut state =
-                Thread { db, upload_expiry_s, max_uploads, clock, done: own, failing: false };
+            let mut state = Thread { db, upload_expiry_s, max_uploads, clock, done: own, outage };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(&requests))) {
                 Ok(Ok(stop)) => {
@@ -233,21 +264,21 @@ impl Ledger {
                 Err(_) => on_fatal("the ledger's thread has panicked".into()),
             }
         })?;
-        Ok(Self { queue, done, path: Arc::new(Mutex::new(path)) })
+        Ok(Self { queue, works, done, path: Arc::new(Mutex::new(path)) })
     }
 
     pub(super) async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+        work: impl FnMut(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.call(false, work).await
+        self.call(false, Again(work)).await
     }
 
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.call(true, work).await
+        self.call(true, Once(Some(work))).await
     }
 
     /// Two requests in one transaction, of which one may be refused without the other.
@@ -256,7 +287,8 @@ impl Ledger {
         first: impl FnOnce(&Tx<'_>) -> Result<A, Failure> + Send + 'static,
         second: impl FnOnce(&Tx<'_>) -> Result<B, Failure> + Send + 'static,
     ) -> (Result<A, LedgerError>, Result<B, LedgerError>) {
-        let ((first, a), (second, b)) = (Call::boxed(true, first), Call::boxed(true, second));
+        let (first, a) = Call::boxed(true, Once(Some(first)));
+        let (second, b) = Call::boxed(true, Once(Some(second)));
         let _ = self.queue.send(Message::Both([first, second]));
         (answer(a).await, answer(b).await)
     }
@@ -271,7 +303,7 @@ impl Ledger {
     async fn call<T: Send + 'static>(
         &self,
         writes: bool,
-        work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+        work: impl Work<T> + 'static,
     ) -> Result<T, LedgerError> {
         let (call, coming) = Call::boxed(writes, work);
         let _ = self.queue.send(Message::Job(call));
@@ -307,6 +339,13 @@ fn count_transactions(db: &mut Connection, done: Arc<Done>) -> rusqlite::Result<
     }))
 }
 
+/// Tells all writers that the ledger is unavailable; the others are left.
+fn refuse_writers(group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    let (writers, others): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| job.writes());
+    writers.into_iter().for_each(|job| job.answer_unavailable());
+    others
+}
+
 /// It is unknown whether a transaction was committed.
 struct Fatal(rusqlite::Error);
 
@@ -316,7 +355,7 @@ struct Thread {
     max_uploads: u32,
     clock: Box<dyn Fn() -> i64 + Send>,
     done: Arc<Done>,
-    failing: bool,
+    outage: Outage,
 }
 
 impl Thread {
@@ -326,8 +365,21 @@ impl Thread {
         requests: &mpsc::Receiver<Message>,
     ) -> Result<Option<oneshot::Sender<()>>, Fatal> {
         let mut stop = None;
+        // Names are there from the start, for what goes on while the ledger cannot be written.
+        self.try_to_write()?;
         while stop.is_none() {
-            let Ok(first) = requests.recv() else { break };
+            let first = match self.outage.retry_in(Instant::now()) {
+                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(wait) => requests.recv_timeout(wait),
+            };
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.try_to_write()?;
+                    continue;
+                }
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
             let mut group = Vec::new();
             for message in std::iter::once(first).chain(requests.try_iter()) {
                 match message {
@@ -345,30 +397,63 @@ impl Thread {
     }
 
     fn serve_group(&mut self, mut group: Vec<Box<dyn Job>>) -> Result<(), Fatal> {
-        if group.is_empty() {
-            return Ok(());
+        if self.outage.retry_in(Instant::now()).is_some_and(|wait| wait.is_zero()) {
+            self.try_to_write()?;
         }
-        match self.run(&mut group)? {
-            Ok(()) => {
-                if std::mem::take(&mut self.failing) {
-                    tracing::info!("the ledger works again");
-                }
-                self.done.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
-                group.into_iter().for_each(|job| job.answer());
-            }
-            Err(error) => {
-                // A full disk would else fill the log as well.
-                if !std::mem::replace(&mut self.failing, true) {
-                    tracing::error!(%error, "the ledger cannot be read or written");
-                }
+        if self.outage.is_on() {
+            group = refuse_writers(group);
+        }
+        if let Err(error) = self.run(&mut group)? {
+            self.outage.failed(&error, Instant::now());
+            let all = group.len();
+            group = refuse_writers(group);
+            // Readers do not fail for a writer beside them; without one, nothing else can be tried.
+            if group.len() == all || self.run(&mut group)?.is_err() {
                 group.into_iter().for_each(|job| job.answer_unavailable());
+                return Ok(());
             }
+        }
+        self.done.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
+        group.into_iter().for_each(|job| job.answer());
+        Ok(())
+    }
+
+    /// Has a small transaction become durable, which takes more names in; it does not wait for a
+    /// foreign writer.
+    fn try_to_write(&mut self) -> Result<(), Fatal> {
+        let (reply, _) = oneshot::channel();
+        let job = Call { writes: true, work: Once(Some(names::take_in)), outcome: None, reply };
+        let tried = self.db.busy_timeout(Duration::ZERO);
+        let tried = match tried {
+            Ok(()) => self.run(&mut [Box::new(job)])?,
+            Err(error) => Err(error),
+        };
+        match tried.and(self.db.busy_timeout(schema::BUSY_TIMEOUT)) {
+            Ok(()) if self.outage.is_on() => self.outage.is_over(),
+            Ok(()) => {}
+            Err(error) => self.outage.failed(&error, Instant::now()),
         }
         Ok(())
     }
 
+    /// Whether a commit has certainly failed: the system took no more bytes (a disk or a quota is
+    /// full, the file system has become read-only) before the last frame, which alone commits, was
+    /// written whole. A failed sync is none of these.
+    fn was_not_written(&self, error: &rusqlite::Error) -> bool {
+        match error.sqlite_error() {
+            Some(failure) if failure.code == SqliteCode::DiskFull => true,
+            Some(failure) if failure.extended_code == ffi::SQLITE_IOERR_WRITE => {
+                matches!(sys::errno_of(&self.db), libc::EDQUOT | libc::EFBIG | libc::EROFS)
+            }
+            _ => false,
+        }
+    }
+
     /// Runs a group in one transaction. The inner error means that it was rolled back.
     fn run(&self, group: &mut [Box<dyn Job>]) -> Result<rusqlite::Result<()>, Fatal> {
+        if group.is_empty() {
+            return Ok(Ok(()));
+        }
         // Readers do without the write lock, so that a ledger that cannot be written can be read.
         let writes = group.iter().any(|job| job.writes());
         let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
@@ -378,6 +463,7 @@ impl Thread {
             upload_expiry_s: self.upload_expiry_s,
             max_uploads: self.max_uploads,
             crossings: Crossings::default(),
+            outage: self.outage.is_on(),
         };
         let work = self
             .db
@@ -392,8 +478,7 @@ impl Thread {
                 tx.crossings.log();
                 Ok(Ok(()))
             }
-            // The disk was full before the last frame, which alone commits, was written whole.
-            Err(error) if error.sqlite_error_code() == Some(SqliteCode::DiskFull) => {
+            Err(error) if self.was_not_written(&error) => {
                 self.roll_back()?;
                 Ok(Err(error))
             }

@@ -12,10 +12,10 @@ use rusqlite::{OptionalExtension as _, Row};
 
 use super::account::{self, Change, UserId};
 use super::admission::Amount;
+use super::damage;
 use super::memory::{self, Hold, Holding};
 use super::model::{Claiming, LedgerError};
 use super::thread::{Failure, Tx};
-use super::users::damaged;
 
 /// An upload's row, with who works on it.
 #[derive(Clone, Debug)]
@@ -36,6 +36,10 @@ const FROM: &str = "uploads LEFT JOIN temp.names AS names ON names.name = upload
 
 impl Upload {
     fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        damage::named("uploads", row, Self::parse)
+    }
+
+    fn parse(row: &Row<'_>) -> rusqlite::Result<Self> {
         let unsigned = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
         let session = row.get::<_, Option<i64>>(8)?;
         Ok(Self {
@@ -51,6 +55,23 @@ impl Upload {
     pub(super) fn is_free(&self) -> bool {
         self.owner.is_none() && !self.committing
     }
+}
+
+fn path(row: &Row<'_>, column: usize) -> rusqlite::Result<RelPath> {
+    RelPath::new(&row.get::<_, String>(column)?).map_err(damage::value)
+}
+
+/// The names of a user's uploads, each of whose rows is read whole: nothing is served beside a damaged one.
+pub(super) fn names_of(tx: &Tx<'_>, user: UserId) -> Result<Vec<StagingName>, Failure> {
+    let condition = "WHERE uploads.user = ?1 ORDER BY uploads.name";
+    let sql = format!("SELECT {COLUMNS}, path FROM {FROM} {condition}");
+    let mut select = tx.db.prepare_cached(&sql)?;
+    let rows = select.query_map([user.0], |row| {
+        let upload = Upload::from_row(row)?;
+        damage::named("uploads", row, |row| path(row, 10))?;
+        Ok(upload.name)
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 fn source(row: &Row<'_>, first: usize) -> rusqlite::Result<SourceFingerprint> {
@@ -253,14 +274,15 @@ pub(super) fn page(
     // One more, to know whether there is one more.
     let limit = i64::try_from(count).unwrap_or(i64::MAX).saturating_add(1);
     let rows = select.query_map([account.id.0, after, limit], |row| {
-        let path = row.get::<_, String>(1)?;
-        Ok(UploadRow {
-            name: StagingName(row.get::<_, i64>(0)?.cast_unsigned()),
-            path: RelPath::new(&path).map_err(|error| damaged(1, error))?,
-            source: source(row, 2)?,
-            opened_s: row.get(6)?,
-            expires_s: row.get::<_, i64>(7)?.saturating_add(tx.upload_expiry_s),
-            active: row.get(8)?,
+        damage::named("uploads", row, |row| {
+            Ok(UploadRow {
+                name: StagingName(row.get::<_, i64>(0)?.cast_unsigned()),
+                path: path(row, 1)?,
+                source: source(row, 2)?,
+                opened_s: row.get(6)?,
+                expires_s: row.get::<_, i64>(7)?.saturating_add(tx.upload_expiry_s),
+                active: row.get(8)?,
+            })
         })
     })?;
     let mut rows = rows.collect::<Result<Vec<_>, _>>()?;

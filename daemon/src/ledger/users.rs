@@ -5,11 +5,12 @@ use berth_common::entry::{Limits, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
-use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, Type, ValueRef};
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use super::account::{self, Account, UserId};
-use super::model::{LedgerError, UserRecord, UserState};
+use super::damage;
+use super::model::{LedgerError, UserRecord, UserState, UserStates};
 use super::thread::{Failure, Tx};
 
 impl UserState {
@@ -32,21 +33,17 @@ impl ToSql for UserState {
     }
 }
 
-/// What was stored as a checked value and is none any more: the file was tampered with.
-pub(super) fn damaged<E: std::error::Error + Send + Sync + 'static>(
-    column: usize,
-    error: E,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+fn record(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
+    damage::named("users", row, parse)
 }
 
-fn record(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
+fn parse(row: &Row<'_>) -> rusqlite::Result<UserRecord> {
     let account = Account::from_row(row)?;
     let keys = (row.get(13)?, row.get(14)?);
-    let verifier = ScramVerifier::new(row.get(11)?, row.get(12)?, keys.0, keys.1)
-        .map_err(|error| damaged(11, error))?;
+    let verifier =
+        ScramVerifier::new(row.get(11)?, row.get(12)?, keys.0, keys.1).map_err(damage::value)?;
     Ok(UserRecord {
-        name: UserName::new(&row.get::<_, String>(9)?).map_err(|error| damaged(9, error))?,
+        name: UserName::new(&row.get::<_, String>(9)?).map_err(damage::value)?,
         state: account.state,
         locked: row.get(10)?,
         verifier,
@@ -79,8 +76,47 @@ pub(super) fn page(
     let mut select = tx.db.prepare_cached(&select_records(order))?;
     let after = after.map_or("", UserName::as_str);
     let count = i64::try_from(count).unwrap_or(i64::MAX);
-    let rows = select.query_map((after, count), record)?;
-    Ok(rows.collect::<Result<_, _>>()?)
+    let mut users = Vec::new();
+    for user in select.query_map((after, count), record)? {
+        match user {
+            Ok(user) => users.push(user),
+            // The others are not disturbed.
+            Err(error) if damage::is_damage(&error) => {
+                tracing::error!(%error, "a user is left out");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(users)
+}
+
+/// At most `count` users in whatever state, by number, after this one: only what the daemon's start
+/// needs, so that another column's damage keeps nobody from being served.
+pub(super) fn states(
+    tx: &Tx<'_>,
+    after: i64,
+    count: usize,
+) -> Result<(UserStates, Option<i64>), Failure> {
+    let sql = "SELECT id, name, state FROM users WHERE id > ?1 ORDER BY id LIMIT ?2";
+    let mut select = tx.db.prepare_cached(sql)?;
+    let count = i64::try_from(count).unwrap_or(i64::MAX);
+    let mut rows = select.query([after, count])?;
+    let (mut users, mut last) = (Vec::new(), None);
+    while let Some(row) = rows.next()? {
+        last = Some(row.get(0)?);
+        let user = damage::named("users", row, |row| {
+            let name = UserName::new(&row.get::<_, String>(1)?).map_err(damage::value)?;
+            Ok((name, row.get(2)?))
+        });
+        match user {
+            Ok(user) => users.push(user),
+            Err(error) if damage::is_damage(&error) => {
+                tracing::error!(%error, "a user cannot be served");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((users, last))
 }
 
 pub(super) fn count(tx: &Tx<'_>) -> Result<u64, Failure> {
@@ -90,16 +126,6 @@ pub(super) fn count(tx: &Tx<'_>) -> Result<u64, Failure> {
 
 pub(super) fn usage(tx: &Tx<'_>, user: &UserName) -> Result<Usage, Failure> {
     Ok(account::of(tx, user)?.usage())
-}
-
-pub(super) fn not_active(tx: &Tx<'_>) -> Result<Vec<(UserName, UserState)>, Failure> {
-    let sql = "SELECT name, state FROM users WHERE state <> 'active' ORDER BY name";
-    let mut select = tx.db.prepare_cached(sql)?;
-    let rows = select.query_map([], |row| {
-        let name = UserName::new(&row.get::<_, String>(0)?).map_err(|error| damaged(0, error))?;
-        Ok((name, row.get(1)?))
-    })?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }
 
 pub(super) fn add(

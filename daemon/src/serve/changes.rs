@@ -10,13 +10,13 @@ use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem, Settling};
 use berth_common::points::{Point, reach};
 
-use super::Serving;
+use super::{Given, Serving};
 use crate::asked::AskedTooMuch;
 use crate::exit::KillReason;
 use crate::ledger::LedgerError;
 
 /// How long changes wait for a dead holder's replay before they are refused.
-const STUCK: Duration = Duration::from_secs(15);
+pub(crate) const STUCK: Duration = Duration::from_secs(15);
 
 impl Serving {
     pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64) {
@@ -33,9 +33,10 @@ impl Serving {
         if let Some(error) = self.refuses_changes() {
             return self.refuse(op, error);
         }
+        let can_be_owed = can_be_owed(&items);
         let written = self.daemon.ledger.intent(&self.user, self.session, items).await;
         reach(Point::IntentDurable);
-        self.intended(op, written);
+        self.intended(op, can_be_owed, written).await;
     }
 
     /// A batch's intent with the settle of the one before, in one transaction.
@@ -50,6 +51,7 @@ impl Serving {
             // What keeps changes from beginning need not keep them from ending.
             return self.settle(settle.op, settle.items).await;
         }
+        let can_be_owed = can_be_owed(&items);
         reach(Point::SettleAsked);
         let ledger = &self.daemon.ledger;
         let (settled, written) =
@@ -57,11 +59,17 @@ impl Serving {
         reach(Point::SettleDurable);
         reach(Point::IntentDurable);
         self.settled(settle.op, settled);
-        self.intended(op, written);
+        self.intended(op, can_be_owed, written).await;
     }
 
-    fn intended(&self, op: OpId, written: Result<Vec<StagingName>, LedgerError>) {
+    async fn intended(
+        &self,
+        op: OpId,
+        can_be_owed: bool,
+        written: Result<Vec<StagingName>, LedgerError>,
+    ) {
         match written {
+            Err(LedgerError::Unavailable) if can_be_owed => self.owe(op).await,
             Err(error) => self.answer(op, Err(error)),
             // The row is there: the replay that follows the session's end sees to it.
             Ok(_) if self.over.is_up() => {}
@@ -69,15 +77,31 @@ impl Serving {
             Ok(_) if self.daemon.is_read_only(&self.user) => {
                 self.kill(KillReason::Internal("the home is read-only".to_owned()));
             }
-            Ok(names) => self.daemon.request_ticket(&self.user, self.session, op, names),
+            Ok(names) => self.request_ticket(op, Given::Names(names)),
         }
+    }
+
+    /// The ticket with a name of which no row speaks: it may be given up at any time.
+    async fn owe(&self, op: OpId) {
+        match self.daemon.ledger.owe().await {
+            Err(error) => self.answer(op, Err(error)),
+            Ok(_) if self.over.is_up() => {}
+            Ok(name) => match self.refuses_changes() {
+                Some(error) => self.refuse(op, error),
+                None => self.request_ticket(op, Given::Owed(name)),
+            },
+        }
+    }
+
+    fn request_ticket(&self, op: OpId, given: Given) {
+        self.daemon.request_ticket(&self.user, self.session, op, given);
     }
 
     /// The ticket alone, for a change that moves no sum.
     pub(super) fn ticket(&self, op: OpId) {
         match self.refuses_changes() {
             Some(error) => self.refuse(op, error),
-            None => self.daemon.request_ticket(&self.user, self.session, op, Vec::new()),
+            None => self.request_ticket(op, Given::Names(Vec::new())),
         }
     }
 
@@ -86,6 +110,7 @@ impl Serving {
         let next = tickets.release(&self.user, self.session, op, Instant::now());
         drop(tickets);
         self.daemon.deliver(next.map_err(|_| AskedTooMuch::Release)?);
+        self.note_what_is_owed();
         Ok(())
     }
 
@@ -100,18 +125,30 @@ impl Serving {
     }
 
     fn settled(&self, op: OpId, settled: Result<Usage, LedgerError>) {
-        self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage }));
+        match settled {
+            // It has happened, and must not be told to have failed: nothing is acknowledged, and what is
+            // true is found out and settled by the replay, which waits for the ledger.
+            Err(LedgerError::Unavailable) => {
+                let reason = "a change cannot be settled while the ledger cannot be written";
+                self.kill(KillReason::Internal(reason.to_owned()));
+            }
+            settled => self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage })),
+        }
     }
 
     pub(super) async fn gone(&self, names: Vec<StagingName>) {
         let count = names.len();
-        let done = self.daemon.ledger.gone(self.session, names).await;
+        let ledger = &self.daemon.ledger;
+        let done = self.persistently(async || ledger.gone(self.session, names.clone()).await).await;
         self.noted(count, done);
     }
 
     pub(super) fn refuses_changes(&self) -> Option<ErrorCode> {
         if self.daemon.is_read_only(&self.user) {
             return Some(ErrorCode::ReadOnly);
+        }
+        if self.daemon.is_unrecovered(&self.user) {
+            return Some(ErrorCode::LedgerUnavailable);
         }
         let stuck = self.daemon.tickets.borrow().is_stuck(&self.user, STUCK, Instant::now());
         stuck.then_some(ErrorCode::Busy)
@@ -128,4 +165,9 @@ impl Serving {
             }
         }
     }
+}
+
+/// What is deleted frees space, and need not wait until the ledger can be written.
+fn can_be_owed(items: &[IntentItem]) -> bool {
+    *items == [IntentItem::Take]
 }

@@ -7,12 +7,14 @@
 mod changes;
 mod uploads;
 
-use std::cell::RefCell;
+pub(crate) use changes::STUCK;
+
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::{OpId, SessionId, StagingName, UserName};
+use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 
 use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_items};
@@ -23,6 +25,25 @@ use crate::ledger::{LedgerError, UploadRequest};
 use crate::recovery::patiently;
 use crate::tasks::{Flag, Tasks};
 
+/// What comes with the ticket.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// The names of intents; none for a change that moves no sum.
+    Names(Vec<StagingName>),
+    /// A name to take something to without an intent, because the ledger cannot be written.
+    Owed(OwedName),
+}
+
+impl Given {
+    /// The intents' names.
+    pub(crate) fn names(&self) -> &[StagingName] {
+        match self {
+            Self::Names(names) => names,
+            Self::Owed(_) => &[],
+        }
+    }
+}
+
 /// A session's filer.
 pub(crate) struct Serving {
     daemon: Rc<Daemon>,
@@ -30,6 +51,8 @@ pub(crate) struct Serving {
     session: SessionId,
     filer: Rc<Filer>,
     asked: RefCell<Asked>,
+    /// It has got an owed name, and has not told yet that it is done with it.
+    owes: Cell<bool>,
     tasks: Tasks,
     /// Up when the session is over: what the filer still sends counts no more.
     over: Flag,
@@ -43,8 +66,8 @@ impl Serving {
         session: SessionId,
         filer: Rc<Filer>,
     ) -> Rc<Self> {
-        let (asked, tasks, over) = Default::default();
-        Rc::new(Self { daemon, user, session, filer, asked, tasks, over })
+        let (asked, owes, tasks, over) = Default::default();
+        Rc::new(Self { daemon, user, session, filer, asked, owes, tasks, over })
     }
 
     /// The process.
@@ -102,10 +125,43 @@ impl Serving {
     }
 
     /// The ticket is this session's.
-    pub(crate) fn granted(&self, op: OpId, names: Vec<StagingName>) {
+    pub(crate) fn granted(&self, op: OpId, given: Given) {
         self.asked.borrow_mut().answered(op);
-        let reporting = self.daemon.windows.borrow().is_open(&self.user);
-        self.filer.send(&DaemonToFiler::Granted { op, names, reporting }, &[]);
+        let answer = match given {
+            Given::Names(names) => {
+                let reporting = self.daemon.windows.borrow().is_open(&self.user);
+                DaemonToFiler::Granted { op, names, reporting }
+            }
+            Given::Owed(name) => {
+                self.owes.set(true);
+                DaemonToFiler::Owing { op, name }
+            }
+        };
+        self.filer.send(&answer, &[]);
+    }
+
+    /// The ticket does not come: its holder hangs.
+    pub(crate) fn turned_away(&self, op: OpId, given: &Given) {
+        match given {
+            Given::Names(names) if !names.is_empty() => {
+                // The rows are there. A refusal would let the filer unlink what they speak of.
+                self.kill(KillReason::Internal("another session's change hangs".to_owned()));
+            }
+            Given::Names(_) | Given::Owed(_) => self.refuse(op, ErrorCode::Busy),
+        }
+    }
+
+    /// Whether something may stand at an owed name that nobody was told of.
+    pub(crate) fn owes(&self) -> bool {
+        self.owes.get()
+    }
+
+    /// What the filer has taken to an owed name is there by now, or will never be: it has said so, or is
+    /// reaped.
+    pub(crate) fn note_what_is_owed(&self) {
+        if self.owes.take() {
+            self.daemon.owes(&self.user);
+        }
     }
 
     fn broke(&self, how: String) {
@@ -190,6 +246,7 @@ impl Serving {
             FilerToDaemon::Ready
             | FilerToDaemon::Joined
             | FilerToDaemon::Findings { .. }
+            | FilerToDaemon::OwedNames { .. }
             | FilerToDaemon::Listed { .. }
             | FilerToDaemon::Walked { .. }
             | FilerToDaemon::Done { .. }
@@ -206,7 +263,8 @@ impl Serving {
     /// A restart alone does not let changes in again: what is on the disk is not what was settled. Where
     /// the ledger cannot be written either, only this daemon knows.
     async fn distrust(&self) {
-        let marked = patiently(async || self.daemon.ledger.mark_unverified(&self.user).await);
+        let ledger = &self.daemon.ledger;
+        let marked = patiently(ledger, async || ledger.mark_unverified(&self.user).await);
         if let Err(error) = marked.await {
             tracing::error!(user = %self.user, %error, "cannot be marked as unverified");
         }
@@ -225,6 +283,25 @@ impl Serving {
         }
     }
 
+    /// Tells the ledger what must not be lost in an outage: again when it works, unless the session is over by
+    /// then, whose end sees to it.
+    async fn persistently<T>(
+        &self,
+        tell: impl AsyncFn() -> Result<T, LedgerError>,
+    ) -> Result<T, LedgerError> {
+        loop {
+            let told = tell().await;
+            let unavailable = matches!(told, Err(LedgerError::Unavailable));
+            if !unavailable || self.daemon.ledger.works() || self.over.is_up() {
+                return told;
+            }
+            tokio::select! {
+                () = self.over.up() => {}
+                () = self.daemon.ledger.until_it_works() => {}
+            }
+        }
+    }
+
     /// What is not answered is done, for so many names.
     fn noted(&self, names: usize, done: Result<(), LedgerError>) {
         self.asked.borrow_mut().noted(names);
@@ -238,6 +315,9 @@ impl Serving {
         match error {
             LedgerError::Protocol(_) => self.broke(error.to_string()),
             LedgerError::Imbalance => self.daemon.make_read_only_for_imbalance(&self.user),
+            LedgerError::Damaged(_) => {
+                self.daemon.make_read_only(&self.user, &error.to_string());
+            }
             LedgerError::Unavailable => {
                 tracing::error!(session = self.session.0, user = %self.user, "{error}");
             }

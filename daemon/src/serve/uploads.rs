@@ -11,7 +11,7 @@ use berth_common::points::{Point, reach};
 
 use super::Serving;
 use crate::exit::KillReason;
-use crate::ledger::{Claiming, UploadOpening, UploadRequest};
+use crate::ledger::{Claiming, LedgerError, UploadOpening, UploadRequest};
 
 /// How often an upload is asked for again after its holder was ended.
 const TAKEOVER_TRIES: u32 = 4;
@@ -54,6 +54,9 @@ impl Serving {
         if self.daemon.is_read_only(&self.user) {
             return self.refuse(op, ErrorCode::ReadOnly);
         }
+        if self.daemon.is_unrecovered(&self.user) {
+            return self.refuse(op, ErrorCode::LedgerUnavailable);
+        }
         for _ in 0..TAKEOVER_TRIES {
             match self.daemon.ledger.claim(&self.user, self.session, name).await {
                 Ok(Claiming::Claimed) => return self.answer(op, Ok(DaemonToFiler::Done { op })),
@@ -93,14 +96,21 @@ impl Serving {
 
     pub(super) async fn let_go(&self, name: StagingName) {
         let ledger = &self.daemon.ledger;
-        let done = ledger.let_go(&self.user, self.session, name).await;
+        let let_go = async || ledger.let_go(&self.user, self.session, name).await;
+        let done = self.persistently(let_go).await;
         self.noted(1, done);
     }
 
     pub(super) async fn drop_name(&self, op: OpId, name: StagingName) {
         let ledger = &self.daemon.ledger;
-        let dropped = ledger.drop_name(&self.user, self.session, name).await;
+        let drop_it = async || ledger.drop_name(&self.user, self.session, name).await;
+        let dropped = drop_it().await;
+        let later = dropped == Err(LedgerError::Unavailable);
         self.answer(op, dropped.map(|()| DaemonToFiler::Done { op }));
+        // The files are gone all the same, and what is reserved for them shall not wait for the session's end.
+        if later && let Err(error) = self.persistently(drop_it).await {
+            self.look_at(&error);
+        }
     }
 
     pub(super) async fn list_uploads(&self, op: OpId, after: Option<StagingName>) {

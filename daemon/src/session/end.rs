@@ -21,8 +21,9 @@ const FINISH: Duration = Duration::from_secs(5);
 /// How long it may take to read what a dead filer had sent.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long a worker may take to tell its client when its filer has ended.
-const BEREAVED: Duration = Duration::from_secs(1);
+/// How long a worker may take to tell its client when its filer has ended. What the session left is replayed
+/// after it, and within a second.
+const BEREAVED: Duration = Duration::from_millis(500);
 
 /// How a session comes to its end.
 pub(super) enum End {
@@ -95,6 +96,8 @@ impl Session {
         }
         serving.stop();
         serving.quiet().await;
+        serving.note_what_is_owed();
+        self.daemon.sessions.borrow_mut().set_reaped(self.id);
         recovery::after_session(&self.daemon, &serving.user, self.id).await;
         self.control.serving.take();
         let mut tickets = self.daemon.tickets.borrow_mut();

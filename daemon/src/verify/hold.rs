@@ -9,6 +9,7 @@ use berth_common::ids::{OpId, SessionId, UserName};
 use tokio::sync::oneshot;
 
 use crate::daemon::Daemon;
+use crate::serve::Given;
 
 /// Beyond a session's deadline: after that its replay may be under way, or hang.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -65,7 +66,7 @@ impl Hold {
         let (waiting, granted) = oneshot::channel();
         daemon.holds.borrow_mut().holds.insert(number, Some(waiting));
         let hold = Self { daemon: daemon.clone(), user: user.clone(), number };
-        daemon.request_ticket(user, number, OP, Vec::new());
+        daemon.request_ticket(user, number, OP, Given::Names(Vec::new()));
         let patience = daemon.config.ticket + PATIENCE;
         match tokio::time::timeout(patience, granted).await {
             Ok(Ok(())) => Some(hold),

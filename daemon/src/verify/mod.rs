@@ -27,6 +27,7 @@ use crate::exit::KillReason;
 use crate::filer_handle::FilerError;
 use crate::ledger::{LedgerError, UserState};
 use crate::recovery::{self, RecoveryError};
+use crate::serve::Given;
 use hold::Hold;
 use walker::Walker;
 
@@ -67,6 +68,11 @@ pub(crate) enum VerifyError {
     /// What is left of dead sessions cannot be replayed.
     #[error("what is left in staging cannot be replayed: {0}")]
     Replay(#[from] RecoveryError),
+    /// What was deleted in an outage of the ledger counts as used, and is in no home.
+    #[error(
+        "what was deleted while the ledger could not be written is not accounted for yet; try again"
+    )]
+    Owing,
     /// The ticket does not come.
     #[error("a session holds the home and does not let go")]
     NoTicket,
@@ -384,6 +390,13 @@ impl UnderWay {
         self.check()?;
         let Self { daemon, user } = self;
         let usage = daemon.ledger.usage(user).await?;
+        // With the ticket nothing more is owed; after it was, this holds until it is accounted for.
+        if !daemon.ledger.works() {
+            return Err(LedgerError::Unavailable.into());
+        }
+        if daemon.may_owe(user) {
+            return Err(VerifyError::Owing);
+        }
         let mut found = verification(user, &usage, sum);
         if fix && !found.is_exact() {
             let (bytes, entries) = found.difference();
@@ -436,7 +449,7 @@ impl UnderWay {
         let pending = self.daemon.ledger.pending(&self.user).await?;
         let tickets = self.daemon.tickets.borrow();
         let waiting: HashSet<StagingName> =
-            tickets.waiting(&self.user).flatten().copied().collect();
+            tickets.waiting(&self.user).flat_map(Given::names).copied().collect();
         let names = pending.intents.iter().map(|row| row.name);
         Ok(names.filter(|name| !waiting.contains(name)).collect())
     }

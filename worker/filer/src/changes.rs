@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::StagingName;
+use berth_common::ids::{OwedName, StagingName};
 use berth_common::ledger_protocol::IntentItem;
 
 /// Most changes in a batch, and most settles in one message: both fit a packet together.
@@ -53,7 +53,26 @@ enum Ticket<A> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Turn<A> {
     pub(crate) waiter: A,
-    pub(crate) name: Option<StagingName>,
+    pub(crate) to: Option<TakeTo>,
+}
+
+/// The name that a change has in staging.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TakeTo {
+    /// That of an intent, which is to be settled.
+    Intent(StagingName),
+    /// One without an intent, because the ledger cannot be written: nothing is settled by this session.
+    Owed(OwedName),
+}
+
+impl TakeTo {
+    /// The entry's name in the staging directory.
+    pub(crate) fn file_name(self) -> String {
+        match self {
+            Self::Intent(name) => name.file_name(),
+            Self::Owed(name) => name.file_name(),
+        }
+    }
 }
 
 /// How the ticket is to be asked for.
@@ -128,14 +147,29 @@ impl<A> Changes<A> {
         };
         let mut names = names.into_iter();
         for Waiting { intent, waiter, .. } in batch {
-            let name = match intent {
-                Some(_) => Some(names.next().ok_or(Unfit::Answer)?),
+            let to = match intent {
+                Some(_) => Some(TakeTo::Intent(names.next().ok_or(Unfit::Answer)?)),
                 None => None,
             };
-            self.written.push_back(Turn { waiter, name });
+            self.written.push_back(Turn { waiter, to });
         }
         match (names.next(), self.written.pop_front()) {
             (None, Some(first)) => Ok(first),
+            _ => Err(Unfit::Answer),
+        }
+    }
+
+    /// The ticket is this session's, and nothing was written: the one that asked may take what it is about
+    /// to this name.
+    pub(crate) fn owing(&mut self, name: OwedName, now: Instant) -> Result<Turn<A>, Unfit> {
+        let held = Ticket::Held { since: now };
+        let Ticket::Asked(mut batch) = std::mem::replace(&mut self.ticket, held) else {
+            return Err(Unfit::Answer);
+        };
+        match (batch.pop(), batch.is_empty()) {
+            (Some(Waiting { intent: Some(IntentItem::Take), waiter, .. }), true) => {
+                Ok(Turn { waiter, to: Some(TakeTo::Owed(name)) })
+            }
             _ => Err(Unfit::Answer),
         }
     }
@@ -172,9 +206,10 @@ impl<A> Changes<A> {
     }
 }
 
-/// Whether each of a batch would be refused in the same way by itself.
+/// Whether each of a batch would be refused in the same way by itself. Not while the ledger cannot be
+/// written: what is taken out of the home can be owed then, and what needs no intent goes on.
 fn is_everybodys(error: &ErrorCode) -> bool {
-    matches!(error, ErrorCode::ReadOnly | ErrorCode::Busy | ErrorCode::LedgerUnavailable)
+    matches!(error, ErrorCode::ReadOnly | ErrorCode::Busy)
 }
 
 #[cfg(test)]
@@ -192,7 +227,7 @@ mod tests {
     }
 
     fn turn(waiter: u32, name: Option<u64>) -> Turn<u32> {
-        Turn { waiter, name: name.map(StagingName) }
+        Turn { waiter, to: name.map(|name| TakeTo::Intent(StagingName(name))) }
     }
 
     /// Changes 0 and up, each an intent.

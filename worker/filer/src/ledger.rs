@@ -21,6 +21,7 @@ use berth_common::limits::{NAMES_PER_MESSAGE, REPORTS_PER_MESSAGE};
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 
+pub(crate) use crate::changes::TakeTo;
 use crate::changes::{Asking, Changes, MAX_BATCH, Next, Turn, Unfit};
 use crate::questions::{Purpose, Questions, Queue};
 use crate::run::DaemonChannel;
@@ -41,7 +42,7 @@ enum Waiting {
 }
 
 /// A change's turn: the ticket is held, under the intent's name if there is one; or it is refused.
-type Granted = Result<Option<StagingName>, ErrorCode>;
+type Granted = Result<Option<TakeTo>, ErrorCode>;
 
 /// The daemon's channel, with the tables of what is asked and what waits.
 pub(crate) struct Ledger {
@@ -94,7 +95,8 @@ impl Ledger {
                 .end
                 .broken(format!("the daemon said what a session is not told: {message:?}"));
         };
-        let granted = matches!(message, DaemonToFiler::Granted { .. });
+        let granted =
+            matches!(message, DaemonToFiler::Granted { .. } | DaemonToFiler::Owing { .. });
         if let DaemonToFiler::Granted { reporting, .. } = message {
             self.reporting.set(reporting);
         }
@@ -113,7 +115,11 @@ impl Ledger {
         let mut changes = self.changes.borrow_mut();
         let unfit = match message {
             DaemonToFiler::Granted { names, .. } => match changes.granted(names, Instant::now()) {
-                Ok(Turn { waiter, name }) => return waiter.fill(Ok(name)),
+                Ok(Turn { waiter, to }) => return waiter.fill(Ok(to)),
+                Err(unfit) => unfit,
+            },
+            DaemonToFiler::Owing { name, .. } => match changes.owing(name, Instant::now()) {
+                Ok(Turn { waiter, to }) => return waiter.fill(Ok(to)),
                 Err(unfit) => unfit,
             },
             DaemonToFiler::Refused { error, .. } => match changes.refused(&error) {
@@ -183,17 +189,45 @@ impl Ledger {
         intent: Option<IntentItem>,
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
+        let to = self.turn(intent).await?;
+        let name = match to {
+            None => None,
+            Some(TakeTo::Intent(name)) => Some(name),
+            Some(TakeTo::Owed(_)) => return self.unexpected(to).await,
+        };
+        Ok((name, self.release_after(act(name)).await))
+    }
+
+    /// As [`Ledger::with_ticket`], to take one thing out of the home, which goes on also while the ledger
+    /// cannot be written.
+    pub(crate) async fn with_ticket_to_take<R>(
+        &self,
+        act: impl FnOnce(TakeTo) -> Result<R, Broken>,
+    ) -> Result<(TakeTo, R), ErrorCode> {
+        match self.turn(Some(IntentItem::Take)).await? {
+            Some(to) => Ok((to, self.release_after(act(to)).await)),
+            None => self.unexpected("an intent without a name").await,
+        }
+    }
+
+    /// Waits until it is this change's turn to act.
+    async fn turn(&self, intent: Option<IntentItem>) -> Granted {
         reach(Point::BeforeIntent);
         let (filler, turn) = slot();
         self.changes.borrow_mut().wait(intent, filler);
-        let name = turn.await?;
+        let to = turn.await?;
         reach(Point::Granted);
-        match act(name) {
+        Ok(to)
+    }
+
+    /// Gives the ticket back, under which this was done, when all of the batch have acted.
+    async fn release_after<R>(&self, acted: Result<R, Broken>) -> R {
+        match acted {
             Ok(done) => {
                 reach(Point::Acted);
                 self.acted().await;
                 reach(Point::Released);
-                Ok((name, done))
+                done
             }
             Err(Broken(reason)) => {
                 self.end.broken(reason);
@@ -208,7 +242,7 @@ impl Ledger {
         self.acted.borrow_mut().push(filler);
         let next = self.changes.borrow_mut().acted(Instant::now());
         match next {
-            Next::Act(Turn { waiter, name }) => waiter.fill(Ok(name)),
+            Next::Act(Turn { waiter, to }) => waiter.fill(Ok(to)),
             Next::Release => {
                 let holder = self.questions.borrow_mut().release();
                 self.send_reports();
@@ -390,7 +424,7 @@ impl Ledger {
     }
 
     /// An answer of the wrong kind ends the process; the operation goes no further.
-    async fn unexpected<T>(&self, answer: DaemonToFiler) -> Result<T, ErrorCode> {
+    async fn unexpected<T>(&self, answer: impl std::fmt::Debug) -> Result<T, ErrorCode> {
         self.end.broken(format!("the daemon's answer is of another kind: {answer:?}"));
         std::future::pending().await
     }
@@ -402,6 +436,7 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         DaemonToFiler::Reserved { op, .. }
         | DaemonToFiler::UploadReserved { op, .. }
         | DaemonToFiler::Granted { op, .. }
+        | DaemonToFiler::Owing { op, .. }
         | DaemonToFiler::Settled { op, .. }
         | DaemonToFiler::Usage { op, .. }
         | DaemonToFiler::Uploads { op, .. }
@@ -412,9 +447,12 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Remove { .. }
         | DaemonToFiler::Keep { .. }
         | DaemonToFiler::Sweep { .. }
-        | DaemonToFiler::Reports { .. }
-        | DaemonToFiler::List { .. }
-        | DaemonToFiler::Sum { .. } => None,
+        | DaemonToFiler::ListOwed { .. }
+        | DaemonToFiler::TakeOwed { .. }
+        | DaemonToFiler::Empty { .. } => None,
+        DaemonToFiler::Reports { .. } | DaemonToFiler::List { .. } | DaemonToFiler::Sum { .. } => {
+            None
+        }
     }
 }
 

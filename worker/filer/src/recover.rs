@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use berth_common::channel::ChannelError;
-use berth_common::ids::{OpId, StagingName};
+use berth_common::ids::{OpId, OwedName, StagingName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding};
 use berth_common::limits::FINDINGS_PER_MESSAGE;
 use berth_common::points::{Point, reach};
@@ -34,6 +34,8 @@ enum Failure {
     Unlink { name: String, errno: Errno },
     #[error("staging has an entry whose name is no text: {0:?}")]
     Name(std::ffi::CString),
+    #[error("cannot rename {} to {}: {errno}", from.file_name(), to.file_name())]
+    Take { from: OwedName, to: StagingName, errno: Errno },
     #[error(transparent)]
     Walk(#[from] WalkError),
     #[error("{0} names in one order")]
@@ -60,7 +62,18 @@ pub(crate) fn recover(daemon: &DaemonChannel, staging: Staging) -> Result<(), Ru
                 kept.extend(names);
                 continue;
             }
-            DaemonToFiler::Sweep { op } => (op, done(op, sweep(&staging, &kept))),
+            DaemonToFiler::Sweep { op } => {
+                let spared = |name: &str| {
+                    OwedName::parse(name).is_some()
+                        || StagingName::parse(name).is_some_and(|name| kept.contains(&name))
+                };
+                (op, done(op, sweep(&staging, spared)))
+            }
+            DaemonToFiler::ListOwed { op } => {
+                (op, list_owed(&staging).map(|names| FilerToDaemon::OwedNames { op, names }))
+            }
+            DaemonToFiler::TakeOwed { op, pairs } => (op, done(op, take_owed(&staging, &pairs))),
+            DaemonToFiler::Empty { op } => (op, done(op, sweep(&staging, |_| false))),
             other => return Err(RunError::Daemon(format!("no order to recover: {other:?}"))),
         };
         let answer = result.unwrap_or_else(|failure| FilerToDaemon::Failed {
@@ -111,9 +124,42 @@ fn remove(staging: &Arc<Staging>, names: &[StagingName]) -> Result<(), Failure> 
     Ok(())
 }
 
-/// Removes all but what is kept. Begins again until a whole pass finds nothing, since names may be missed
+/// Some of the owed names: as many as one order may take. None are left when none are listed.
+fn list_owed(staging: &Staging) -> Result<Vec<OwedName>, Failure> {
+    let directory = staging.reopen().map_err(Failure::List)?;
+    let mut owed = Vec::new();
+    loop {
+        let names = next_names(&directory).map_err(Failure::List)?;
+        if names.is_empty() {
+            return Ok(owed);
+        }
+        for name in names.iter().filter_map(|(name, _)| OwedName::parse(name.to_str().ok()?)) {
+            owed.push(name);
+            if owed.len() == FINDINGS_PER_MESSAGE {
+                return Ok(owed);
+            }
+        }
+    }
+}
+
+/// What is owed gets the names of its intents, which are durable. One that is not there any more leaves its
+/// intent without anything at its name, which is read as "not happened".
+fn take_owed(staging: &Staging, pairs: &[(OwedName, StagingName)]) -> Result<(), Failure> {
+    if pairs.len() > FINDINGS_PER_MESSAGE {
+        return Err(Failure::TooMany(pairs.len()));
+    }
+    for &(from, to) in pairs {
+        match staging.take_owed(from, to) {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(Failure::Take { from, to, errno }),
+        }
+    }
+    Ok(())
+}
+
+/// Removes all but what is spared. Begins again until a whole pass finds nothing, since names may be missed
 /// while others are removed.
-fn sweep(staging: &Arc<Staging>, kept: &HashSet<StagingName>) -> Result<(), Failure> {
+fn sweep(staging: &Arc<Staging>, spared: impl Fn(&str) -> bool) -> Result<(), Failure> {
     loop {
         let directory = staging.reopen().map_err(Failure::List)?;
         let mut removed = false;
@@ -124,7 +170,7 @@ fn sweep(staging: &Arc<Staging>, kept: &HashSet<StagingName>) -> Result<(), Fail
             }
             for (name, _) in names {
                 let text = name.to_str().map_err(|_| Failure::Name(name.clone()))?;
-                if StagingName::parse(text).is_some_and(|name| kept.contains(&name)) {
+                if spared(text) {
                     continue;
                 }
                 Walk::removing(Arc::clone(staging), text).finish()?;

@@ -1,8 +1,11 @@
 //! Removes something from the home: it is renamed into staging, measured there, settled, and then cleared.
+//!
+//! While the ledger cannot be written it is renamed to an owed name, and that is all: the daemon accounts for
+//! it and has it cleared when the ledger works again.
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
-use berth_common::ledger_protocol::{IntentItem, Outcome};
+use berth_common::ledger_protocol::Outcome;
 use berth_common::points::{Point, Rule, is_off, reach};
 use berth_common::rel_path::RelPath;
 use rustix::fs::RenameFlags;
@@ -11,25 +14,30 @@ use rustix::io::Errno;
 use crate::decide::{self, Removing};
 use crate::errors::report;
 use crate::home::{Place, READ_DIRECTORY};
+use crate::ledger::TakeTo;
 use crate::session::{Broken, Session};
 use crate::walk::next_names;
 
-/// Takes what stands at `path` out of the home, durably. What it returns is to be cleared once the removal
-/// was acknowledged (R8).
+/// Takes what stands at `path` out of the home, durably. What it returns, if anything, is to be cleared once
+/// the removal was acknowledged (R8).
 pub(crate) async fn remove(
     session: &Session,
     path: &RelPath,
     recursive: bool,
-) -> Result<StagingName, ErrorCode> {
+) -> Result<Option<StagingName>, ErrorCode> {
     session.check_writable()?;
     // Outside the ticket: only to refuse early.
     removable(&session.home.place(path)?, recursive)?;
-    let acting = |name: Option<StagingName>| match name {
-        Some(name) => act(session, path, recursive, name),
-        None => Err(Broken("an intent without a name".into())),
+    let acting = |to| act(session, path, recursive, to);
+    let (to, acted) = session.ledger.with_ticket_to_take(acting).await?;
+    let name = match to {
+        TakeTo::Intent(name) => name,
+        TakeTo::Owed(_) => {
+            acted?;
+            session.sync_staging().await?;
+            return Ok(None);
+        }
     };
-    let (name, acted) = session.ledger.with_ticket(Some(IntentItem::Take), acting).await?;
-    let name = name.ok_or(ErrorCode::Internal)?;
     if let Err(error) = acted {
         session.settle_as_not_happened(name).await?;
         session.ledger.gone(name);
@@ -42,7 +50,7 @@ pub(crate) async fn remove(
     }
     let outcome = Outcome::Removed { bytes: totals.bytes, entries: totals.entries };
     session.ledger.settle(name, outcome).await?;
-    Ok(name)
+    Ok(Some(name))
 }
 
 /// The act under the ticket: resolve, check, one rename.
@@ -50,7 +58,7 @@ fn act(
     session: &Session,
     path: &RelPath,
     recursive: bool,
-    name: StagingName,
+    to: TakeTo,
 ) -> Result<Result<(), ErrorCode>, Broken> {
     let checked = session
         .check_writable()
@@ -65,11 +73,13 @@ fn act(
         place.parent(),
         place.name(),
         session.staging.directory(),
-        name.file_name(),
+        to.file_name(),
         RenameFlags::NOREPLACE,
     ) {
         Ok(()) => Ok(Ok(())),
-        Err(Errno::EXIST) => Err(Broken(format!("something stands at the minted name {name}"))),
+        Err(Errno::EXIST) => {
+            Err(Broken(format!("something stands at the minted name {}", to.file_name())))
+        }
         Err(errno) => Ok(Err(report("take something into staging", errno))),
     }
 }

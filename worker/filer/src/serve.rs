@@ -238,7 +238,7 @@ impl Server {
                 session.tasks.spawn(async move {
                     let removed = remove::remove(&own, &path, recursive).await;
                     own.answer_done(op, removed.as_ref().map(drop).map_err(Clone::clone));
-                    if let Ok(left) = removed {
+                    if let Ok(Some(left)) = removed {
                         own.clear(left).await;
                     }
                 });

@@ -5,7 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use berth_common::ids::StagingName;
+use berth_common::ids::{OwedName, StagingName};
 use berth_common::ledger_protocol::StagingSync;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags};
 use rustix::io::Errno;
@@ -85,6 +85,13 @@ impl Staging {
             other,
             RenameFlags::EXCHANGE,
         )
+    }
+
+    /// Gives what is owed the name of its intent.
+    pub(crate) fn take_owed(&self, from: OwedName, to: StagingName) -> Result<(), Errno> {
+        let (from, to) = (from.file_name(), to.file_name());
+        let staging = &self.directory;
+        rustix::fs::renameat_with(staging, from, staging, to, RenameFlags::NOREPLACE)
     }
 
     /// Unlinks `name`; that it is not there is as good.

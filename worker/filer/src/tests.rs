@@ -150,6 +150,20 @@ fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
 }
 
 #[test]
+fn a_removal_that_is_owed_is_not_acknowledged_before_it_is_durable() {
+    let (mut bench, _, staging) = serving();
+    bench.put("a", b"old", true).unwrap();
+    bench.settle_down();
+    bench.ledger.outage = true;
+    bench.ledger.log.clear();
+    staging.store(1, Ordering::SeqCst);
+    assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
+    bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+    assert_eq!(bench.ledger.said(), ["Intent", "Released", "StagingSyncFailed"]);
+    assert_eq!(staged_names(&bench), 1, "what was taken is left for the next start");
+}
+
+#[test]
 fn a_ticket_that_comes_after_a_failed_sync_is_not_used() {
     for rename in [false, true] {
         let (mut bench, _, staging) = serving();

@@ -61,8 +61,12 @@ async fn a_ledger_of_version_1_keeps_every_row() {
     ];
     assert_eq!(pending.intents.iter().map(|row| row.kind).collect::<Vec<_>>(), kinds);
     assert_eq!(pending.uploads, [StagingName(3), StagingName(4)]);
-    let going = [(name("bob"), UserState::Creating), (name("carol"), UserState::Removing)];
-    assert_eq!(ledger.users_not_active().await.unwrap(), going);
+    let states = [
+        (name("alice"), UserState::Active),
+        (name("bob"), UserState::Creating),
+        (name("carol"), UserState::Removing),
+    ];
+    assert_eq!(ledger.user_states(0, 9).await.unwrap().0, states);
     assert_eq!(ledger.unverified_users().await.unwrap(), []);
     assert_eq!(ledger.mint().await.unwrap(), StagingName(1025), "no name is minted twice");
     ledger.close().await;

@@ -2,8 +2,10 @@
 
 mod backup;
 mod batches;
+mod damage;
 mod migrations;
 mod model;
+mod outages;
 mod random;
 mod recovery;
 mod sessions;
@@ -16,6 +18,7 @@ mod users;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
+use std::time::Duration;
 
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::{ErrorCode, Resource};
@@ -74,6 +77,7 @@ fn open(path: PathBuf, outside: &Outside) -> Result<(Ledger, mpsc::Receiver<Stri
         upload_expiry_s: EXPIRY_S,
         max_uploads: MAX_UPLOADS,
         clock: Box::new(move || clock.load(Ordering::Relaxed)),
+        retry_every: Duration::ZERO,
         ..Options::new(move |text| drop(sender.send(text)))
     };
     Ok((Ledger::start(db, options)?, fatal))

@@ -7,13 +7,14 @@ use super::*;
 
 impl Bench {
     /// Keeps the thread busy until the sender is used, so that requests pile up behind it.
-    async fn hold_up(&self) -> mpsc::Sender<()> {
+    pub(super) async fn hold_up(&self) -> mpsc::Sender<()> {
         let (go, gate) = mpsc::channel::<()>();
         let (entered, wait) = tokio::sync::oneshot::channel();
         let ledger = self.ledger.clone();
         tokio::spawn(async move {
+            let mut entered = Some(entered);
             let work = move |_: &Tx<'_>| {
-                let _ = entered.send(());
+                let _ = entered.take().map(|entered| entered.send(()));
                 let _ = gate.recv();
                 Ok(())
             };
@@ -23,7 +24,7 @@ impl Bench {
         go
     }
 
-    async fn run(&self, sql: &'static str) {
+    pub(super) async fn run(&self, sql: &'static str) {
         self.ledger.read(move |tx: &Tx<'_>| Ok(tx.db.execute_batch(sql)?)).await.unwrap();
     }
 }

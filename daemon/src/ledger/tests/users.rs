@@ -12,7 +12,7 @@ async fn a_user_is_made_activated_removed_and_may_come_again() {
     ledger.add_user(&bob, verifier(2), limits(10, 2)).await.unwrap();
     let again = ledger.add_user(&bob, verifier(2), limits(10, 2)).await;
     assert_eq!(again, Err(LedgerError::UserGoing));
-    assert_eq!(ledger.users_not_active().await.unwrap(), [(bob.clone(), UserState::Creating)]);
+    assert_eq!(ledger.user_states(1, 9).await.unwrap().0, [(bob.clone(), UserState::Creating)]);
     assert_eq!(ledger.reserve(&bob, S1, 1, 1).await, Err(LedgerError::UserGoing));
     assert!(!ledger.user(&bob).await.unwrap().unwrap().may_log_in());
 
@@ -99,7 +99,7 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     let text = bench.dir.path().join("text");
     std::fs::write(&text, "this is no database, and longer than a header of SQLite's is".repeat(9))
         .unwrap();
-    assert!(matches!(open(text, &bench.outside), Err(OpenError::Sqlite(_))));
+    assert!(matches!(open(text, &bench.outside), Err(OpenError::Damaged(_))));
     let missing = bench.dir.path().join("missing/ledger.sqlite");
     assert!(matches!(open(missing, &bench.outside), Err(OpenError::Io(_))));
 }

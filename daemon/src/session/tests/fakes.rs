@@ -33,7 +33,7 @@ use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
 use crate::spares::Spares;
 use crate::spawn::{FILER, Spawner, WORKER};
-use crate::{filer_handle, recovery, sys, watch, worker_handle};
+use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 pub(super) const PASSWORD: &str = "correct horse";
@@ -135,6 +135,7 @@ impl Fakes {
         daemon.listen.borrow_mut().push(listener.addr);
         spawn_local(accept(daemon.clone(), listener));
         spawn_local(watch::watch_tickets(daemon.clone()));
+        spawn_local(owed::settle_after_outages(daemon.clone()));
         Self { daemon, spawner, known: RefCell::default(), _dir: dir }
     }
 
@@ -321,6 +322,9 @@ impl FakeFiler {
             match order {
                 DaemonToFiler::Remove { op, .. } | DaemonToFiler::Sweep { op } => {
                     self.send(&FilerToDaemon::Done { op });
+                }
+                DaemonToFiler::ListOwed { op } => {
+                    self.send(&FilerToDaemon::OwedNames { op, names: vec![] });
                 }
                 other => panic!("{other:?}"),
             }

@@ -4,6 +4,7 @@
 mod ends;
 mod fakes;
 mod logins;
+mod outages;
 mod recovery;
 mod verifying;
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use berth_common::entry::{Limits, SourceFingerprint, Usage};
 use berth_common::error_code::{ErrorCode, Resource};
-use berth_common::ids::{OpId, StagingName, UploadToken};
+use berth_common::ids::{OpId, OwedName, StagingName, UploadToken};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem, Outcome, UploadRow};
 use berth_common::rel_path::RelPath;
 
@@ -33,6 +33,8 @@ pub struct Ledger {
     pub sync_failed: bool,
     /// Whether the home is said to be verified.
     pub reporting: bool,
+    /// It cannot be written: intents are refused, but for removals.
+    pub outage: bool,
     /// Every message, in order.
     pub log: Vec<FilerToDaemon>,
 }
@@ -50,6 +52,7 @@ impl Ledger {
             limit_bytes: None,
             sync_failed: false,
             reporting: false,
+            outage: false,
             log: Vec::new(),
         }
     }
@@ -122,6 +125,16 @@ impl Ledger {
                 assert!(row.upload.is_some() && row.owned && row.intent.is_none(), "{row:?}");
                 row.owned = false;
                 return None;
+            }
+            FilerToDaemon::Intent { op, items, .. }
+                if self.outage && items == [IntentItem::Take] =>
+            {
+                self.grant(op);
+                self.next_name += 1;
+                DaemonToFiler::Owing { op, name: OwedName(self.next_name) }
+            }
+            FilerToDaemon::Intent { op, .. } if self.outage => {
+                DaemonToFiler::Refused { op, error: ErrorCode::LedgerUnavailable }
             }
             FilerToDaemon::Intent { op, items, settle } => {
                 assert_eq!(settle, None, "the bench hands a settle in by itself");
@@ -340,6 +353,7 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::Findings { .. } => "Findings",
+        FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",
         FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",

@@ -1,0 +1,98 @@
+//! While the ledger cannot be written: what is refused, what goes on, and when it is over.
+
+use rusqlite::Connection;
+
+use super::*;
+
+/// Another program that writes the ledger and does not come to an end.
+fn foreign_writer(bench: &Bench) -> Connection {
+    let foreign = Connection::open(bench.path()).unwrap();
+    foreign.execute_batch("BEGIN IMMEDIATE").unwrap();
+    foreign
+}
+
+async fn outage(bench: &Bench) -> Connection {
+    bench.run("PRAGMA busy_timeout = 1").await;
+    let foreign = foreign_writer(bench);
+    assert_eq!(bench.intend(S1, IntentItem::Take).await, Err(LedgerError::Unavailable));
+    foreign
+}
+
+#[tokio::test]
+async fn readers_are_served_beside_a_writer_that_fails() {
+    let bench = Bench::new(Limits::default()).await;
+    bench.run("PRAGMA busy_timeout = 1").await;
+    let _foreign = foreign_writer(&bench);
+    // All in one transaction of the thread's.
+    let go = bench.hold_up().await;
+    let (ledger, alice) = (&bench.ledger, &bench.alice);
+    let (first, reserved, second, _) =
+        tokio::join!(ledger.usage(alice), bench.reserve(S1, 1), ledger.user(alice), async {
+            go.send(())
+        });
+    assert_eq!(reserved, Err(LedgerError::Unavailable));
+    first.unwrap();
+    assert!(second.unwrap().is_some());
+}
+
+#[tokio::test]
+async fn names_can_be_owed_in_an_outage_alone_and_are_never_used_twice() {
+    let bench = Bench::new(Limits::default()).await;
+    assert_eq!(bench.ledger.owe().await, Err(LedgerError::Unavailable), "intents are for that");
+    let mut used = std::collections::BTreeSet::new();
+    for _ in 0..3 {
+        used.insert(bench.reserve(S1, 1).await.unwrap().0);
+        let foreign = outage(&bench).await;
+        assert!(!bench.ledger.works());
+        for _ in 0..3 {
+            assert!(used.insert(bench.ledger.owe().await.unwrap().0), "{used:?}");
+        }
+        foreign.execute_batch("ROLLBACK").unwrap();
+        bench.ledger.until_it_works().await;
+        assert!(used.insert(bench.reserve(S1, 1).await.unwrap().0), "{used:?}");
+    }
+}
+
+#[tokio::test]
+async fn as_many_names_as_are_left_can_be_owed_also_after_a_restart() {
+    let mut bench = Bench::new(Limits::default()).await;
+    let mut last = bench.reserve(S1, 1).await.unwrap().0;
+    bench.reopen().await;
+    bench.ledger.usage(&bench.alice).await.unwrap();
+    let foreign = outage(&bench).await;
+    let mut count = 0;
+    while let Ok(name) = bench.ledger.owe().await {
+        assert!(name.0 > last);
+        (last, count) = (name.0, count + 1);
+    }
+    assert!(count >= 1024, "{count}");
+    foreign.execute_batch("ROLLBACK").unwrap();
+    bench.ledger.until_it_works().await;
+    assert!(bench.reserve(S1, 1).await.unwrap().0 > last);
+}
+
+#[tokio::test]
+async fn the_end_of_an_outage_is_noticed_without_a_request() {
+    let bench = Bench::new(Limits::default()).await;
+    let foreign = outage(&bench).await;
+    assert!(!bench.ledger.works());
+    assert!(bench.ledger.usage(&bench.alice).await.is_ok());
+    assert!(!bench.ledger.works(), "a reader's success tells nothing of writers");
+    foreign.execute_batch("ROLLBACK").unwrap();
+    bench.ledger.until_it_works().await;
+    bench.reserve(S1, 1).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_ledger_that_opens_in_an_outage_works_when_it_is_over() {
+    let mut bench = Bench::new(Limits::default()).await;
+    bench.ledger.close().await;
+    let foreign = foreign_writer(&bench);
+    (bench.ledger, bench.fatal) = super::open(bench.path(), &bench.outside).unwrap();
+    assert!(bench.ledger.user(&bench.alice).await.unwrap().is_some());
+    assert_eq!(bench.reserve(S1, 1).await, Err(LedgerError::Unavailable));
+    assert_eq!(bench.ledger.owe().await, Err(LedgerError::Unavailable), "no name is leased");
+    foreign.execute_batch("ROLLBACK").unwrap();
+    bench.ledger.until_it_works().await;
+    bench.reserve(S1, 1).await.unwrap();
+}
