@@ -114,6 +114,8 @@ listed! {
         R2,
         /// The inode number of what is staged is in the intent.
         R3,
+        /// Staging is synced before the intent and before the settle (R5 and R6).
+        R6,
         /// Settle before the unlink of what was taken out.
         R8,
         /// The row is dropped before the file of what was not placed is unlinked.
@@ -122,6 +124,8 @@ listed! {
         R10,
         /// Staging is swept at the start.
         R12,
+        /// How staging is made durable goes by the file system's name; else it is synced by itself.
+        SyncByName,
     }
 }
 

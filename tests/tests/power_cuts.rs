@@ -13,12 +13,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_common::digest::Md5;
 use berth_common::ids::StagingName;
+use berth_common::points::Rule;
 use berth_tests::disk::{journals, only_journal_leaves};
-use berth_tests::exact::assert_exact;
+use berth_tests::exact::faults_at_rest;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::power::disk::Id;
 use berth_tests::power::{Disk, Event, Kind, Recording, empty, reboot};
-use berth_tests::{Client, Options, Server, account, ledger, process, report, wait_until};
+use berth_tests::{Client, Options, Points, Server, account, ledger, process, report, wait_until};
 use rustix::process::Signal;
 
 const MIB: u64 = 1 << 20;
@@ -63,27 +64,48 @@ fn tree(root: &Path) -> Tree {
 
 #[test]
 fn what_was_acknowledged_survives_on_a_disk_that_loses_all_that_was_not_synced() {
-    // tmpfs: its name is none of those whose journal is ordered, so that the filer syncs all.
-    cut_everywhere(Path::new("/dev/shm"), &[Kind::Forgetful, Kind::Ordered, Kind::Lagging]);
+    // Where the file system's name does not vouch for an ordered journal, the filer syncs all.
+    survives(&[], &[Kind::Forgetful, Kind::Ordered, Kind::Lagging]);
 }
 
 #[test]
 fn what_was_acknowledged_survives_on_a_disk_with_an_ordered_journal() {
-    let place = std::env::temp_dir();
-    const ORDERED: [rustix::fs::FsWord; 2] = [0xEF53 /* ext4 */, 0x5846_5342 /* xfs */];
-    if !ORDERED.contains(&rustix::fs::statfs(&place).unwrap().f_type) {
-        report("skipped: the directory for temporary files is neither on ext4 nor on xfs");
-        return;
-    }
     // There the filer syncs directories one by one.
-    cut_everywhere(&place, &[Kind::Ordered, Kind::Lagging]);
+    survives(&[Rule::SyncByName], &[Kind::Ordered, Kind::Lagging]);
 }
 
-fn cut_everywhere(place: &Path, kinds: &[Kind]) {
-    if account::skipped_without_root() {
-        return;
+#[test]
+fn without_the_syncs_of_staging_each_disk_loses_something() {
+    for (rules, kind) in
+        [(vec![Rule::R6], Kind::Forgetful), (vec![Rule::R6, Rule::SyncByName], Kind::Lagging)]
+    {
+        if let Some(outcome) = cut_everywhere(&rules, &[kind]) {
+            let fault = outcome.expect_err("the fault is not found");
+            assert!(fault.contains("the ledger has"), "{fault}");
+        }
     }
-    let mut server = Server::start(Options::new().beneath(place));
+}
+
+fn survives(without: &[Rule], kinds: &[Kind]) {
+    if let Some(Err(fault)) = cut_everywhere(without, kinds) {
+        panic!("{fault}");
+    }
+}
+
+/// What went wrong, if anything; `None` when it cannot be tried.
+fn cut_everywhere(without: &[Rule], kinds: &[Kind]) -> Option<Result<(), String>> {
+    if account::skipped_without_root() {
+        return None;
+    }
+    let points = Points::new();
+    without.iter().for_each(|rule| points.rule_off(*rule));
+    let mut options = Options::new().points(&points);
+    // In memory, where that is possible: what the disk under the test keeps does not matter.
+    let memory = Path::new("/dev/shm");
+    if memory.is_dir() {
+        options = options.beneath(memory);
+    }
+    let mut server = Server::start(options);
     server.add_user("alice", "a", "64MiB");
     let alice = server.client("alice", "a");
     prepare(&alice);
@@ -97,15 +119,16 @@ fn cut_everywhere(place: &Path, kinds: &[Kind]) {
     let events = recording.finish(&server.data());
 
     let mut replay = Replay { server, alice, disk, inodes: BTreeMap::new(), resumed: 0 };
-    let states = replay.cut_after_each(&events, &done, kinds);
-    report(&format!(
-        "power cuts on {}: {} moments, {states} different states, {} resumed uploads",
-        place.display(),
-        events.len() + 1,
-        replay.resumed,
-    ));
-    assert!(events.len() > 100 && states > 30, "{} events, {states} states", events.len());
-    assert!(replay.resumed > 0, "no cut left an upload to resume");
+    Some(replay.cut_after_each(&events, &done, kinds).map(|states| {
+        report(&format!(
+            "power cuts without {without:?} on {kinds:?}: {} moments, {states} different states, {} \
+             resumed uploads",
+            events.len() + 1,
+            replay.resumed,
+        ));
+        assert!(events.len() > 100 && states > 30, "{} events, {states} states", events.len());
+        assert!(replay.resumed > 0, "no cut left an upload to resume");
+    }))
 }
 
 /// What is there before the recording.
@@ -143,13 +166,15 @@ fn record(server: &Server) -> Recording {
 
 /// One command after the other, each acknowledged before the next; then an upload that is cut.
 fn work(server: &Server, alice: &Client) -> Vec<Done> {
-    const COMMANDS: [&[&str]; 13] = [
+    const COMMANDS: [&[&str]; 15] = [
         &["put", "one", "--to", "n"],
         &["put", "two", "--to", "a"],
         &["mkdir", "e"],
         &["put", "three", "--to", "e/big"],
         &["mv", "n", "d/b"],
         &["put", "four", "--to", "e/big"],
+        &["put", "--append", "two", "--to", "a"],
+        &["put", "--append", "three", "--to", "e/big"],
         &["mv", "d", "f"],
         &["put", "one", "--to", "f/one"],
         &["put", "two", "--to", "f/two"],
@@ -209,8 +234,14 @@ struct Replay {
 }
 
 impl Replay {
-    /// Cuts the power before the first call and after each, and returns how many states differed.
-    fn cut_after_each(&mut self, events: &[Event], done: &[Done], kinds: &[Kind]) -> usize {
+    /// Cuts the power before the first call and after each, and returns how many states differed, or
+    /// what went wrong.
+    fn cut_after_each(
+        &mut self,
+        events: &[Event],
+        done: &[Done],
+        kinds: &[Kind],
+    ) -> Result<usize, String> {
         let mut states: BTreeMap<u64, Recovered> = BTreeMap::new();
         let mut begun = BTreeMap::new();
         for index in 0..=events.len() {
@@ -223,24 +254,26 @@ impl Replay {
                 let state = self.disk.state(*kind);
                 let recovered = match states.entry(state) {
                     Entry::Occupied(known) => known.into_mut(),
-                    Entry::Vacant(new) => new.insert(self.recover(*kind)),
+                    Entry::Vacant(new) => new.insert(self.recover(*kind)?),
                 };
                 let first = done.iter().rposition(|done| done.acknowledged < time).unwrap_or(0);
                 let may_be = done[first..].iter().take_while(|done| done.began <= time);
-                assert!(
-                    may_be.clone().any(|done| done.tree == recovered.home),
-                    "after {index} calls, on a disk that is {kind:?}, the home has {:#?}\nand not {:#?}",
-                    recovered.home,
-                    may_be.map(|done| &done.tree).collect::<Vec<_>>(),
-                );
+                if !may_be.clone().any(|done| done.tree == recovered.home) {
+                    return Err(format!(
+                        "after {index} calls, on a disk that is {kind:?}, the home has {:#?}\nand not \
+                         {:#?}",
+                        recovered.home,
+                        may_be.map(|done| &done.tree).collect::<Vec<_>>(),
+                    ));
+                }
                 assert!(recovered.open_uploads <= 1, "{} uploads are open", recovered.open_uploads);
             }
         }
-        states.len()
+        Ok(states.len())
     }
 
     /// Starts the server on what is left, and checks that all fits.
-    fn recover(&mut self, kind: Kind) -> Recovered {
+    fn recover(&mut self, kind: Kind) -> Result<Recovered, String> {
         self.server.kill_daemon();
         let data = self.server.data();
         empty(&data);
@@ -250,14 +283,17 @@ impl Replay {
         self.server.restart();
         self.alice = self.alice.clone().at(self.server.address(), self.server.fingerprint());
 
-        assert_exact(&self.server);
+        let faults = faults_at_rest(&self.server);
+        if !faults.is_empty() {
+            return Err(format!("on a disk that is {kind:?}: {}", faults.join("; ")));
+        }
         let open_uploads = ledger::open_rows(&self.server.data(), "alice");
         let home = tree(&self.server.home("alice"));
         // Every state with an upload that has a durable mark, and some without one.
         if open_uploads > 0 && (durable > 0 || self.resumed < 3) {
             self.resume();
         }
-        Recovered { home, open_uploads }
+        Ok(Recovered { home, open_uploads })
     }
 
     /// An intent names an inode of the recorded run: the file that it was has another number here.

@@ -26,6 +26,19 @@ pub enum Call {
         /// What.
         bytes: Vec<u8>,
     },
+    /// Bytes were copied from one file to another.
+    Copy {
+        /// From.
+        from: PathBuf,
+        /// Where in it.
+        from_offset: usize,
+        /// To.
+        to: PathBuf,
+        /// Where in it.
+        to_offset: usize,
+        /// How many.
+        length: usize,
+    },
     /// A file got this length.
     Truncate {
         /// The file.

@@ -149,13 +149,10 @@ impl Disk {
                 (Some(_), false) => {}
             },
             Call::MakeDirectory { path } => self.enter(path, Node::Directory(BTreeMap::new())),
-            Call::Write { path, offset, bytes } => {
-                let file = self.bytes(path);
-                let at = offset.unwrap_or(file.len());
-                if file.len() < at + bytes.len() {
-                    file.resize(at + bytes.len(), 0);
-                }
-                file[at..at + bytes.len()].copy_from_slice(bytes);
+            Call::Write { path, offset, bytes } => write(self.bytes(path), *offset, bytes),
+            Call::Copy { from, from_offset, to, to_offset, length } => {
+                let bytes = self.bytes(from)[*from_offset..*from_offset + *length].to_vec();
+                write(self.bytes(to), Some(*to_offset), &bytes);
             }
             Call::Truncate { path, length } => self.bytes(path).resize(*length, 0),
             Call::Rename { from, to, exchange } => {
@@ -371,6 +368,14 @@ impl Disk {
             _ => None,
         })
     }
+}
+
+fn write(file: &mut Vec<u8>, offset: Option<usize>, bytes: &[u8]) {
+    let at = offset.unwrap_or(file.len());
+    if file.len() < at + bytes.len() {
+        file.resize(at + bytes.len(), 0);
+    }
+    file[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
 /// As Berth leaves what it makes.

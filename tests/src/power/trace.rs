@@ -145,6 +145,14 @@ impl<'a> Reader<'a> {
                 };
                 Some(Call::Write { path, offset, bytes })
             }
+            "copy_file_range" => Some(Call::Copy {
+                from: of_descriptor(0)?,
+                from_offset: in_brackets(argument(1)),
+                to: of_descriptor(2)?,
+                to_offset: in_brackets(argument(3)),
+                // What was copied may be less than what was asked for.
+                length: result.parse().unwrap_or_else(|_| panic!("a length in {start}{rest}")),
+            }),
             "ftruncate" => Some(Call::Truncate { path: of_descriptor(0)?, length: number(1)? }),
             "rename" | "renameat" | "renameat2" => {
                 let paths = match name {
@@ -252,6 +260,12 @@ fn path_of_descriptor(argument: &str) -> Option<PathBuf> {
 fn joined(directory: &str, name: &str) -> Option<PathBuf> {
     // An absolute name takes the directory's place.
     Some(path_of_descriptor(directory)?.join(bytes_path(name)?))
+}
+
+/// An offset that the call was handed and has changed: `[4] => [12]`, or `[4]`.
+fn in_brackets(argument: &str) -> usize {
+    let number = argument.trim_start_matches('[').split(']').next().unwrap_or_default();
+    number.parse().unwrap_or_else(|_| panic!("an offset in {argument}"))
 }
 
 /// The second of the two times of `utimensat`.
