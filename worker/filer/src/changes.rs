@@ -356,12 +356,37 @@ mod tests {
 
     #[test]
     fn what_is_everybodys_fault_refuses_everybody() {
-        for error in [ErrorCode::ReadOnly, ErrorCode::Busy, ErrorCode::LedgerUnavailable] {
+        for error in [ErrorCode::ReadOnly, ErrorCode::Busy] {
             let mut changes = waiting(3);
             changes.ask();
             assert_eq!(changes.refused(&error), Ok(vec![0, 1, 2]));
             assert_eq!(changes.ask(), None);
         }
+    }
+
+    #[test]
+    fn while_the_ledger_cannot_be_written_each_asks_alone_and_removals_are_owed() {
+        let (mut changes, now) = (Changes::default(), Instant::now());
+        changes.wait(Some(IntentItem::Over), 0);
+        changes.wait(Some(IntentItem::Take), 1);
+        assert!(matches!(changes.ask(), Some(Asking::Intent(items)) if items.len() == 2));
+        assert_eq!(changes.owing(OwedName(5), now), Err(Unfit::Answer), "which of them?");
+        let mut changes = Changes::default();
+        changes.wait(Some(IntentItem::Over), 0);
+        changes.wait(Some(IntentItem::Take), 1);
+        changes.wait(None, 2);
+        changes.ask();
+        let error = ErrorCode::LedgerUnavailable;
+        assert_eq!(changes.refused(&error), Ok(vec![]));
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Over])));
+        assert_eq!(changes.refused(&error), Ok(vec![0]));
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Take])));
+        let owed = Turn { waiter: 1, to: Some(TakeTo::Owed(OwedName(5))) };
+        assert_eq!(changes.owing(OwedName(5), now), Ok(owed));
+        assert_eq!(changes.acted(now), Next::Release);
+        assert_eq!(changes.ask(), Some(Asking::Ticket), "it needs no ledger");
+        assert_eq!(changes.granted(vec![], now), Ok(turn(2, None)));
+        assert_eq!(changes.owing(OwedName(6), now), Err(Unfit::Answer), "it has not asked");
     }
 
     #[test]

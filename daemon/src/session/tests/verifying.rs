@@ -1,6 +1,7 @@
 //! A verification beside sessions, with a filer that the test plays.
 
 use berth_common::admin_protocol::Verification;
+use berth_common::ids::OwedName;
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, Finding, HomeReport, HomeSum, Role,
 };
@@ -215,6 +216,16 @@ fn a_home_that_is_stopped_by_an_imbalance_is_replayed_corrected_and_writable_aga
         filer.ended().await;
         walk(walker(&fakes).await, sum(3, 1)).await;
         let recoverer = fakes.recoverer().await;
+        // What was deleted in an outage is in no walk, and is removed without a settle.
+        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![OwedName(7)] });
+        let DaemonToFiler::TakeOwed { op, pairs } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::Done { op });
+        let DaemonToFiler::Remove { op, names: removed } = recoverer.recv().await else { panic!() };
+        assert_eq!(pairs, [(OwedName(7), removed[0])]);
+        recoverer.send(&FilerToDaemon::Done { op });
+        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![] });
         let DaemonToFiler::Examine { op, names: asked } = recoverer.recv().await else { panic!() };
         assert_eq!(asked, names);
         let findings = vec![Finding::File { inode: 9, size: 5, links: 1 }];
