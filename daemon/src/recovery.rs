@@ -377,11 +377,14 @@ async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
         }
     };
     for user in names {
-        if daemon.ledger.user(&user).await?.is_none() {
-            tracing::warn!(
+        match daemon.ledger.user(&user).await {
+            Ok(None) => tracing::warn!(
                 %user,
                 "there are directories of a user who is not in the ledger; they are left alone"
-            );
+            ),
+            // One whose row does not parse is in it.
+            Ok(Some(_)) | Err(LedgerError::Damaged(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
