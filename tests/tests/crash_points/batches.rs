@@ -169,6 +169,6 @@ fn a_batch_may_be_cut_off_while_it_has_given_the_ticket_back_between_two_acts() 
         assert!(scene.points.passed(Released) >= released + 2, "the ticket was kept");
         let (acted, there) = batch.ends(&mut scene, victim);
         assert_eq!(there, acted, "{victim:?}");
-        assert!(there >= 2 && there < FILES, "{victim:?}: {there}");
+        assert!((2..FILES).contains(&there), "{victim:?}: {there}");
     }
 }
