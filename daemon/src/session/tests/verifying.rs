@@ -215,11 +215,9 @@ fn a_home_that_is_stopped_by_an_imbalance_is_replayed_corrected_and_writable_aga
         filer.ended().await;
         walk(walker(&fakes).await, sum(3, 1)).await;
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names: asked } = recoverer.recv().await else { panic!() };
-        assert_eq!(asked, names);
-        let findings = vec![Finding::File { inode: 9, size: 5, links: 1 }];
-        recoverer.send(&FilerToDaemon::Findings { op, findings });
-        recoverer.obey().await;
+        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![] });
+        recoverer.find(&names, vec![Finding::File { inode: 9, size: 5, links: 1 }]).await;
         let found = verifying.await.unwrap().unwrap();
         assert!(found.writable_again && found.fixed, "{found:?}");
         assert_eq!(fakes.daemon.read_only_users(), []);
