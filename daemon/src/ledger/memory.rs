@@ -199,7 +199,7 @@ pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failur
                 orphans.intents.push(intents::find(tx, holding.user, holding.name)?.row)
             }
             Hold::Reservation | Hold::Leftover => orphans.names.push(holding.name),
-            Hold::Upload => orphans.uploads = true,
+            Hold::Upload => orphans.uploads.push(holding.name),
         }
     }
     Ok(orphans)

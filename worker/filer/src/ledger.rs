@@ -242,7 +242,10 @@ impl Ledger {
         self.acted.borrow_mut().push(filler);
         let next = self.changes.borrow_mut().acted(Instant::now());
         match next {
-            Next::Act(Turn { waiter, to }) => waiter.fill(Ok(to)),
+            Next::Act(Turn { waiter, to }) => {
+                reach(Point::BetweenActs);
+                waiter.fill(Ok(to));
+            }
             Next::Release => {
                 let holder = self.questions.borrow_mut().release();
                 self.send_reports();
