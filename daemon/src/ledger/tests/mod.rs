@@ -2,6 +2,7 @@
 
 mod backup;
 mod batches;
+mod leases;
 mod migrations;
 mod model;
 mod random;
