@@ -84,7 +84,7 @@ fn try_put(
     connection.send(&ClientToWorker::Put(Put {
         id,
         path: path.clone(),
-        source,
+        source: source.into(),
         token: *token,
         mode: 0o644,
         existing: if *overwrite { Existing::Replace } else { Existing::Keep },
@@ -113,7 +113,8 @@ fn try_put(
         return Ok(None);
     }
     *asked = true;
-    connection.send(&ClientToWorker::PutEnd { id, digest: content.digest(), source })?;
+    let (digest, source) = (content.digest(), source.into());
+    connection.send(&ClientToWorker::PutEnd { id, digest, source })?;
     Ok(Some(connection.answer(id)?))
 }
 
