@@ -356,7 +356,7 @@ mod tests {
 
     #[test]
     fn what_is_everybodys_fault_refuses_everybody() {
-        for error in [ErrorCode::ReadOnly, ErrorCode::Busy, ErrorCode::LedgerUnavailable] {
+        for error in [ErrorCode::ReadOnly, ErrorCode::Busy] {
             let mut changes = waiting(3);
             changes.ask();
             assert_eq!(changes.refused(&error), Ok(vec![0, 1, 2]));
