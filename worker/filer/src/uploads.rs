@@ -22,6 +22,7 @@ use crate::errors::report;
 use crate::handles::Upload;
 use crate::ledger::Reserved;
 use crate::listing::Credit;
+use crate::pins;
 use crate::session::Session;
 
 /// What an upload is opened with.
@@ -67,7 +68,7 @@ fn growth(session: &Session, request: &OpenUpload) -> Result<(u64, u64), ErrorCo
     if i64::try_from(request.source.size).is_err() {
         return Err(ErrorCode::DiskFull);
     }
-    let target = session.home.place(&request.path)?.look()?;
+    let target = pins::look(session, &session.home.place(&request.path)?)?;
     decide::growth_of(target.as_ref(), request.existing, request.source.size)
 }
 
