@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use berth_common::entry::Limits;
+use berth_common::entry::{Existing, Limits};
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 use berth_common::rel_path::RelPath;
 
@@ -41,14 +41,14 @@ const FILES: [&str; 3] = ["a", "b", "c"];
 /// What a session is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A file is sent.
+    /// A file is sent, or what is added to one.
     Put {
         /// Where to.
         path: RelPath,
         /// Bytes.
         size: u64,
-        /// Whether a file may be replaced.
-        overwrite: bool,
+        /// What becomes of a file that stands there.
+        existing: Existing,
         /// Where it is broken off, if it is.
         broken_off: Option<BrokenOff>,
     },
@@ -180,17 +180,24 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
 
 fn action(random: &mut Random) -> Action {
     match random.below(100) {
-        0..38 => Action::Put {
+        0..27 => Action::Put {
             path: file(random),
             size: size(random),
-            overwrite: random.chance(75),
+            existing: existing(random, 75, 0),
+            broken_off: None,
+        },
+        27..38 => Action::Put {
+            // Mostly to the same file: appends have to collide.
+            path: if random.chance(50) { known("a".to_owned()) } else { file(random) },
+            size: appended(random),
+            existing: Existing::Append,
             broken_off: None,
         },
         38..44 => Action::Put {
             // Mostly where it can be put, so that there is something to resume and to take over.
             path: if random.chance(70) { known("a".to_owned()) } else { file(random) },
             size: SMALL_UPLOAD_BYTES + 1 + random.below(2 * MIB),
-            overwrite: random.chance(90),
+            existing: existing(random, 60, 30),
             broken_off: Some(BrokenOff { permille: random.below(1001), hangs: random.chance(50) }),
         },
         44..51 => Action::Resume { which: random.next(), same_token: random.chance(60) },
@@ -207,6 +214,25 @@ fn action(random: &mut Random) -> Action {
         90..95 => Action::Get { path: file(random) },
         95..98 => Action::List { path: any(random) },
         _ => Action::Usage,
+    }
+}
+
+/// What becomes of a file that is there: replaced or added to in so many of a hundred cases, or kept.
+fn existing(random: &mut Random, replaced: u64, added_to: u64) -> Existing {
+    match random.below(100) {
+        drawn if drawn < replaced => Existing::Replace,
+        drawn if drawn < replaced + added_to => Existing::Append,
+        _ => Existing::Keep,
+    }
+}
+
+/// What is appended is small mostly, and now and then resumable.
+fn appended(random: &mut Random) -> u64 {
+    match random.below(100) {
+        0..10 => random.below(20),
+        10..75 => random.below(32 * KIB),
+        75..88 => random.below(512 * KIB),
+        _ => MIB + 1 + random.below(MIB),
     }
 }
 
@@ -294,7 +320,16 @@ mod tests {
         };
         let is = |wanted: fn(&Action) -> bool| count(&|planned| wanted(&planned.action));
         is(|action| matches!(action, Action::Put { broken_off: Some(_), .. }));
-        is(|action| matches!(action, Action::Put { overwrite: false, .. }));
+        is(|action| matches!(action, Action::Put { existing: Existing::Keep, .. }));
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, broken_off: None, .. })
+        });
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, broken_off: Some(_), .. })
+        });
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, size: 0x10_0001.., .. })
+        });
         is(|action| matches!(action, Action::Put { size: 0..16, .. }));
         is(|action| matches!(action, Action::Put { size: 0x10_0001.., .. }));
         is(|action| matches!(action, Action::Resume { .. }));

@@ -1,6 +1,7 @@
 //! One of a user's sessions: it does what is planned and notes what it saw.
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
@@ -136,13 +137,13 @@ type Done = Result<Ended, Cut>;
 impl Doing<'_> {
     fn act(&mut self, connection: &mut Connection, action: &Action) -> (Vec<Step>, Done) {
         match action {
-            Action::Put { path, size, overwrite, broken_off } => {
+            Action::Put { path, size, existing, broken_off } => {
                 let upload = Upload {
                     path: path.clone(),
                     content: Content::new(self.number, *size),
                     source: self.number,
                     token: self.token(),
-                    overwrite: *overwrite,
+                    existing: *existing,
                 };
                 self.put(connection, &upload, *broken_off)
             }
@@ -209,7 +210,7 @@ impl Doing<'_> {
     ) -> (Vec<Step>, Done) {
         let sent = transfer::put(connection, upload, broken_off, self.arena);
         let (path, content) = (upload.path.clone(), upload.content);
-        let step = Step::Put { path, content, overwrite: upload.overwrite };
+        let step = Step::Put { path, content, existing: upload.existing };
         match &sent.end {
             End::Acknowledged => self.arena.tally.acknowledged_bytes(content.size),
             End::Refused(_) => {}
@@ -320,7 +321,11 @@ fn kind(action: &Action) -> &'static str {
             "put, silent half way"
         }
         Action::Put { broken_off: Some(_), .. } => "put, hung up half way",
-        Action::Put { overwrite: false, .. } => "put without overwriting",
+        Action::Put { existing: Existing::Append, size, .. } if *size > SMALL_UPLOAD_BYTES => {
+            "append, resumable"
+        }
+        Action::Put { existing: Existing::Append, .. } => "append",
+        Action::Put { existing: Existing::Keep, .. } => "put without overwriting",
         Action::Put { size, .. } if *size > SMALL_UPLOAD_BYTES => "put, resumable",
         Action::Put { .. } => "put",
         Action::Resume { same_token: true, .. } => "resume, same token",

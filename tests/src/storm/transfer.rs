@@ -1,7 +1,7 @@
 //! The storm's puts and gets: every byte made from its file's number and checked against it.
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
-use berth_common::digest::{Md5, TreeDigest, leaves};
+use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, SourceFingerprint, Usage};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
@@ -10,7 +10,8 @@ use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
 use super::connection::{Connection, Cut};
-use super::content::{Content, HEADER};
+use super::content::Content;
+use super::file::{File, Reader};
 use super::history::End;
 use super::plan::BrokenOff;
 use super::session::ended_by;
@@ -27,8 +28,8 @@ pub struct Upload {
     pub source: u64,
     /// Whose it is.
     pub token: UploadToken,
-    /// Whether a file may be replaced.
-    pub overwrite: bool,
+    /// What becomes of a file that stands there.
+    pub existing: Existing,
 }
 
 /// How a put went.
@@ -79,7 +80,7 @@ fn try_put(
     arena: &Arena,
     asked: &mut bool,
 ) -> Result<Option<WorkerToClient>, Cut> {
-    let Upload { path, content, token, overwrite, .. } = upload;
+    let Upload { path, content, token, existing, .. } = upload;
     let source = upload.fingerprint();
     connection.send(&ClientToWorker::Put(Put {
         id,
@@ -87,7 +88,7 @@ fn try_put(
         source,
         token: *token,
         mode: 0o644,
-        existing: if *overwrite { Existing::Replace } else { Existing::Keep },
+        existing: *existing,
     }))?;
     let there = match connection.answer(id)? {
         WorkerToClient::PutReady { leaves, .. } => leaves,
@@ -98,7 +99,7 @@ fn try_put(
         return Ok(Some(answer));
     }
     if there > 0 {
-        arena.tally.resumed();
+        arena.tally.resumed(*existing);
     }
     let stop = match broken_off {
         Some(how) => there + (content.leaf_count() - there) * how.permille / 1000,
@@ -142,47 +143,37 @@ fn check_journal(
 }
 
 /// Fetches a file and checks each byte; what it holds, if it came whole.
-pub(super) fn get(
-    connection: &mut Connection,
-    path: &RelPath,
-) -> Result<(Option<Content>, End), Cut> {
+pub(super) fn get(connection: &mut Connection, path: &RelPath) -> Result<(Option<File>, End), Cut> {
     let id = connection.id();
     connection.send(&ClientToWorker::Get { id, path: path.clone(), resume: None })?;
     let size = match connection.answer(id)? {
         WorkerToClient::GetReady { entry, .. } => entry.size,
         answer => return Ok((None, ended_by(&answer))),
     };
-    let mut content = if size == 0 { Content::claimed_by(&[], 0) } else { None };
-    let mut tree = TreeDigest::new();
+    let (mut reader, mut tree) = (Reader::default(), TreeDigest::new());
+    let mut rest = size;
     loop {
         match connection.next(id)? {
             Received::Block(header, data) => {
-                let start = data.get(..HEADER as usize).unwrap_or(&data);
-                let first = tree.leaves();
-                assert_eq!(header.offset, first * LEAF_SIZE as u64, "{path}: blocks in order");
-                let claimed = content.or_else(|| Content::claimed_by(start, size));
-                let known = claimed.unwrap_or_else(|| panic!("{path} is no file of the storm's"));
-                content = claimed;
-                check_block(known, first, &data, &header.leaves, path);
+                let offset = tree.leaves() * LEAF_SIZE as u64;
+                assert_eq!(header.offset, offset, "{path}: blocks in order");
+                assert!(data.len() <= BLOCK_SIZE, "{path}: a large block");
+                assert_eq!(leaves(&data), header.leaves, "{path}: digests of a block");
+                assert!(reader.take(&data), "{path}: what came from {offset} on is no file's");
                 tree.extend(&header.leaves);
+                rest = rest.checked_sub(data.len() as u64).expect("no more than was stated");
             }
             Received::Message(WorkerToClient::GetEnd { digest, .. }) => {
                 assert_eq!(tree.finish(), digest, "{path}: tree digest");
-                let known = content.unwrap_or_else(|| panic!("{path} came without its blocks"));
-                assert_eq!(digest, known.digest(), "{path}: not all leaves have come");
+                assert_eq!(rest, 0, "{path}: not all bytes have come");
+                let file = reader.finish();
+                assert!(file.is_some(), "{path} ends within a content");
                 connection.send(&ClientToWorker::GetDone { id })?;
-                return Ok((content, End::Acknowledged));
+                return Ok((file, End::Acknowledged));
             }
             Received::Message(answer) => return Ok((None, ended_by(&answer))),
             Received::Closed => return Err(Cut),
         }
-    }
-}
-
-fn check_block(content: Content, first: u64, data: &[u8], stated: &[Md5], path: &RelPath) {
-    assert!(data.len() <= BLOCK_SIZE && leaves(data) == stated, "{path}: digests of a block");
-    for (index, leaf) in (first..).zip(data.chunks(LEAF_SIZE)) {
-        assert!(content.leaf_is(index, leaf), "{path}: leaf {index} differs");
     }
 }
 
