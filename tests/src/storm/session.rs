@@ -87,9 +87,10 @@ impl Session {
     ) -> Operation {
         let mut random = Random::of(&[number]);
         let begun = shared.tick();
-        let mut doing = Doing { arena, shared, number, random: &mut random };
+        let mut doing = Doing { arena, shared, number, random: &mut random, resumed: false };
         let connection = self.connection.as_mut().expect("connected before");
         let (steps, done) = doing.act(connection, action);
+        let resumed = doing.resumed;
         let (end, hangs_up) = match done {
             Ok(Ended { end, hangs_up }) => (end, hangs_up),
             Err(Cut) => (End::CutOff, true),
@@ -107,7 +108,7 @@ impl Session {
         let ended = shared.tick();
         arena.tally.ended(kind(action), &end);
         let title = format!("{number:x} {action:?} {steps:?}");
-        Operation { title, session: self.number, steps, begun, ended, end }
+        Operation { title, session: self.number, steps, begun, ended, end, resumed }
     }
 }
 
@@ -130,6 +131,8 @@ struct Doing<'a> {
     shared: &'a Shared,
     number: u64,
     random: &'a mut Random,
+    /// Whether a put went on where it had stopped.
+    resumed: bool,
 }
 
 type Done = Result<Ended, Cut>;
@@ -209,6 +212,7 @@ impl Doing<'_> {
         broken_off: Option<BrokenOff>,
     ) -> (Vec<Step>, Done) {
         let sent = transfer::put(connection, upload, broken_off, self.arena);
+        self.resumed = sent.resumed;
         let (path, content) = (upload.path.clone(), upload.content);
         let step = Step::Put { path, content, existing: upload.existing };
         match &sent.end {

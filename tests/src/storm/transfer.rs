@@ -38,6 +38,8 @@ pub(super) struct Sent {
     pub(super) end: End,
     pub(super) hangs_up: bool,
     pub(super) usage: Option<Usage>,
+    /// Whether the server had a part of it already.
+    pub(super) resumed: bool,
 }
 
 /// Sends a file, from where the server has it. Nothing can have come of it before the end was sent.
@@ -48,14 +50,15 @@ pub(super) fn put(
     arena: &Arena,
 ) -> Sent {
     let id = connection.id();
-    let mut asked = false;
-    let answer = try_put(connection, id, upload, broken_off, arena, &mut asked);
+    let mut reached = Reached::default();
+    let answer = try_put(connection, id, upload, broken_off, arena, &mut reached);
+    let Reached { asked, resumed } = reached;
     let not_known = if asked { End::CutOff } else { End::NotAsked };
     match answer {
-        Err(Cut) => Sent { end: not_known, hangs_up: true, usage: None },
+        Err(Cut) => Sent { end: not_known, hangs_up: true, usage: None, resumed },
         Ok(None) => {
             let hangs_up = broken_off.is_some_and(|how| !how.hangs);
-            Sent { end: End::NotAsked, hangs_up, usage: None }
+            Sent { end: End::NotAsked, hangs_up, usage: None, resumed }
         }
         Ok(Some(answer)) => {
             let usage = match &answer {
@@ -66,9 +69,17 @@ pub(super) fn put(
                 End::CutOff => not_known,
                 end => end,
             };
-            Sent { end, hangs_up: false, usage }
+            Sent { end, hangs_up: false, usage, resumed }
         }
     }
+}
+
+/// How far a put came.
+#[derive(Default)]
+struct Reached {
+    /// Whether its end was sent.
+    asked: bool,
+    resumed: bool,
 }
 
 /// The last answer; `None` when the put was broken off as planned.
@@ -78,7 +89,7 @@ fn try_put(
     upload: &Upload,
     broken_off: Option<BrokenOff>,
     arena: &Arena,
-    asked: &mut bool,
+    reached: &mut Reached,
 ) -> Result<Option<WorkerToClient>, Cut> {
     let Upload { path, content, token, existing, .. } = upload;
     let source = upload.fingerprint();
@@ -99,6 +110,7 @@ fn try_put(
         return Ok(Some(answer));
     }
     if there > 0 {
+        reached.resumed = true;
         arena.tally.resumed(*existing);
     }
     let stop = match broken_off {
@@ -113,7 +125,7 @@ fn try_put(
     if broken_off.is_some() {
         return Ok(None);
     }
-    *asked = true;
+    reached.asked = true;
     connection.send(&ClientToWorker::PutEnd { id, digest: content.digest(), source })?;
     Ok(Some(connection.answer(id)?))
 }

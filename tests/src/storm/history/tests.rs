@@ -29,7 +29,15 @@ fn tree(nodes: &[(&str, u64)]) -> Tree {
 }
 
 fn op(times: (u64, u64), end: End, steps: Vec<Step>) -> Operation {
-    Operation { title: String::new(), session: 0, steps, begun: times.0, ended: times.1, end }
+    Operation {
+        title: String::new(),
+        session: 0,
+        steps,
+        begun: times.0,
+        ended: times.1,
+        end,
+        resumed: false,
+    }
 }
 
 fn put(at: &str, number: u64) -> Step {
@@ -168,6 +176,40 @@ fn an_append_that_is_sent_again_after_its_answer_was_lost_may_be_there_twice() {
     assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::Yes);
     assert_eq!(explain(&with_a(&[1]), &with_a(&[1]), &ops), Explained::No);
     assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2, 2]), &ops), Explained::No);
+}
+
+#[test]
+fn an_append_that_could_be_resumed_had_not_happened() {
+    let resumed = |operation| Operation { resumed: true, ..operation };
+    let cut = op((1, 2), CutOff, vec![append("a", 2)]);
+    let again = resumed(op((3, 4), Acknowledged, vec![append("a", 2)]));
+    let ops = [cut.clone(), again.clone()];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::No, "added twice");
+    // A third one may have sent it anew, after the first has happened.
+    let between = op((2, 3), NotAsked, vec![append("a", 2)]);
+    let later = Operation { begun: 4, ended: 5, ..again.clone() };
+    let ops = [cut.clone(), between, later];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::Yes);
+    // One that began before the other was cut off may have lost the upload to it.
+    let beside = Operation { begun: 1, ended: 4, ..cut };
+    let ops = [beside, Operation { begun: 2, ended: 3, end: CutOff, ..again }];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2]), &ops), Explained::Yes);
+}
+
+#[test]
+fn an_append_gives_way_to_others_only_if_there_are_any() {
+    let refused = op((1, 12), End::Refused(ErrorCode::Busy), vec![append("d/a", 9)]);
+    let start = tree(&[("d", 0)]);
+    let ops = |count: u64, at: &str| {
+        let others = (1..=count).map(|n| op((2 * n, 2 * n + 1), Acknowledged, vec![put(at, n)]));
+        others.chain([refused.clone()]).collect::<Vec<_>>()
+    };
+    let end = |number| tree(&[("d", 0), ("d/a", number)]);
+    assert_eq!(explain(&start, &end(4), &ops(4, "d/a")), Explained::Yes);
+    assert_eq!(explain(&start, &end(3), &ops(3, "d/a")), Explained::No, "too few");
+    let elsewhere = tree(&[("d", 0), ("d/b", 4)]);
+    assert_eq!(explain(&start, &elsewhere, &ops(4, "d/b")), Explained::No, "another file");
 }
 
 #[test]
