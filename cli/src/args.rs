@@ -1,6 +1,6 @@
 //! The command line of `berth`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use berth_common::entry::Existing;
 use berth_common::ids::StagingName;
@@ -45,6 +45,7 @@ Examples:
   export BERTH_HOST=alice@files.example.org
   berth put holiday.tar                    send a file; the same command again goes on after a cut
   berth put *.jpg --to pictures/           send several files into a directory
+  tar c photos | berth put - --to p.tar    send what a command writes
   berth get holiday.tar --to /tmp/         fetch a file into a directory
   berth ls -l pictures                     list a directory
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
@@ -130,6 +131,10 @@ pub enum Command {
     /// server as an upload, counts against the quota, and is gone on with by the same command as
     /// long as the local file is unchanged; see `berth uploads`.
     ///
+    /// `berth put - --to REMOTE` sends standard input to its end. What came cannot be read again, so that
+    /// nothing is kept of it when it is not sent to its end. With --password-file or BERTH_PASSWORD, since
+    /// nobody is asked where standard input is no terminal. A file of the name - is ./-.
+    ///
     /// With --append the file in the home has either its old content or all of the new behind it,
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
@@ -179,8 +184,8 @@ pub enum Command {
 /// `berth put`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PutArgs {
-    /// The files to send
-    #[arg(value_name = "LOCAL", required = true, value_parser = local_path)]
+    /// The files to send; - is standard input, to the file of --to
+    #[arg(value_name = "LOCAL", required = true, value_parser = put_source)]
     pub files: Vec<PathBuf>,
     /// File or directory in the home to put them to; a directory may end with /
     #[arg(long, value_name = "REMOTE")]
@@ -291,10 +296,22 @@ pub struct PasswdArgs {
 
 fn local_path(text: &str) -> Result<PathBuf, String> {
     match text {
+        "-" => Err("standard output is not supported; name a file".to_owned()),
+        path => put_source(path),
+    }
+}
+
+fn put_source(text: &str) -> Result<PathBuf, String> {
+    match text {
         "" => Err("the path is empty".to_owned()),
-        "-" => Err("standard input and output are not supported; name a file".to_owned()),
         path => Ok(PathBuf::from(path)),
     }
+}
+
+/// Whether a local path that was typed means standard input. A file of that name is `./-`.
+#[must_use]
+pub fn is_stdin(path: &Path) -> bool {
+    path.as_os_str() == "-"
 }
 
 fn upload_id(text: &str) -> Result<StagingName, String> {
@@ -304,6 +321,12 @@ fn upload_id(text: &str) -> Result<StagingName, String> {
 }
 
 impl PutArgs {
+    /// Whether standard input is among what is sent.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.files.iter().any(|file| is_stdin(file))
+    }
+
     /// What happens to a file that stands there.
     #[must_use]
     pub fn existing(&self) -> Existing {
@@ -336,7 +359,10 @@ impl Command {
     /// Whether repeating the command goes on where it was interrupted.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
-        matches!(self, Self::Put(_) | Self::Get(_))
+        match self {
+            Self::Put(args) => !args.reads_stdin(),
+            command => matches!(command, Self::Get(_)),
+        }
     }
 }
 
@@ -395,7 +421,6 @@ mod tests {
         use ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
         let table = [
             ("berth put", MissingRequiredArgument),
-            ("berth put -", ValueValidation),
             ("berth get a --to -", ValueValidation),
             ("berth mv a", MissingRequiredArgument),
             ("berth mv -n -f a b", ArgumentConflict),
@@ -410,5 +435,17 @@ mod tests {
         }
         assert!(parse("berth uploads --abort 00000000000000ab").is_ok());
         assert!(parse("berth put -n a b --to dir/").is_ok());
+    }
+
+    #[test]
+    fn a_dash_is_standard_input_and_a_path_to_it_is_a_file() {
+        let put = |line| match parse(line).unwrap().command {
+            Command::Put(args) => args,
+            other => panic!("{other:?}"),
+        };
+        assert!(put("berth put - --to x").reads_stdin());
+        assert!(put("berth put --append a -").reads_stdin());
+        assert!(!put("berth put ./- x/-").reads_stdin());
+        assert!(!Command::Put(put("berth put - --to x")).is_resumable());
     }
 }

@@ -19,6 +19,9 @@ const SMALLEST_BAR: u64 = 1 << 20;
 const BAR: &str = "{prefix} {wide_bar} {percent:>3}% {binary_bytes}/{binary_total_bytes} \
                    {binary_bytes_per_sec} ETA {eta} {msg}";
 
+/// The same for what has no known size.
+const COUNTER: &str = "{prefix} {spinner} {binary_bytes} {binary_bytes_per_sec} {msg}";
+
 /// Between two lines about the same file.
 const LINE_EVERY: Duration = Duration::from_secs(5);
 
@@ -81,7 +84,7 @@ impl Progress {
     #[must_use]
     pub fn file(&self, name: &str) -> FileProgress {
         let name = escaped(name).into_owned();
-        let state = FileState { size: 0, position: 0, line_at: Instant::now(), bar: None };
+        let state = FileState { size: None, position: 0, line_at: Instant::now(), bar: None };
         let file = File { name, progress: self.clone(), state: Mutex::new(state) };
         FileProgress(Some(Arc::new(file)))
     }
@@ -121,7 +124,7 @@ struct File {
 
 #[derive(Debug)]
 struct FileState {
-    size: u64,
+    size: Option<u64>,
     position: u64,
     line_at: Instant,
     bar: Option<ProgressBar>,
@@ -141,14 +144,18 @@ impl FileProgress {
         }
     }
 
-    /// The transfer begins, at `from` of `size` bytes.
-    pub(crate) fn begin(&self, size: u64, from: u64) {
+    /// The transfer begins, at `from` of `size` bytes, if it is known how many there are.
+    pub(crate) fn begin(&self, size: Option<u64>, from: u64) {
         self.with(|file, state| {
             (state.size, state.position) = (size, from);
-            if file.progress.mode == Mode::Bars && size > SMALLEST_BAR {
+            if file.progress.mode == Mode::Bars && size.is_none_or(|size| size > SMALLEST_BAR) {
+                let (bar, template) = match size {
+                    Some(size) => (ProgressBar::new(size), BAR),
+                    None => (ProgressBar::no_length(), COUNTER),
+                };
                 // Above the total.
-                let bar = file.progress.bars.insert(0, ProgressBar::new(size));
-                bar.set_style(style(BAR));
+                let bar = file.progress.bars.insert(0, bar);
+                bar.set_style(style(template));
                 bar.set_prefix(shortened(&file.name));
                 bar.set_position(from);
                 // What was there already came at no rate.
@@ -157,11 +164,11 @@ impl FileProgress {
             }
             if let Some(total) = &file.progress.total {
                 if total.grows {
-                    total.bar.inc_length(size);
+                    total.bar.inc_length(size.unwrap_or(0));
                 }
                 total.bar.inc(from);
             }
-            if from > 0 {
+            if let Some(size) = size.filter(|_| from > 0) {
                 let percent = human::percent(from, size);
                 file.progress.line(&format!("{}: resumed at {percent}%", file.name));
             }
@@ -181,9 +188,15 @@ impl FileProgress {
             state.position = position;
             if file.progress.mode == Mode::Lines && state.line_at.elapsed() >= LINE_EVERY {
                 state.line_at = Instant::now();
-                let (done, size) = (human::size(position), human::size(state.size));
-                let percent = human::percent(position, state.size);
-                file.progress.line(&format!("{}: {percent}% ({done} of {size})", file.name));
+                let done = human::size(position);
+                let line = match state.size {
+                    Some(size) => {
+                        let percent = human::percent(position, size);
+                        format!("{}: {percent}% ({done} of {})", file.name, human::size(size))
+                    }
+                    None => format!("{}: {done}", file.name),
+                };
+                file.progress.line(&line);
             }
         });
     }
@@ -260,13 +273,18 @@ mod tests {
         for mode in [Mode::Bars, Mode::Lines, Mode::Quiet] {
             let progress = Progress::new(mode, 2, None);
             let file = progress.file("a\x1b");
-            file.begin(5 << 20, 1 << 20);
+            file.begin(Some(5 << 20), 1 << 20);
             file.at(2 << 20);
             file.waiting("storing");
             file.end();
             drop(file);
+            let file = progress.file("standard input");
+            file.begin(None, 0);
+            file.at(2 << 20);
+            drop(file);
             progress.end();
         }
         assert!(ProgressStyle::with_template(BAR).is_ok());
+        assert!(ProgressStyle::with_template(COUNTER).is_ok());
     }
 }

@@ -45,6 +45,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     for path in args.command.remote_paths() {
         resolve(&cwd, path)?;
     }
+    commands::check(&args.command)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             let reason = human::reason(&error);
@@ -97,6 +98,8 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
 fn interrupted(command: &Command) -> &'static str {
     if matches!(command, Command::Put(args) if args.append) {
         "interrupted; look at the file before appending again, since it may have been done"
+    } else if matches!(command, Command::Put(args) if args.reads_stdin()) {
+        "interrupted; standard input cannot be read again, so start over"
     } else if command.is_resumable() {
         "interrupted; run the same command again to go on"
     } else {

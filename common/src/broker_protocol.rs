@@ -70,8 +70,8 @@ pub enum WorkerToDaemon {
         direction: Direction,
         /// Of which file.
         path: RelPath,
-        /// Bytes of the file.
-        size: u64,
+        /// Bytes of the file, where they are known.
+        size: Option<u64>,
     },
     /// Bytes moved since the session's last report; sent at most every 5 s while transfers run.
     Progress {

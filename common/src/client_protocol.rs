@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Md5;
-use crate::entry::{Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{RequestId, StagingName, UploadToken, UserName};
 use crate::rel_path::RelPath;
@@ -145,8 +145,8 @@ pub enum ClientToWorker {
         id: RequestId,
         /// The tree digest.
         digest: Md5,
-        /// The source's fingerprint, taken again after the last byte.
-        source: SourceFingerprint,
+        /// What was sent; of the same kind as what the put began with.
+        source: SourceEnd,
     },
     /// Begins or resumes a download; answered by `GetReady`.
     Get {
@@ -192,9 +192,9 @@ pub struct Put {
     pub id: RequestId,
     /// Where the file is to appear; the parent must exist.
     pub path: RelPath,
-    /// What is sent, its size included.
-    pub source: SourceFingerprint,
-    /// Lets this client go on with the upload later.
+    /// What is sent, with its size where that is known.
+    pub source: PutSource,
+    /// Lets this client go on with the upload of a file later.
     pub token: UploadToken,
     /// Permission bits to keep, without setuid, setgid and sticky.
     pub mode: u16,

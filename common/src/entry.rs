@@ -51,6 +51,39 @@ pub struct SourceFingerprint {
     pub inode: u64,
 }
 
+/// What a put sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PutSource {
+    /// A file, which can be read again.
+    File(SourceFingerprint),
+    /// What comes to its end only once, such as a pipe: of unknown size, and never gone on with.
+    Stream,
+}
+
+impl From<SourceFingerprint> for PutSource {
+    fn from(file: SourceFingerprint) -> Self {
+        Self::File(file)
+    }
+}
+
+/// What was sent, said after the last byte.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum SourceEnd {
+    /// The file's fingerprint, taken again.
+    File(SourceFingerprint),
+    /// The end of a stream.
+    Stream {
+        /// Bytes that were sent.
+        size: u64,
+    },
+}
+
+impl From<SourceFingerprint> for SourceEnd {
+    fn from(file: SourceFingerprint) -> Self {
+        Self::File(file)
+    }
+}
+
 /// What a put does with a file that stands at its path. A directory there refuses every put.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Existing {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::channel::Message;
 use crate::digest::Md5;
-use crate::entry::{Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage};
+use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{Handle, OpId, StagingName, UploadToken};
 use crate::rel_path::RelPath;
@@ -78,6 +78,16 @@ pub enum WorkerToFiler {
         op: OpId,
         /// What and where.
         upload: OpenUpload,
+    },
+    /// Asks for more room for an upload of unknown size; one question at a time for each, answered before the
+    /// upload is committed or closed. Answered by `Extended`, or refused when `least` is not to be had.
+    Extend {
+        /// The operation.
+        op: OpId,
+        /// The upload.
+        handle: Handle,
+        /// Bytes that it must be able to have at least. What it has room for already is never refused.
+        least: u64,
     },
     /// Puts an upload into the home, durably; the worker has closed its files. Answered by `Committed`.
     /// After a failure the handle is gone; a resumable upload stays, unless its data cannot be trusted.
@@ -157,9 +167,9 @@ pub enum WorkerToFiler {
 pub struct OpenUpload {
     /// Where the file is to appear.
     pub path: RelPath,
-    /// What is sent, its size included.
-    pub source: SourceFingerprint,
-    /// Lets the client go on with the upload later.
+    /// What is sent, with its size where that is known.
+    pub source: PutSource,
+    /// Lets the client go on with the upload of a file later.
     pub token: UploadToken,
     /// Permission bits to keep; of a file that is added to, its own are kept.
     pub mode: u16,
@@ -223,6 +233,15 @@ pub enum FilerToWorker {
         resumed: bool,
         /// Whether an earlier upload was dropped because its source had changed.
         started_over: bool,
+        /// Bytes that may be written to one of unknown size, until more are granted.
+        limit: Option<u64>,
+    },
+    /// The answer to `Extend`.
+    Extended {
+        /// The operation.
+        op: OpId,
+        /// Bytes that may be written now.
+        limit: u64,
     },
     /// An upload is in the home.
     Committed {

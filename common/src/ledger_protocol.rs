@@ -43,6 +43,22 @@ pub enum FilerToDaemon {
         /// Entries by which it would grow.
         entries: u64,
     },
+    /// Serve: begins a reservation in the daemon's memory for an upload of unknown size. Answered by `Leased`.
+    Lease {
+        /// The operation.
+        op: OpId,
+        /// 1 if nothing stands at the path, else 0.
+        entries: u64,
+    },
+    /// Serve: has such a reservation grow. Answered by `Extended`, or refused when `least` does not fit.
+    Extend {
+        /// The operation.
+        op: OpId,
+        /// Which.
+        name: StagingName,
+        /// Bytes that it must have at least. What it has already is never refused.
+        least: u64,
+    },
     /// Serve: makes an upload of the user's own this session's, so that it can be aborted.
     /// Answered by `Done`.
     Claim {
@@ -306,6 +322,22 @@ pub enum DaemonToFiler {
         op: OpId,
         /// The name.
         name: StagingName,
+    },
+    /// The reservation for an upload of unknown size is held under this name, which is the staged file's.
+    Leased {
+        /// The operation.
+        op: OpId,
+        /// The name.
+        name: StagingName,
+        /// Bytes that it has: a lease, or what is left of the quota, which may be nothing.
+        bytes: u64,
+    },
+    /// The reservation was looked at again.
+    Extended {
+        /// The operation.
+        op: OpId,
+        /// Bytes that it has now: a lease more, or what is left of the quota.
+        bytes: u64,
     },
     /// The upload is this session's.
     UploadReserved {

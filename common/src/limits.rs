@@ -51,6 +51,9 @@ pub const REPORTS_PER_MESSAGE: usize = 1024;
 /// Names of files with several that a verification tells.
 pub const LINKED_NAMES: usize = 16;
 
+/// Bytes by which the reservation of an upload of unknown size grows at a time.
+pub const LEASE_BYTES: u64 = 16 * 1024 * 1024;
+
 /// Uploads up to this size are not resumable: sending them again is cheaper than remembering them.
 /// Their reservation lives in the daemon's memory and they have no journal.
 pub const SMALL_UPLOAD_BYTES: u64 = BLOCK_SIZE as u64;

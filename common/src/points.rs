@@ -65,6 +65,8 @@ listed! {
         Linked,
         /// Filer: the act is done, or refused by what stands there, and the ticket not given back.
         Acted,
+        /// Filer: one of a batch has acted, and the next has its turn under the same ticket.
+        BetweenActs,
         /// Filer: the ticket is given back, and staging is not synced.
         Released,
         /// Filer: staging is synced (what was taken is measured), or nothing was done under the ticket, and

@@ -147,9 +147,23 @@ fn client_to_worker_round_trips() {
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
         ClientToWorker::Put(Put {
-            id: ID, path: path(), source: source(), token: token(), mode: 0o7777, existing: Existing::Append,
+            id: ID,
+            path: path(),
+            source: source().into(),
+            token: token(),
+            mode: 0o7777,
+            existing: Existing::Append,
         }),
-        ClientToWorker::PutEnd { id: ID, digest: md5(), source: source() },
+        ClientToWorker::Put(Put {
+            id: ID,
+            path: path(),
+            source: PutSource::Stream,
+            token: token(),
+            mode: 0o7777,
+            existing: Existing::Keep,
+        }),
+        ClientToWorker::PutEnd { id: ID, digest: md5(), source: source().into() },
+        ClientToWorker::PutEnd { id: ID, digest: md5(), source: SourceEnd::Stream { size: u64::MAX } },
         ClientToWorker::Get { id: ID, path: path(), resume: None },
         ClientToWorker::Get {
             id: ID, path: path(), resume: Some(GetResume { fingerprint: fingerprint(), leaves: 5 }),
@@ -212,7 +226,8 @@ fn worker_to_daemon_round_trips() {
         WorkerToDaemon::LoginFinal { message: vec![1] },
         WorkerToDaemon::PasswordFirst { message: vec![1], verifier: verifier() },
         WorkerToDaemon::PasswordFinal { message: vec![1] },
-        WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: 1 },
+        WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: Some(1) },
+        WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: None },
         WorkerToDaemon::Progress { received: 1, sent: 2 },
         WorkerToDaemon::TransferEnded {
             id: ID, resumed_leaves: 1, moved_leaves: 2, error: Some(over_quota()),
@@ -253,7 +268,7 @@ fn daemon_to_worker_round_trips() {
 #[test]
 fn worker_to_filer_round_trips() {
     check!(WorkerToFiler {
-        Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Commit, CloseUpload,
+        Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Extend, Commit, CloseUpload,
         MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
     } vec![
         WorkerToFiler::Stat { op: OP, path: path() },
@@ -266,9 +281,10 @@ fn worker_to_filer_round_trips() {
         WorkerToFiler::OpenUpload {
             op: OP,
             upload: OpenUpload {
-                path: path(), source: source(), token: token(), mode: 0o600, existing: Existing::Keep,
+                path: path(), source: source().into(), token: token(), mode: 0o600, existing: Existing::Keep,
             },
         },
+        WorkerToFiler::Extend { op: OP, handle: Handle(2), least: u64::MAX },
         WorkerToFiler::Commit { op: OP, handle: Handle(2), digest: md5() },
         WorkerToFiler::CloseUpload { op: OP, handle: Handle(2), keep: true },
         WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
@@ -284,7 +300,7 @@ fn worker_to_filer_round_trips() {
 #[test]
 fn filer_to_worker_round_trips() {
     check!(FilerToWorker {
-        Failed, Done, Entry, Entries, Opened, UploadOpened, Committed, Usage, Uploads,
+        Failed, Done, Entry, Entries, Opened, UploadOpened, Extended, Committed, Usage, Uploads,
     } vec![
         FilerToWorker::Failed { op: OP, error: ErrorCode::DiskFull },
         FilerToWorker::Done { op: OP },
@@ -294,8 +310,9 @@ fn filer_to_worker_round_trips() {
             op: OP, handle: Handle(1), entry: entry(), fingerprint: fingerprint(), md5: Some(md5()),
         },
         FilerToWorker::UploadOpened {
-            op: OP, handle: Handle(1), resumable: true, resumed: true, started_over: false,
+            op: OP, handle: Handle(1), resumable: true, resumed: true, started_over: false, limit: None,
         },
+        FilerToWorker::Extended { op: OP, limit: u64::MAX },
         FilerToWorker::Committed { op: OP, replaced: true, usage: usage() },
         FilerToWorker::Usage { op: OP, usage: usage() },
         FilerToWorker::Uploads { op: OP, uploads: vec![], last: true },
@@ -306,6 +323,7 @@ fn filer_to_worker_round_trips() {
         resumable,
         resumed: false,
         started_over: false,
+        limit: Some(1),
     };
     assert_eq!((opened(true).descriptors(), opened(false).descriptors()), (2, 1));
 }
@@ -313,8 +331,9 @@ fn filer_to_worker_round_trips() {
 #[test]
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
-        Ready, Joined, ReserveUpload, Reserve, Claim, Drop, LetGo, Intent, Ticket, Reports, Released, Settle,
-        Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done, Failed,
+        Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Claim, Drop, LetGo, Intent, Ticket, Reports,
+        Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done,
+        Failed,
     } vec![
         FilerToDaemon::Ready,
         FilerToDaemon::Joined,
@@ -322,6 +341,8 @@ fn filer_to_daemon_round_trips() {
             op: OP, path: path(), source: source(), token: token(), growth: 1, entries: 1,
         },
         FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0 },
+        FilerToDaemon::Lease { op: OP, entries: 1 },
+        FilerToDaemon::Extend { op: OP, name: NAME, least: u64::MAX },
         FilerToDaemon::Claim { op: OP, name: NAME },
         FilerToDaemon::Drop { op: OP, name: NAME },
         FilerToDaemon::LetGo { name: NAME },
@@ -379,8 +400,8 @@ fn filer_to_daemon_round_trips() {
 #[test]
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
-        Join, Reserved, UploadReserved, Granted, Owing, Settled, Usage, Uploads, Done, Refused, Examine, Remove,
-        Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
+        Join, Reserved, Leased, Extended, UploadReserved, Granted, Owing, Settled, Usage, Uploads, Done,
+        Refused, Examine, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -390,6 +411,8 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Join(Role::Recover { user: user(), sync: StagingSync::FileSystem }),
         DaemonToFiler::Join(Role::Walk { user: user() }),
         DaemonToFiler::Reserved { op: OP, name: NAME },
+        DaemonToFiler::Leased { op: OP, name: NAME, bytes: 0 },
+        DaemonToFiler::Extended { op: OP, bytes: u64::MAX },
         DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
         DaemonToFiler::Granted { op: OP, names: vec![NAME], reporting: true },
         DaemonToFiler::Owing { op: OP, name: OwedName(5) },

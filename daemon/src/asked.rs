@@ -37,6 +37,8 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             P::Serving,
             M::ReserveUpload { .. }
             | M::Reserve { .. }
+            | M::Lease { .. }
+            | M::Extend { .. }
             | M::Claim { .. }
             | M::Drop { .. }
             | M::LetGo { .. }
@@ -59,6 +61,8 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             P::Starting | P::Spare | P::Joining | P::Recovering | P::Walking,
             M::ReserveUpload { .. }
             | M::Reserve { .. }
+            | M::Lease { .. }
+            | M::Extend { .. }
             | M::Claim { .. }
             | M::Drop { .. }
             | M::LetGo { .. }
@@ -110,6 +114,8 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Joined => "Joined",
         FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
         FilerToDaemon::Reserve { .. } => "Reserve",
+        FilerToDaemon::Lease { .. } => "Lease",
+        FilerToDaemon::Extend { .. } => "Extend",
         FilerToDaemon::Claim { .. } => "Claim",
         FilerToDaemon::Drop { .. } => "Drop",
         FilerToDaemon::LetGo { .. } => "LetGo",
@@ -238,7 +244,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 22] {
+    fn messages() -> [FilerToDaemon; 24] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -253,6 +259,8 @@ mod tests {
                 entries: 0,
             },
             FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0 },
+            FilerToDaemon::Lease { op: OP, entries: 0 },
+            FilerToDaemon::Extend { op: OP, name, least: 0 },
             FilerToDaemon::Claim { op: OP, name },
             FilerToDaemon::Drop { op: OP, name },
             FilerToDaemon::LetGo { name },
@@ -277,12 +285,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x....................."),
-            (FilerPhase::Spare, "......................"),
-            (FilerPhase::Joining, ".x...................."),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxx......"),
-            (FilerPhase::Recovering, "................xx..xx"),
-            (FilerPhase::Walking, "..................xxxx"),
+            (FilerPhase::Starting, "x......................."),
+            (FilerPhase::Spare, "........................"),
+            (FilerPhase::Joining, ".x......................"),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxx......"),
+            (FilerPhase::Recovering, "..................xx..xx"),
+            (FilerPhase::Walking, "....................xxxx"),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

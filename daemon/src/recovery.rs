@@ -78,7 +78,8 @@ impl RecoveryError {
     }
 }
 
-/// What a session left is replayed and removed; its uploads are nobody's from then on. Its worker and
+/// What a session left is replayed and removed; of its uploads those without a file are dropped, and the others
+/// are nobody's from then on. Its worker and
 /// filer must be reaped, and none of its questions to the ledger under way.
 ///
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
@@ -165,7 +166,7 @@ async fn replay_session(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
-    if left.intents.is_empty() && left.names.is_empty() {
+    if left.are_none() {
         return Ok(());
     }
     tracing::info!(
@@ -173,6 +174,7 @@ async fn replay_session(
         %user,
         intents = left.intents.len(),
         names = left.names.len(),
+        uploads = left.uploads.len(),
         "replaying what the session left"
     );
     recover(daemon, user, async |recoverer| replay_orphans(daemon, recoverer, user, session).await)
@@ -188,7 +190,28 @@ async fn replay_orphans(
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
     replay(daemon, recoverer, user, &left.intents).await?;
-    Ok(recoverer.remove(&left.names).await?)
+    recoverer.remove(&left.names).await?;
+    let (lost, _) = split_by_file(recoverer, left.uploads).await?;
+    // A journal may be left of it; without the row nobody would know.
+    recoverer.remove(&lost).await?;
+    for name in lost {
+        tracing::info!(session = session.0, %user, upload = name.0, "an upload without a file is dropped");
+        daemon.ledger.drop_name(user, session, name).await?;
+    }
+    Ok(())
+}
+
+/// Uploads without a file, which were aborted, never made, or lost in a power cut; and those with one.
+async fn split_by_file(
+    recoverer: &mut Recoverer,
+    uploads: Vec<StagingName>,
+) -> Result<(Vec<StagingName>, Vec<StagingName>), RecoveryError> {
+    let findings = recoverer.examine(&uploads).await?;
+    let found = uploads.into_iter().zip(&findings);
+    let (lost, kept): (Vec<_>, Vec<_>) =
+        found.partition(|(_, finding)| matches!(finding, Finding::Missing));
+    let names = |some: Vec<(StagingName, _)>| some.into_iter().map(|(name, _)| name).collect();
+    Ok((names(lost), names(kept)))
 }
 
 /// Accounts for what a user has taken out of the home while the ledger could not be written.
@@ -377,11 +400,14 @@ async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
         }
     };
     for user in names {
-        if daemon.ledger.user(&user).await?.is_none() {
-            tracing::warn!(
+        match daemon.ledger.user(&user).await {
+            Ok(None) => tracing::warn!(
                 %user,
                 "there are directories of a user who is not in the ledger; they are left alone"
-            );
+            ),
+            // One whose row does not parse is in it.
+            Ok(Some(_)) | Err(LedgerError::Damaged(_)) => {}
+            Err(error) => return Err(error),
         }
     }
     Ok(())
@@ -431,12 +457,7 @@ async fn sweep_user(
     owed::settle(daemon, recoverer, user, number).await?;
     // Read again: what an intent had committed is gone, what it had not is open again.
     let uploads = daemon.ledger.pending(user).await?.uploads;
-    let findings = recoverer.examine(&uploads).await?;
-    let is_missing = |finding: &Finding| matches!(finding, Finding::Missing);
-    let (lost, keep): (Vec<_>, Vec<_>) =
-        uploads.into_iter().zip(&findings).partition(|(_, finding)| is_missing(finding));
-    let names = |some: Vec<(StagingName, _)>| some.into_iter().map(|(name, _)| name).collect();
-    let (lost, keep): (Vec<StagingName>, Vec<StagingName>) = (names(lost), names(keep));
+    let (lost, keep) = split_by_file(recoverer, uploads).await?;
     if !lost.is_empty() {
         tracing::warn!(%user, uploads = lost.len(), "uploads without a file are dropped");
         daemon.ledger.drop_uploads(user, lost).await?;

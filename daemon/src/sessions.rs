@@ -46,7 +46,7 @@ pub(crate) struct Entry<C> {
 pub(crate) struct Transfer {
     pub(crate) direction: Direction,
     pub(crate) path: RelPath,
-    pub(crate) size: u64,
+    pub(crate) size: Option<u64>,
     pub(crate) begun: Instant,
 }
 
@@ -242,7 +242,7 @@ mod tests {
     }
 
     fn transfer(begun: Instant) -> Transfer {
-        Transfer { direction: Direction::Put, path: RelPath::root(), size: 1, begun }
+        Transfer { direction: Direction::Put, path: RelPath::root(), size: Some(1), begun }
     }
 
     #[test]

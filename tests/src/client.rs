@@ -1,8 +1,9 @@
 //! Runs the real `berth`, with directories of its own for configuration, state and files.
 
 use std::ffi::OsStr;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -131,11 +132,43 @@ impl Client {
     /// When it cannot be started.
     #[must_use]
     pub fn spawn<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Running {
+        self.spawn_from(arguments, Stdio::null())
+    }
+
+    /// The same with this as standard input.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_from<S: AsRef<OsStr>>(&self, arguments: &[S], input: Stdio) -> Running {
         let mut command = self.command();
-        command.args(arguments);
+        command.args(arguments).stdin(input);
         let shown: Vec<_> =
             arguments.iter().map(|part| part.as_ref().to_string_lossy().into_owned()).collect();
         Running::start(command, format!("berth {}", shown.join(" ")))
+    }
+
+    /// The same with these bytes as standard input, which then ends.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_with<S: AsRef<OsStr>>(&self, arguments: &[S], input: Vec<u8>) -> Running {
+        let (running, mut pipe) = self.spawn_piped(arguments);
+        // One that gives up early closes its end.
+        thread::spawn(move || drop(pipe.write_all(&input)));
+        running
+    }
+
+    /// The same with a pipe as standard input, which ends when the other end is dropped.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_piped<S: AsRef<OsStr>>(&self, arguments: &[S]) -> (Running, ChildStdin) {
+        let mut running = self.spawn_from(arguments, Stdio::piped());
+        let pipe = running.child.as_mut().and_then(|child| child.stdin.take());
+        (running, pipe.expect("it has a pipe"))
     }
 
     fn command(&self) -> Command {
@@ -169,7 +202,6 @@ pub struct Running {
 impl Running {
     fn start(mut command: Command, shown: String) -> Self {
         let child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

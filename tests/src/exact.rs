@@ -1,7 +1,8 @@
 //! Whether a server is exact: the ledger equals the disk, for every user.
 //!
 //! At rest, with no session of anybody's, [`faults`] is empty: what is used is what a walk finds, what is
-//! reserved is what the open uploads have, no intent is left, and nothing stands in staging without a row. While somebody works the same look may find faults that are none.
+//! reserved is what the open uploads have, no intent is left, and staging has each upload's file and nothing
+//! without a row. While somebody works the same look may find faults that are none.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -124,17 +125,18 @@ fn faults_of(server: &Server, db: &Connection, user: &User) -> Vec<String> {
     faults
 }
 
-/// Staging may have each upload's file and its journal, and has nothing else. A session that dies between
-/// the one and the other leaves a row without files, which the next start drops.
+/// Staging has each upload's file, may have its journal, and has nothing else.
 fn staging_faults(server: &Server, user: &str, uploads: &BTreeSet<u64>) -> Vec<String> {
     use berth_common::ids::StagingName;
     let files: BTreeSet<String> = disk::entries(&server.staging(user))
         .iter()
         .filter_map(|path| Some(path.file_name()?.to_string_lossy().into_owned()))
         .collect();
-    let names = uploads.iter().map(|name| StagingName(*name));
-    let allowed: BTreeSet<String> =
-        names.flat_map(|name| [name.file_name(), name.journal_name()]).collect();
-    let orphans = files.difference(&allowed);
-    orphans.map(|file| format!("{user}: {file} stands in staging without a row")).collect()
+    let names = || uploads.iter().map(|name| StagingName(*name));
+    let needed: BTreeSet<String> = names().map(|name| name.file_name()).collect();
+    let journals: BTreeSet<String> = names().map(|name| name.journal_name()).collect();
+    let orphans = files.difference(&needed).filter(|file| !journals.contains(*file));
+    let orphans = orphans.map(|file| format!("{user}: {file} stands in staging without a row"));
+    let missing = needed.difference(&files);
+    orphans.chain(missing.map(|file| format!("{user}: {file} has a row and no file"))).collect()
 }

@@ -31,7 +31,7 @@ impl Putter {
         let put = Put {
             id,
             path: RelPath::new(path).unwrap(),
-            source: source(&content),
+            source: source(&content).into(),
             token: UploadToken([1; 16]),
             mode: 0o644,
             existing: Existing::Replace,
@@ -49,7 +49,7 @@ impl Putter {
                 let mut tree = TreeDigest::new();
                 tree.extend(&leaves);
                 self.raw.send_block(&BlockHeader { transfer: id, offset: 0, leaves }, content);
-                let source = source(content);
+                let source = source(content).into();
                 self.raw.send(&ClientToWorker::PutEnd { id, digest: tree.finish(), source });
                 false
             }

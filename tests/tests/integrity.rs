@@ -23,7 +23,7 @@ fn open(raw: &mut Raw, path: &str, size: usize) -> RequestId {
     raw.send(&ClientToWorker::Put(Put {
         id,
         path: RelPath::new(path).unwrap(),
-        source: source(size),
+        source: source(size).into(),
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
@@ -73,7 +73,11 @@ fn a_corrupted_block_is_asked_for_again_and_the_file_is_whole() {
         for (number, block) in content[bad..].chunks(BLOCK_SIZE).enumerate() {
             raw.send_block(&header(id, bad + number * BLOCK_SIZE, block), block);
         }
-        raw.send(&ClientToWorker::PutEnd { id, digest: tree(&content), source: source(size) });
+        raw.send(&ClientToWorker::PutEnd {
+            id,
+            digest: tree(&content),
+            source: source(size).into(),
+        });
         assert!(matches!(raw.message(), WorkerToClient::PutDone { .. }));
         drop(raw);
         server.assert_at_rest("alice");
@@ -120,7 +124,7 @@ fn a_tree_digest_that_differs_drops_the_upload() {
             raw.send_block(&header(id, number * BLOCK_SIZE, block), block);
         }
         let digest = Md5::from_bytes([0; 16]);
-        raw.send(&ClientToWorker::PutEnd { id, digest, source: source(size) });
+        raw.send(&ClientToWorker::PutEnd { id, digest, source: source(size).into() });
         match raw.message() {
             WorkerToClient::Failed { error: ErrorCode::DigestMismatch, .. } => {}
             other => panic!("{other:?}"),

@@ -138,7 +138,8 @@ fn nothing_is_served_before_the_login() {
                 mtime_ns: 0,
                 ctime_ns: 0,
                 inode: 0,
-            },
+            }
+            .into(),
         },
         ClientToWorker::LoginFinal { message: b"c=biws,r=x,p=x".to_vec() },
     ];

@@ -115,7 +115,7 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
         ClientToWorker::Put(Put {
             id: id(),
             path: path(),
-            source: SourceFingerprint { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1 },
+            source: SourceFingerprint { size: 1, mtime_ns: 0, ctime_ns: 0, inode: 1 }.into(),
             token: UploadToken([1; 16]),
             mode: 0o666,
             existing: Existing::Replace,
@@ -391,7 +391,7 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
         ClientToWorker::Put(Put {
             id,
             path,
-            source,
+            source: source.into(),
             token,
             mode: 0o644,
             existing: Existing::Replace,
@@ -404,6 +404,6 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
     let mut tree = TreeDigest::new();
     tree.extend(&leaves);
     raw.send_block(&BlockHeader { transfer: id, offset: 0, leaves }, content);
-    raw.send(&ClientToWorker::PutEnd { id, digest: tree.finish(), source });
+    raw.send(&ClientToWorker::PutEnd { id, digest: tree.finish(), source: source.into() });
     raw.message();
 }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
-use berth_common::entry::{Existing, SourceFingerprint};
+use berth_common::entry::{Existing, PutSource, SourceFingerprint};
 use berth_common::ids::UploadToken;
 use berth_common::rel_path::RelPath;
 use berth_tests::disk::entries;
@@ -20,7 +20,12 @@ fn half_a_put(server: &Server) -> Raw {
     raw.send(&ClientToWorker::Put(Put {
         id,
         path: RelPath::new("half").unwrap(),
-        source: SourceFingerprint { size: 1000, mtime_ns: 1, ctime_ns: 1, inode: 1 },
+        source: PutSource::File(SourceFingerprint {
+            size: 1000,
+            mtime_ns: 1,
+            ctime_ns: 1,
+            inode: 1,
+        }),
         token: UploadToken([1; 16]),
         mode: 0o644,
         existing: Existing::Replace,

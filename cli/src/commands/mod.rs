@@ -44,6 +44,14 @@ pub(crate) struct Context {
     pub(crate) progress: Mode,
 }
 
+/// What is wrong with a command, as far as that can be told without the server.
+pub(crate) fn check(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Put(args) => put::check(args),
+        _ => Ok(()),
+    }
+}
+
 /// Carries a command out.
 pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Failure> {
     let exit = match command {

@@ -1,6 +1,7 @@
-//! `berth put`: local files into the home.
+//! `berth put`: local files, or standard input, into the home.
 
 use std::collections::HashSet;
+use std::io;
 use std::path::Path;
 
 use berth_common::entry::{EntryKind, Existing};
@@ -11,14 +12,32 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::{Context, failed, means_directory, show};
-use crate::args::PutArgs;
+use crate::args::{PutArgs, is_stdin};
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::human;
 use crate::progress::Progress;
 use crate::session::RequestError;
 use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, TransferError, put};
+use crate::transfer::{PutJob, PutReport, TransferError, put, put_stream};
+
+/// What is wrong with the command line, told before anybody is asked for a password.
+pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
+    if !args.reads_stdin() {
+        return Ok(());
+    }
+    if args.files.len() > 1 {
+        return Err(Failure::usage("put -: standard input can only be put alone"));
+    }
+    match &args.to {
+        Some(to) if !means_directory(to) => Ok(()),
+        _ => Err(no_name()),
+    }
+}
+
+fn no_name() -> Failure {
+    Failure::usage("put -: standard input has no name; give the file's with --to")
+}
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let jobs = jobs(context, args).await?;
@@ -26,9 +45,12 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let sizes = jobs.iter().map(|job| job.local.metadata().map_or(0, |found| found.len()));
     let progress = Progress::new(context.progress, jobs.len(), Some(sizes.sum()));
     let running = jobs.into_iter().map(|job| {
-        let file = progress.file(&job.local.display().to_string());
+        let file = progress.file(&shown(&job));
         async move {
-            let result = put(&context.session, &job, &file).await;
+            let result = match is_stdin(&job.local) {
+                true => put_stream(&context.session, &job, io::stdin(), &file).await,
+                false => put(&context.session, &job, &file).await,
+            };
             file.end();
             (job, result)
         }
@@ -79,6 +101,9 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
             "{to} is no directory, and several files can only be put into one; make it first"
         )));
     }
+    if into && args.reads_stdin() {
+        return Err(no_name().of(format_args!("{to} is a directory")));
+    }
     let mut taken = HashSet::new();
     let mut jobs = Vec::with_capacity(args.files.len());
     for local in &args.files {
@@ -111,6 +136,14 @@ fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
     let name = local.file_name().ok_or_else(|| refused("it names no file"))?;
     let name = name.to_str().ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
     directory.join(name).map_err(|error| refused(&error.to_string()))
+}
+
+/// What the source of a job is called.
+fn shown(job: &PutJob) -> String {
+    match is_stdin(&job.local) {
+        true => "standard input".to_owned(),
+        false => job.local.display().to_string(),
+    }
 }
 
 fn failure(job: &PutJob, error: &TransferError) -> Failure {
@@ -157,7 +190,7 @@ fn tell(
         // A reader of the pipe learns of each file when it is done.
         return Ok(context.output.flush()?);
     }
-    let mut line = format!("{} -> {}: ", job.local.display(), job.remote);
+    let mut line = format!("{} -> {}: ", shown(job), job.remote);
     line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
     match (report.replaced, job.existing) {
         (true, Existing::Append) => line.push_str(", appended"),

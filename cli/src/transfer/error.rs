@@ -22,6 +22,12 @@ pub enum TransferError {
     /// The session is over.
     #[error("{0}; run the same command again to go on")]
     Connection(ConnectionError),
+    /// The session is over, and what came from a stream cannot be read again.
+    #[error("{0}; standard input cannot be read again, so start over")]
+    StreamLost(ConnectionError),
+    /// The server wants bytes of a stream again that are kept no longer.
+    #[error("data was damaged on its way and is not kept any more; start over")]
+    StreamNotKept,
     /// All of an append's bytes were sent, and what came (nothing, or a fault of the server's) does not say whether
     /// they were appended.
     #[error(
@@ -157,14 +163,19 @@ impl TransferError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Server(code) => Exit::of_server_error(code),
-            Self::Connection(ConnectionError::Refused(code)) => Exit::of_server_error(code),
-            Self::Connection(_) | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
+            Self::Connection(ConnectionError::Refused(code))
+            | Self::StreamLost(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            Self::Connection(_) | Self::StreamLost(_) | Self::Plan(PlanError::Nonsense(_)) => {
+                Exit::Connect
+            }
             Self::AppendUnknown(_) => Exit::Unknown,
             Self::Local { source, .. } | Self::Journal { source: JournalError::Io(source), .. } => {
                 local_exit(source)
             }
             Self::NoRoom { .. } => Exit::NoRoom,
-            Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers => Exit::Integrity,
+            Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers | Self::StreamNotKept => {
+                Exit::Integrity
+            }
             Self::NotAFile(_)
             | Self::TargetIsADirectory { .. }
             | Self::TargetNotAFile { .. }
@@ -181,7 +192,12 @@ impl TransferError {
     /// Whether nothing else can be done on the session either.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(self, Self::Connection(_) | Self::AppendUnknown(RequestError::Connection(_)))
+        matches!(
+            self,
+            Self::Connection(_)
+                | Self::StreamLost(_)
+                | Self::AppendUnknown(RequestError::Connection(_))
+        )
     }
 }
 
@@ -205,7 +221,8 @@ impl From<&TransferError> for Failure {
         let failure = Self::new(error.exit(), error);
         match error {
             TransferError::Server(code)
-            | TransferError::Connection(ConnectionError::Refused(code)) => failure.coded(code),
+            | TransferError::Connection(ConnectionError::Refused(code))
+            | TransferError::StreamLost(ConnectionError::Refused(code)) => failure.coded(code),
             _ => failure,
         }
     }

@@ -137,7 +137,7 @@ async fn receive(
         if counted == 0 { part.start_over(&fingerprint) } else { Ok(part) }
     })
     .await??;
-    progress.begin(size, plan.offset());
+    progress.begin(Some(size), plan.offset());
     if had_some && counted == 0 {
         progress.note("the file on the server has changed since the last try: starting over");
     }

@@ -10,7 +10,9 @@ mod local;
 mod part;
 mod sink;
 mod source;
+mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get};
-pub use put::{PutJob, PutReport, put};
+pub use put::{PutJob, PutReport, put, put_stream};
+pub use stream::KEPT_BLOCKS;

@@ -43,7 +43,8 @@ pub enum PlanError {
 /// back to any block.
 #[derive(Debug)]
 pub struct SendPlan {
-    size: u64,
+    /// Unknown before the end of a stream.
+    size: Option<u64>,
     leaves: Vec<Md5>,
     resumed: u64,
     moved: u64,
@@ -60,19 +61,36 @@ impl SendPlan {
         if resumed > leaves_of(size) {
             return Err(PlanError::Nonsense("the server has more leaves than the file"));
         }
-        Ok(Self { size, leaves, resumed, moved: 0, again: None })
+        Ok(Self { size: Some(size), leaves, resumed, moved: 0, again: None })
+    }
+
+    /// Sends what has no known size, from the beginning.
+    #[must_use]
+    pub fn stream() -> Self {
+        Self { size: None, leaves: Vec::new(), resumed: 0, moved: 0, again: None }
+    }
+
+    /// A stream has ended after so many bytes.
+    pub fn ended(&mut self, size: u64) {
+        self.size = Some(size);
+    }
+
+    /// How much there is to send, where that is known.
+    #[must_use]
+    pub fn size(&self) -> Option<u64> {
+        self.size
     }
 
     /// Where the next block begins; the file's size when all is sent.
     #[must_use]
     pub fn offset(&self) -> u64 {
-        bytes_of(self.leaves.len() as u64, self.size)
+        bytes_of(self.leaves.len() as u64, self.size.unwrap_or(u64::MAX))
     }
 
     /// Whether all leaves are sent.
     #[must_use]
     pub fn is_complete(&self) -> bool {
-        self.leaves.len() as u64 == leaves_of(self.size)
+        self.size.is_some_and(|size| self.leaves.len() as u64 == leaves_of(size))
     }
 
     /// The next block goes out.
@@ -282,6 +300,28 @@ mod tests {
         assert_eq!(plan.offset(), size);
         assert_eq!(plan.digest(), TreeDigest::resume(&all).finish());
         assert_eq!((plan.resumed(), plan.moved()), (4, 29));
+    }
+
+    #[test]
+    fn a_stream_is_complete_when_it_has_ended_and_all_is_sent() {
+        let all = digests(0..17);
+        let mut plan = SendPlan::stream();
+        assert!(!plan.is_complete());
+        plan.sent(&all[..8]);
+        plan.sent(&all[8..16]);
+        assert_eq!((plan.offset(), plan.is_complete()), (16 * LEAF, false));
+        plan.sent(&all[16..]);
+        plan.ended(16 * LEAF + 5);
+        assert_eq!((plan.offset(), plan.is_complete()), (16 * LEAF + 5, true));
+        plan.again(8 * LEAF).unwrap();
+        assert_eq!((plan.offset(), plan.is_complete()), (8 * LEAF, false));
+        plan.sent(&all[8..16]);
+        plan.sent(&all[16..]);
+        assert!(plan.is_complete());
+        assert_eq!(plan.digest(), TreeDigest::resume(&all).finish());
+        let mut empty = SendPlan::stream();
+        empty.ended(0);
+        assert!(empty.is_complete());
     }
 
     #[test]

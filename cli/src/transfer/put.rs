@@ -1,19 +1,22 @@
-//! `put`: one local file into the home, resumed where an earlier try stopped.
+//! `put`: one local file into the home, resumed where an earlier try stopped; or a stream, which is not.
 
+use std::io::Read;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::Md5;
-use berth_common::entry::{Existing, Usage};
+use berth_common::entry::{Existing, PutSource, SourceEnd, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::UploadToken;
 use berth_common::rel_path::RelPath;
+use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::plan::{SendPlan, bytes_of};
-use super::source::Source;
+use super::source::{self, SourceBlock};
+use super::stream::Stream;
 use crate::connection::ConnectionError;
 use crate::progress::FileProgress;
 use crate::session::{Exchange, Session};
@@ -21,7 +24,7 @@ use crate::session::{Exchange, Session};
 /// What is to be put where.
 #[derive(Clone, Debug)]
 pub struct PutJob {
-    /// The local file.
+    /// The local file; of a stream what it is called.
     pub local: PathBuf,
     /// Its path in the home; the parent must exist.
     pub remote: RelPath,
@@ -88,39 +91,158 @@ pub async fn put(
 ) -> Result<PutReport, TransferError> {
     let started = Instant::now();
     let path = job.local.clone();
-    let source = tokio::task::spawn_blocking(move || Source::open(&path))
+    let source = tokio::task::spawn_blocking(move || source::Source::open(&path))
         .await
         .map_err(|_| ConnectionError::Closed)??;
+    send(session, job, Source::File(source), started, progress).await
+}
+
+/// Puts what `input` has, to its end. Nothing is resumed, nor can it be later.
+///
+/// # Errors
+/// What went wrong; nothing was stored, unless the error says that this is unknown.
+///
+/// # Cancel safety
+/// Dropping it cancels the transfer at the server, which keeps nothing of it. What was read is gone.
+pub async fn put_stream(
+    session: &Session,
+    job: &PutJob,
+    input: impl Read + Send + 'static,
+    progress: &FileProgress,
+) -> Result<PutReport, TransferError> {
+    let started = Instant::now();
+    let source = Source::Stream(Stream::start(input, session.pool())?);
+    send(session, job, source, started, progress).await.map_err(|error| match error {
+        TransferError::Connection(reason) => TransferError::StreamLost(reason),
+        error => error,
+    })
+}
+
+/// What is sent.
+enum Source {
+    File(source::Source),
+    Stream(Stream),
+}
+
+impl Source {
+    fn announced(&self) -> PutSource {
+        match self {
+            Self::File(file) => file.fingerprint.into(),
+            Self::Stream(_) => PutSource::Stream,
+        }
+    }
+
+    fn mode(&self) -> u16 {
+        match self {
+            Self::File(file) => file.mode,
+            Self::Stream(_) => source::mode_of_no_file(),
+        }
+    }
+
+    fn plan(&self, leaves: Vec<Md5>) -> Result<SendPlan, TransferError> {
+        match self {
+            Self::File(file) => Ok(SendPlan::resume(file.fingerprint.size, leaves)?),
+            Self::Stream(_) if leaves.is_empty() => Ok(SendPlan::stream()),
+            Self::Stream(_) => Err(ConnectionError::unexpected("number of leaves").into()),
+        }
+    }
+
+    /// The blocks from `offset` on, to which a stream was led back if it was sent.
+    fn blocks(&mut self, offset: u64, session: &Session) -> Blocks<'_> {
+        match self {
+            Self::File(file) => {
+                Blocks::File { coming: file.read_from(offset, session.pool()), file }
+            }
+            Self::Stream(stream) => Blocks::Stream(stream),
+        }
+    }
+
+    fn back_to(&mut self, offset: u64) -> Result<(), TransferError> {
+        match self {
+            Self::File(_) => Ok(()),
+            Self::Stream(stream) => stream.back_to(offset),
+        }
+    }
+}
+
+/// Where the blocks come from.
+enum Blocks<'a> {
+    File { coming: mpsc::Receiver<Result<SourceBlock, TransferError>>, file: &'a source::Source },
+    Stream(&'a mut Stream),
+}
+
+/// What comes from there.
+enum Next {
+    Block(SourceBlock),
+    /// A stream has ended after so many bytes.
+    End(u64),
+}
+
+impl Blocks<'_> {
+    /// # Cancel safety
+    /// No block is lost.
+    async fn next(&mut self) -> Result<Next, TransferError> {
+        match self {
+            Self::File { coming, .. } => {
+                let block = coming.recv().await.ok_or(TransferError::SourceChanged)?;
+                block.map(Next::Block)
+            }
+            Self::Stream(stream) => {
+                let block = stream.next().await?;
+                Ok(block.map_or_else(|| Next::End(stream.size()), Next::Block))
+            }
+        }
+    }
+
+    /// What is said after the last byte. It is looked at then, so that a change during the reading cannot hide.
+    fn end(&self) -> Result<SourceEnd, TransferError> {
+        match self {
+            Self::File { file, .. } => {
+                file.check_unchanged()?;
+                Ok(file.fingerprint.into())
+            }
+            Self::Stream(stream) => Ok(SourceEnd::Stream { size: stream.size() }),
+        }
+    }
+}
+
+async fn send(
+    session: &Session,
+    job: &PutJob,
+    mut source: Source,
+    started: Instant,
+    progress: &FileProgress,
+) -> Result<PutReport, TransferError> {
     let mut exchange = session.exchange();
     let request = Put {
         id: exchange.id,
         path: job.remote.clone(),
-        source: source.fingerprint,
+        source: source.announced(),
         token: job.token,
-        mode: source.mode,
+        mode: source.mode(),
         existing: job.existing,
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;
     let (leaves, started_over) = ready(&mut exchange).await?;
-    let size = source.fingerprint.size;
-    let mut plan = SendPlan::resume(size, leaves)?;
-    progress.begin(size, plan.offset());
+    let mut plan = source.plan(leaves)?;
+    progress.begin(plan.size(), plan.offset());
     if started_over {
         progress.note("the file has changed since the last try: starting over");
     }
     loop {
-        let sent = send_rest(session, &mut exchange, &source, &mut plan, progress).await;
+        let sent = send_rest(session, &mut exchange, &mut source, &mut plan, progress).await;
         match sent.map_err(|error| job.after(error, plan.is_complete()))? {
             Sent::Again { offset } => {
                 plan.again(offset)?;
+                source.back_to(offset)?;
                 progress.at(plan.offset());
             }
             Sent::Done { replaced, usage } => {
                 exchange.finished();
                 progress.end();
                 return Ok(PutReport {
-                    size,
+                    size: plan.offset(),
                     digest: plan.digest(),
                     resumed_leaves: plan.resumed(),
                     moved_leaves: plan.moved(),
@@ -164,18 +286,15 @@ enum Sent {
 async fn send_rest(
     session: &Session,
     exchange: &mut Exchange,
-    source: &Source,
+    source: &mut Source,
     plan: &mut SendPlan,
     progress: &FileProgress,
 ) -> Result<Sent, TransferError> {
-    let mut blocks = source.read_from(plan.offset(), session.pool());
+    let mut blocks = source.blocks(plan.offset(), session);
     let mut ended = false;
     loop {
         if plan.is_complete() && !ended {
-            // After the last byte was read, so that a change during the reading cannot hide.
-            source.check_unchanged()?;
-            let (id, digest) = (exchange.id, plan.digest());
-            let source = source.fingerprint;
+            let (id, digest, source) = (exchange.id, plan.digest(), blocks.end()?);
             exchange.send(&ClientToWorker::PutEnd { id, digest, source }).await?;
             ended = true;
             progress.waiting("storing");
@@ -193,8 +312,15 @@ async fn send_rest(
                     _ => Err(ConnectionError::unexpected("message during a put").into()),
                 };
             }
-            block = blocks.recv(), if !ended => {
-                let block = block.ok_or(TransferError::SourceChanged)??;
+            next = blocks.next(), if !ended => {
+                let block = match next? {
+                    Next::Block(block) => block,
+                    Next::End(size) => {
+                        plan.ended(size);
+                        progress.at(size);
+                        continue;
+                    }
+                };
                 let (transfer, offset) = (exchange.id, block.offset);
                 plan.sent(&block.leaves);
                 let header = BlockHeader { transfer, offset, leaves: block.leaves };

@@ -6,3 +6,4 @@
 mod fake;
 mod get;
 mod put;
+mod stream;

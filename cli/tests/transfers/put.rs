@@ -10,7 +10,7 @@ use berth_cli::session::Session;
 use berth_cli::transfer::{PutJob, PutReport, TransferError, put};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest;
-use berth_common::entry::Existing;
+use berth_common::entry::{Existing, PutSource};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
@@ -32,7 +32,8 @@ impl FakeServer {
     /// Takes the request for a put and says that these leaves of the file are there.
     async fn open_put(&mut self, file: &[u8], leaves: usize) -> Put {
         let ClientToWorker::Put(put) = self.message().await else { panic!("no put") };
-        assert_eq!((put.source.size, put.path.as_str()), (file.len() as u64, "dir/file"));
+        let PutSource::File(source) = put.source else { panic!("no file: {put:?}") };
+        assert_eq!((source.size, put.path.as_str()), (file.len() as u64, "dir/file"));
         let id = put.id;
         self.say(&WorkerToClient::PutReady { id, leaves: leaves as u64, started_over: false })
             .await;
@@ -74,7 +75,8 @@ async fn goes_on_where_the_server_is_and_sends_again_what_it_wants_again() {
                 FromClient::Message(ClientToWorker::PutEnd { .. })
                     if received.len() < file.len() => {}
                 FromClient::Message(ClientToWorker::PutEnd { digest, source, .. }) => {
-                    assert_eq!((digest, source), (tree(&file), put.source));
+                    let PutSource::File(begun) = put.source else { panic!("no file") };
+                    assert_eq!((digest, source), (tree(&file), begun.into()));
                     break WorkerToClient::PutDone { id: put.id, replaced: true, usage: usage() };
                 }
                 other => panic!("{other:?}"),

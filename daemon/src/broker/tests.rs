@@ -40,7 +40,7 @@ fn messages() -> [WorkerToDaemon; 12] {
             id,
             direction: Direction::Put,
             path: RelPath::root(),
-            size: 0,
+            size: None,
         },
         WorkerToDaemon::Progress { received: 0, sent: 0 },
         WorkerToDaemon::TransferEnded { id, resumed_leaves: 0, moved_leaves: 0, error: None },

@@ -94,6 +94,12 @@ impl Account {
         Ok(Amount { bytes: fits(bytes)?, entries: fits(entries)? })
     }
 
+    /// Bytes that may still be reserved.
+    pub(super) fn left_bytes(&self) -> u64 {
+        let Self { limits, used, reserved, .. } = *self;
+        admission::left(Sums { limit: limits.bytes, used: used.bytes, reserved: reserved.bytes })
+    }
+
     /// Refuses new reservations while too much waits to be unlinked.
     pub(super) fn check_leftovers(&self) -> Result<(), LedgerError> {
         if admission::leftovers_are_too_many(self.limits.bytes, self.leftover_bytes) {

@@ -26,6 +26,19 @@ pub(super) struct Sums {
     pub(super) reserved: i64,
 }
 
+/// The largest number that the ledger can keep.
+const MOST: u64 = i64::MAX.cast_unsigned();
+
+/// How much more may be reserved.
+pub(super) fn left(sums: Sums) -> u64 {
+    let limit = sums.limit.unwrap_or(MOST).min(MOST);
+    let reserved = i128::from(sums.reserved);
+    let below_limit = i128::from(limit) - i128::from(sums.used) - reserved;
+    // `used` may be below zero, so that `reserved` has a bound of its own.
+    let countable = i128::from(MOST) - reserved;
+    u64::try_from(below_limit.min(countable)).unwrap_or(0)
+}
+
 /// Whether this may grow by so much. What does not grow is never refused: a limit that was lowered
 /// below what is there takes nothing away.
 ///
@@ -33,20 +46,12 @@ pub(super) struct Sums {
 /// `QuotaExceeded`, with the largest number that the ledger can keep as the limit where there is
 /// none.
 pub(super) fn admit(resource: Resource, sums: Sums, growth: i128) -> Result<(), LedgerError> {
-    const MOST: u64 = i64::MAX.cast_unsigned();
-    if growth <= 0 {
-        return Ok(());
-    }
-    let limit = sums.limit.unwrap_or(MOST);
-    let reserved = i128::from(sums.reserved) + growth;
-    let total = i128::from(sums.used) + reserved;
-    // `used` may be below zero, so that `reserved` has a bound of its own.
-    if total <= i128::from(limit.min(MOST)) && reserved <= i128::from(MOST) {
+    if growth <= i128::from(left(sums)) {
         return Ok(());
     }
     Err(LedgerError::Refused(ErrorCode::QuotaExceeded {
         resource,
-        limit,
+        limit: sums.limit.unwrap_or(MOST),
         used: sums.used,
         reserved: sums.reserved.cast_unsigned(),
         requested: u64::try_from(growth).unwrap_or(u64::MAX),
@@ -164,6 +169,26 @@ mod tests {
             requested: 12,
         };
         assert_eq!(refused, LedgerError::Refused(expected));
+    }
+
+    #[test]
+    fn what_is_left_is_what_is_admitted_and_not_a_byte_more() {
+        let sums = |limit, used, reserved| Sums { limit, used, reserved };
+        let table = [
+            (sums(Some(10), 4, 3), 3),
+            (sums(Some(10), 7, 3), 0),
+            (sums(Some(10), 20, 3), 0),
+            (sums(Some(10), -3, 3), 10),
+            (sums(Some(0), 0, 0), 0),
+            (sums(None, 0, 0), i64::MAX.cast_unsigned()),
+            (sums(None, -5, 5), i64::MAX.cast_unsigned() - 5),
+            (sums(Some(u64::MAX), i64::MAX, i64::MAX), 0),
+        ];
+        for (sums, expected) in table {
+            assert_eq!(left(sums), expected, "{sums:?}");
+            let admitted = |growth: u64| admit(Resource::Bytes, sums, growth.into()).is_ok();
+            assert!(admitted(expected) && !admitted(expected + 1), "{sums:?}");
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::limits::LEASE_BYTES;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Row};
 
@@ -171,6 +172,53 @@ pub(super) fn reserve(
     Ok(name)
 }
 
+pub(super) fn lease(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    entries: u64,
+    room: u64,
+) -> Result<(StagingName, u64), Failure> {
+    let account = account::of_active(tx, user)?;
+    account.check_leftovers()?;
+    check_room(tx, session)?;
+    let bytes = LEASE_BYTES.min(account.left_bytes()).min(room);
+    let amount = account.admit_instead(Amount::default(), bytes, entries)?;
+    let name = names::mint(tx)?;
+    put(tx, Holding { name, user: account.id, session, hold: Hold::Reservation, amount })?;
+    Ok((name, bytes))
+}
+
+pub(super) fn extend(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    name: StagingName,
+    least: u64,
+    room: u64,
+) -> Result<u64, Failure> {
+    let account = account::of_active(tx, user)?;
+    let holding = find_own(tx, account.id, session, name)?;
+    if holding.hold != Hold::Reservation {
+        return Err(LedgerError::Protocol("what is extended is no reservation").into());
+    }
+    let before = holding.amount;
+    let missing = least.saturating_sub(before.bytes.cast_unsigned());
+    if missing > 0 {
+        account.check_leftovers()?;
+        account.admit(missing.into(), 0)?;
+        if missing > room {
+            return Err(LedgerError::Refused(ErrorCode::DiskFull).into());
+        }
+    }
+    let more = LEASE_BYTES.max(missing).min(account.left_bytes()).min(room);
+    let bytes = before.bytes.cast_unsigned() + more;
+    let entries = before.entries.cast_unsigned();
+    let amount = account.admit_instead(before, bytes, entries)?;
+    put(tx, Holding { amount, ..holding })?;
+    Ok(bytes)
+}
+
 pub(super) fn gone(tx: &Tx<'_>, session: SessionId, names: &[StagingName]) -> Result<(), Failure> {
     for name in names {
         match find(tx, *name)? {
@@ -199,7 +247,7 @@ pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failur
                 orphans.intents.push(intents::find(tx, holding.user, holding.name)?.row)
             }
             Hold::Reservation | Hold::Leftover => orphans.names.push(holding.name),
-            Hold::Upload => orphans.uploads = true,
+            Hold::Upload => orphans.uploads.push(holding.name),
         }
     }
     Ok(orphans)

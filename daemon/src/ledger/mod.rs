@@ -323,6 +323,40 @@ impl Ledger {
         self.write(move |tx| memory::reserve(tx, &user, session, growth, entries)).await
     }
 
+    /// The same for an upload of unknown size: sets a lease aside, or what is left of the quota and of
+    /// `room`, the bytes that the disk has; and says how much that is.
+    ///
+    /// # Errors
+    /// As `reserve`; for the bytes alone it is never refused.
+    pub(crate) async fn lease(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        entries: u64,
+        room: u64,
+    ) -> Result<(StagingName, u64), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| memory::lease(tx, &user, session, entries, room)).await
+    }
+
+    /// Has a reservation in memory grow to at least so many bytes, and by a lease where there is as much;
+    /// says how many it has then. A refusal leaves it as it is.
+    ///
+    /// # Errors
+    /// As `reserve`; `Refused` with `DiskFull` for more than `room`; `Protocol` for what is no
+    /// reservation of this session.
+    pub(crate) async fn extend(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        name: StagingName,
+        least: u64,
+        room: u64,
+    ) -> Result<u64, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| memory::extend(tx, &user, session, name, least, room)).await
+    }
+
     /// Opens, resumes or supersedes a resumable upload, durably.
     ///
     /// # Errors

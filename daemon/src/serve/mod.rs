@@ -181,6 +181,14 @@ impl Serving {
                 asked.ask(op)?;
                 self.tasks.spawn(async move { this.reserve(op, growth, entries).await });
             }
+            FilerToDaemon::Lease { op, entries } => {
+                asked.ask(op)?;
+                self.tasks.spawn(async move { this.lease(op, entries).await });
+            }
+            FilerToDaemon::Extend { op, name, least } => {
+                asked.ask(op)?;
+                self.tasks.spawn(async move { this.extend(op, name, least).await });
+            }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;
                 self.tasks.spawn(async move { this.claim(op, name).await });

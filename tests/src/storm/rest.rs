@@ -73,7 +73,11 @@ pub fn look(
     if row.reserved != row.reserved_by_uploads {
         return Err(format!("reserved is not what the open uploads have: {row:?}"));
     }
-    for entry in names(&server.staging(&name))? {
+    let staged = names(&server.staging(&name))?;
+    if let Some(lost) = row.uploads.iter().find(|upload| !staged.contains(&upload.file_name())) {
+        return Err(format!("the upload {lost} has no file: {row:?}"));
+    }
+    for entry in staged {
         let known = StagingName::parse(&entry).is_some_and(|name| row.uploads.contains(&name));
         if !known {
             return Err(format!("{entry} stands in staging without a row: {row:?}"));

@@ -96,7 +96,7 @@ fn try_put(
     connection.send(&ClientToWorker::Put(Put {
         id,
         path: path.clone(),
-        source,
+        source: source.into(),
         token: *token,
         mode: 0o644,
         existing: *existing,
@@ -126,7 +126,8 @@ fn try_put(
         return Ok(None);
     }
     reached.asked = true;
-    connection.send(&ClientToWorker::PutEnd { id, digest: content.digest(), source })?;
+    let (digest, source) = (content.digest(), source.into());
+    connection.send(&ClientToWorker::PutEnd { id, digest, source })?;
     Ok(Some(connection.answer(id)?))
 }
 

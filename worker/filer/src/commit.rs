@@ -45,7 +45,7 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
         true => Kind::ResumableFile(replaceable),
         false => Kind::SmallFile(replaceable),
     };
-    let mut staged = Staged { name: upload.name, inode: 0, size: upload.size, kind };
+    let mut staged = Staged { name: upload.name, inode: 0, size: 0, kind };
     let failed = |error| FilerToWorker::Failed { op, error };
     if let Err(unfit) = prepare(session, &upload, digest, &mut staged).await {
         placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
@@ -81,7 +81,7 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
     }
 }
 
-/// Makes the staged file final and durable, and notes its inode.
+/// Makes the staged file final and durable, and notes its inode and size.
 async fn prepare(
     session: &Session,
     upload: &Upload,
@@ -110,11 +110,11 @@ async fn prepare(
     }
     // From here on nobody can write to it.
     let seen = Seen::of(&data).map_err(|errno| keep(report("look at an upload", errno)))?;
-    if !seen.is_served_file() || seen.size != upload.size {
-        log(format_args!("{} has {} bytes, not {}", upload.name, seen.size, upload.size));
+    if !seen.is_served_file() || !upload.extent.allows(seen.size) {
+        log(format_args!("{} has {} bytes, not {:?}", upload.name, seen.size, upload.extent));
         return Err(lost(ErrorCode::Protocol));
     }
-    staged.inode = seen.inode;
+    (staged.inode, staged.size) = (seen.inode, seen.size);
     describe(&data, upload, digest).map_err(|errno| keep(report("set attributes", errno)))?;
     let staging = std::sync::Arc::clone(&session.staging);
     let synced = session.helper.run_once(move || staging.sync_file(&data)).await;
@@ -128,9 +128,12 @@ async fn prepare(
     })
 }
 
-/// Sets time, permission bits and digest. The time first: the digest is kept for the time as it is stored.
+/// Sets time, permission bits and digest. The time first: the digest is kept for the time as it is stored. What came
+/// as a stream keeps the time of its last byte.
 fn describe(data: &OwnedFd, upload: &Upload, digest: Md5) -> Result<(), Errno> {
-    rustix::fs::futimens(data, &modified_at(upload.mtime_ns))?;
+    if let Some(mtime_ns) = upload.mtime_ns {
+        rustix::fs::futimens(data, &modified_at(mtime_ns))?;
+    }
     attributes::set_mode(data, upload.mode)?;
     attributes::set_digest(data, &Seen::of(data)?, digest)
 }

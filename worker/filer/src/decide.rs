@@ -64,6 +64,16 @@ pub(crate) fn growth_of(
     })
 }
 
+/// What a put of unknown size may count on: bytes of the file that it replaces, and entries by which the home grows.
+pub(crate) fn room_of(target: Option<&Seen>, existing: Existing) -> Result<(u64, u64), ErrorCode> {
+    let (_, entries) = growth_of(target, existing, 0)?;
+    let replaced = match existing {
+        Existing::Replace => target.map_or(0, |seen| seen.size),
+        Existing::Keep | Existing::Append => 0,
+    };
+    Ok((replaced, entries))
+}
+
 /// Whether what a put finds now needs no more than what was admitted for `stated`: the old file is still
 /// there and not smaller, or there was none.
 pub(crate) fn still_fits(stated: Option<u64>, now: Option<u64>) -> bool {
@@ -176,6 +186,19 @@ mod tests {
         assert_eq!(growth_of(None, Existing::Append, 5), Ok((5, 1)));
         assert_eq!(growth_of(Some(&file), Existing::Replace, 9), Ok((2, 0)));
         assert_eq!(growth_of(Some(&file), Existing::Keep, 9), Err(ErrorCode::AlreadyExists));
+    }
+
+    #[test]
+    fn a_put_of_unknown_size_counts_on_what_it_replaces_and_on_nothing_else() {
+        let file = seen(FILE, 1);
+        assert_eq!(room_of(Some(&file), Existing::Replace), Ok((7, 0)));
+        assert_eq!(room_of(Some(&file), Existing::Append), Ok((0, 0)), "the old bytes stay");
+        assert_eq!(room_of(Some(&file), Existing::Keep), Err(ErrorCode::AlreadyExists));
+        for existing in [Existing::Keep, Existing::Replace, Existing::Append] {
+            assert_eq!(room_of(None, existing), Ok((0, 1)));
+            let directory = seen(DIRECTORY, 2);
+            assert_eq!(room_of(Some(&directory), existing), Err(ErrorCode::IsADirectory));
+        }
     }
 
     #[test]

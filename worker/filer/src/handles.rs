@@ -24,13 +24,50 @@ pub(crate) struct Reading {
 pub(crate) struct Upload {
     pub(crate) name: StagingName,
     pub(crate) path: RelPath,
-    /// Bytes that it must have at the end.
-    pub(crate) size: u64,
-    pub(crate) mtime_ns: i64,
+    pub(crate) extent: Extent,
+    /// That of the source; a stream has none.
+    pub(crate) mtime_ns: Option<i64>,
     pub(crate) mode: u16,
     pub(crate) existing: Existing,
     /// Whether it has a journal and a row that outlives the session.
     pub(crate) resumable: bool,
+}
+
+/// How many bytes an upload may have at the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// These.
+    Exactly(u64),
+    /// Any number within what was granted: the size is not known.
+    Within(Room),
+}
+
+/// The room of an upload of unknown size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Room {
+    /// Bytes of the file that it will replace, which nobody has to reserve.
+    pub(crate) replaced: u64,
+    /// Bytes that are reserved.
+    pub(crate) granted: u64,
+    /// The daemon has been asked for more, and has not answered.
+    pub(crate) asking: bool,
+}
+
+impl Room {
+    /// Bytes that may be written.
+    pub(crate) fn limit(self) -> u64 {
+        self.replaced.saturating_add(self.granted)
+    }
+}
+
+impl Extent {
+    /// Whether a file of `size` bytes is what was announced.
+    pub(crate) fn allows(self, size: u64) -> bool {
+        match self {
+            Self::Exactly(exact) => size == exact,
+            Self::Within(room) => size <= room.limit(),
+        }
+    }
 }
 
 /// The table.
@@ -70,8 +107,32 @@ impl Handles {
         self.readings.remove(&handle)
     }
 
+    /// `None` also while the daemon is being asked for more room: who ends an upload has waited for that.
     pub(crate) fn take_upload(&mut self, handle: Handle) -> Option<Upload> {
-        self.uploads.remove(&handle)
+        match self.uploads.get(&handle)?.extent {
+            Extent::Within(Room { asking: true, .. }) => None,
+            Extent::Exactly(_) | Extent::Within(_) => self.uploads.remove(&handle),
+        }
+    }
+
+    /// Begins to ask for more room for an upload of unknown size: its name, and the room that it has.
+    /// `None` for any other, and while it is being asked already.
+    pub(crate) fn begin_extend(&mut self, handle: Handle) -> Option<(StagingName, Room)> {
+        let upload = self.uploads.get_mut(&handle)?;
+        match &mut upload.extent {
+            Extent::Within(room) if !room.asking => {
+                room.asking = true;
+                Some((upload.name, *room))
+            }
+            Extent::Exactly(_) | Extent::Within(_) => None,
+        }
+    }
+
+    /// The daemon has answered: so many bytes are reserved.
+    pub(crate) fn end_extend(&mut self, handle: Handle, granted: u64) {
+        if let Some(Upload { extent: Extent::Within(room), .. }) = self.uploads.get_mut(&handle) {
+            (room.granted, room.asking) = (granted, false);
+        }
     }
 
     /// Begins to work on an upload; `false` when an operation of this session does already.

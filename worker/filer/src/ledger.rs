@@ -149,6 +149,23 @@ impl Ledger {
         }
     }
 
+    /// Begins the reservation of an upload of unknown size: its name, and the bytes that it has.
+    pub(crate) async fn lease(&self, entries: u64) -> Result<(StagingName, u64), ErrorCode> {
+        match self.ask(Queue::Reserving, move |op| FilerToDaemon::Lease { op, entries }).await? {
+            DaemonToFiler::Leased { name, bytes, .. } => Ok((name, bytes)),
+            other => self.unexpected(other).await,
+        }
+    }
+
+    /// Has such a reservation grow to at least so many bytes: the bytes that it has then.
+    pub(crate) async fn extend(&self, name: StagingName, least: u64) -> Result<u64, ErrorCode> {
+        let question = move |op| FilerToDaemon::Extend { op, name, least };
+        match self.ask(Queue::Reserving, question).await? {
+            DaemonToFiler::Extended { bytes, .. } => Ok(bytes),
+            other => self.unexpected(other).await,
+        }
+    }
+
     /// Opens or resumes a resumable upload.
     pub(crate) async fn reserve_upload(
         &self,
@@ -242,7 +259,10 @@ impl Ledger {
         self.acted.borrow_mut().push(filler);
         let next = self.changes.borrow_mut().acted(Instant::now());
         match next {
-            Next::Act(Turn { waiter, to }) => waiter.fill(Ok(to)),
+            Next::Act(Turn { waiter, to }) => {
+                reach(Point::BetweenActs);
+                waiter.fill(Ok(to));
+            }
             Next::Release => {
                 let holder = self.questions.borrow_mut().release();
                 self.send_reports();
@@ -434,6 +454,8 @@ impl Ledger {
 fn operation(message: &DaemonToFiler) -> Option<OpId> {
     match message {
         DaemonToFiler::Reserved { op, .. }
+        | DaemonToFiler::Leased { op, .. }
+        | DaemonToFiler::Extended { op, .. }
         | DaemonToFiler::UploadReserved { op, .. }
         | DaemonToFiler::Granted { op, .. }
         | DaemonToFiler::Owing { op, .. }

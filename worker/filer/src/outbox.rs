@@ -164,6 +164,7 @@ mod tests {
             resumable: false,
             resumed: false,
             started_over: false,
+            limit: None,
         }
     }
 

@@ -211,6 +211,12 @@ impl Server {
                 self.check_handles()?;
                 session.tasks.spawn(uploads::open(own, op, upload));
             }
+            WorkerToFiler::Extend { op, handle, least } => {
+                self.begin(op)?;
+                let begun = session.handles.borrow_mut().begin_extend(handle);
+                let begun = begun.ok_or_else(|| unknown("upload to extend", handle))?;
+                session.tasks.spawn(uploads::extend(own, op, handle, begun, least));
+            }
             WorkerToFiler::Commit { op, handle, digest } => {
                 self.begin(op)?;
                 let upload = session.handles.borrow_mut().take_upload(handle);

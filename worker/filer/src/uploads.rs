@@ -1,16 +1,18 @@
 //! Opens, resumes, closes, aborts and lists uploads.
 //!
 //! A small upload is a file in staging with a reservation in the daemon's memory; a larger one has a journal
-//! beside it and a row in the ledger, so that a later session can go on. The bytes and the journal are
-//! written by the worker, through the descriptors that it is handed here and nobody keeps.
+//! beside it and a row in the ledger, so that a later session can go on. One of unknown size has neither, however
+//! large it gets: its source cannot be told from another, so that nothing of it could be gone on with. Its
+//! reservation grows by leases. The bytes and the journal are written by the worker, through the descriptors that
+//! it is handed here and nobody keeps.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use berth_common::entry::UploadSummary;
+use berth_common::entry::{PutSource, SourceFingerprint, UploadSummary};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload};
-use berth_common::ids::{OpId, StagingName};
+use berth_common::ids::{Handle, OpId, StagingName};
 use berth_common::journal;
 use berth_common::ledger_protocol::UploadRow;
 use berth_common::limits::{LEAF_SIZE, SMALL_UPLOAD_BYTES};
@@ -19,7 +21,8 @@ use rustix::io::Errno;
 
 use crate::decide;
 use crate::errors::report;
-use crate::handles::Upload;
+use crate::handles::{Extent, Room, Upload};
+use crate::home::Seen;
 use crate::ledger::Reserved;
 use crate::listing::Credit;
 use crate::session::Session;
@@ -31,63 +34,132 @@ struct Opened {
     files: Vec<OwnedFd>,
     resumed: bool,
     started_over: bool,
+    extent: Extent,
+}
+
+impl Opened {
+    /// An upload without a journal.
+    fn plain(name: StagingName, data: OwnedFd, extent: Extent) -> Self {
+        Self { name, files: vec![data], resumed: false, started_over: false, extent }
+    }
 }
 
 /// Opens an upload and answers.
 pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
-    let resumable = request.source.size > SMALL_UPLOAD_BYTES;
-    let opened = match resumable {
-        true => open_resumable(&session, &request).await,
-        false => open_small(&session, &request).await,
+    let (opened, mtime_ns) = match request.source {
+        PutSource::Stream => (open_stream(&session, &request).await, None),
+        PutSource::File(file) => {
+            let opened = match file.size > SMALL_UPLOAD_BYTES {
+                true => open_resumable(&session, &request, file).await,
+                false => open_small(&session, &request, file.size).await,
+            };
+            (opened, Some(file.mtime_ns))
+        }
     };
-    let Opened { name, files, resumed, started_over } = match opened {
+    let Opened { name, files, resumed, started_over, extent } = match opened {
         Ok(opened) => opened,
         Err(error) => return session.answer(op, FilerToWorker::Failed { op, error }),
     };
+    let resumable = files.len() == 2;
     let handle = session.handles.borrow_mut().add_upload(Upload {
         name,
         path: request.path,
-        size: request.source.size,
-        mtime_ns: request.source.mtime_ns,
+        extent,
+        mtime_ns,
         mode: request.mode,
         existing: request.existing,
         resumable,
     });
-    let answer = FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over };
+    let limit = match extent {
+        Extent::Exactly(_) => None,
+        Extent::Within(room) => Some(room.limit()),
+    };
+    let answer =
+        FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over, limit };
     session.answer_with_files(op, answer, files);
 }
 
-/// Bytes and entries by which the home would grow, if the put may be made at all.
-fn growth(session: &Session, request: &OpenUpload) -> Result<(u64, u64), ErrorCode> {
+/// What stands where the file is to appear, if the put may be made at all.
+fn target(session: &Session, request: &OpenUpload) -> Result<Option<Seen>, ErrorCode> {
     session.check_writable()?;
     if request.path.is_root() {
         return Err(ErrorCode::IsADirectory);
     }
-    // More than a file can have.
-    if i64::try_from(request.source.size).is_err() {
-        return Err(ErrorCode::DiskFull);
-    }
-    let target = session.home.place(&request.path)?.look()?;
-    decide::growth_of(target.as_ref(), request.existing, request.source.size)
+    session.home.place(&request.path)?.look()
 }
 
-async fn open_small(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {
-    let (bytes, entries) = growth(session, request)?;
+/// Bytes and entries by which the home would grow.
+fn growth(session: &Session, request: &OpenUpload, size: u64) -> Result<(u64, u64), ErrorCode> {
+    let target = target(session, request)?;
+    // More than a file can have.
+    if i64::try_from(size).is_err() {
+        return Err(ErrorCode::DiskFull);
+    }
+    decide::growth_of(target.as_ref(), request.existing, size)
+}
+
+async fn open_small(
+    session: &Session,
+    request: &OpenUpload,
+    size: u64,
+) -> Result<Opened, ErrorCode> {
+    let (bytes, entries) = growth(session, request, size)?;
     let name = session.ledger.reserve(bytes, entries).await?;
     reach(Point::Reserved);
     match session.staging.create(&name.file_name()) {
-        Ok(data) => Ok(Opened { name, files: vec![data], resumed: false, started_over: false }),
+        Ok(data) => Ok(Opened::plain(name, data, Extent::Exactly(size))),
         Err(errno) => Err(not_created(session, name, errno).await),
     }
 }
 
-async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<Opened, ErrorCode> {
+async fn open_stream(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {
+    let target = target(session, request)?;
+    let (replaced, entries) = decide::room_of(target.as_ref(), request.existing)?;
+    let (name, granted) = session.ledger.lease(entries).await?;
+    reach(Point::Reserved);
+    match session.staging.create(&name.file_name()) {
+        Ok(data) => {
+            let room = Room { replaced, granted, asking: false };
+            Ok(Opened::plain(name, data, Extent::Within(room)))
+        }
+        Err(errno) => Err(not_created(session, name, errno).await),
+    }
+}
+
+/// Asks the daemon for more room for an upload of unknown size, and answers.
+pub(crate) async fn extend(
+    session: Rc<Session>,
+    op: OpId,
+    handle: Handle,
+    (name, room): (StagingName, Room),
+    least: u64,
+) {
+    let extended = session.ledger.extend(name, least.saturating_sub(room.replaced)).await;
+    let granted = extended.as_ref().map_or(room.granted, |bytes| *bytes);
+    session.handles.borrow_mut().end_extend(handle, granted);
+    session.answer(
+        op,
+        match extended {
+            Ok(granted) => {
+                let limit = Room { granted, ..room }.limit();
+                FilerToWorker::Extended { op, limit }
+            }
+            Err(error) => FilerToWorker::Failed { op, error },
+        },
+    );
+}
+
+async fn open_resumable(
+    session: &Rc<Session>,
+    request: &OpenUpload,
+    source: SourceFingerprint,
+) -> Result<Opened, ErrorCode> {
     // An upload that this session is dropping would be called busy.
     session.discards_are_done().await;
-    let (bytes, entries) = growth(session, request)?;
-    let OpenUpload { path, source, token, .. } = request;
+    let (bytes, entries) = growth(session, request, source.size)?;
+    let OpenUpload { path, token, .. } = request;
     let reserved =
-        session.ledger.reserve_upload(path.clone(), *source, *token, bytes, entries).await?;
+        session.ledger.reserve_upload(path.clone(), source, *token, bytes, entries).await?;
     let name = reserved.name;
     let started_over = reserved.superseded.is_some();
     if let Some(superseded) = reserved.superseded {
@@ -105,7 +177,7 @@ async fn open_resumable(session: &Rc<Session>, request: &OpenUpload) -> Result<O
         session.handles.borrow_mut().end_use(name);
     }
     let (files, resumed) = files?;
-    Ok(Opened { name, files, resumed, started_over })
+    Ok(Opened { name, files, resumed, started_over, extent: Extent::Exactly(source.size) })
 }
 
 /// The files of a resumable upload, and whether they are those that were there.

@@ -8,7 +8,7 @@ use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
-use berth_common::entry::EntryKind;
+use berth_common::entry::{EntryKind, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::StagingName;
@@ -123,8 +123,8 @@ fn targets_that_cannot_be_put_to_are_refused_before_data() {
     for (path, error) in table {
         assert_eq!(bench.put(path, b"x", true), Err(error), "{path}");
     }
-    let mut request = upload("f2", source(0, 0), true);
-    request.source.size = u64::MAX;
+    let source = SourceFingerprint { size: u64::MAX, ..source(0, 0) };
+    let request = upload("f2", source, true);
     assert_eq!(bench.open(request).unwrap_err(), ErrorCode::DiskFull);
 }
 

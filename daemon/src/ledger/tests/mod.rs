@@ -3,6 +3,7 @@
 mod backup;
 mod batches;
 mod damage;
+mod leases;
 mod migrations;
 mod model;
 mod outages;

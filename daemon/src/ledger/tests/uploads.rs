@@ -149,7 +149,7 @@ async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [small], "to be unlinked");
     bench.ledger.gone(S1, vec![small]).await.unwrap();
     let left = bench.ledger.orphans_of(S1).await.unwrap();
-    assert_eq!(left, Orphans { uploads: true, ..Orphans::default() });
+    assert_eq!(left, Orphans { uploads: vec![big], ..Orphans::default() });
 
     bench.intend(S1, stage(big, 30, None)).await.unwrap();
     bench.settle(S1, big, PLACED).await.unwrap();

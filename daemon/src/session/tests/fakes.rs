@@ -13,9 +13,9 @@ use std::time::Duration;
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::{Channel, ChannelError, Message, Received};
 use berth_common::entry::Limits;
-use berth_common::ids::UserName;
+use berth_common::ids::{StagingName, UserName};
 use berth_common::journal::BootId;
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, StagingSync};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role, StagingSync};
 use berth_common::scram::{ChannelBinding, ClientFirst, ScramVerifier};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal};
@@ -316,6 +316,14 @@ impl FakeWorker {
 }
 
 impl FakeFiler {
+    /// Is asked for these names, has found this there, and obeys from then on.
+    pub(super) async fn find(self, at: &[StagingName], findings: Vec<Finding>) {
+        let DaemonToFiler::Examine { op, names } = self.recv().await else { panic!() };
+        assert_eq!(names, at);
+        self.send(&FilerToDaemon::Findings { op, findings });
+        self.obey().await;
+    }
+
     /// Carries out a recoverer's orders until the daemon lets it end.
     pub(super) async fn obey(self) {
         while let Some(order) = self.next().await {

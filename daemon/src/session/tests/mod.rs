@@ -13,7 +13,7 @@ use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, SessionId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem, Settling,
+    DaemonToFiler, FilerToDaemon, Finding, IntentItem, Outcome, SettleItem, Settling,
 };
 use berth_common::rel_path::RelPath;
 
@@ -37,10 +37,17 @@ fn stage(name: StagingName, size: u64) -> FilerToDaemon {
     FilerToDaemon::Intent { op: OP, items: vec![item], settle: None }
 }
 
+/// What a recovering filer finds of an upload that is there.
+const STAGED: Finding = Finding::File { inode: 77, size: 10, links: 1 };
+
 fn open_upload(token: u8, op: OpId) -> FilerToDaemon {
+    open_upload_at("big", token, op)
+}
+
+fn open_upload_at(path: &str, token: u8, op: OpId) -> FilerToDaemon {
     FilerToDaemon::ReserveUpload {
         op,
-        path: RelPath::new("big").unwrap(),
+        path: RelPath::new(path).unwrap(),
         source: SourceFingerprint { size: 500, mtime_ns: 1, ctime_ns: 1, inode: 1 },
         token: UploadToken([token; 16]),
         growth: 500,
@@ -193,6 +200,7 @@ fn an_upload_is_taken_over_by_its_token_and_refused_to_another_client_while_byte
         filer2.send(&open_upload(1, OpId(2)));
         filer.ended().await;
         worker.ended().await;
+        fakes.recoverer().await.find(&[name], vec![STAGED]).await;
         let DaemonToFiler::UploadReserved { name: same, resumed: true, .. } = filer2.recv().await
         else {
             panic!()

@@ -1,7 +1,7 @@
 //! What dead sessions left: replayed, tried again, removed when its time is over.
 
 use berth_common::error_code::ErrorCode;
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 
 use super::fakes::{Fakes, run, user};
 use super::*;
@@ -79,6 +79,36 @@ fn a_recovering_filer_that_ends_is_replaced() {
 }
 
 #[test]
+fn of_a_dead_sessions_uploads_those_without_a_file_are_dropped() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let mut names = Vec::new();
+        for (path, op) in [("a", OP), ("b", OpId(2))] {
+            filer.send(&open_upload_at(path, 1, op));
+            let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
+            names.push(name);
+        }
+        filer.crash();
+        worker.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, names: asked } = recoverer.recv().await else { panic!() };
+        assert_eq!(asked, names);
+        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing, STAGED] });
+        // A journal may be left.
+        let DaemonToFiler::Remove { op, names: removed } = recoverer.recv().await else { panic!() };
+        assert_eq!(removed, names[..1]);
+        let pending = fakes.daemon.ledger.pending(&user("alice")).await.unwrap();
+        assert_eq!(pending.uploads, names, "a row is dropped when nothing is left of its files");
+        recoverer.send(&FilerToDaemon::Done { op });
+        recoverer.obey().await;
+        fakes.no_sessions().await;
+        let pending = fakes.daemon.ledger.pending(&user("alice")).await.unwrap();
+        assert_eq!(pending.uploads, names[1..]);
+    });
+}
+
+#[test]
 fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
     run(|| async {
         let fakes = Fakes::start(|config| config.upload_expiry = Duration::ZERO).await;
@@ -87,6 +117,7 @@ fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
         let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
         filer.crash();
         worker.crash();
+        fakes.recoverer().await.find(&[name], vec![STAGED]).await;
         fakes.no_sessions().await;
         let expire = || {
             let daemon = fakes.daemon.clone();

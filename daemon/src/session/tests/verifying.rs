@@ -226,11 +226,7 @@ fn a_home_that_is_stopped_by_an_imbalance_is_replayed_corrected_and_writable_aga
         recoverer.send(&FilerToDaemon::Done { op });
         let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
         recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![] });
-        let DaemonToFiler::Examine { op, names: asked } = recoverer.recv().await else { panic!() };
-        assert_eq!(asked, names);
-        let findings = vec![Finding::File { inode: 9, size: 5, links: 1 }];
-        recoverer.send(&FilerToDaemon::Findings { op, findings });
-        recoverer.obey().await;
+        recoverer.find(&names, vec![Finding::File { inode: 9, size: 5, links: 1 }]).await;
         let found = verifying.await.unwrap().unwrap();
         assert!(found.writable_again && found.fixed, "{found:?}");
         assert_eq!(fakes.daemon.read_only_users(), []);

@@ -29,9 +29,9 @@ impl Bench {
     pub fn open(&mut self, request: OpenUpload) -> Result<Upload, ErrorCode> {
         let op = self.begin(|op| WorkerToFiler::OpenUpload { op, upload: request });
         match self.answer(op) {
-            (FilerToWorker::UploadOpened { handle, resumed, started_over, .. }, files) => {
+            (FilerToWorker::UploadOpened { handle, resumed, started_over, limit, .. }, files) => {
                 let files = files.into_iter().map(File::from).collect();
-                Ok(Upload { handle, files, resumed, started_over })
+                Ok(Upload { handle, files, resumed, started_over, limit })
             }
             (FilerToWorker::Failed { error, .. }, _) => Err(error),
             other => panic!("{other:?}"),
@@ -44,6 +44,15 @@ impl Bench {
         after_starting();
         let handle = upload.handle;
         self.begin(|op| WorkerToFiler::Commit { op, handle, digest: Md5::of(bytes) })
+    }
+
+    /// Asks for more room: the bytes that may be written then.
+    pub fn extend(&mut self, handle: Handle, least: u64) -> Result<u64, ErrorCode> {
+        match self.ask(|op| WorkerToFiler::Extend { op, handle, least }) {
+            FilerToWorker::Extended { limit, .. } => Ok(limit),
+            FilerToWorker::Failed { error, .. } => Err(error),
+            other => panic!("{other:?}"),
+        }
     }
 
     /// Closes an upload whose files are closed.

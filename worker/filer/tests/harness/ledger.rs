@@ -7,6 +7,7 @@ use berth_common::entry::{Limits, SourceFingerprint, Usage};
 use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::ids::{OpId, OwedName, StagingName, UploadToken};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem, Outcome, UploadRow};
+use berth_common::limits::LEASE_BYTES;
 use berth_common::rel_path::RelPath;
 
 #[derive(Debug)]
@@ -102,6 +103,12 @@ impl Ledger {
                     DaemonToFiler::Reserved { op, name }
                 }
             },
+            FilerToDaemon::Lease { op, entries } => {
+                let (name, bytes) = (self.mint(), self.left().min(LEASE_BYTES));
+                self.open(name, bytes, entries, None);
+                DaemonToFiler::Leased { op, name, bytes }
+            }
+            FilerToDaemon::Extend { op, name, least } => self.extend(op, name, least),
             FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
                 self.reserve_upload(op, (path, source, token), growth, entries)
             }
@@ -197,6 +204,27 @@ impl Ledger {
         upload: Option<(RelPath, SourceFingerprint, UploadToken)>,
     ) {
         self.rows.insert(name, Row { growth, entries, intent: None, upload, owned: true });
+    }
+
+    fn extend(&mut self, op: OpId, name: StagingName, least: u64) -> DaemonToFiler {
+        let row = &self.rows[&name];
+        assert!(row.owned && row.intent.is_none() && row.upload.is_none(), "{name}: {row:?}");
+        let (before, left) = (row.growth, self.left());
+        let missing = least.saturating_sub(before);
+        match self.admit(missing) {
+            Err(error) => DaemonToFiler::Refused { op, error },
+            Ok(()) => {
+                let bytes = before + missing.max(LEASE_BYTES).min(left);
+                self.rows.get_mut(&name).unwrap().growth = bytes;
+                DaemonToFiler::Extended { op, bytes }
+            }
+        }
+    }
+
+    fn left(&self) -> u64 {
+        let usage = self.usage();
+        let sum = usage.used_bytes + i64::try_from(usage.reserved_bytes).unwrap();
+        self.limit_bytes.map_or(1 << 40, |limit| limit.saturating_sub(sum.max(0) as u64))
     }
 
     fn admit(&self, growth: u64) -> Result<(), ErrorCode> {
@@ -338,6 +366,8 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
     match message {
         FilerToDaemon::Ready => "Ready",
         FilerToDaemon::Joined => "Joined",
+        FilerToDaemon::Lease { .. } => "Lease",
+        FilerToDaemon::Extend { .. } => "Extend",
         FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
         FilerToDaemon::Reserve { .. } => "Reserve",
         FilerToDaemon::Claim { .. } => "Claim",

@@ -107,7 +107,8 @@ pub fn source(size: usize, change: i64) -> SourceFingerprint {
 
 pub fn upload(path: &str, source: SourceFingerprint, overwrite: bool) -> OpenUpload {
     let existing = if overwrite { Existing::Replace } else { Existing::Keep };
-    OpenUpload { path: rel(path), source, token: UploadToken([5; 16]), mode: 0o640, existing }
+    let (path, source, token) = (rel(path), source.into(), UploadToken([5; 16]));
+    OpenUpload { path, source, token, mode: 0o640, existing }
 }
 
 /// An upload that was opened.
@@ -117,6 +118,7 @@ pub struct Upload {
     pub files: Vec<File>,
     pub resumed: bool,
     pub started_over: bool,
+    pub limit: Option<u64>,
 }
 
 impl Bench {
@@ -413,6 +415,7 @@ fn operation(answer: &FilerToWorker) -> OpId {
         | FilerToWorker::Entries { op, .. }
         | FilerToWorker::Opened { op, .. }
         | FilerToWorker::UploadOpened { op, .. }
+        | FilerToWorker::Extended { op, .. }
         | FilerToWorker::Committed { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,

@@ -6,9 +6,7 @@ use std::os::fd::OwnedFd;
 
 use actix::{Message, Recipient};
 use berth_common::digest::Md5;
-use berth_common::entry::{
-    Entry, Existing, HomeFingerprint, SourceFingerprint, UploadSummary, Usage,
-};
+use berth_common::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{Handle, OpId, StagingName, UploadToken};
 use berth_common::rel_path::RelPath;
@@ -140,7 +138,7 @@ pub(crate) struct OpenUpload {
     /// Where the file is to appear.
     pub(crate) path: RelPath,
     /// What is sent.
-    pub(crate) source: SourceFingerprint,
+    pub(crate) source: PutSource,
     /// Who may go on with it.
     pub(crate) token: UploadToken,
     /// Permission bits to keep.
@@ -163,7 +161,20 @@ pub(crate) struct OpenedUpload {
     pub(crate) resumed: bool,
     /// Whether an earlier one was dropped because its source had changed.
     pub(crate) started_over: bool,
+    /// Bytes that may be written to one of unknown size, until [`Extend`] gives more.
+    pub(crate) limit: Option<u64>,
 }
+
+/// Asks for room for so many bytes in all in an upload of unknown size; answered by how many there may be. The
+/// answer comes before [`Commit`] or [`CloseUpload`] may be said.
+#[derive(Debug)]
+pub(crate) struct Extend {
+    /// The upload.
+    pub(crate) handle: Handle,
+    /// Bytes that there must be room for.
+    pub(crate) least: u64,
+}
+message!(Extend => Answer<u64>);
 
 /// Puts an upload, whose files were closed, into the home.
 #[derive(Debug)]
@@ -225,6 +236,7 @@ pub(crate) struct Reading {
 #[derive(Clone, Debug)]
 pub(crate) struct Uploading {
     pub(crate) open: Recipient<OpenUpload>,
+    pub(crate) extend: Recipient<Extend>,
     pub(crate) commit: Recipient<Commit>,
     pub(crate) close: Recipient<CloseUpload>,
 }

@@ -66,6 +66,8 @@ asks! {
     OpenRead(path) => OpenRead, OpenRead, OpenFile, |op| WorkerToFiler::OpenRead { op, path };
     KeepMd5 { handle, md5 } => Done, KeepMd5, (),
         |op| WorkerToFiler::KeepMd5 { op, handle, md5 };
+    Extend { handle, least } => Extend, Extend, u64,
+        |op| WorkerToFiler::Extend { op, handle, least };
     CloseUpload { handle, keep } => Done, CloseUpload, (),
         |op| WorkerToFiler::CloseUpload { op, handle, keep };
     Commit { handle, digest } => Commit, Commit, Committed,
@@ -152,6 +154,7 @@ impl FilesystemActor {
             },
             uploading: Uploading {
                 open: actor.clone().recipient(),
+                extend: actor.clone().recipient(),
                 commit: actor.clone().recipient(),
                 close: actor.recipient(),
             },

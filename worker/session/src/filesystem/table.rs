@@ -19,6 +19,7 @@ pub(super) enum Question {
     Done(oneshot::Sender<Answer<()>>),
     OpenRead(oneshot::Sender<Answer<OpenFile>>),
     OpenUpload(oneshot::Sender<Answer<OpenedUpload>>),
+    Extend(oneshot::Sender<Answer<u64>>),
     Commit(oneshot::Sender<Answer<Committed>>),
     Entries(mpsc::UnboundedSender<Answer<Part<Entry>>>),
     Uploads(mpsc::UnboundedSender<Answer<Part<UploadSummary>>>),
@@ -100,17 +101,22 @@ impl Table {
             }
             (
                 Question::OpenUpload(asker),
-                FilerToWorker::UploadOpened { handle, resumable, resumed, started_over, .. },
+                FilerToWorker::UploadOpened {
+                    handle, resumable, resumed, started_over, limit, ..
+                },
             ) => {
                 let data = descriptors.next().ok_or(WrongAnswer)?;
                 let journal: Option<OwnedFd> = descriptors.next();
                 if journal.is_some() != resumable {
                     return Err(WrongAnswer);
                 }
-                let open = OpenedUpload { handle, data, journal, resumed, started_over };
+                let open = OpenedUpload { handle, data, journal, resumed, started_over, limit };
                 if asker.send(Ok(open)).is_err() {
                     return Ok(Delivered::UnwantedUpload(handle));
                 }
+            }
+            (Question::Extend(asker), FilerToWorker::Extended { limit, .. }) => {
+                let _ = asker.send(Ok(limit));
             }
             (Question::Commit(asker), FilerToWorker::Committed { replaced, usage, .. }) => {
                 let _ = asker.send(Ok(Committed { replaced, usage }));
@@ -137,6 +143,7 @@ impl Table {
                 | Question::Done(_)
                 | Question::OpenRead(_)
                 | Question::OpenUpload(_)
+                | Question::Extend(_)
                 | Question::Commit(_)
                 | Question::Entries(_)
                 | Question::Uploads(_),
@@ -145,6 +152,7 @@ impl Table {
                 | FilerToWorker::Entries { .. }
                 | FilerToWorker::Opened { .. }
                 | FilerToWorker::UploadOpened { .. }
+                | FilerToWorker::Extended { .. }
                 | FilerToWorker::Committed { .. }
                 | FilerToWorker::Usage { .. }
                 | FilerToWorker::Uploads { .. },
@@ -162,6 +170,7 @@ fn fail(question: Question, error: berth_common::error_code::ErrorCode) {
         Question::Done(asker) => drop(asker.send(Err(error))),
         Question::OpenRead(asker) => drop(asker.send(Err(error))),
         Question::OpenUpload(asker) => drop(asker.send(Err(error))),
+        Question::Extend(asker) => drop(asker.send(Err(error))),
         Question::Commit(asker) => drop(asker.send(Err(error))),
         Question::Entries(asker) => drop(asker.send(Err(error))),
         Question::Uploads(asker) => drop(asker.send(Err(error))),
@@ -176,6 +185,7 @@ fn op_of(message: &FilerToWorker) -> OpId {
         | FilerToWorker::Entries { op, .. }
         | FilerToWorker::Opened { op, .. }
         | FilerToWorker::UploadOpened { op, .. }
+        | FilerToWorker::Extended { op, .. }
         | FilerToWorker::Committed { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,

@@ -192,7 +192,7 @@ pub(super) fn put(id: u32, at: &str, file: &[u8]) -> ClientToWorker {
     ClientToWorker::Put(Put {
         id: RequestId(id),
         path: path(at),
-        source: source(file),
+        source: source(file).into(),
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
@@ -204,7 +204,8 @@ pub(super) fn tree_digest(file: &[u8]) -> Md5 {
 }
 
 pub(super) fn put_end(id: u32, file: &[u8]) -> ClientToWorker {
-    ClientToWorker::PutEnd { id: RequestId(id), digest: tree_digest(file), source: source(file) }
+    let (digest, source) = (tree_digest(file), source(file).into());
+    ClientToWorker::PutEnd { id: RequestId(id), digest, source }
 }
 
 /// Bytes that differ from leaf to leaf.

@@ -10,11 +10,13 @@ use std::thread;
 
 use berth_common::channel::Channel;
 use berth_common::digest::Md5;
-use berth_common::entry::{Entry, EntryKind, HomeFingerprint, Limits, SourceFingerprint, Usage};
+use berth_common::entry::{
+    Entry, EntryKind, HomeFingerprint, Limits, PutSource, SourceFingerprint, Usage,
+};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_UNTAKEN, WorkerToFiler};
 use berth_common::ids::{Handle, OpId};
-use berth_common::limits::SMALL_UPLOAD_BYTES;
+use berth_common::limits::{LEASE_BYTES, SMALL_UPLOAD_BYTES};
 use berth_common::rel_path::RelPath;
 
 type FilerEnd = Channel<FilerToWorker, WorkerToFiler>;
@@ -32,6 +34,9 @@ pub(super) struct Home {
     pub(super) closed: Vec<bool>,
     /// Whether a file is said to have changed when its MD5 is to be kept.
     pub(super) changes_while_hashed: bool,
+    /// Bytes that uploads of unknown size may have in all, and how much more was asked for them.
+    pub(super) room: u64,
+    pub(super) extends: Vec<u64>,
     /// Files that were asked for, there or not.
     pub(super) asked_for_reading: u32,
     untaken: usize,
@@ -47,6 +52,8 @@ impl Home {
             open: HashMap::new(),
             closed: Vec::new(),
             changes_while_hashed: false,
+            room: u64::MAX,
+            extends: Vec::new(),
             asked_for_reading: 0,
             untaken: 0,
             last: 0,
@@ -89,7 +96,9 @@ struct Upload {
     path: RelPath,
     data: PathBuf,
     journal: Option<PathBuf>,
-    source: SourceFingerprint,
+    source: PutSource,
+    /// Bytes that may be written.
+    limit: u64,
 }
 
 pub(super) struct FakeFiler {
@@ -172,10 +181,14 @@ impl FakeFiler {
             WorkerToFiler::OpenUpload { op, upload } => {
                 home.last += 1;
                 let handle = Handle(home.last);
-                let resumable = upload.source.size > SMALL_UPLOAD_BYTES;
+                let (file, limit) = match upload.source {
+                    PutSource::File(file) => (Some(file), file.size),
+                    PutSource::Stream => (None, home.room.min(LEASE_BYTES)),
+                };
+                let resumable = file.is_some_and(|file| file.size > SMALL_UPLOAD_BYTES);
                 let staged =
                     |kind: &str| home.directory.path().join(format!("{kind}-{}", home.last));
-                let found = home.open.get(&upload.path).filter(|found| found.2 == upload.source);
+                let found = home.open.get(&upload.path).filter(|found| Some(found.2) == file);
                 let (resumed, data, journal) = match found {
                     Some((data, journal, _)) => (true, data.clone(), Some(journal.clone())),
                     None => (false, staged("data"), resumable.then(|| staged("journal"))),
@@ -189,23 +202,45 @@ impl FakeFiler {
                     [Some(&data), journal.as_ref()].into_iter().flatten().map(open).collect();
                 let descriptors: Vec<_> = files.iter().map(File::as_fd).collect();
                 let started_over = false;
-                let opened =
-                    FilerToWorker::UploadOpened { op, handle, resumable, resumed, started_over };
+                let opened = FilerToWorker::UploadOpened {
+                    op,
+                    handle,
+                    resumable,
+                    resumed,
+                    started_over,
+                    limit: file.is_none().then_some(limit),
+                };
                 let _ = self.channel.send(&opened, &descriptors);
                 home.untaken += 1;
                 assert!(home.untaken <= MAX_UNTAKEN);
                 let (path, source) = (upload.path, upload.source);
-                if let Some(journal) = &journal {
+                if let (Some(journal), Some(source)) = (&journal, file) {
                     home.open.insert(path.clone(), (data.clone(), journal.clone(), source));
                 }
-                self.uploads.insert(handle, Upload { path, data, journal, source });
+                self.uploads.insert(handle, Upload { path, data, journal, source, limit });
+            }
+            WorkerToFiler::Extend { op, handle, least } => {
+                let upload = self.uploads.get_mut(&handle).unwrap();
+                assert_eq!(upload.source, PutSource::Stream);
+                home.extends.push(least);
+                if least > home.room {
+                    let error = ErrorCode::DiskFull;
+                    return self.send(&FilerToWorker::Failed { op, error });
+                }
+                upload.limit = least.max(upload.limit.saturating_add(LEASE_BYTES)).min(home.room);
+                let limit = upload.limit;
+                self.send(&FilerToWorker::Extended { op, limit });
             }
             WorkerToFiler::Commit { op, handle, digest } => {
                 let upload = self.uploads.remove(&handle).unwrap();
                 assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
                 let journal = upload.journal.as_ref();
                 assert_eq!(journal.map_or(0, |journal| holders(journal)), 0, "and the journal");
-                assert_eq!(fs::metadata(&upload.data).unwrap().len(), upload.source.size);
+                let size = fs::metadata(&upload.data).unwrap().len();
+                match upload.source {
+                    PutSource::File(file) => assert_eq!(size, file.size),
+                    PutSource::Stream => assert!(size <= upload.limit),
+                }
                 let target = home.file(upload.path.as_str());
                 let replaced = target.exists();
                 fs::rename(&upload.data, target).unwrap();

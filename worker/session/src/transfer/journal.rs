@@ -85,6 +85,13 @@ impl StagedFiles {
         Ok(Prepared { files: Self { data, journal }, tree })
     }
 
+    /// The file of an upload whose source cannot be told from another: nothing of it is gone on with, and there
+    /// is no journal.
+    pub(crate) fn of_stream(data: OwnedFd) -> Prepared {
+        let files = Self { data: Arc::new(File::from(data)), journal: None };
+        Prepared { files, tree: TreeDigest::new() }
+    }
+
     /// Reads the MD5s of verified leaves from the journal.
     ///
     /// # Errors

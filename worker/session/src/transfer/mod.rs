@@ -88,8 +88,8 @@ pub(crate) struct Started {
     pub(crate) direction: Direction,
     /// Of which file.
     pub(crate) path: RelPath,
-    /// Its size in bytes.
-    pub(crate) size: u64,
+    /// Its size in bytes, where it is known.
+    pub(crate) size: Option<u64>,
 }
 
 impl Message for Started {

@@ -27,7 +27,7 @@ fn put(id: u32) -> ClientToWorker {
     ClientToWorker::Put(Put {
         id: RequestId(id),
         path: path(),
-        source: source(),
+        source: source().into(),
         token: UploadToken([0; 16]),
         mode: 0o644,
         existing: Existing::Replace,
@@ -65,7 +65,7 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
         (Phase::Serving, C::Md5 { id, path: path() }),
         (Phase::Serving, put(1)),
-        (Phase::Serving, C::PutEnd { id, digest, source: source() }),
+        (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),
         (Phase::Serving, get(1)),
         (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
@@ -132,7 +132,7 @@ fn words_about_a_transfer_go_to_one_of_the_right_kind() {
     state.take(put(1)).unwrap();
     state.take(get(2)).unwrap();
     let (id, digest) = (RequestId(1), Md5::of(b""));
-    let end = |id| C::PutEnd { id, digest, source: source() };
+    let end = |id| C::PutEnd { id, digest, source: source().into() };
     assert!(matches!(state.take(end(id)), Ok(Step::PutControl(..))));
     assert_eq!(state.take(end(RequestId(2))).unwrap_err(), Refusal);
     assert!(matches!(state.take(end(RequestId(3))), Ok(Step::Ignore)), "it may be over");

@@ -2,6 +2,7 @@
 
 mod gets;
 mod puts;
+mod streams;
 
 use std::sync::{Arc, Mutex};
 use std::time::Instant;

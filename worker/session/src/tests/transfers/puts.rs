@@ -115,14 +115,14 @@ async fn a_changed_source_and_another_digest_drop_the_upload() {
 
     client.begin_put(1, "a", &file).await;
     client.send_blocks(1, &file, 0, file.len()).await;
-    let changed = SourceFingerprint { mtime_ns: 99, ..source(&file) };
+    let changed = SourceFingerprint { mtime_ns: 99, ..source(&file) }.into();
     let (id, digest) = (ID, tree_digest(&file));
     let answer = client.ask(&ClientToWorker::PutEnd { id, digest, source: changed }).await;
     assert_eq!(answer, failed(ErrorCode::SourceChanged));
 
     client.begin_put(1, "a", &file).await;
     client.send_blocks(1, &file, 0, file.len()).await;
-    let (digest, source) = (Md5::of(b"another"), source(&file));
+    let (digest, source) = (Md5::of(b"another"), source(&file).into());
     let answer = client.ask(&ClientToWorker::PutEnd { id, digest, source }).await;
     assert_eq!(answer, failed(ErrorCode::DigestMismatch));
     closed(&home, &[false, false]).await;
@@ -199,7 +199,7 @@ async fn the_leaves_of_a_large_upload_are_told_in_parts() {
     let put = Put {
         id: ID,
         path: path("a"),
-        source,
+        source: source.into(),
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,

@@ -175,7 +175,7 @@ impl GetActor {
             id: self.get.id,
             direction: Direction::Get,
             path: self.get.path.clone(),
-            size: entry.size,
+            size: Some(entry.size),
         });
         self.totals = Some(Totals { resumed_leaves: leaves, moved_leaves: 0 });
         let id = self.get.id;

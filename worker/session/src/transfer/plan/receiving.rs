@@ -1,10 +1,12 @@
 //! Receiving a file: which block comes next, what a bad one leads to, and when the file is whole.
 //!
+//! The size is known from the beginning, or with the end of a stream.
+//!
 //! Blocks are strictly sequential. A block that differs from its MD5s is asked for again, and whatever
 //! comes until the block at exactly that offset is ignored, since it was on its way already (go-back-N).
 
 use berth_common::digest::{Md5, TreeDigest};
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{PutSource, SourceEnd};
 use berth_common::limits::LEAF_SIZE;
 
 use super::Violation;
@@ -44,14 +46,15 @@ pub(crate) enum Verdict {
     SourceChanged,
     /// The digests differ.
     Mismatch,
-    /// The sender has ended without having sent all of it.
-    Missing,
+    /// The sender has ended without having sent all of it, or says that it has sent less, or something of
+    /// another kind.
+    Contradicted,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct End {
     digest: Md5,
-    source: SourceFingerprint,
+    source: SourceEnd,
     /// It was said before the sender knew of an `Again`, so blocks may follow it.
     early: bool,
 }
@@ -59,7 +62,7 @@ struct End {
 /// The plan of one upload.
 #[derive(Debug)]
 pub(crate) struct ReceivingPlan {
-    source: SourceFingerprint,
+    source: PutSource,
     tree: TreeDigest,
     verified: u64,
     /// Blocks are ignored until the one at `verified` comes.
@@ -77,8 +80,12 @@ pub(crate) fn leaves_of(size: u64) -> u64 {
 
 impl ReceivingPlan {
     /// Receives what `source` describes; the leaves of `tree` are there already.
-    pub(crate) fn new(source: SourceFingerprint, tree: TreeDigest) -> Self {
-        let verified = tree.leaves().saturating_mul(LEAF_SIZE as u64).min(source.size);
+    pub(crate) fn new(source: PutSource, tree: TreeDigest) -> Self {
+        let size = match source {
+            PutSource::File(file) => file.size,
+            PutSource::Stream => 0,
+        };
+        let verified = tree.leaves().saturating_mul(LEAF_SIZE as u64).min(size);
         Self {
             source,
             tree,
@@ -101,8 +108,13 @@ impl ReceivingPlan {
     /// When it reaches beyond the file, ends within a leaf before the file's end, or is out of sequence.
     pub(crate) fn arrives(&mut self, offset: u64, len: usize) -> Result<Arrival, Violation> {
         let end = offset.checked_add(len as u64).ok_or(Violation)?;
-        let ends_well = end == self.source.size || end.is_multiple_of(LEAF_SIZE as u64);
-        if len == 0 || end > self.source.size || !ends_well || offset < self.verified {
+        let (fits, is_last) = match self.source {
+            PutSource::File(file) => (end <= file.size, end == file.size),
+            // Any may be the last: what follows one that ends within a leaf does not begin a leaf.
+            PutSource::Stream => (offset.is_multiple_of(LEAF_SIZE as u64), true),
+        };
+        let ends_well = is_last || end.is_multiple_of(LEAF_SIZE as u64);
+        if len == 0 || !fits || !ends_well || offset < self.verified {
             return Err(Violation);
         }
         if offset == self.verified {
@@ -115,6 +127,16 @@ impl ReceivingPlan {
         } else {
             Err(Violation)
         }
+    }
+
+    /// Bytes that are verified, and written.
+    pub(crate) fn written(&self) -> u64 {
+        self.verified
+    }
+
+    /// Whether the sender has said that it has sent all.
+    pub(crate) fn is_ending(&self) -> bool {
+        self.end.is_some()
     }
 
     /// The block that was to be checked is good, and written.
@@ -139,7 +161,7 @@ impl ReceivingPlan {
     }
 
     /// The sender says that it has sent all. After an `Again` it may say so once more.
-    pub(crate) fn ends(&mut self, digest: Md5, source: SourceFingerprint) {
+    pub(crate) fn ends(&mut self, digest: Md5, source: SourceEnd) {
         self.end = Some(End { digest, source, early: self.repeating });
     }
 
@@ -148,12 +170,21 @@ impl ReceivingPlan {
         let Some(end) = self.end else {
             return Verdict::Wait;
         };
-        if end.source != self.source {
-            return Verdict::SourceChanged;
+        let size = match (self.source, end.source) {
+            (PutSource::File(begun), SourceEnd::File(ended)) if ended != begun => {
+                return Verdict::SourceChanged;
+            }
+            (PutSource::File(file), SourceEnd::File(_)) => file.size,
+            (PutSource::Stream, SourceEnd::Stream { size }) => size,
+            (PutSource::File(_), SourceEnd::Stream { .. })
+            | (PutSource::Stream, SourceEnd::File(_)) => return Verdict::Contradicted,
+        };
+        if self.verified > size {
+            return Verdict::Contradicted;
         }
-        if self.verified < self.source.size {
+        if self.verified < size {
             let missing = all_handled && !end.early;
-            return if missing { Verdict::Missing } else { Verdict::Wait };
+            return if missing { Verdict::Contradicted } else { Verdict::Wait };
         }
         let own = self.tree.finish();
         if own == end.digest { Verdict::Whole(own) } else { Verdict::Mismatch }
@@ -165,6 +196,7 @@ mod tests {
     use std::collections::VecDeque;
 
     use berth_common::digest;
+    use berth_common::entry::SourceFingerprint;
     use berth_common::limits::BLOCK_SIZE;
     use proptest::prelude::*;
 
@@ -172,6 +204,10 @@ mod tests {
 
     fn source(size: u64) -> SourceFingerprint {
         SourceFingerprint { size, mtime_ns: 1, ctime_ns: 2, inode: 3 }
+    }
+
+    fn file(size: u64) -> PutSource {
+        source(size).into()
     }
 
     const BLOCK: u64 = BLOCK_SIZE as u64;
@@ -182,7 +218,7 @@ mod tests {
 
     #[test]
     fn blocks_come_in_sequence_and_within_the_file() {
-        let mut plan = ReceivingPlan::new(source(2 * BLOCK + 5), TreeDigest::new());
+        let mut plan = ReceivingPlan::new(file(2 * BLOCK + 5), TreeDigest::new());
         assert_eq!(plan.arrives(BLOCK, BLOCK_SIZE), Err(Violation), "not the next one");
         assert_eq!(plan.arrives(0, 77), Err(Violation), "ends within a leaf");
         assert_eq!(plan.arrives(0, 0), Err(Violation));
@@ -199,7 +235,7 @@ mod tests {
 
     #[test]
     fn a_second_failure_at_the_same_offset_ends_it_and_one_elsewhere_does_not() {
-        let mut plan = ReceivingPlan::new(source(3 * BLOCK), TreeDigest::new());
+        let mut plan = ReceivingPlan::new(file(3 * BLOCK), TreeDigest::new());
         assert_eq!(plan.arrives(0, BLOCK_SIZE), Ok(Arrival::Check));
         assert_eq!(plan.differs(), Failure::Again { offset: 0 });
         assert_eq!(plan.arrives(BLOCK, BLOCK_SIZE), Ok(Arrival::Ignore));
@@ -220,38 +256,85 @@ mod tests {
     #[test]
     fn the_end_is_judged_when_all_is_here() {
         let whole = TreeDigest::resume(&[leaf(); 8]).finish();
-        let mut plan = ReceivingPlan::new(source(BLOCK), TreeDigest::new());
+        let mut plan = ReceivingPlan::new(file(BLOCK), TreeDigest::new());
         assert_eq!(plan.verdict(true), Verdict::Wait);
-        plan.ends(whole, source(BLOCK));
+        plan.ends(whole, source(BLOCK).into());
         assert_eq!(plan.verdict(false), Verdict::Wait);
-        assert_eq!(plan.verdict(true), Verdict::Missing);
+        assert_eq!(plan.verdict(true), Verdict::Contradicted);
         plan.arrives(0, BLOCK_SIZE).unwrap();
         plan.differs();
         assert_eq!(plan.verdict(true), Verdict::Wait, "the repeat is on its way");
-        plan.ends(whole, source(BLOCK));
+        plan.ends(whole, source(BLOCK).into());
         assert_eq!(plan.verdict(true), Verdict::Wait, "said before the repeat");
         plan.arrives(0, BLOCK_SIZE).unwrap();
         plan.verified(BLOCK_SIZE, &[leaf(); 8]);
         assert_eq!(plan.verdict(true), Verdict::Whole(whole));
-        plan.ends(leaf(), source(BLOCK));
+        plan.ends(leaf(), source(BLOCK).into());
         assert_eq!(plan.verdict(true), Verdict::Mismatch);
-        plan.ends(whole, SourceFingerprint { mtime_ns: 9, ..source(BLOCK) });
+        plan.ends(whole, SourceFingerprint { mtime_ns: 9, ..source(BLOCK) }.into());
         assert_eq!(plan.verdict(false), Verdict::SourceChanged);
         assert_eq!(plan.moved_leaves(), 16);
     }
 
     #[test]
     fn an_empty_file_and_a_complete_journal_need_no_block() {
-        let mut empty = ReceivingPlan::new(source(0), TreeDigest::new());
+        let mut empty = ReceivingPlan::new(file(0), TreeDigest::new());
         assert_eq!(empty.arrives(0, 0), Err(Violation));
-        empty.ends(Md5::of(b""), source(0));
+        empty.ends(Md5::of(b""), source(0).into());
         assert_eq!(empty.verdict(true), Verdict::Whole(Md5::of(b"")));
 
         let leaves = [leaf(), Md5::of(b"short")];
         let size = LEAF_SIZE as u64 + 5;
-        let mut plan = ReceivingPlan::new(source(size), TreeDigest::resume(&leaves));
-        plan.ends(TreeDigest::resume(&leaves).finish(), source(size));
+        let mut plan = ReceivingPlan::new(file(size), TreeDigest::resume(&leaves));
+        plan.ends(TreeDigest::resume(&leaves).finish(), source(size).into());
         assert!(matches!(plan.verdict(true), Verdict::Whole(_)));
+    }
+
+    fn stream() -> ReceivingPlan {
+        ReceivingPlan::new(PutSource::Stream, TreeDigest::new())
+    }
+
+    #[test]
+    fn a_stream_may_end_anywhere_and_not_go_on_after_that() {
+        let mut plan = stream();
+        assert_eq!(plan.arrives(0, BLOCK_SIZE), Ok(Arrival::Check));
+        plan.verified(BLOCK_SIZE, &[leaf(); 8]);
+        assert_eq!(plan.arrives(0, BLOCK_SIZE), Err(Violation), "twice");
+        assert_eq!(plan.arrives(BLOCK, 0), Err(Violation));
+        assert_eq!(plan.arrives(BLOCK, 5), Ok(Arrival::Check));
+        plan.verified(5, &[leaf()]);
+        assert_eq!(plan.written(), BLOCK + 5);
+        assert_eq!(plan.arrives(BLOCK + 5, LEAF_SIZE), Err(Violation));
+    }
+
+    #[test]
+    fn the_size_of_a_stream_is_what_came() {
+        let whole = TreeDigest::resume(&[leaf(); 8]).finish();
+        let end = |size| SourceEnd::Stream { size };
+        let mut empty = stream();
+        assert_eq!(empty.verdict(true), Verdict::Wait);
+        empty.ends(Md5::of(b""), end(0));
+        assert_eq!(empty.verdict(true), Verdict::Whole(Md5::of(b"")));
+
+        let mut plan = stream();
+        plan.ends(whole, end(BLOCK));
+        assert_eq!(plan.verdict(false), Verdict::Wait);
+        assert_eq!(plan.verdict(true), Verdict::Contradicted, "not all was sent");
+        plan.arrives(0, BLOCK_SIZE).unwrap();
+        plan.differs();
+        assert_eq!(plan.verdict(true), Verdict::Wait, "the repeat is on its way");
+        plan.arrives(0, BLOCK_SIZE).unwrap();
+        plan.verified(BLOCK_SIZE, &[leaf(); 8]);
+        assert_eq!(plan.verdict(true), Verdict::Whole(whole));
+        plan.ends(leaf(), end(BLOCK));
+        assert_eq!(plan.verdict(true), Verdict::Mismatch);
+        plan.ends(whole, end(BLOCK - 1));
+        assert_eq!(plan.verdict(true), Verdict::Contradicted, "more was sent");
+        plan.ends(whole, source(BLOCK).into());
+        assert_eq!(plan.verdict(true), Verdict::Contradicted, "it was no file");
+        let mut plan = ReceivingPlan::new(file(0), TreeDigest::new());
+        plan.ends(Md5::of(b""), end(0));
+        assert_eq!(plan.verdict(true), Verdict::Contradicted, "it was a file");
     }
 
     proptest! {
@@ -265,14 +348,14 @@ mod tests {
             corrupt in prop::collection::hash_set(0usize..12, 0..4),
             window in 1usize..5,
         ) {
-            let file: Vec<u8> = (0..len).map(|at| (at / 999 + at % 13) as u8).collect();
-            let all = digest::leaves(&file);
+            let bytes: Vec<u8> = (0..len).map(|at| (at / 999 + at % 13) as u8).collect();
+            let all = digest::leaves(&bytes);
             let resumed = (resumed as usize).min(all.len());
-            let mut plan = ReceivingPlan::new(source(len as u64), TreeDigest::resume(&all[..resumed]));
+            let mut plan = ReceivingPlan::new(file(len as u64), TreeDigest::resume(&all[..resumed]));
             let start = (resumed * LEAF_SIZE).min(len);
             let (mut next, mut sent, mut rounds) = (start, 0usize, 0);
             let mut line = VecDeque::new();
-            let mut written = file[..start].to_vec();
+            let mut written = bytes[..start].to_vec();
             let mut gave_up = false;
             loop {
                 rounds += 1;
@@ -284,7 +367,7 @@ mod tests {
                     next = end;
                 }
                 if next == len {
-                    plan.ends(TreeDigest::resume(&all).finish(), source(len as u64));
+                    plan.ends(TreeDigest::resume(&all).finish(), source(len as u64).into());
                 }
                 let Some((from, to, bad)) = line.pop_front() else { break };
                 if plan.arrives(from as u64, to - from).unwrap() == Arrival::Ignore {
@@ -297,13 +380,13 @@ mod tests {
                     }
                 } else {
                     prop_assert_eq!(written.len(), from);
-                    written.extend_from_slice(&file[from..to]);
-                    plan.verified(to - from, &digest::leaves(&file[from..to]));
+                    written.extend_from_slice(&bytes[from..to]);
+                    plan.verified(to - from, &digest::leaves(&bytes[from..to]));
                 }
             }
             if !gave_up {
                 prop_assert_eq!(plan.verdict(true), Verdict::Whole(TreeDigest::resume(&all).finish()));
-                prop_assert_eq!(written, file);
+                prop_assert_eq!(written, bytes);
             }
         }
     }

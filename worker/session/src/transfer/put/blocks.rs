@@ -48,10 +48,7 @@ impl PutActor {
             return;
         };
         match receiving.plan.arrives(block.header.offset, block.data.len()) {
-            Ok(Arrival::Check) => {
-                receiving.storing = true;
-                self.store(block, ctx);
-            }
+            Ok(Arrival::Check) => self.store_in_room(block, ctx),
             Ok(Arrival::Ignore) => {
                 self.services.pool.give(block.data);
                 self.step(ctx);
@@ -63,10 +60,11 @@ impl PutActor {
         }
     }
 
-    fn store(&mut self, block: Block, ctx: &mut Ctx) {
-        let Stage::Receiving(receiving) = &self.stage else {
+    pub(super) fn store(&mut self, block: Block, ctx: &mut Ctx) {
+        let Stage::Receiving(receiving) = &mut self.stage else {
             return;
         };
+        receiving.storing = true;
         let files = receiving.files.clone();
         let stored = self.services.helpers.io.run(move || {
             let stored = files.store(&block);
@@ -108,6 +106,7 @@ impl PutActor {
             Err(error) => drop(self.fate.get_or_insert(Fate::resumable(error_code(&error)))),
         }
         self.services.pool.give(data);
+        self.ask_ahead(ctx);
         self.step(ctx);
     }
 

@@ -6,6 +6,7 @@
 //! closed both files, and no helper holds them any more.
 
 mod blocks;
+mod extending;
 mod telling;
 
 use std::rc::Rc;
@@ -18,14 +19,14 @@ use actix::{
 use berth_common::broker_protocol::Direction;
 use berth_common::client_protocol::{Put, WorkerToClient};
 use berth_common::digest::Md5;
-use berth_common::entry::SourceFingerprint;
+use berth_common::entry::{PutSource, SourceEnd};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::Handle;
 use berth_common::journal::{DurablePolicy, JournalError};
 
 use super::journal::{Prepared, StagedFiles, error_code};
-use super::pipeline::BlockQueue;
-use super::plan::{ReceivingPlan, Verdict};
+use super::pipeline::{Block, BlockQueue};
+use super::plan::{ReceivingPlan, Room, Verdict};
 use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
 use crate::filesystem::{
     Answer, CloseUpload, Commit, Committed, OpenUpload, OpenedUpload, Uploading,
@@ -40,7 +41,7 @@ pub(crate) enum PutControl {
         /// The sender's tree digest.
         digest: Md5,
         /// The source, looked at again.
-        source: SourceFingerprint,
+        source: SourceEnd,
     },
     /// End it, resumably.
     Cancel,
@@ -77,6 +78,10 @@ struct Receiving {
     queue: Rc<BlockQueue>,
     plan: ReceivingPlan,
     policy: DurablePolicy,
+    /// Of an upload of unknown size.
+    room: Option<Room>,
+    /// A block that has no room yet: the next one has to wait, too.
+    held: Option<Block>,
     /// A helper writes a block: the next has to wait.
     storing: bool,
     /// The client is being told something: the next block has to wait, but not the end.
@@ -94,6 +99,11 @@ impl Receiving {
     /// Whether a helper holds the files.
     fn is_with_a_helper(&self) -> bool {
         self.storing || self.marking || self.looking_up
+    }
+
+    /// Whether the filer has been asked for room, and has not answered. It wants no other word before.
+    fn is_asking_for_room(&self) -> bool {
+        self.room.as_ref().is_some_and(Room::is_asking)
     }
 }
 
@@ -185,20 +195,24 @@ impl PutActor {
     }
 
     fn prepare(&mut self, upload: OpenedUpload, ctx: &mut Ctx) {
-        let OpenedUpload { handle, data, journal, resumed, started_over } = upload;
+        let OpenedUpload { handle, data, journal, resumed, started_over, limit } = upload;
         let Put { id, path, source, .. } = self.put.clone();
-        let size = source.size;
+        let size = match source {
+            PutSource::File(file) => Some(file.size),
+            PutSource::Stream => None,
+        };
         let started = Started { id, direction: Direction::Put, path, size };
         self.observers.started.do_send(started);
         self.totals = Some(Totals::default());
         let boot = self.services.boot;
-        let prepared = self
-            .services
-            .helpers
-            .io
-            .run(move || StagedFiles::prepare(data, journal, resumed, &source, boot));
+        let prepared = self.services.helpers.io.run(move || match source {
+            PutSource::File(file) => StagedFiles::prepare(data, journal, resumed, &file, boot),
+            PutSource::Stream => Ok(StagedFiles::of_stream(data)),
+        });
         ctx.spawn(prepared.into_actor(self).map(move |prepared, actor, ctx| match prepared {
-            Ok(Ok(prepared)) => actor.ready(handle, prepared, started_over, ctx),
+            Ok(Ok(prepared)) => {
+                actor.ready(handle, prepared, limit.map(Room::new), started_over, ctx);
+            }
             // Whether the old journal is gone from the disk is unknown.
             Ok(Err(error @ JournalError::FlushFailed)) => {
                 actor.close(handle, &Fate::dropped(error_code(&error)), ctx)
@@ -208,7 +222,14 @@ impl PutActor {
         }));
     }
 
-    fn ready(&mut self, handle: Handle, prepared: Prepared, started_over: bool, ctx: &mut Ctx) {
+    fn ready(
+        &mut self,
+        handle: Handle,
+        prepared: Prepared,
+        room: Option<Room>,
+        started_over: bool,
+        ctx: &mut Ctx,
+    ) {
         let Prepared { files, tree } = prepared;
         let leaves = tree.leaves();
         if let Some(totals) = &mut self.totals {
@@ -221,6 +242,8 @@ impl PutActor {
             queue: self.services.routes.add(self.put.id),
             plan: ReceivingPlan::new(self.put.source, tree),
             policy: DurablePolicy::new(Instant::now()),
+            room,
+            held: None,
             storing: false,
             telling: true,
             looking_up: false,
@@ -237,7 +260,7 @@ impl PutActor {
         let Stage::Receiving(receiving) = &self.stage else {
             return;
         };
-        if receiving.storing {
+        if receiving.storing || receiving.held.is_some() {
             return;
         }
         if self.fate.is_none() && !receiving.telling {
@@ -246,7 +269,7 @@ impl PutActor {
                 Verdict::Whole(digest) => return self.commit(digest, ctx),
                 Verdict::SourceChanged => Some(Fate::dropped(ErrorCode::SourceChanged)),
                 Verdict::Mismatch => Some(Fate::dropped(ErrorCode::DigestMismatch)),
-                Verdict::Missing => Some(Fate::Violation),
+                Verdict::Contradicted => Some(Fate::Violation),
             };
         }
         if self.fate.is_some() {
@@ -289,12 +312,12 @@ impl PutActor {
         }
     }
 
-    /// Drops the files, when no helper holds them; counts what was moved.
+    /// Drops the files, when no helper holds them and the filer is asked for nothing; counts what was moved.
     fn take_files(&mut self) -> Option<Handle> {
         let Stage::Receiving(receiving) = &self.stage else {
             return None;
         };
-        if receiving.is_with_a_helper() {
+        if receiving.is_with_a_helper() || receiving.is_asking_for_room() {
             return None;
         }
         let (handle, moved) = (receiving.handle, receiving.plan.moved_leaves());
@@ -330,8 +353,10 @@ impl PutActor {
             return;
         };
         let moved_at = receiving.queue.moved_at().max(receiving.last_step);
-        // A slow disk is not a stall.
-        let stalled = !receiving.is_with_a_helper() && moved_at.elapsed() >= self.services.stall;
+        // Neither is a slow disk a stall, nor a pipe into which nobody writes for a while: its upload could not be
+        // gone on with. Whether the client is still there the kernel asks.
+        let may_stall = self.put.source != PutSource::Stream && !receiving.is_with_a_helper();
+        let stalled = may_stall && moved_at.elapsed() >= self.services.stall;
         if stalled && self.fate.is_none() {
             let seconds = u32::try_from(self.services.stall.as_secs()).unwrap_or(u32::MAX);
             self.fate = Some(Fate::resumable(ErrorCode::Stalled { seconds }));

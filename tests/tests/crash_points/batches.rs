@@ -1,0 +1,174 @@
+//! Several changes under one ticket: each of a batch happens whole or not at all, and those that had acted
+//! are those that have happened.
+
+use std::time::{Duration, Instant};
+
+use berth_common::points::Point::{self, *};
+use berth_tests::exact::assert_exact;
+use berth_tests::{Running, wait_until};
+
+use crate::scene::{SMALL, Scene, Victim};
+
+/// As many puts as a client has under way at once, and fewer than a batch may have.
+const FILES: usize = 6;
+
+/// Longer than a filer acts under one ticket.
+const TIME_IS_UP: Duration = Duration::from_millis(100);
+
+/// A put of several files, whose changes go in batches.
+struct Batch {
+    names: Vec<String>,
+    running: Running,
+    /// How many changes had acted before.
+    acted: u32,
+}
+
+impl Batch {
+    /// Begins it, with a point armed for the passing after so many others.
+    fn begin(scene: &Scene, number: u32, point: Point, let_by: u32) -> Self {
+        let names: Vec<String> = (0..FILES).map(|file| format!("f{number}-{file}")).collect();
+        for (seed, name) in names.iter().enumerate() {
+            scene.local(name, seed as u64, SMALL + seed as u64);
+        }
+        let mut command = vec!["--json", "put"];
+        command.extend(names.iter().map(String::as_str));
+        eprintln!("batch {number} is to stop at {point} after {let_by}");
+        scene.points.arm_after(point, let_by);
+        let acted = scene.points.passed(Acted);
+        Self { running: scene.alice.spawn(&command), acted, names }
+    }
+
+    /// Begins it while another session has the ticket, and has that one die when all of the changes wait:
+    /// so they go in two batches at most.
+    fn begin_together(scene: &Scene, number: u32, point: Point, let_by: u32) -> Self {
+        let (moving, holder) = scene.stop_at(Resolved, &["mv", "held", "moved"]);
+        let waiting = scene.points.passed(BeforeIntent) + FILES as u32;
+        let batch = Self::begin(scene, number, point, let_by);
+        wait_until("all changes wait", || scene.points.passed(BeforeIntent) >= waiting);
+        holder.kill();
+        drop(moving);
+        batch
+    }
+
+    /// Waits for its end, after which nothing of it acts any more, and for the recovery. Claims that each
+    /// file is there whole or not at all, and that those that were acknowledged are; says how many changes
+    /// had acted, and how many files are there.
+    fn ends(self, scene: &mut Scene, victim: Victim) -> (usize, usize) {
+        let outcome = self.running.wait();
+        if victim == Victim::Daemon {
+            scene.restart();
+        }
+        assert_exact(&scene.server);
+        let acted = scene.points.passed(Acted) - self.acted;
+        let lines = outcome.json_lines();
+        let told: Vec<&str> = lines.iter().filter_map(|line| line["path"].as_str()).collect();
+        let is_there = |name: &&String| {
+            let is_there = scene.home(name).exists();
+            scene.assert_put(is_there, name, name);
+            let acknowledged = told.iter().any(|path| path.trim_start_matches('/') == *name);
+            assert!(is_there || !acknowledged, "{name} was acknowledged: {outcome:?}");
+            is_there
+        };
+        (acted as usize, self.names.iter().filter(is_there).count())
+    }
+}
+
+/// With a file that a session can hold the ticket for.
+fn scene() -> Scene {
+    let scene = Scene::new();
+    scene.put_all(&["held".to_owned()], 1, SMALL);
+    scene
+}
+
+/// Somebody dies while a process stands at a point.
+fn kill(scene: &mut Scene, victim: Victim, point: Point) {
+    let stopped = scene.points.wait_stopped(point);
+    eprintln!("… and the victim is {victim:?}");
+    match victim {
+        Victim::Filer => stopped.kill(),
+        Victim::Worker => {
+            let filer = Some(stopped.pid);
+            let sessions = scene.server.sessions_of("alice");
+            let session = sessions.iter().find(|session| session.filer == filer);
+            scene.server.kill_child(session.expect("the filer's session").worker);
+            stopped.go_on();
+        }
+        Victim::Daemon => {
+            scene.points.disarm(point);
+            scene.kill_daemon();
+        }
+    }
+}
+
+#[test]
+fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
+    let mut scene = scene();
+    // The first passing, and one in the middle.
+    let points = [
+        (Reserved, 3),
+        (IntentDurable, 0),
+        (Granted, 0),
+        (Granted, 3),
+        (Acted, 0),
+        (BetweenActs, 0),
+        (BetweenActs, 2),
+        (Released, 3),
+        (Synced, 3),
+        (SettleDurable, 0),
+        (Settled, 3),
+    ];
+    let mut number = 0;
+    for (point, let_by) in points {
+        let victims = match point {
+            IntentDurable | SettleDurable => vec![Victim::Daemon],
+            _ => vec![Victim::Filer, Victim::Daemon],
+        };
+        for victim in victims {
+            number += 1;
+            let batch = match point {
+                Reserved => Batch::begin(&scene, number, point, let_by),
+                _ => Batch::begin_together(&scene, number, point, let_by),
+            };
+            kill(&mut scene, victim, point);
+            let (acted, there) = batch.ends(&mut scene, victim);
+            match point {
+                Reserved | IntentDurable => assert_eq!((acted, there), (0, 0), "{point}"),
+                // The filer was not stopped, and may have died between an act and its point.
+                SettleDurable => assert!(there >= acted && acted > 0, "{there} of {acted}"),
+                _ => assert_eq!(there, acted, "{point}, {victim:?}"),
+            }
+            if matches!(point, Granted | Acted | BetweenActs) {
+                assert!(there < FILES, "{point}, {victim:?}: all have happened");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
+    let mut scene = scene();
+    let batch = Batch::begin_together(&scene, 1, BetweenActs, 0);
+    kill(&mut scene, Victim::Worker, BetweenActs);
+    let (acted, there) = batch.ends(&mut scene, Victim::Worker);
+    assert_eq!(there, acted);
+    assert!(there > 0);
+}
+
+#[test]
+fn a_batch_may_be_cut_off_while_it_has_given_the_ticket_back_between_two_acts() {
+    let mut scene = scene();
+    for (number, victim) in [Victim::Filer, Victim::Daemon].into_iter().enumerate() {
+        let batch = Batch::begin_together(&scene, number as u32, BetweenActs, 0);
+        let stopped = scene.points.wait_stopped(BetweenActs);
+        let (since, released) = (Instant::now(), scene.points.passed(Released));
+        wait_until("a ticket's time is up", || since.elapsed() > TIME_IS_UP);
+        // The next one has its turn, and the one after it only when the ticket is granted again.
+        scene.points.arm_after(Granted, 1);
+        stopped.go_on();
+        kill(&mut scene, victim, Granted);
+        assert!(scene.points.passed(Released) >= released + 2, "the ticket was kept");
+        let (acted, there) = batch.ends(&mut scene, victim);
+        assert_eq!(there, acted, "{victim:?}");
+        assert!((2..FILES).contains(&there), "{victim:?}: {there}");
+    }
+}
