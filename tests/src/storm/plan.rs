@@ -8,7 +8,7 @@
 use std::time::Duration;
 
 use berth_common::entry::{Existing, Limits};
-use berth_common::limits::SMALL_UPLOAD_BYTES;
+use berth_common::limits::{LEASE_BYTES, SMALL_UPLOAD_BYTES};
 use berth_common::rel_path::RelPath;
 
 use super::random::Random;
@@ -49,6 +49,8 @@ pub enum Action {
         size: u64,
         /// What becomes of a file that stands there.
         existing: Existing,
+        /// Whether the server is not told its size before its end.
+        streams: bool,
         /// Where it is broken off, if it is.
         broken_off: Option<BrokenOff>,
     },
@@ -180,17 +182,20 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
 
 fn action(random: &mut Random) -> Action {
     match random.below(100) {
-        0..27 => Action::Put {
+        0..24 => Action::Put {
             path: file(random),
             size: size(random),
             existing: existing(random, 75, 0),
+            streams: false,
             broken_off: None,
         },
-        27..38 => Action::Put {
+        24..28 => stream(random),
+        28..38 => Action::Put {
             // Mostly to the same file: appends have to collide.
             path: if random.chance(50) { known("a".to_owned()) } else { file(random) },
             size: appended(random),
             existing: Existing::Append,
+            streams: false,
             broken_off: None,
         },
         38..44 => Action::Put {
@@ -198,6 +203,7 @@ fn action(random: &mut Random) -> Action {
             path: if random.chance(70) { known("a".to_owned()) } else { file(random) },
             size: SMALL_UPLOAD_BYTES + 1 + random.below(2 * MIB),
             existing: existing(random, 60, 30),
+            streams: false,
             broken_off: Some(BrokenOff { permille: random.below(1001), hangs: random.chance(50) }),
         },
         44..51 => Action::Resume { which: random.next(), same_token: random.chance(60) },
@@ -214,6 +220,20 @@ fn action(random: &mut Random) -> Action {
         90..95 => Action::Get { path: file(random) },
         95..98 => Action::List { path: any(random) },
         _ => Action::Usage,
+    }
+}
+
+/// Put, appended or hung up half way. One that only fell silent would keep its lease, and the user would
+/// not come to rest.
+fn stream(random: &mut Random) -> Action {
+    let large = random.chance(8);
+    let broken_off = BrokenOff { permille: random.below(1001), hangs: false };
+    Action::Put {
+        path: file(random),
+        size: if large { LEASE_BYTES - MIB + random.below(24 * MIB) } else { size(random) },
+        existing: existing(random, 55, 30),
+        streams: true,
+        broken_off: random.chance(25).then_some(broken_off),
     }
 }
 
@@ -330,6 +350,8 @@ mod tests {
         is(|action| {
             matches!(action, Action::Put { existing: Existing::Append, size: 0x10_0001.., .. })
         });
+        is(|action| matches!(action, Action::Put { streams: true, broken_off: None, .. }));
+        is(|action| matches!(action, Action::Put { streams: true, broken_off: Some(_), .. }));
         is(|action| matches!(action, Action::Put { size: 0..16, .. }));
         is(|action| matches!(action, Action::Put { size: 0x10_0001.., .. }));
         is(|action| matches!(action, Action::Resume { .. }));

@@ -140,13 +140,14 @@ type Done = Result<Ended, Cut>;
 impl Doing<'_> {
     fn act(&mut self, connection: &mut Connection, action: &Action) -> (Vec<Step>, Done) {
         match action {
-            Action::Put { path, size, existing, broken_off } => {
+            Action::Put { path, size, existing, streams, broken_off } => {
                 let upload = Upload {
                     path: path.clone(),
                     content: Content::new(self.number, *size),
                     source: self.number,
                     token: self.token(),
                     existing: *existing,
+                    streams: *streams,
                 };
                 self.put(connection, &upload, *broken_off)
             }
@@ -321,6 +322,9 @@ fn ended_by_error(error: &ErrorCode) -> End {
 
 fn kind(action: &Action) -> &'static str {
     match action {
+        Action::Put { streams: true, broken_off: Some(_), .. } => "stream, hung up half way",
+        Action::Put { streams: true, existing: Existing::Append, .. } => "stream, appended",
+        Action::Put { streams: true, .. } => "stream",
         Action::Put { broken_off: Some(BrokenOff { hangs: true, .. }), .. } => {
             "put, silent half way"
         }

@@ -2,7 +2,7 @@
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
-use berth_common::entry::{Existing, SourceFingerprint, Usage};
+use berth_common::entry::{Existing, PutSource, SourceEnd, SourceFingerprint, Usage};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_BLOCK};
@@ -30,6 +30,8 @@ pub struct Upload {
     pub token: UploadToken,
     /// What becomes of a file that stands there.
     pub existing: Existing,
+    /// Whether it is sent as something of unknown size.
+    pub streams: bool,
 }
 
 /// How a put went.
@@ -92,11 +94,11 @@ fn try_put(
     reached: &mut Reached,
 ) -> Result<Option<WorkerToClient>, Cut> {
     let Upload { path, content, token, existing, .. } = upload;
-    let source = upload.fingerprint();
+    let (source, end) = upload.source();
     connection.send(&ClientToWorker::Put(Put {
         id,
         path: path.clone(),
-        source: source.into(),
+        source,
         token: *token,
         mode: 0o644,
         existing: *existing,
@@ -105,7 +107,8 @@ fn try_put(
         WorkerToClient::PutReady { leaves, .. } => leaves,
         answer => return Ok(Some(answer)),
     };
-    assert!(there <= content.leaf_count(), "the server has leaves that the file has not");
+    let most = if upload.streams { 0 } else { content.leaf_count() };
+    assert!(there <= most, "the server has leaves that were not sent");
     if let Some(answer) = check_journal(connection, id, *content, there)? {
         return Ok(Some(answer));
     }
@@ -126,8 +129,8 @@ fn try_put(
         return Ok(None);
     }
     reached.asked = true;
-    let (digest, source) = (content.digest(), source.into());
-    connection.send(&ClientToWorker::PutEnd { id, digest, source })?;
+    let digest = content.digest();
+    connection.send(&ClientToWorker::PutEnd { id, digest, source: end })?;
     Ok(Some(connection.answer(id)?))
 }
 
@@ -191,9 +194,14 @@ pub(super) fn get(connection: &mut Connection, path: &RelPath) -> Result<(Option
 }
 
 impl Upload {
-    fn fingerprint(&self) -> SourceFingerprint {
-        let time = self.source.cast_signed();
+    /// What is said of it before the first byte and after the last.
+    fn source(&self) -> (PutSource, SourceEnd) {
         let size = self.content.size;
-        SourceFingerprint { size, mtime_ns: time, ctime_ns: time, inode: self.source }
+        if self.streams {
+            return (PutSource::Stream, SourceEnd::Stream { size });
+        }
+        let time = self.source.cast_signed();
+        let file = SourceFingerprint { size, mtime_ns: time, ctime_ns: time, inode: self.source };
+        (file.into(), file.into())
     }
 }
