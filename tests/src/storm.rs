@@ -6,13 +6,14 @@
 //! disk, every file be whole, and the home follow from the operations that were acknowledged
 //! ([`history`]). `tests/tests/storm.rs` runs it; `docs/TESTING.md` describes it.
 //!
-//! [`random`], [`content`], [`plan`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`], [`connection`],
+//! [`random`], [`content`], [`file`], [`plan`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`], [`connection`],
 //! [`session`], [`shared`], [`transfer`], [`rest`] and [`user`] deal with the server; [`tally`] counts.
 
 pub mod arena;
 pub mod bounds;
 pub mod connection;
 pub mod content;
+pub mod file;
 pub mod history;
 pub mod plan;
 pub mod random;

@@ -1,9 +1,10 @@
-//! What the storm's files hold: determined by a number and a size, and beginning with both.
+//! What the storm puts and appends: determined by a number and a size, and beginning with both.
 //!
-//! So a file that is found anywhere can be named and checked to be whole, and no content is kept.
-//! The rest of a file is made of a few fixed leaves, whose MD5s are computed once: the storm wants
-//! its processors for the servers. Files of less than [`HEADER`] bytes have no room for a number;
-//! all that have the same size are the same.
+//! So a file that is found anywhere can be named and checked to be whole, also one that is a row of
+//! contents (`file.rs`), and no content is kept.
+//! The rest of a content is made of a few fixed leaves, whose MD5s are computed once: the storm wants
+//! its processors for the servers. Less than [`HEADER`] bytes have no room for a number; all that have
+//! the same size are the same, a byte that tells the size, so many times.
 
 use std::sync::OnceLock;
 
@@ -18,10 +19,13 @@ pub const HEADER: u64 = 16;
 /// Fixed leaves from which the rest is made.
 const POOL: usize = 16;
 
-/// What a file holds.
+/// Added to the size of a content without a number it makes its bytes. No number begins with such a one.
+const TINY: u8 = 0xf0;
+
+/// What is put or appended by one operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Content {
-    /// The number; 0 for a file that has no room for it.
+    /// The number, below 2^60; 0 where there is no room for it.
     pub number: u64,
     /// Bytes.
     pub size: u64,
@@ -34,16 +38,18 @@ impl Content {
         Self { number: if size < HEADER { 0 } else { number }, size }
     }
 
-    /// What a file of `size` bytes that begins with `start` claims to be. `start` has [`HEADER`]
-    /// bytes, or all of a smaller file. `None` when it is no file of the storm's.
+    /// What claims to begin with `start`, which has [`HEADER`] bytes or all that are left. `None` when
+    /// it is nothing of the storm's.
     #[must_use]
-    pub fn claimed_by(start: &[u8], size: u64) -> Option<Self> {
-        if size < HEADER {
-            return Some(Self { number: 0, size });
+    pub fn claimed_by(start: &[u8]) -> Option<Self> {
+        let first = *start.first()?;
+        if first > TINY {
+            return Some(Self { number: 0, size: u64::from(first - TINY) });
         }
-        let (number, stated) = (start.get(..8)?, start.get(8..16)?);
-        let read = |bytes: &[u8]| bytes.try_into().map(u64::from_le_bytes).ok();
-        (read(stated)? == size).then_some(Self { number: read(number)?, size })
+        let (number, size) = (start.get(..8)?, start.get(8..16)?);
+        let read = |bytes: &[u8]| bytes.try_into().map(u64::from_be_bytes).ok();
+        let (number, size) = (read(number)?, read(size)?);
+        (size >= HEADER).then_some(Self { number, size })
     }
 
     /// How many leaves it has.
@@ -81,20 +87,38 @@ impl Content {
         tree.finish()
     }
 
-    /// Whether `bytes` are those of one leaf.
+    /// Whether `bytes` are those from this place on.
     #[must_use]
-    pub fn leaf_is(self, index: u64, bytes: &[u8]) -> bool {
-        match index {
-            0 => bytes == self.leaf(0),
-            _ => bytes == &pool()[self.pooled(index)].0[..self.leaf_size(index)],
+    pub fn has_at(self, mut offset: u64, mut bytes: &[u8]) -> bool {
+        while !bytes.is_empty() {
+            if offset >= self.size {
+                return false;
+            }
+            let index = offset / LEAF_SIZE as u64;
+            let within = (offset % LEAF_SIZE as u64) as usize;
+            let (these, rest) = bytes.split_at(bytes.len().min(self.leaf_size(index) - within));
+            let range = within..within + these.len();
+            let same = match index {
+                0 => these == &self.leaf(0)[range],
+                _ => these == &pool()[self.pooled(index)].0[range],
+            };
+            if !same {
+                return false;
+            }
+            (offset, bytes) = (offset + these.len() as u64, rest);
         }
+        true
     }
 
     fn leaf(self, index: u64) -> Vec<u8> {
-        let mut leaf = pool()[self.pooled(index)].0[..self.leaf_size(index)].to_vec();
-        if index == 0 && self.size >= HEADER {
-            leaf[..8].copy_from_slice(&self.number.to_le_bytes());
-            leaf[8..16].copy_from_slice(&self.size.to_le_bytes());
+        let size = self.leaf_size(index);
+        if self.size < HEADER {
+            return vec![TINY + size as u8; size];
+        }
+        let mut leaf = pool()[self.pooled(index)].0[..size].to_vec();
+        if index == 0 {
+            leaf[..8].copy_from_slice(&self.number.to_be_bytes());
+            leaf[8..16].copy_from_slice(&self.size.to_be_bytes());
         }
         leaf
     }
@@ -104,9 +128,6 @@ impl Content {
     }
 
     fn pooled(self, index: u64) -> usize {
-        if self.size < HEADER {
-            return 0;
-        }
         (Random::of(&[self.number, index]).next() % POOL as u64) as usize
     }
 }
@@ -135,16 +156,21 @@ mod tests {
     }
 
     #[test]
-    fn a_file_names_itself_and_every_leaf_has_its_digest() {
+    fn a_content_names_itself_and_every_leaf_has_its_digest() {
         for size in [0, 1, 15, 16, 17, 131_071, 131_072, 131_073, 3 << 20, (1 << 20) + 5] {
             let content = Content::new(77, size);
             let bytes = whole(content);
             assert_eq!(bytes.len() as u64, size);
             let start = &bytes[..bytes.len().min(HEADER as usize)];
-            assert_eq!(Content::claimed_by(start, size), Some(content), "{size}");
+            let claimed = Content::claimed_by(start);
+            assert_eq!(claimed, (size > 0).then_some(content), "{size}");
+            assert!(content.has_at(0, &bytes), "{size}");
+            assert!(!content.has_at(0, &[&bytes[..], &[0]].concat()), "{size} and one more");
+            for offset in [1, 20, 131_000].map(|offset| bytes.len().min(offset)) {
+                assert!(content.has_at(offset as u64, &bytes[offset..]), "{size} from {offset}");
+            }
             let mut tree = TreeDigest::new();
             for (index, leaf) in bytes.chunks(LEAF_SIZE).enumerate() {
-                assert!(content.leaf_is(index as u64, leaf), "leaf {index} of {size}");
                 assert_eq!(content.leaf_digest(index as u64), Md5::of(leaf));
                 tree.push(Md5::of(leaf));
             }
@@ -153,14 +179,12 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_is_cut_or_mixed_is_noticed() {
+    fn bytes_of_another_content_are_noticed() {
         let content = Content::new(5, 3 << 20);
-        let bytes = whole(content);
-        assert_eq!(Content::claimed_by(&bytes[..16], content.size - 1), None);
         let other = whole(Content::new(6, 3 << 20));
         let differs = |index: u64| {
             let at = index as usize * LEAF_SIZE;
-            !content.leaf_is(index, &other[at..at + LEAF_SIZE])
+            !content.has_at(at as u64, &other[at..at + LEAF_SIZE])
         };
         assert!(differs(0));
         // Leaves come from a pool, so a single one may be the same.

@@ -5,9 +5,13 @@
 //! answered happens after its answer. What was acknowledged has happened; what was refused has not,
 //! and its reason fits the home of that moment; what was cut off has happened or not, and any time
 //! until the end. This is linearizability, with crashes.
+//! Some orders are excluded by what the operations tell of each other (`history/evidence.rs`): what can
+//! still be resumed has not happened, and an append gives way to others only if there were any.
 //!
 //! The search keeps what it has seen (how far each operation is, and the home), and takes a step
 //! that changes nothing as soon as it can be taken, since that can only help.
+
+mod evidence;
 
 use std::collections::{HashMap, HashSet};
 
@@ -33,6 +37,8 @@ pub struct Operation {
     pub ended: u64,
     /// How it ended.
     pub end: End,
+    /// Whether the server had a part already of what it sent.
+    pub resumed: bool,
 }
 
 /// How an operation ended, for the client.
@@ -62,8 +68,13 @@ pub enum Explained {
 /// Searches an order in which `operations` lead from `start` to `end`.
 #[must_use]
 pub fn explain(start: &Tree, end: &Tree, operations: &[Operation]) -> Explained {
+    if !operations.iter().all(|operation| evidence::had_to_give_way(operation, operations)) {
+        return Explained::No;
+    }
     let operations: Vec<&Operation> = {
-        let concern = |o: &&Operation| !o.steps.is_empty() && o.end != End::NotAsked;
+        let is_known_not_to_be =
+            |o: &Operation| o.end == End::NotAsked || evidence::is_disproved(o, operations);
+        let concern = |o: &&Operation| !o.steps.is_empty() && !is_known_not_to_be(o);
         let mut some: Vec<_> = operations.iter().filter(concern).collect();
         // Answered ones first, in the order of their answers: most likely the true order.
         some.sort_by_key(|operation| (operation.end == End::CutOff, operation.ended));
@@ -167,8 +178,9 @@ impl Search<'_> {
 
 impl std::fmt::Display for Operation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { title, session, begun, ended, end, .. } = self;
-        write!(f, "  {begun:>4}..{ended:<4} session {session}: {title}: {end:?}")
+        let Self { title, session, begun, ended, end, resumed, .. } = self;
+        let how = if *resumed { ", resumed" } else { "" };
+        write!(f, "  {begun:>4}..{ended:<4} session {session}: {title}: {end:?}{how}")
     }
 }
 

@@ -7,8 +7,8 @@
 
 use std::time::Duration;
 
-use berth_common::entry::Limits;
-use berth_common::limits::SMALL_UPLOAD_BYTES;
+use berth_common::entry::{Existing, Limits};
+use berth_common::limits::{LEASE_BYTES, SMALL_UPLOAD_BYTES};
 use berth_common::rel_path::RelPath;
 
 use super::random::Random;
@@ -41,14 +41,16 @@ const FILES: [&str; 3] = ["a", "b", "c"];
 /// What a session is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// A file is sent.
+    /// A file is sent, or what is added to one.
     Put {
         /// Where to.
         path: RelPath,
         /// Bytes.
         size: u64,
-        /// Whether a file may be replaced.
-        overwrite: bool,
+        /// What becomes of a file that stands there.
+        existing: Existing,
+        /// Whether the server is not told its size before its end.
+        streams: bool,
         /// Where it is broken off, if it is.
         broken_off: Option<BrokenOff>,
     },
@@ -180,17 +182,28 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
 
 fn action(random: &mut Random) -> Action {
     match random.below(100) {
-        0..38 => Action::Put {
+        0..24 => Action::Put {
             path: file(random),
             size: size(random),
-            overwrite: random.chance(75),
+            existing: existing(random, 75, 0),
+            streams: false,
+            broken_off: None,
+        },
+        24..28 => stream(random),
+        28..38 => Action::Put {
+            // Mostly to the same file: appends have to collide.
+            path: if random.chance(50) { known("a".to_owned()) } else { file(random) },
+            size: appended(random),
+            existing: Existing::Append,
+            streams: false,
             broken_off: None,
         },
         38..44 => Action::Put {
             // Mostly where it can be put, so that there is something to resume and to take over.
             path: if random.chance(70) { known("a".to_owned()) } else { file(random) },
             size: SMALL_UPLOAD_BYTES + 1 + random.below(2 * MIB),
-            overwrite: random.chance(90),
+            existing: existing(random, 60, 30),
+            streams: false,
             broken_off: Some(BrokenOff { permille: random.below(1001), hangs: random.chance(50) }),
         },
         44..51 => Action::Resume { which: random.next(), same_token: random.chance(60) },
@@ -207,6 +220,39 @@ fn action(random: &mut Random) -> Action {
         90..95 => Action::Get { path: file(random) },
         95..98 => Action::List { path: any(random) },
         _ => Action::Usage,
+    }
+}
+
+/// Put, appended or hung up half way. One that only fell silent would keep its lease, and the user would
+/// not come to rest.
+fn stream(random: &mut Random) -> Action {
+    let large = random.chance(8);
+    let broken_off = BrokenOff { permille: random.below(1001), hangs: false };
+    Action::Put {
+        path: file(random),
+        size: if large { LEASE_BYTES - MIB + random.below(24 * MIB) } else { size(random) },
+        existing: existing(random, 55, 30),
+        streams: true,
+        broken_off: random.chance(25).then_some(broken_off),
+    }
+}
+
+/// What becomes of a file that is there: replaced or added to in so many of a hundred cases, or kept.
+fn existing(random: &mut Random, replaced: u64, added_to: u64) -> Existing {
+    match random.below(100) {
+        drawn if drawn < replaced => Existing::Replace,
+        drawn if drawn < replaced + added_to => Existing::Append,
+        _ => Existing::Keep,
+    }
+}
+
+/// What is appended is small mostly, and now and then resumable.
+fn appended(random: &mut Random) -> u64 {
+    match random.below(100) {
+        0..10 => random.below(20),
+        10..75 => random.below(32 * KIB),
+        75..88 => random.below(512 * KIB),
+        _ => MIB + 1 + random.below(MIB),
     }
 }
 
@@ -294,7 +340,18 @@ mod tests {
         };
         let is = |wanted: fn(&Action) -> bool| count(&|planned| wanted(&planned.action));
         is(|action| matches!(action, Action::Put { broken_off: Some(_), .. }));
-        is(|action| matches!(action, Action::Put { overwrite: false, .. }));
+        is(|action| matches!(action, Action::Put { existing: Existing::Keep, .. }));
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, broken_off: None, .. })
+        });
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, broken_off: Some(_), .. })
+        });
+        is(|action| {
+            matches!(action, Action::Put { existing: Existing::Append, size: 0x10_0001.., .. })
+        });
+        is(|action| matches!(action, Action::Put { streams: true, broken_off: None, .. }));
+        is(|action| matches!(action, Action::Put { streams: true, broken_off: Some(_), .. }));
         is(|action| matches!(action, Action::Put { size: 0..16, .. }));
         is(|action| matches!(action, Action::Put { size: 0x10_0001.., .. }));
         is(|action| matches!(action, Action::Resume { .. }));

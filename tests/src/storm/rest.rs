@@ -1,10 +1,10 @@
 //! A user at rest: what the ledger and the disk must have in common when no operation is under way.
 //!
 //! Looked at from beside the server: the ledger read-only, home and staging by walking them. Files are
-//! compared with what their number says, byte for byte, once for each state of each inode.
+//! compared with what their numbers say, byte for byte, once for each state of each inode.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::{self, File};
+use std::fs;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -15,7 +15,8 @@ use berth_common::rel_path::RelPath;
 
 use super::bounds::{Amounts, Bounds};
 use super::connection::Helpers;
-use super::content::{Content, HEADER};
+use super::content::HEADER;
+use super::file::{File, Reader};
 use super::tree::{Node, Tree};
 use crate::disk::Sums;
 use crate::{Server, ledger};
@@ -23,7 +24,7 @@ use crate::{Server, ledger};
 /// Files that were compared already, by inode, ctime and size: what has the same of all three was not
 /// written to since.
 #[derive(Debug, Default)]
-pub struct Compared(HashMap<(u64, i64, i64, u64), Content>);
+pub struct Compared(HashMap<(u64, i64, i64, u64), File>);
 
 /// What the ledger has of a user.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +164,7 @@ fn walk(
             Node::Directory
         } else if stat.is_file() && stat.nlink() == 1 {
             sums.bytes += stat.size();
-            Node::File(compared.content_of(&on_disk, &stat, user)?)
+            Node::File(compared.file_at(&on_disk, &stat, user)?)
         } else {
             return Err(format!("{path} is {:?} with {} links", stat.file_type(), stat.nlink()));
         };
@@ -173,48 +174,41 @@ fn walk(
 }
 
 impl Compared {
-    fn content_of(
-        &mut self,
-        path: &Path,
-        stat: &fs::Metadata,
-        user: usize,
-    ) -> Result<Content, String> {
+    fn file_at(&mut self, path: &Path, stat: &fs::Metadata, user: usize) -> Result<File, String> {
         let key = (stat.ino(), stat.ctime(), stat.ctime_nsec(), stat.size());
-        if let Some(content) = self.0.get(&key) {
-            return Ok(*content);
+        if let Some(file) = self.0.get(&key) {
+            return Ok(file.clone());
         }
-        let content = compare(path, stat.size())
+        let file = compare(path, stat.size())
             .map_err(|error| format!("{}: {error}", path.display()))?
             .ok_or_else(|| format!("{} is not whole, or no file of the storm's", path.display()))?;
-        if stat.size() >= HEADER && !super::is_number_of(content.number, user) {
-            return Err(format!("{} is another user's: {content:?}", path.display()));
+        for content in file.contents().iter().filter(|content| content.size >= HEADER) {
+            if !super::is_number_of(content.number, user) {
+                return Err(format!("{} is another user's: {content:?}", path.display()));
+            }
         }
         if self.0.len() > 10_000 {
             self.0.clear();
         }
-        self.0.insert(key, content);
-        Ok(content)
+        self.0.insert(key, file.clone());
+        Ok(file)
     }
 }
 
-/// What a file holds, if that is what it says and all of it.
-fn compare(path: &Path, size: u64) -> std::io::Result<Option<Content>> {
-    let mut file = File::open(path)?;
-    let mut leaf = vec![0; LEAF_SIZE];
-    let mut content = if size == 0 { Content::claimed_by(&[], 0) } else { None };
-    let (mut index, mut rest) = (0, size);
+/// What a file holds, if it is a row of whole contents.
+fn compare(path: &Path, size: u64) -> std::io::Result<Option<File>> {
+    let mut file = fs::File::open(path)?;
+    let mut piece = vec![0; LEAF_SIZE];
+    let (mut reader, mut rest) = (Reader::default(), size);
     while rest > 0 {
-        let bytes = &mut leaf[..rest.min(LEAF_SIZE as u64) as usize];
+        let bytes = &mut piece[..rest.min(LEAF_SIZE as u64) as usize];
         file.read_exact(bytes)?;
-        let start = bytes.get(..HEADER as usize).unwrap_or(bytes);
-        content = content.or_else(|| Content::claimed_by(start, size));
-        if !content.is_some_and(|content| content.leaf_is(index, bytes)) {
+        if !reader.take(bytes) {
             return Ok(None);
         }
-        index += 1;
         rest -= bytes.len() as u64;
     }
-    Ok(content)
+    Ok(reader.finish())
 }
 
 fn signed(sum: u64) -> i64 {

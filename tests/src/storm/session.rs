@@ -1,6 +1,7 @@
 //! One of a user's sessions: it does what is planned and notes what it saw.
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
@@ -86,9 +87,10 @@ impl Session {
     ) -> Operation {
         let mut random = Random::of(&[number]);
         let begun = shared.tick();
-        let mut doing = Doing { arena, shared, number, random: &mut random };
+        let mut doing = Doing { arena, shared, number, random: &mut random, resumed: false };
         let connection = self.connection.as_mut().expect("connected before");
         let (steps, done) = doing.act(connection, action);
+        let resumed = doing.resumed;
         let (end, hangs_up) = match done {
             Ok(Ended { end, hangs_up }) => (end, hangs_up),
             Err(Cut) => (End::CutOff, true),
@@ -106,7 +108,7 @@ impl Session {
         let ended = shared.tick();
         arena.tally.ended(kind(action), &end);
         let title = format!("{number:x} {action:?} {steps:?}");
-        Operation { title, session: self.number, steps, begun, ended, end }
+        Operation { title, session: self.number, steps, begun, ended, end, resumed }
     }
 }
 
@@ -129,6 +131,8 @@ struct Doing<'a> {
     shared: &'a Shared,
     number: u64,
     random: &'a mut Random,
+    /// Whether a put went on where it had stopped.
+    resumed: bool,
 }
 
 type Done = Result<Ended, Cut>;
@@ -136,13 +140,14 @@ type Done = Result<Ended, Cut>;
 impl Doing<'_> {
     fn act(&mut self, connection: &mut Connection, action: &Action) -> (Vec<Step>, Done) {
         match action {
-            Action::Put { path, size, overwrite, broken_off } => {
+            Action::Put { path, size, existing, streams, broken_off } => {
                 let upload = Upload {
                     path: path.clone(),
                     content: Content::new(self.number, *size),
                     source: self.number,
                     token: self.token(),
-                    overwrite: *overwrite,
+                    existing: *existing,
+                    streams: *streams,
                 };
                 self.put(connection, &upload, *broken_off)
             }
@@ -208,8 +213,9 @@ impl Doing<'_> {
         broken_off: Option<BrokenOff>,
     ) -> (Vec<Step>, Done) {
         let sent = transfer::put(connection, upload, broken_off, self.arena);
+        self.resumed = sent.resumed;
         let (path, content) = (upload.path.clone(), upload.content);
-        let step = Step::Put { path, content, overwrite: upload.overwrite };
+        let step = Step::Put { path, content, existing: upload.existing };
         match &sent.end {
             End::Acknowledged => self.arena.tally.acknowledged_bytes(content.size),
             End::Refused(_) => {}
@@ -315,11 +321,18 @@ fn ended_by_error(error: &ErrorCode) -> End {
 
 fn kind(action: &Action) -> &'static str {
     match action {
+        Action::Put { streams: true, broken_off: Some(_), .. } => "stream, hung up half way",
+        Action::Put { streams: true, existing: Existing::Append, .. } => "stream, appended",
+        Action::Put { streams: true, .. } => "stream",
         Action::Put { broken_off: Some(BrokenOff { hangs: true, .. }), .. } => {
             "put, silent half way"
         }
         Action::Put { broken_off: Some(_), .. } => "put, hung up half way",
-        Action::Put { overwrite: false, .. } => "put without overwriting",
+        Action::Put { existing: Existing::Append, size, .. } if *size > SMALL_UPLOAD_BYTES => {
+            "append, resumable"
+        }
+        Action::Put { existing: Existing::Append, .. } => "append",
+        Action::Put { existing: Existing::Keep, .. } => "put without overwriting",
         Action::Put { size, .. } if *size > SMALL_UPLOAD_BYTES => "put, resumable",
         Action::Put { .. } => "put",
         Action::Resume { same_token: true, .. } => "resume, same token",

@@ -56,7 +56,7 @@ impl Shared {
 
     /// Notes an upload that may be resumed.
     pub fn remember(&self, upload: &Upload) {
-        if upload.content.size <= SMALL_UPLOAD_BYTES {
+        if upload.streams || upload.content.size <= SMALL_UPLOAD_BYTES {
             return;
         }
         let mut uploads = self.uploads.lock().unwrap_or_else(PoisonError::into_inner);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 
 use super::history::{End, Explained};
@@ -44,6 +45,8 @@ pub struct Counts {
     pub bytes: u64,
     /// Uploads that went on where they had stopped.
     pub resumed: u64,
+    /// Those of them that are appended.
+    pub resumed_appends: u64,
     /// Uploads taken over from a session that still had them.
     pub takeovers: u64,
     /// Replays of what a session had left, and of what a daemon had.
@@ -107,8 +110,10 @@ impl Tally {
         self.lock().bytes += bytes;
     }
 
-    pub(super) fn resumed(&self) {
-        self.lock().resumed += 1;
+    pub(super) fn resumed(&self, existing: Existing) {
+        let mut counts = self.lock();
+        counts.resumed += 1;
+        counts.resumed_appends += u64::from(existing == Existing::Append);
     }
 
     pub(super) fn rested(&self, after: Duration, explained: Explained) {
@@ -158,10 +163,12 @@ impl fmt::Display for Tally {
         }
         let by: Vec<_> = counts.refusals.iter().map(|(why, n)| format!("{why} {n}")).collect();
         writeln!(f, "  refused: {}", by.join(", "))?;
-        let Counts { bytes, resumed, takeovers, replays, rests, too_large, recovery, .. } = counts;
+        let Counts { bytes, resumed, resumed_appends, takeovers, replays, .. } = counts;
+        let Counts { rests, too_large, recovery, .. } = counts;
         writeln!(
             f,
-            "  {} MiB acknowledged, {resumed} uploads resumed, {takeovers} taken over, {replays} replays",
+            "  {} MiB acknowledged, {resumed} uploads resumed ({resumed_appends} of them appends), \
+             {takeovers} taken over, {replays} replays",
             bytes >> 20
         )?;
         let mean = recovery.0.as_secs_f64() / rests.max(1) as f64;

@@ -1,8 +1,8 @@
 //! The storm's puts and gets: every byte made from its file's number and checked against it.
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
-use berth_common::digest::{Md5, TreeDigest, leaves};
-use berth_common::entry::{Existing, SourceFingerprint, Usage};
+use berth_common::digest::{TreeDigest, leaves};
+use berth_common::entry::{Existing, PutSource, SourceEnd, SourceFingerprint, Usage};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_BLOCK};
@@ -10,7 +10,8 @@ use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
 use super::connection::{Connection, Cut};
-use super::content::{Content, HEADER};
+use super::content::Content;
+use super::file::{File, Reader};
 use super::history::End;
 use super::plan::BrokenOff;
 use super::session::ended_by;
@@ -27,8 +28,10 @@ pub struct Upload {
     pub source: u64,
     /// Whose it is.
     pub token: UploadToken,
-    /// Whether a file may be replaced.
-    pub overwrite: bool,
+    /// What becomes of a file that stands there.
+    pub existing: Existing,
+    /// Whether it is sent as something of unknown size.
+    pub streams: bool,
 }
 
 /// How a put went.
@@ -37,6 +40,8 @@ pub(super) struct Sent {
     pub(super) end: End,
     pub(super) hangs_up: bool,
     pub(super) usage: Option<Usage>,
+    /// Whether the server had a part of it already.
+    pub(super) resumed: bool,
 }
 
 /// Sends a file, from where the server has it. Nothing can have come of it before the end was sent.
@@ -47,14 +52,15 @@ pub(super) fn put(
     arena: &Arena,
 ) -> Sent {
     let id = connection.id();
-    let mut asked = false;
-    let answer = try_put(connection, id, upload, broken_off, arena, &mut asked);
+    let mut reached = Reached::default();
+    let answer = try_put(connection, id, upload, broken_off, arena, &mut reached);
+    let Reached { asked, resumed } = reached;
     let not_known = if asked { End::CutOff } else { End::NotAsked };
     match answer {
-        Err(Cut) => Sent { end: not_known, hangs_up: true, usage: None },
+        Err(Cut) => Sent { end: not_known, hangs_up: true, usage: None, resumed },
         Ok(None) => {
             let hangs_up = broken_off.is_some_and(|how| !how.hangs);
-            Sent { end: End::NotAsked, hangs_up, usage: None }
+            Sent { end: End::NotAsked, hangs_up, usage: None, resumed }
         }
         Ok(Some(answer)) => {
             let usage = match &answer {
@@ -65,9 +71,17 @@ pub(super) fn put(
                 End::CutOff => not_known,
                 end => end,
             };
-            Sent { end, hangs_up: false, usage }
+            Sent { end, hangs_up: false, usage, resumed }
         }
     }
+}
+
+/// How far a put came.
+#[derive(Default)]
+struct Reached {
+    /// Whether its end was sent.
+    asked: bool,
+    resumed: bool,
 }
 
 /// The last answer; `None` when the put was broken off as planned.
@@ -77,28 +91,30 @@ fn try_put(
     upload: &Upload,
     broken_off: Option<BrokenOff>,
     arena: &Arena,
-    asked: &mut bool,
+    reached: &mut Reached,
 ) -> Result<Option<WorkerToClient>, Cut> {
-    let Upload { path, content, token, overwrite, .. } = upload;
-    let source = upload.fingerprint();
+    let Upload { path, content, token, existing, .. } = upload;
+    let (source, end) = upload.source();
     connection.send(&ClientToWorker::Put(Put {
         id,
         path: path.clone(),
-        source: source.into(),
+        source,
         token: *token,
         mode: 0o644,
-        existing: if *overwrite { Existing::Replace } else { Existing::Keep },
+        existing: *existing,
     }))?;
     let there = match connection.answer(id)? {
         WorkerToClient::PutReady { leaves, .. } => leaves,
         answer => return Ok(Some(answer)),
     };
-    assert!(there <= content.leaf_count(), "the server has leaves that the file has not");
+    let most = if upload.streams { 0 } else { content.leaf_count() };
+    assert!(there <= most, "the server has leaves that were not sent");
     if let Some(answer) = check_journal(connection, id, *content, there)? {
         return Ok(Some(answer));
     }
     if there > 0 {
-        arena.tally.resumed();
+        reached.resumed = true;
+        arena.tally.resumed(*existing);
     }
     let stop = match broken_off {
         Some(how) => there + (content.leaf_count() - there) * how.permille / 1000,
@@ -112,9 +128,9 @@ fn try_put(
     if broken_off.is_some() {
         return Ok(None);
     }
-    *asked = true;
-    let (digest, source) = (content.digest(), source.into());
-    connection.send(&ClientToWorker::PutEnd { id, digest, source })?;
+    reached.asked = true;
+    let digest = content.digest();
+    connection.send(&ClientToWorker::PutEnd { id, digest, source: end })?;
     Ok(Some(connection.answer(id)?))
 }
 
@@ -143,36 +159,33 @@ fn check_journal(
 }
 
 /// Fetches a file and checks each byte; what it holds, if it came whole.
-pub(super) fn get(
-    connection: &mut Connection,
-    path: &RelPath,
-) -> Result<(Option<Content>, End), Cut> {
+pub(super) fn get(connection: &mut Connection, path: &RelPath) -> Result<(Option<File>, End), Cut> {
     let id = connection.id();
     connection.send(&ClientToWorker::Get { id, path: path.clone(), resume: None })?;
     let size = match connection.answer(id)? {
         WorkerToClient::GetReady { entry, .. } => entry.size,
         answer => return Ok((None, ended_by(&answer))),
     };
-    let mut content = if size == 0 { Content::claimed_by(&[], 0) } else { None };
-    let mut tree = TreeDigest::new();
+    let (mut reader, mut tree) = (Reader::default(), TreeDigest::new());
+    let mut rest = size;
     loop {
         match connection.next(id)? {
             Received::Block(header, data) => {
-                let start = data.get(..HEADER as usize).unwrap_or(&data);
-                let first = tree.leaves();
-                assert_eq!(header.offset, first * LEAF_SIZE as u64, "{path}: blocks in order");
-                let claimed = content.or_else(|| Content::claimed_by(start, size));
-                let known = claimed.unwrap_or_else(|| panic!("{path} is no file of the storm's"));
-                content = claimed;
-                check_block(known, first, &data, &header.leaves, path);
+                let offset = tree.leaves() * LEAF_SIZE as u64;
+                assert_eq!(header.offset, offset, "{path}: blocks in order");
+                assert!(data.len() <= BLOCK_SIZE, "{path}: a large block");
+                assert_eq!(leaves(&data), header.leaves, "{path}: digests of a block");
+                assert!(reader.take(&data), "{path}: what came from {offset} on is no file's");
                 tree.extend(&header.leaves);
+                rest = rest.checked_sub(data.len() as u64).expect("no more than was stated");
             }
             Received::Message(WorkerToClient::GetEnd { digest, .. }) => {
                 assert_eq!(tree.finish(), digest, "{path}: tree digest");
-                let known = content.unwrap_or_else(|| panic!("{path} came without its blocks"));
-                assert_eq!(digest, known.digest(), "{path}: not all leaves have come");
+                assert_eq!(rest, 0, "{path}: not all bytes have come");
+                let file = reader.finish();
+                assert!(file.is_some(), "{path} ends within a content");
                 connection.send(&ClientToWorker::GetDone { id })?;
-                return Ok((content, End::Acknowledged));
+                return Ok((file, End::Acknowledged));
             }
             Received::Message(answer) => return Ok((None, ended_by(&answer))),
             Received::Closed => return Err(Cut),
@@ -180,17 +193,15 @@ pub(super) fn get(
     }
 }
 
-fn check_block(content: Content, first: u64, data: &[u8], stated: &[Md5], path: &RelPath) {
-    assert!(data.len() <= BLOCK_SIZE && leaves(data) == stated, "{path}: digests of a block");
-    for (index, leaf) in (first..).zip(data.chunks(LEAF_SIZE)) {
-        assert!(content.leaf_is(index, leaf), "{path}: leaf {index} differs");
-    }
-}
-
 impl Upload {
-    fn fingerprint(&self) -> SourceFingerprint {
-        let time = self.source.cast_signed();
+    /// What is said of it before the first byte and after the last.
+    fn source(&self) -> (PutSource, SourceEnd) {
         let size = self.content.size;
-        SourceFingerprint { size, mtime_ns: time, ctime_ns: time, inode: self.source }
+        if self.streams {
+            return (PutSource::Stream, SourceEnd::Stream { size });
+        }
+        let time = self.source.cast_signed();
+        let file = SourceFingerprint { size, mtime_ns: time, ctime_ns: time, inode: self.source };
+        (file.into(), file.into())
     }
 }

@@ -5,18 +5,20 @@
 
 use std::collections::BTreeMap;
 
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 
 use super::content::Content;
+use super::file::File;
 
 /// What stands at a path.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Node {
     /// A directory.
     Directory,
-    /// A file with this content.
-    File(Content),
+    /// A file that holds this.
+    File(File),
 }
 
 /// A home: every path below its root.
@@ -26,14 +28,14 @@ pub struct Tree(pub BTreeMap<RelPath, Node>);
 /// What happens to a home in one instant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// A file appears, whole.
+    /// A file appears, whole, or has more behind its end.
     Put {
         /// Where.
         path: RelPath,
-        /// What it holds.
+        /// What it holds, or has at its end.
         content: Content,
-        /// Whether a file may be replaced.
-        overwrite: bool,
+        /// What becomes of a file that stands there.
+        existing: Existing,
     },
     /// A directory is made.
     MakeDirectory {
@@ -63,7 +65,7 @@ pub enum Step {
         /// Which.
         path: RelPath,
         /// What was read; `None` before that is known.
-        content: Option<Content>,
+        content: Option<File>,
     },
     /// A directory is listed.
     List {
@@ -77,11 +79,15 @@ impl Tree {
     #[must_use]
     pub fn after(&self, step: &Step) -> Option<Self> {
         match step {
-            Step::Put { path, content, overwrite } => match self.at(path) {
-                None if self.has_parent_of(path) => Some(self.with(path, Node::File(*content))),
-                Some(Node::File(_)) if *overwrite => Some(self.with(path, Node::File(*content))),
-                _ => None,
-            },
+            Step::Put { path, content, existing } => {
+                let file = match (self.at(path), existing) {
+                    (None, _) => self.has_parent_of(path).then(|| File::of(*content)),
+                    (Some(Node::Directory), _) | (Some(Node::File(_)), Existing::Keep) => None,
+                    (Some(Node::File(_)), Existing::Replace) => Some(File::of(*content)),
+                    (Some(Node::File(file)), Existing::Append) => Some(file.with(*content)),
+                };
+                file.map(|file| self.with(path, Node::File(file)))
+            }
             Step::MakeDirectory { path, or_there } => match self.at(path) {
                 None if self.has_parent_of(path) => Some(self.with(path, Node::Directory)),
                 Some(Node::Directory) if *or_there => Some(self.clone()),
@@ -119,7 +125,7 @@ impl Tree {
         for (path, node) in self.0.iter().filter(|(path, _)| from.contains(path)) {
             let rest = &path.as_str()[from.as_str().len()..];
             let path = RelPath::new(&format!("{}{rest}", to.as_str())).ok()?;
-            after.0.insert(path, *node);
+            after.0.insert(path, node.clone());
         }
         Some(after)
     }
@@ -149,7 +155,7 @@ impl Tree {
                 _ => any(&|path| self.has_file_above(path)),
             },
             ErrorCode::AlreadyExists => match step {
-                Step::Put { path, overwrite: false, .. }
+                Step::Put { path, existing: Existing::Keep, .. }
                 | Step::MakeDirectory { path, or_there: false } => self.at(path).is_some(),
                 Step::MakeDirectory { path, or_there: true } => self.is_file(path),
                 Step::Rename { to, .. } => self.at(to).is_some(),
@@ -177,7 +183,7 @@ impl Tree {
     }
 
     fn at(&self, path: &RelPath) -> Option<Node> {
-        if path.is_root() { Some(Node::Directory) } else { self.0.get(path).copied() }
+        if path.is_root() { Some(Node::Directory) } else { self.0.get(path).cloned() }
     }
 
     fn is_directory(&self, path: &RelPath) -> bool {
@@ -215,13 +221,13 @@ impl Tree {
 
     fn without(&self, path: &RelPath) -> Self {
         let kept = self.0.iter().filter(|(other, _)| !path.contains(other));
-        Self(kept.map(|(path, node)| (path.clone(), *node)).collect())
+        Self(kept.map(|(path, node)| (path.clone(), node.clone())).collect())
     }
 }
 
 impl Step {
     /// The paths that it names.
-    fn paths(&self) -> Vec<&RelPath> {
+    pub(super) fn paths(&self) -> Vec<&RelPath> {
         match self {
             Self::Put { path, .. }
             | Self::MakeDirectory { path, .. }
@@ -244,9 +250,7 @@ impl std::fmt::Display for Tree {
         for (path, node) in &self.0 {
             match node {
                 Node::Directory => writeln!(f, "  {path}/")?,
-                Node::File(Content { number, size }) => {
-                    writeln!(f, "  {path}  {number:x}, {size} bytes")?;
-                }
+                Node::File(file) => writeln!(f, "  {path}  {file}")?,
             }
         }
         Ok(())
@@ -262,7 +266,12 @@ mod tests {
     }
 
     fn file(number: u64) -> Node {
-        Node::File(Content::new(number, 100))
+        Node::File(File::of(Content::new(number, 100)))
+    }
+
+    fn read(at: &str, number: u64) -> Step {
+        let content = Some(File::of(Content::new(number, 100)));
+        Step::Read { path: path(at), content }
     }
 
     /// `d/`, `d/b` and `a`.
@@ -276,7 +285,13 @@ mod tests {
     }
 
     fn put(at: &str, overwrite: bool) -> Step {
-        Step::Put { path: path(at), content: Content::new(9, 100), overwrite }
+        let existing = if overwrite { Existing::Replace } else { Existing::Keep };
+        Step::Put { path: path(at), content: Content::new(9, 100), existing }
+    }
+
+    fn append(at: &str) -> Step {
+        let content = Content::new(9, 100);
+        Step::Put { path: path(at), content, existing: Existing::Append }
     }
 
     fn remove(at: &str, recursive: bool) -> Step {
@@ -289,6 +304,8 @@ mod tests {
             (put("c", false), "a c d d/b"),
             (put("a", true), "a d d/b"),
             (put("d/c", false), "a d d/b d/c"),
+            (append("d/c"), "a d d/b d/c"),
+            (append("a"), "a d d/b"),
             (remove("d/b", false), "a d"),
             (remove("d", true), "a"),
             (rename("d", "e", false), "a e e/b"),
@@ -296,7 +313,7 @@ mod tests {
             (rename("a", "a", false), "a d d/b"),
             (Step::MakeDirectory { path: path("d/e"), or_there: false }, "a d d/b d/e"),
             (Step::MakeDirectory { path: path("d"), or_there: true }, "a d d/b"),
-            (Step::Read { path: path("a"), content: Some(Content::new(1, 100)) }, "a d d/b"),
+            (read("a", 1), "a d d/b"),
             (Step::List { path: RelPath::root() }, "a d d/b"),
         ];
         for (step, expected) in table {
@@ -304,7 +321,13 @@ mod tests {
             let names: Vec<&str> = after.0.keys().map(RelPath::as_str).collect();
             assert_eq!(names.join(" "), expected, "{step:?}");
         }
-        assert_eq!(start().after(&rename("d/b", "a", true)).unwrap().at(&path("a")), Some(file(2)));
+        let renamed = start().after(&rename("d/b", "a", true)).unwrap();
+        assert_eq!(renamed.at(&path("a")), Some(file(2)));
+        let appended = start().after(&append("a")).unwrap();
+        let both = File::of(Content::new(1, 100)).with(Content::new(9, 100));
+        assert_eq!(appended.at(&path("a")), Some(Node::File(both)));
+        let first = start().after(&append("d/c")).unwrap();
+        assert_eq!(first.at(&path("d/c")), Some(file(9)));
     }
 
     #[test]
@@ -313,6 +336,9 @@ mod tests {
         let table = [
             (put("a", false), ErrorCode::AlreadyExists),
             (put("d", true), ErrorCode::IsADirectory),
+            (append("d"), ErrorCode::IsADirectory),
+            (append("x/c"), ErrorCode::NotFound),
+            (append("a/c"), ErrorCode::NotADirectory),
             (put("x/c", true), ErrorCode::NotFound),
             (put("a/c", true), ErrorCode::NotADirectory),
             (remove("x", true), ErrorCode::NotFound),
@@ -334,14 +360,17 @@ mod tests {
             assert!(start().fits_refusal(&step, &error), "{step:?} {error:?}");
             assert!(!start().fits_refusal(&step, &ErrorCode::Internal), "{step:?}");
         }
-        let other = Step::Read { path: path("a"), content: Some(Content::new(3, 100)) };
-        assert_eq!(start().after(&other), None, "another file was read");
+        assert_eq!(start().after(&read("a", 3)), None, "another file was read");
+        let appended = start().after(&append("a")).unwrap();
+        assert_eq!(appended.after(&read("a", 1)), None, "what was appended is missing");
     }
 
     #[test]
     fn refusals_without_a_reason_do_not_fit() {
         let table = [
             (put("a", true), ErrorCode::AlreadyExists),
+            (append("a"), ErrorCode::AlreadyExists),
+            (append("c"), ErrorCode::NotFound),
             (put("c", false), ErrorCode::NotFound),
             (remove("d/b", false), ErrorCode::DirectoryNotEmpty),
             (rename("a", "c", false), ErrorCode::AlreadyExists),

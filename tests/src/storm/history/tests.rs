@@ -1,9 +1,11 @@
 //! Histories that can be, and histories that have to be rejected.
 
+use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 
 use super::super::content::Content;
+use super::super::file::File;
 use super::super::tree::{Node, Step, Tree};
 use super::{End, Explained, Operation, explain};
 
@@ -11,21 +13,43 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
+/// A file of such contents, one behind the other.
+fn file(numbers: &[u64]) -> File {
+    let contents = numbers.iter().map(|number| Content::new(*number, 100));
+    contents.fold(File::default(), |file, content| file.with(content))
+}
+
 /// A home from its paths: a number is a file with that content.
 fn tree(nodes: &[(&str, u64)]) -> Tree {
     let node = |number| match number {
         0 => Node::Directory,
-        number => Node::File(Content::new(number, 100)),
+        number => Node::File(file(&[number])),
     };
     Tree(nodes.iter().map(|(at, number)| (path(at), node(*number))).collect())
 }
 
 fn op(times: (u64, u64), end: End, steps: Vec<Step>) -> Operation {
-    Operation { title: String::new(), session: 0, steps, begun: times.0, ended: times.1, end }
+    Operation {
+        title: String::new(),
+        session: 0,
+        steps,
+        begun: times.0,
+        ended: times.1,
+        end,
+        resumed: false,
+    }
 }
 
 fn put(at: &str, number: u64) -> Step {
-    Step::Put { path: path(at), content: Content::new(number, 100), overwrite: true }
+    put_as(at, number, Existing::Replace)
+}
+
+fn append(at: &str, number: u64) -> Step {
+    put_as(at, number, Existing::Append)
+}
+
+fn put_as(at: &str, number: u64, existing: Existing) -> Step {
+    Step::Put { path: path(at), content: Content::new(number, 100), existing }
 }
 
 fn remove(at: &str) -> Step {
@@ -37,7 +61,7 @@ fn rename(from: &str, to: &str) -> Step {
 }
 
 fn read(at: &str, number: u64) -> Step {
-    Step::Read { path: path(at), content: Some(Content::new(number, 100)) }
+    Step::Read { path: path(at), content: Some(file(&[number])) }
 }
 
 fn mkdir_p(paths: &[&str]) -> Vec<Step> {
@@ -121,6 +145,84 @@ fn a_file_that_was_read_was_there() {
     assert_eq!(explain(&start, &end, &ops(1)), Explained::Yes);
     assert_eq!(explain(&start, &end, &ops(2)), Explained::Yes);
     assert_eq!(explain(&start, &end, &ops(3)), Explained::No);
+}
+
+/// A home with `a` alone.
+fn with_a(numbers: &[u64]) -> Tree {
+    Tree([(path("a"), Node::File(file(numbers)))].into())
+}
+
+#[test]
+fn an_append_happens_exactly_once_or_not_at_all() {
+    let start = with_a(&[1]);
+    let ops = |end| [op((1, 2), end, vec![append("a", 2)])];
+    let cases: [(&[u64], _, _); 4] = [
+        (&[1], Explained::No, Explained::Yes),
+        (&[1, 2], Explained::Yes, Explained::Yes),
+        (&[1, 2, 2], Explained::No, Explained::No),
+        (&[2], Explained::No, Explained::No),
+    ];
+    for (numbers, acknowledged, cut_off) in cases {
+        assert_eq!(explain(&start, &with_a(numbers), &ops(Acknowledged)), acknowledged);
+        assert_eq!(explain(&start, &with_a(numbers), &ops(CutOff)), cut_off);
+    }
+}
+
+#[test]
+fn an_append_that_is_sent_again_after_its_answer_was_lost_may_be_there_twice() {
+    let ops =
+        [op((1, 2), CutOff, vec![append("a", 2)]), op((3, 4), Acknowledged, vec![append("a", 2)])];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1]), &ops), Explained::No);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2, 2]), &ops), Explained::No);
+}
+
+#[test]
+fn an_append_that_could_be_resumed_had_not_happened() {
+    let resumed = |operation| Operation { resumed: true, ..operation };
+    let cut = op((1, 2), CutOff, vec![append("a", 2)]);
+    let again = resumed(op((3, 4), Acknowledged, vec![append("a", 2)]));
+    let ops = [cut.clone(), again.clone()];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::No, "added twice");
+    // A third one may have sent it anew, after the first has happened.
+    let between = op((2, 3), NotAsked, vec![append("a", 2)]);
+    let later = Operation { begun: 4, ended: 5, ..again.clone() };
+    let ops = [cut.clone(), between, later];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 2]), &ops), Explained::Yes);
+    // One that began before the other was cut off may have lost the upload to it.
+    let beside = Operation { begun: 1, ended: 4, ..cut };
+    let ops = [beside, Operation { begun: 2, ended: 3, end: CutOff, ..again }];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2]), &ops), Explained::Yes);
+}
+
+#[test]
+fn an_append_gives_way_to_others_only_if_there_are_any() {
+    let refused = op((1, 12), End::Refused(ErrorCode::Busy), vec![append("d/a", 9)]);
+    let start = tree(&[("d", 0)]);
+    let ops = |count: u64, at: &str| {
+        let others = (1..=count).map(|n| op((2 * n, 2 * n + 1), Acknowledged, vec![put(at, n)]));
+        others.chain([refused.clone()]).collect::<Vec<_>>()
+    };
+    let end = |number| tree(&[("d", 0), ("d/a", number)]);
+    assert_eq!(explain(&start, &end(4), &ops(4, "d/a")), Explained::Yes);
+    assert_eq!(explain(&start, &end(3), &ops(3, "d/a")), Explained::No, "too few");
+    let elsewhere = tree(&[("d", 0), ("d/b", 4)]);
+    assert_eq!(explain(&start, &elsewhere, &ops(4, "d/b")), Explained::No, "another file");
+}
+
+#[test]
+fn no_append_takes_away_what_another_has_added() {
+    let ops = [
+        op((1, 3), Acknowledged, vec![append("a", 2)]),
+        op((2, 4), Acknowledged, vec![append("a", 3)]),
+    ];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 2, 3]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 3, 2]), &ops), Explained::Yes);
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 3]), &ops), Explained::No);
+    let later = [ops[0].clone(), Operation { begun: 4, ended: 5, ..ops[1].clone() }];
+    assert_eq!(explain(&with_a(&[1]), &with_a(&[1, 3, 2]), &later), Explained::No);
 }
 
 #[test]
