@@ -201,12 +201,13 @@ async fn replay_orphans(
     Ok(())
 }
 
-/// Uploads without a file, which were aborted, never made, or lost in a power cut; and those with one.
+/// Uploads without a file, which were aborted, never made, or lost in a power cut; and those with one. None of it
+/// has to be durable: a file that a power cut brings back is swept, and one that it takes loses its row then.
 async fn split_by_file(
     recoverer: &mut Recoverer,
     uploads: Vec<StagingName>,
 ) -> Result<(Vec<StagingName>, Vec<StagingName>), RecoveryError> {
-    let findings = recoverer.examine(&uploads).await?;
+    let findings = recoverer.look(&uploads).await?;
     let found = uploads.into_iter().zip(&findings);
     let (lost, kept): (Vec<_>, Vec<_>) =
         found.partition(|(_, finding)| matches!(finding, Finding::Missing));
