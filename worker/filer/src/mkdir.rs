@@ -11,6 +11,9 @@ use crate::home::What;
 use crate::placing::{self, Kind, Staged};
 use crate::session::Session;
 
+/// How often a directory is looked for and made, where others make and remove it too.
+const TRIES: usize = 4;
+
 /// Makes the directory at `path`; with `parents` the missing ones above it too, and one that is there
 /// already is as good.
 pub(crate) async fn make_directory(
@@ -24,9 +27,21 @@ pub(crate) async fn make_directory(
     let mut so_far = RelPath::root();
     for name in path.components() {
         so_far = so_far.join(name).map_err(|_| ErrorCode::PathInvalid)?;
-        let is_last = so_far == *path;
-        match session.home.look(&so_far) {
-            Ok(seen) if seen.what == What::Directory => continue,
+        make_if_missing(session, &so_far, so_far == *path).await?;
+    }
+    Ok(())
+}
+
+/// Makes the directory unless one stands there. Others may make it and remove it again meanwhile, which is no
+/// reason to refuse it: only what stands there in the end is.
+async fn make_if_missing(
+    session: &Session,
+    path: &RelPath,
+    is_last: bool,
+) -> Result<(), ErrorCode> {
+    for _ in 0..TRIES {
+        match session.home.look(path) {
+            Ok(seen) if seen.what == What::Directory => return Ok(()),
             Ok(seen) if seen.what == What::File && !is_last => {
                 return Err(ErrorCode::NotADirectory);
             }
@@ -35,14 +50,13 @@ pub(crate) async fn make_directory(
             Err(ErrorCode::NotFound) => {}
             Err(error) => return Err(error),
         }
-        match make_one(session, &so_far).await {
-            // Another session may have been faster.
-            Err(ErrorCode::AlreadyExists) if matches!(session.home.look(&so_far), Ok(seen) if seen.what == What::Directory) =>
-                {}
-            result => result?,
+        match make_one(session, path).await {
+            // Another session was faster.
+            Err(ErrorCode::AlreadyExists) => {}
+            result => return result,
         }
     }
-    Ok(())
+    Err(ErrorCode::Busy)
 }
 
 async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {

@@ -74,6 +74,28 @@ fn a_directory_that_another_session_makes_meanwhile_counts_as_made() {
 }
 
 #[test]
+fn a_directory_that_another_session_makes_and_removes_meanwhile_is_made_after_all() {
+    let mut bench = bench();
+    let home = bench.home.clone();
+    let mut times = 0;
+    bench.watch = Some(Box::new(move |message| {
+        match message {
+            FilerToDaemon::Intent { .. } if times == 0 => fs::create_dir(home.join("d")).unwrap(),
+            // What was refused under the ticket is settled before anybody looks again.
+            FilerToDaemon::Settle { .. } if times == 0 => {
+                fs::remove_dir(home.join("d")).unwrap();
+                times += 1;
+            }
+            _ => {}
+        }
+        true
+    }));
+    assert_eq!(bench.make_directory("d", true), Ok(()));
+    bench.check();
+    assert_eq!(bench.ledger.used_entries, 1);
+}
+
+#[test]
 fn what_is_removed_is_given_back_exactly() {
     let mut bench = bench();
     bench.put("file", b"12345", true).unwrap();
