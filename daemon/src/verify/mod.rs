@@ -433,11 +433,18 @@ impl UnderWay {
             if self.unsettled().await?.is_empty() {
                 return Ok(true);
             }
-            if Instant::now() >= until {
+            // Some of it may belong to a batch that gave the ticket back half way, and waits for it now.
+            if Instant::now() >= until || self.a_batch_may_wait() {
                 return Ok(false);
             }
             sleep(POLL).await;
         }
+    }
+
+    /// Whether a session waits for the ticket alone: for a plain rename, or for the rest of a batch.
+    fn a_batch_may_wait(&self) -> bool {
+        let tickets = self.daemon.tickets.borrow();
+        tickets.waiting(&self.user).any(|given| *given == Given::Names(Vec::new()))
     }
 
     /// Without the ticket: waits until what is unsettled now is settled, whatever else is begun.
