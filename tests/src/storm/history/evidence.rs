@@ -7,7 +7,7 @@ use super::{End, Operation};
 use crate::storm::content::Content;
 use crate::storm::tree::Step;
 
-/// So often an append is joined to a file that somebody else then changes, until it is refused.
+/// So often the filer (`append.rs`) joins an append to a file that somebody else then changes, until it is refused.
 const TRIES: usize = 4;
 
 /// Whether this operation was cut off and cannot have happened: what it had sent was there to be
