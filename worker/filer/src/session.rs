@@ -234,18 +234,22 @@ impl Session {
     }
 
     /// Counts what stands at a staging name and has left the home. While the home is verified, everything
-    /// in it is reported, all before the settle that follows.
-    pub(crate) async fn count(&self, name: StagingName) -> Result<Totals, ErrorCode> {
+    /// in it is reported, all before the settle that follows. What cannot be counted cannot be settled: the
+    /// process ends then, and replay has the row (R18).
+    pub(crate) async fn count(&self, name: StagingName) -> Totals {
         let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name());
         let counted = if self.ledger.is_reporting() {
             self.count_and_report(walk.reporting()).await
         } else {
             self.helper.run(move || walk.slice()).await
         };
-        counted.map_err(|error| {
-            log(format_args!("cannot count what was removed: {error}"));
-            ErrorCode::Internal
-        })
+        match counted {
+            Ok(totals) => totals,
+            Err(error) => {
+                self.end.broken(format!("cannot count what was removed: {error}"));
+                std::future::pending().await
+            }
+        }
     }
 
     async fn count_and_report(&self, mut walk: Walk) -> Result<Totals, WalkError> {
