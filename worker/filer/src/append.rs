@@ -236,7 +236,7 @@ async fn build(
         buffer: Vec::new(),
     };
     let staging = Arc::clone(&session.staging);
-    let joined = session.helper.run(move || {
+    let joined = session.helper.copy(move || {
         joining.slice().map(|copied| {
             copied?;
             attributes::set_mode(&joining.to, mode)?;

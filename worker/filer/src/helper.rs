@@ -1,7 +1,8 @@
 //! The one helper thread: what may take long is done there, so that the loop never waits.
 //!
-//! Syncs, walks and removals are handed to it as jobs. A job works in slices and goes to the end of the
-//! queue after each, so that an fsync does not wait for the removal of a large tree. The thread is started
+//! Syncs, copies, walks and removals are handed to it as jobs. A long job works in slices, and short ones go
+//! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
+//! at a time, since each keeps directories open. The thread is started
 //! before the seccomp filter is loaded and lives as long as the process; it makes no thread of its own and
 //! never touches a channel.
 
@@ -43,8 +44,74 @@ impl std::fmt::Debug for Shared {
 
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Slice>,
+    jobs: Jobs<Slice>,
     closed: bool,
+}
+
+/// Which job is worked on next, decided without a thread. `J` is a job.
+#[derive(Debug)]
+struct Jobs<J> {
+    /// Jobs of one slice.
+    short: VecDeque<J>,
+    /// How many of them came before the last slice of a long one ended, and go before its next.
+    first: usize,
+    /// Long ones that take their slices in turn: copies, and a walk at most.
+    begun: VecDeque<(Kind, J)>,
+    /// Walks that are not begun.
+    walks: VecDeque<J>,
+}
+
+/// Kinds of jobs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// Done after one slice.
+    Short,
+    /// Keeps nothing open that was not open before.
+    Copy,
+    /// Keeps directories open.
+    Walk,
+}
+
+impl<J> Default for Jobs<J> {
+    fn default() -> Self {
+        Self { short: VecDeque::new(), first: 0, begun: VecDeque::new(), walks: VecDeque::new() }
+    }
+}
+
+impl<J> Jobs<J> {
+    /// Takes a new job in.
+    fn push(&mut self, kind: Kind, job: J) {
+        match kind {
+            Kind::Short => self.short.push_back(job),
+            Kind::Copy => self.begun.push_back((kind, job)),
+            Kind::Walk => self.walks.push_back(job),
+        }
+    }
+
+    /// The job whose turn it is.
+    fn next(&mut self) -> Option<(Kind, J)> {
+        if self.first > 0 {
+            self.first -= 1;
+            return self.short.pop_front().map(|job| (Kind::Short, job));
+        }
+        if !self.begun.iter().any(|(kind, _)| *kind == Kind::Walk)
+            && let Some(walk) = self.walks.pop_front()
+        {
+            self.begun.push_back((Kind::Walk, walk));
+        }
+        let long = self.begun.pop_front();
+        long.or_else(|| self.short.pop_front().map(|job| (Kind::Short, job)))
+    }
+
+    /// A slice was worked off; `job` is there as long as it is not done.
+    fn worked(&mut self, kind: Kind, job: Option<J>) {
+        if kind != Kind::Short {
+            self.first = self.short.len();
+        }
+        if let Some(job) = job {
+            self.begun.push_back((kind, job));
+        }
+    }
 }
 
 /// Ends the process when the helper thread panics: an operation that waits for it would wait for ever.
@@ -80,14 +147,31 @@ impl Helper {
         Ok(Self { shared })
     }
 
-    /// Runs a job. `slice` is called until it is ready; what it then gives is what the slot gets.
-    pub(crate) fn run<T: Send + 'static>(
+    /// Runs a walk, when all before it are done. `slice` is called until it is ready; what it then gives is what
+    /// the slot gets.
+    pub(crate) fn walk<T: Send + 'static>(
         &self,
+        slice: impl FnMut() -> Poll<T> + Send + 'static,
+    ) -> Slot<T> {
+        self.run(Kind::Walk, slice)
+    }
+
+    /// Runs a long job that opens nothing, in turns with the others.
+    pub(crate) fn copy<T: Send + 'static>(
+        &self,
+        slice: impl FnMut() -> Poll<T> + Send + 'static,
+    ) -> Slot<T> {
+        self.run(Kind::Copy, slice)
+    }
+
+    fn run<T: Send + 'static>(
+        &self,
+        kind: Kind,
         mut slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
         let (filler, slot) = slot();
         let mut filler: Option<Filler<T>> = Some(filler);
-        self.push(Box::new(move || match slice() {
+        let slice: Slice = Box::new(move || match slice() {
             Poll::Pending => false,
             Poll::Ready(value) => {
                 if let Some(filler) = filler.take() {
@@ -95,7 +179,9 @@ impl Helper {
                 }
                 true
             }
-        }));
+        });
+        lock(&self.shared.queue).jobs.push(kind, slice);
+        self.shared.more.notify_one();
         slot
     }
 
@@ -106,17 +192,12 @@ impl Helper {
     ) -> Slot<T> {
         let mut job = Some(job);
         // A finished job is not called again.
-        self.run(move || job.take().map_or(Poll::Pending, |job| Poll::Ready(job())))
+        self.run(Kind::Short, move || job.take().map_or(Poll::Pending, |job| Poll::Ready(job())))
     }
 
     /// Makes the descriptor of [`Helper::as_fd`] unreadable again.
     pub(crate) fn acknowledge(&self) {
         let _ = rustix::io::read(&self.shared.ended, &mut [0; 8]);
-    }
-
-    fn push(&self, slice: Slice) {
-        lock(&self.shared.queue).jobs.push_back(slice);
-        self.shared.more.notify_one();
     }
 }
 
@@ -138,22 +219,26 @@ impl Shared {
     fn work(&self) {
         loop {
             let mut queue = lock(&self.queue);
-            let mut job = loop {
+            let (kind, mut job) = loop {
                 if queue.closed {
                     return;
                 }
-                match queue.jobs.pop_front() {
+                match queue.jobs.next() {
                     Some(job) => break job,
                     None => queue = self.more.wait(queue).unwrap_or_else(PoisonError::into_inner),
                 }
             };
             drop(queue);
-            if job() {
+            let job = if job() {
+                // What it has open is closed before another walk begins.
+                drop(job);
                 // After the slot was filled: the loop finds its operation woken.
                 let _ = rustix::io::write(&self.ended, &1u64.to_ne_bytes());
+                None
             } else {
-                lock(&self.queue).jobs.push_back(job);
-            }
+                Some(job)
+            };
+            lock(&self.queue).jobs.worked(kind, job);
         }
     }
 }
@@ -168,6 +253,60 @@ mod tests {
     use super::*;
     use crate::tasks::Tasks;
 
+    /// Works on the next job, which needs more slices if `more`; which it was.
+    fn work(jobs: &mut Jobs<&'static str>, more: &[&str]) -> Option<&'static str> {
+        let (kind, job) = jobs.next()?;
+        jobs.worked(kind, more.contains(&job).then_some(job));
+        Some(job)
+    }
+
+    #[test]
+    fn walks_are_begun_one_after_the_other() {
+        let mut jobs = Jobs::default();
+        ["one", "two", "three"].into_iter().for_each(|walk| jobs.push(Kind::Walk, walk));
+        for _ in 0..5 {
+            assert_eq!(work(&mut jobs, &["one"]), Some("one"), "the others are not begun");
+        }
+        assert_eq!(work(&mut jobs, &[]), Some("one"));
+        assert_eq!(work(&mut jobs, &["two"]), Some("two"));
+        assert_eq!(work(&mut jobs, &[]), Some("two"));
+        assert_eq!(work(&mut jobs, &[]), Some("three"));
+        assert_eq!(work(&mut jobs, &[]), None);
+    }
+
+    #[test]
+    fn short_jobs_wait_for_one_slice_at_most_and_do_not_hold_up_long_ones() {
+        let mut jobs = Jobs::default();
+        jobs.push(Kind::Walk, "walk");
+        jobs.push(Kind::Short, "before");
+        assert_eq!(work(&mut jobs, &["walk"]), Some("walk"));
+        assert_eq!(work(&mut jobs, &[]), Some("before"));
+        let (kind, walk) = jobs.next().unwrap();
+        assert_eq!(walk, "walk");
+        // While its slice is worked on.
+        jobs.push(Kind::Short, "one");
+        jobs.push(Kind::Short, "two");
+        jobs.worked(kind, Some(walk));
+        assert_eq!(work(&mut jobs, &[]), Some("one"));
+        jobs.push(Kind::Short, "later");
+        assert_eq!(work(&mut jobs, &[]), Some("two"));
+        assert_eq!(work(&mut jobs, &["walk"]), Some("walk"), "not starved");
+        assert_eq!(work(&mut jobs, &["walk"]), Some("later"));
+        assert_eq!(work(&mut jobs, &[]), Some("walk"));
+        assert_eq!(work(&mut jobs, &[]), None);
+    }
+
+    #[test]
+    fn copies_and_the_walk_take_turns() {
+        let mut jobs = Jobs::default();
+        jobs.push(Kind::Walk, "walk");
+        jobs.push(Kind::Walk, "next walk");
+        jobs.push(Kind::Copy, "copy");
+        let long = ["walk", "copy"];
+        let turns: Vec<_> = (0..4).filter_map(|_| work(&mut jobs, &long)).collect();
+        assert_eq!(turns, ["copy", "walk", "copy", "walk"]);
+    }
+
     #[test]
     fn a_long_job_lets_a_short_one_pass() {
         let helper = Helper::start().unwrap();
@@ -176,7 +315,7 @@ mod tests {
         // The long job goes on until the short one has run, which it must be let past for.
         let passed = Arc::new(std::sync::atomic::AtomicBool::new(false));
         let (seen, set) = (Arc::clone(&passed), Arc::clone(&passed));
-        let long = helper.run(move || match seen.load(std::sync::atomic::Ordering::SeqCst) {
+        let long = helper.walk(move || match seen.load(std::sync::atomic::Ordering::SeqCst) {
             true => Poll::Ready("long"),
             false => Poll::Pending,
         });

@@ -46,7 +46,7 @@ pub(crate) async fn remove(
         return Err(error);
     }
     session.sync_staging().await?;
-    let totals = session.count(name).await?;
+    let totals = session.count(name).await;
     if is_off(Rule::R8) {
         session.remove_staged(name).await;
     }

@@ -59,7 +59,7 @@ pub(crate) async fn rename(
             if let (Some(name), Renaming::Over(_)) = (name, renaming) {
                 session.sync_staging().await?;
                 // By now only the pin is left of the old file; its size is what the pin has.
-                let bytes = session.count(name).await?.bytes;
+                let bytes = session.count(name).await.bytes;
                 session.ledger.settle(name, Outcome::Removed { bytes, entries: 1 }).await?;
             }
             return Ok(name);

@@ -77,6 +77,18 @@ struct NextSync {
     queued: bool,
 }
 
+/// Held by the one walk that reports.
+struct ReportingTurn<'a>(&'a Session);
+
+impl Drop for ReportingTurn<'_> {
+    fn drop(&mut self) {
+        self.0.is_reporting_walk.set(false);
+        for waiter in self.0.reporting_waiters.take() {
+            waiter.fill(());
+        }
+    }
+}
+
 /// The session.
 pub(crate) struct Session {
     pub(crate) home: Home,
@@ -91,6 +103,9 @@ pub(crate) struct Session {
     pub(crate) end: Rc<End>,
     read_only: Cell<bool>,
     next_sync: Arc<Mutex<NextSync>>,
+    /// A walk that reports is under way.
+    is_reporting_walk: Cell<bool>,
+    reporting_waiters: RefCell<Vec<Filler<()>>>,
     discards: Cell<usize>,
     discard_waiters: RefCell<Vec<Filler<()>>>,
 }
@@ -117,6 +132,8 @@ impl Session {
             end,
             read_only: Cell::new(false),
             next_sync: Arc::default(),
+            is_reporting_walk: Cell::new(false),
+            reporting_waiters: RefCell::default(),
             discards: Cell::new(0),
             discard_waiters: RefCell::default(),
         }
@@ -234,21 +251,39 @@ impl Session {
     }
 
     /// Counts what stands at a staging name and has left the home. While the home is verified, everything
-    /// in it is reported, all before the settle that follows.
-    pub(crate) async fn count(&self, name: StagingName) -> Result<Totals, ErrorCode> {
-        let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name());
+    /// in it is reported, all before the settle that follows. What cannot be counted cannot be settled: the
+    /// process ends then, and replay has the row (R18).
+    pub(crate) async fn count(&self, name: StagingName) -> Totals {
         let counted = if self.ledger.is_reporting() {
-            self.count_and_report(walk.reporting()).await
+            self.count_and_report(name).await
         } else {
-            self.helper.run(move || walk.slice()).await
+            self.count_in_turn(name).await
         };
-        counted.map_err(|error| {
-            log(format_args!("cannot count what was removed: {error}"));
-            ErrorCode::Internal
-        })
+        match counted {
+            Ok(totals) => totals,
+            Err(error) => {
+                self.end.broken(format!("cannot count what was removed: {error}"));
+                std::future::pending().await
+            }
+        }
     }
 
-    async fn count_and_report(&self, mut walk: Walk) -> Result<Totals, WalkError> {
+    /// What is small is counted at once, and does not wait until a large tree is removed.
+    async fn count_in_turn(&self, name: StagingName) -> Result<Totals, WalkError> {
+        let (staging, name) = (Arc::clone(&self.staging), name.file_name());
+        let mut walk = Walk::counting(Arc::clone(&staging), &name);
+        if let Poll::Ready(totals) = self.helper.run_once(move || walk.slice()).await {
+            return totals;
+        }
+        // From its beginning: a walk that waits keeps nothing open.
+        let mut walk = Walk::counting(staging, &name);
+        self.helper.walk(move || walk.slice()).await
+    }
+
+    /// One at a time, as other walks are.
+    async fn count_and_report(&self, name: StagingName) -> Result<Totals, WalkError> {
+        let _turn = self.reporting_turn().await;
+        let mut walk = Walk::counting(Arc::clone(&self.staging), &name.file_name()).reporting();
         loop {
             let slice = self.helper.run_once(move || {
                 let polled = walk.slice();
@@ -265,12 +300,22 @@ impl Session {
         }
     }
 
+    async fn reporting_turn(&self) -> ReportingTurn<'_> {
+        while self.is_reporting_walk.get() {
+            let (filler, slot) = slot();
+            self.reporting_waiters.borrow_mut().push(filler);
+            slot.await;
+        }
+        self.is_reporting_walk.set(true);
+        ReportingTurn(self)
+    }
+
     /// Removes whatever stands at a staging name, and the journal beside it. `false` when that failed: the
     /// daemon is then not told that it is gone, and has it swept.
     pub(crate) async fn remove_staged(&self, name: StagingName) -> bool {
         let mut walk = Walk::removing(Arc::clone(&self.staging), &name.file_name());
         let staging = Arc::clone(&self.staging);
-        let removed = self.helper.run(move || {
+        let removed = self.helper.walk(move || {
             walk.slice().map(|result| {
                 result.map_err(|error| error.to_string())?;
                 staging.unlink(&name.journal_name()).map_err(|errno| errno.to_string())

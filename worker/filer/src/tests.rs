@@ -1,4 +1,4 @@
-//! Faults that only the inside can make: syncs that fail. The rest is tested from outside, in `tests/`.
+//! Faults that only the inside can make: syncs and counts that fail. The rest is tested from outside, in `tests/`.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
@@ -31,11 +31,12 @@ use harness::{Bench, FilerEnd, source, upload};
 /// More than a small upload may have.
 const LARGE: usize = 1024 * 1024 + 5;
 
-/// Which syncs of a staging directory fail: the n-th from now on, once; 0 or less for none.
+/// Which syncs and walks of a staging directory fail: the n-th from now on, once; 0 or less for none.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     data: Arc<AtomicI64>,
     staging: Arc<AtomicI64>,
+    walks: Arc<AtomicI64>,
 }
 
 impl Faults {
@@ -45,6 +46,10 @@ impl Faults {
 
     pub(crate) fn before_data_sync(&self) -> Result<(), Errno> {
         fail_at_one(&self.data)
+    }
+
+    pub(crate) fn before_walk(&self) -> Result<(), Errno> {
+        fail_at_one(&self.walks)
     }
 }
 
@@ -145,6 +150,28 @@ fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
         assert_eq!(changed, Err(ErrorCode::ReadOnly));
         bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
         assert_eq!(bench.ledger.said(), ["Intent", "Released", "StagingSyncFailed"]);
+        assert_eq!(staged_names(&bench), 1, "what was taken is left for replay to look at");
+    }
+}
+
+#[test]
+fn after_a_failed_count_the_filer_ends_and_the_row_is_left_to_replay() {
+    for rename in [false, true] {
+        let faults = Faults::default();
+        let walks = Arc::clone(&faults.walks);
+        let mut bench = Bench::serving(move |channel, _: &Path| in_a_thread(channel, faults));
+        bench.put("a", b"old", true).unwrap();
+        bench.put("b", b"b", true).unwrap();
+        bench.settle_down();
+        bench.ledger.log.clear();
+        walks.store(1, Ordering::SeqCst);
+        let (a, b) = (harness::rel("a"), harness::rel("b"));
+        bench.begin(|op| match rename {
+            false => WorkerToFiler::Remove { op, path: a, recursive: false },
+            true => WorkerToFiler::Rename { op, from: b, to: a, overwrite: true },
+        });
+        while bench.pump() {}
+        assert_eq!(bench.ledger.said(), ["Intent", "Released"], "and no settle");
         assert_eq!(staged_names(&bench), 1, "what was taken is left for replay to look at");
     }
 }

@@ -173,6 +173,8 @@ impl Walk {
     }
 
     fn begin(&mut self) -> Result<bool, Errno> {
+        #[cfg(test)]
+        self.staging.faults.before_walk()?;
         let Some(seen) = self.staging.look(&self.name)? else {
             return Ok(false);
         };
