@@ -94,7 +94,7 @@ pub enum ErrorCode {
     TimedOut,
     /// Changes to this home are stopped until an administrator has looked; reading works.
     ReadOnly,
-    /// Changes to this home wait for another session that hangs; reading works.
+    /// Too much is under way in this home, or another change came first again and again; reading works.
     Busy,
     /// The ledger cannot be written: uploads are refused, reading works.
     LedgerUnavailable,
@@ -177,7 +177,7 @@ impl fmt::Display for ErrorCode {
             Self::ReadOnly => {
                 "this home is read-only for now; the server's administrator has to look at it"
             }
-            Self::Busy => "another session's change hangs; try again later",
+            Self::Busy => "the home is busy with other changes; try again later",
             Self::LedgerUnavailable => "the server cannot record changes now; nothing was changed",
             Self::Ended => "the session was ended by the server",
             Self::ShuttingDown => "the server is shutting down; it can be resumed",

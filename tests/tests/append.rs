@@ -80,7 +80,7 @@ fn what_two_sessions_append_at_once_is_there_for_each_that_was_acknowledged() {
                 if outcome.code == Some(0) {
                     acknowledged += size;
                 } else {
-                    outcome.code_is(1).says("another session");
+                    outcome.code_is(1).says("busy with other changes");
                 }
             }
             (letter, acknowledged)

@@ -25,6 +25,11 @@ pub enum TransferError {
     /// The session is over, and what came from a stream cannot be read again.
     #[error("{0}; standard input cannot be read again, so start over")]
     StreamLost(ConnectionError),
+    /// The session is over after the end of a stream was sent, and nothing says whether it was stored.
+    #[error(
+        "{0}; it is unknown whether the file was stored: look at it, and start over if it was not"
+    )]
+    StreamUnknown(ConnectionError),
     /// The server wants bytes of a stream again that are kept no longer.
     #[error("data was damaged on its way and is not kept any more; start over")]
     StreamNotKept,
@@ -164,10 +169,12 @@ impl TransferError {
         match self {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code))
-            | Self::StreamLost(ConnectionError::Refused(code)) => Exit::of_server_error(code),
-            Self::Connection(_) | Self::StreamLost(_) | Self::Plan(PlanError::Nonsense(_)) => {
-                Exit::Connect
-            }
+            | Self::StreamLost(ConnectionError::Refused(code))
+            | Self::StreamUnknown(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            Self::Connection(_)
+            | Self::StreamLost(_)
+            | Self::StreamUnknown(_)
+            | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
             Self::AppendUnknown(_) => Exit::Unknown,
             Self::Local { source, .. } | Self::Journal { source: JournalError::Io(source), .. } => {
                 local_exit(source)
@@ -196,6 +203,7 @@ impl TransferError {
             self,
             Self::Connection(_)
                 | Self::StreamLost(_)
+                | Self::StreamUnknown(_)
                 | Self::AppendUnknown(RequestError::Connection(_))
         )
     }
@@ -222,7 +230,8 @@ impl From<&TransferError> for Failure {
         match error {
             TransferError::Server(code)
             | TransferError::Connection(ConnectionError::Refused(code))
-            | TransferError::StreamLost(ConnectionError::Refused(code)) => failure.coded(code),
+            | TransferError::StreamLost(ConnectionError::Refused(code))
+            | TransferError::StreamUnknown(ConnectionError::Refused(code)) => failure.coded(code),
             _ => failure,
         }
     }

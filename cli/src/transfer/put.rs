@@ -37,9 +37,17 @@ pub struct PutJob {
 impl PutJob {
     /// What an error means once the end of the bytes may have been sent: an append whose answer is lost may have
     /// been done, and done again it would be done twice.
-    fn after(&self, error: TransferError, ended: bool) -> TransferError {
-        if !ended || self.existing != Existing::Append {
+    fn after(&self, error: TransferError, ended: bool, source: &Source) -> TransferError {
+        if !ended {
             return error;
+        }
+        if self.existing != Existing::Append {
+            return match (error, source) {
+                (TransferError::Connection(reason), Source::Stream(_)) => {
+                    TransferError::StreamUnknown(reason)
+                }
+                (error, _) => error,
+            };
         }
         match error {
             TransferError::Connection(reason) => TransferError::AppendUnknown(reason.into()),
@@ -232,7 +240,7 @@ async fn send(
     }
     loop {
         let sent = send_rest(session, &mut exchange, &mut source, &mut plan, progress).await;
-        match sent.map_err(|error| job.after(error, plan.is_complete()))? {
+        match sent.map_err(|error| job.after(error, plan.is_complete(), &source))? {
             Sent::Again { offset } => {
                 plan.again(offset)?;
                 source.back_to(offset)?;

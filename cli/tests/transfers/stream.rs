@@ -121,9 +121,25 @@ async fn an_input_that_cannot_be_read_cancels_the_put() {
 }
 
 #[tokio::test]
-async fn a_connection_that_is_lost_means_starting_over_or_looking_at_what_was_appended() {
+async fn a_connection_that_is_lost_before_the_end_means_starting_over() {
+    let (session, mut server) = session().await;
+    let serve = async move {
+        server.open_stream().await;
+        server.block().await;
+    };
+    // More than is on its way at once.
+    let input = io::repeat(7).take(1 << 30);
+    let (failed, ()) = tokio::join!(put_it(&session, input, Existing::Replace), serve);
+    let failed = failed.unwrap_err();
+    assert_eq!(failed.exit(), Exit::Connect, "{failed}");
+    assert!(failed.to_string().ends_with("so start over") && failed.ends_session(), "{failed}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_after_the_end_means_looking_at_what_was_stored() {
     for (existing, exit, says) in [
-        (Existing::Replace, Exit::Connect, "start over"),
+        (Existing::Replace, Exit::Connect, "unknown whether"),
+        (Existing::Keep, Exit::Connect, "unknown whether"),
         (Existing::Append, Exit::Unknown, "unknown whether"),
     ] {
         let (session, mut server) = session().await;

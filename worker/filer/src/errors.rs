@@ -6,6 +6,9 @@ use std::io::Write as _;
 use berth_common::error_code::ErrorCode;
 use rustix::io::Errno;
 
+/// Most bytes of a reason that the daemon is told.
+const REASON_BYTES: usize = 1024;
+
 /// What a client is told of a failed call on a path. What is not in the table is a fault of the server's
 /// and told as `Internal`.
 pub(crate) fn code(errno: Errno) -> ErrorCode {
@@ -37,9 +40,24 @@ pub(crate) fn log(line: fmt::Arguments<'_>) {
     let _ = writeln!(std::io::stderr(), "berth-filer: {line}");
 }
 
+/// A reason, short enough to be told in any message.
+pub(crate) fn shortened(mut reason: String) -> String {
+    while reason.len() > REASON_BYTES {
+        reason.pop();
+    }
+    reason
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_reason_is_cut_between_two_characters() {
+        assert_eq!(shortened("short".to_owned()), "short");
+        let cut = shortened(format!("x{}", "ü".repeat(REASON_BYTES)));
+        assert_eq!(cut.len(), REASON_BYTES - 1);
+    }
 
     #[test]
     fn every_number_that_a_path_call_gives_has_its_code() {

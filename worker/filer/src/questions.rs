@@ -10,8 +10,8 @@ use std::collections::{HashMap, VecDeque};
 use berth_common::ids::OpId;
 use berth_common::limits::MAX_FILER_REQUESTS;
 
-/// Reservations may wait at the daemon until bytes that were settled are unlinked. They leave room for the
-/// questions that get there.
+/// Reservations leave room for the questions that end something: a settle and the next intent do not wait
+/// until a burst of new uploads is answered.
 const MAX_RESERVING: usize = MAX_FILER_REQUESTS / 2;
 
 /// What a question is for.

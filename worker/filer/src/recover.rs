@@ -13,13 +13,11 @@ use berth_common::limits::FINDINGS_PER_MESSAGE;
 use berth_common::points::{Point, reach};
 use rustix::io::Errno;
 
+use crate::errors::shortened;
 use crate::home::What;
 use crate::run::{DaemonChannel, RunError};
 use crate::staging::Staging;
 use crate::walk::{Walk, WalkError, next_names};
-
-/// Most bytes of a reason.
-const REASON_BYTES: usize = 1024;
 
 /// Why an order was not carried out.
 #[derive(Debug, thiserror::Error)]
@@ -190,11 +188,4 @@ fn sweep(staging: &Arc<Staging>, spared: impl Fn(&str) -> bool) -> Result<(), Fa
             return Ok(());
         }
     }
-}
-
-fn shortened(mut reason: String) -> String {
-    while reason.len() > REASON_BYTES {
-        reason.pop();
-    }
-    reason
 }

@@ -216,8 +216,12 @@ impl Session {
         }));
     }
 
-    /// Makes a rename between these directories of the home durable.
+    /// Makes a rename between these directories of the home durable. Where that takes the whole file system, it
+    /// is shared like any sync of staging.
     pub(crate) async fn sync_directories(&self, parents: Vec<OwnedFd>) -> Result<(), ErrorCode> {
+        if self.staging.syncs_file_system() {
+            return self.sync_staging().await;
+        }
         let staging = Arc::clone(&self.staging);
         let result = self.helper.run_once(move || staging.sync_directories(&parents)).await;
         self.synced(result)

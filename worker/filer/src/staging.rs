@@ -128,11 +128,13 @@ impl Staging {
         rustix::fs::syncfs(&self.directory)
     }
 
-    /// Makes name changes in `directories` of the home durable.
+    /// Whether [`Staging::sync`] makes all of the file system durable.
+    pub(crate) fn syncs_file_system(&self) -> bool {
+        self.sync == StagingSync::FileSystem
+    }
+
+    /// Makes name changes in `directories` of the home durable, where each is synced by itself.
     pub(crate) fn sync_directories(&self, directories: &[OwnedFd]) -> Result<(), Errno> {
-        if self.sync == StagingSync::FileSystem {
-            return self.sync();
-        }
         #[cfg(test)]
         self.faults.before_staging_sync()?;
         directories.iter().try_for_each(rustix::fs::fsync)

@@ -230,6 +230,12 @@ fn a_ticket_that_comes_after_a_failed_sync_is_not_used() {
 
 #[test]
 fn one_sync_serves_all_who_asked_before_it_began() {
+    for sync in [StagingSync::Directory, StagingSync::FileSystem] {
+        one_sync_serves_all(sync);
+    }
+}
+
+fn one_sync_serves_all(sync: StagingSync) {
     let directory = tempfile::tempdir().unwrap();
     let opened = || std::fs::File::open(directory.path()).unwrap();
     let (_daemon, channel) = harness::DaemonEnd::pair().unwrap();
@@ -237,7 +243,7 @@ fn one_sync_serves_all_who_asked_before_it_began() {
     let end = Rc::new(End::default());
     let session = Rc::new(Session::new(
         Home::new(opened()).unwrap(),
-        Staging::new(opened(), StagingSync::Directory).unwrap(),
+        Staging::new(opened(), sync).unwrap(),
         Ledger::new(channel, Rc::clone(&end)),
         Helper::start().unwrap(),
         Outbox::new(to_worker).unwrap(),
@@ -247,10 +253,15 @@ fn one_sync_serves_all_who_asked_before_it_began() {
     let (go, held) = mpsc::channel::<()>();
     drop(session.helper.run_once(move || held.recv()));
     let done = Rc::new(Cell::new(0));
-    for _ in 0..5 {
+    for number in 0..5 {
         let (own, done) = (Rc::clone(&session), Rc::clone(&done));
+        // Renames, too, where they need the same.
+        let renames = number > 2 && sync == StagingSync::FileSystem;
         session.tasks.spawn(async move {
-            own.sync_staging().await.unwrap();
+            match renames {
+                true => own.sync_directories(Vec::new()).await.unwrap(),
+                false => own.sync_staging().await.unwrap(),
+            }
             done.set(done.get() + 1);
         });
     }

@@ -15,6 +15,7 @@ use berth_common::limits::LINKED_NAMES;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
+use crate::errors::shortened;
 use crate::home::{JUST_LOOK, READ_DIRECTORY, Seen, What, open_beneath};
 use crate::home_map::{Directory, HomeMap, MapError};
 use crate::run::{DaemonChannel, RunError};
@@ -57,8 +58,10 @@ pub(crate) fn walk(daemon: &DaemonChannel, home: impl AsFd) -> Result<(), RunErr
             }
             other => return Err(RunError::Daemon(format!("no order to walk: {other:?}"))),
         };
-        let answer = result
-            .unwrap_or_else(|failure| FilerToDaemon::Failed { op, reason: failure.to_string() });
+        let answer = result.unwrap_or_else(|failure| FilerToDaemon::Failed {
+            op,
+            reason: shortened(failure.to_string()),
+        });
         match daemon.send(&answer, &[]) {
             Ok(()) => {}
             Err(ChannelError::Closed) => return Ok(()),

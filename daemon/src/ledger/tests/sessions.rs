@@ -270,6 +270,8 @@ async fn bytes_that_wait_to_be_unlinked_hold_up_new_reservations() {
     let busy = LedgerError::Refused(ErrorCode::Busy);
     assert_eq!(bench.reserve(S2, 1).await.unwrap_err(), busy);
     assert_eq!(bench.open_upload(S2, &upload("a", 1, 1, 5)).await.unwrap_err(), busy);
+    let nothing = bench.ledger.reserve(&bench.alice, S2, 0, 0).await;
+    assert!(nothing.is_ok(), "it needs no room: {nothing:?}");
     bench.ledger.gone(S1, vec![take, StagingName(999)]).await.unwrap();
     bench.ledger.gone(S1, vec![take]).await.unwrap();
     bench.reserve(S2, 1).await.unwrap();
