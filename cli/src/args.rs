@@ -131,9 +131,9 @@ pub enum Command {
     /// server as an upload, counts against the quota, and is gone on with by the same command as
     /// long as the local file is unchanged; see `berth uploads`.
     ///
-    /// `berth put - --to REMOTE` sends standard input to its end. What came cannot be read again, so that
-    /// nothing is kept of it when it is not sent to its end. With --password-file or BERTH_PASSWORD, since
-    /// nobody is asked where standard input is no terminal. A file of the name - is ./-.
+    /// `berth put - --to REMOTE` sends standard input to its end. It cannot be read again, so nothing
+    /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
+    /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
     ///
     /// With --append the file in the home has either its old content or all of the new behind it,
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost

@@ -134,7 +134,7 @@ pub enum FilerToDaemon {
     },
     /// Serve: an fsync of staging failed. Nothing more may be settled for this user. Not answered.
     StagingSyncFailed,
-    /// Recover: the answer to `Examine`, in the same order.
+    /// Recover: the answer to `Examine` or `Look`, in the same order.
     Findings {
         /// The operation.
         op: OpId,
@@ -409,6 +409,13 @@ pub enum DaemonToFiler {
         /// The operation.
         op: OpId,
         /// At most [`crate::limits::FINDINGS_PER_MESSAGE`], so that the answer fits a packet.
+        names: Vec<StagingName>,
+    },
+    /// Recover: report what stands at these names, durable or not. Answered by `Findings`.
+    Look {
+        /// The operation.
+        op: OpId,
+        /// At most [`crate::limits::FINDINGS_PER_MESSAGE`].
         names: Vec<StagingName>,
     },
     /// Recover: remove whatever stands at these names, and the journals beside them. Answered by `Done`.

@@ -401,7 +401,7 @@ fn filer_to_daemon_round_trips() {
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
         Join, Reserved, Leased, Extended, UploadReserved, Granted, Owing, Settled, Usage, Uploads, Done,
-        Refused, Examine, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
+        Refused, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -428,6 +428,7 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Done { op: OP },
         DaemonToFiler::Refused { op: OP, error: over_quota() },
         DaemonToFiler::Examine { op: OP, names: vec![NAME] },
+        DaemonToFiler::Look { op: OP, names: vec![NAME] },
         DaemonToFiler::Remove { op: OP, names: vec![NAME] },
         DaemonToFiler::Keep { names: vec![NAME] },
         DaemonToFiler::Sweep { op: OP },

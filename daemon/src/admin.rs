@@ -245,7 +245,8 @@ async fn add_user(
     let failed = |error: &dyn std::fmt::Display| AdminError::Directories(error.to_string());
     let turn = daemon.turn(user);
     let turn = turn.lock().await;
-    let is_there = daemon.homes.open_staging(user).map_err(|error| failed(&error))?.is_some();
+    let staging = daemon.homes.open_staging(user).map_err(|error| failed(&error))?;
+    let is_there = staging.is_some() || daemon.homes.open_home(user).is_ok();
     if is_there {
         let added = daemon.ledger.add_unverified_user(user, verifier, limits).await;
         added.map_err(because(user))?;
@@ -256,7 +257,6 @@ async fn add_user(
     recovery::make_user(daemon, user).await.map_err(|error| failed(&error))?;
     drop(turn);
     if is_there {
-        recovery::recover_adopted(daemon, user).await.map_err(|error| failed(&error))?;
         verify::verify(daemon, user, true).await.map_err(not_verified(user))?;
     }
     Ok(())

@@ -310,8 +310,8 @@ impl Daemon {
         }
     }
 
-    /// Stops all changes to a user's home until a restart. Sessions that have an intent and wait for the
-    /// ticket are ended, since what they staged must stay as it is for the replay at the next start.
+    /// Stops all changes to a user's home until a restart. Sessions that wait for the ticket are ended: what
+    /// those have staged that have an intent must stay as it is for the replay at the next start.
     pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
         self.stop(user, Stopped::Damage, reason);
     }
@@ -327,7 +327,7 @@ impl Daemon {
         if before != Some(Stopped::Damage) {
             self.read_only.borrow_mut().insert(user.clone(), cause);
         }
-        if before.is_none() {
+        if before != Some(cause) && before != Some(Stopped::Damage) {
             tracing::error!(
                 %user,
                 reason = ?reason,

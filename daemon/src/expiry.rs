@@ -89,6 +89,9 @@ async fn round(daemon: &Daemon) -> Result<(), LedgerError> {
 pub(crate) async fn expire_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
+    if daemon.is_read_only(user) {
+        return Ok(());
+    }
     // A number of its own, so that no session can resume what is being removed.
     let expirer = daemon.sessions.borrow_mut().number();
     let expired = daemon.ledger.claim_expired(user, expirer).await?;

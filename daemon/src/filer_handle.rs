@@ -171,10 +171,26 @@ impl Recoverer {
         &mut self,
         names: &[StagingName],
     ) -> Result<Vec<Finding>, FilerError> {
+        self.findings(names, |op, names| DaemonToFiler::Examine { op, names }).await
+    }
+
+    /// Tells what stands at these names, durable or not.
+    ///
+    /// # Errors
+    /// When it cannot, or ends.
+    pub(crate) async fn look(&mut self, names: &[StagingName]) -> Result<Vec<Finding>, FilerError> {
+        self.findings(names, |op, names| DaemonToFiler::Look { op, names }).await
+    }
+
+    async fn findings(
+        &mut self,
+        names: &[StagingName],
+        order: impl Fn(OpId, Vec<StagingName>) -> DaemonToFiler,
+    ) -> Result<Vec<Finding>, FilerError> {
         let mut all = Vec::with_capacity(names.len());
         for names in names.chunks(FINDINGS_PER_MESSAGE) {
             let op = self.op();
-            let order = DaemonToFiler::Examine { op, names: names.to_vec() };
+            let order = order(op, names.to_vec());
             match self.order(op, &order).await? {
                 FilerToDaemon::Findings { findings, .. } if findings.len() == names.len() => {
                     all.extend(findings);

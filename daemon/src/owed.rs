@@ -28,7 +28,7 @@ pub(crate) async fn settle_after_outages(daemon: Rc<Daemon>) {
             match recovery::settle_owed(&daemon, &user).await {
                 Ok(()) => {}
                 Err(RecoveryError::Ledger(LedgerError::NoSuchUser | LedgerError::UserGoing)) => {}
-                Err(error) => daemon.make_read_only(&user, &error.to_string()),
+                Err(error) => recovery::stop(&daemon, &user, &error).await,
             }
         }
         daemon.owes_no_more();

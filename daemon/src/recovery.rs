@@ -9,6 +9,8 @@ mod patience;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use std::os::fd::OwnedFd;
+
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
 use berth_common::points::{Point, Rule, is_off, reach};
@@ -95,7 +97,7 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
         tracing::warn!(session = session.0, %user, "not replayed: the home is read-only");
     } else if let Err(error) = replay_session(daemon, user, session).await {
         tracing::error!(session = session.0, %user, %error, "recovery failed");
-        stop(daemon, user, &error);
+        stop(daemon, user, &error).await;
     }
     record_end(daemon, user, session).await;
 }
@@ -116,10 +118,24 @@ async fn record_end(daemon: &Daemon, user: &UserName, session: SessionId) {
     }
 }
 
-fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError) {
+/// What is to be done with a home that cannot be recovered. Nothing for a user who is not there any more.
+pub(crate) async fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError) {
+    let is_gone = match daemon.ledger.user(user).await {
+        Ok(record) => record.is_none_or(|record| record.state != UserState::Active),
+        Err(_) => false,
+    };
+    if is_gone {
+        return;
+    }
     match error {
         RecoveryError::Ledger(LedgerError::Imbalance) => daemon.make_read_only_for_imbalance(user),
         other => daemon.make_read_only(user, &other.to_string()),
+    }
+    // A sync may have failed, and the next one proves nothing: after a restart the home is counted.
+    if matches!(error, RecoveryError::Filer(FilerError::Failed(_)))
+        && let Err(error) = daemon.ledger.mark_unverified(user).await
+    {
+        tracing::error!(%user, %error, "cannot be marked as unverified");
     }
 }
 
@@ -181,6 +197,16 @@ async fn replay_session(
         .await
 }
 
+/// Makes the staging directory of a home that was restored without it.
+async fn make_staging(daemon: &Daemon, user: &UserName) -> Result<OwnedFd, RecoveryError> {
+    if daemon.homes.open_home(user).is_err() {
+        return Err(RecoveryError::NoStaging);
+    }
+    let (homes, name) = (daemon.homes.clone(), user.clone());
+    off_thread(move || homes.make(&name)).await?;
+    daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)
+}
+
 /// Asks anew each time what there is: what an attempt has settled is not there any more.
 async fn replay_orphans(
     daemon: &Daemon,
@@ -201,12 +227,13 @@ async fn replay_orphans(
     Ok(())
 }
 
-/// Uploads without a file, which were aborted, never made, or lost in a power cut; and those with one.
+/// Uploads without a file, which were aborted, never made, or lost in a power cut; and those with one. None of it
+/// has to be durable: a file that a power cut brings back is swept, and one that it takes loses its row then.
 async fn split_by_file(
     recoverer: &mut Recoverer,
     uploads: Vec<StagingName>,
 ) -> Result<(Vec<StagingName>, Vec<StagingName>), RecoveryError> {
-    let findings = recoverer.examine(&uploads).await?;
+    let findings = recoverer.look(&uploads).await?;
     let found = uploads.into_iter().zip(&findings);
     let (lost, kept): (Vec<_>, Vec<_>) =
         found.partition(|(_, finding)| matches!(finding, Finding::Missing));
@@ -275,7 +302,10 @@ async fn recover_once(
     user: &UserName,
     work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError> {
-    let staging = daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)?;
+    let staging = match daemon.homes.open_staging(user)? {
+        Some(staging) => staging,
+        None => make_staging(daemon, user).await?,
+    };
     let filer = daemon.filers.take().await;
     let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
     let done = work(&mut recoverer).await;
@@ -349,40 +379,69 @@ pub(crate) async fn at_start(daemon: &Rc<Daemon>) -> Result<(), LedgerError> {
 async fn recover_some(
     daemon: &Daemon,
     users: &[(UserName, UserState)],
-    later: &RefCell<Vec<UserName>>,
+    later: &RefCell<Vec<(UserName, UserState)>>,
 ) {
-    let one = async |(user, state): &(UserName, UserState)| {
-        let done = match state {
-            UserState::Creating => make_user(daemon, user).await,
-            UserState::Removing => finish_removal(daemon, user).await,
-            UserState::Active => {
-                match recover_user(daemon, user, Patience::while_it_works()).await {
-                    Ok(()) => {}
-                    Err(error) if error.is_an_outage() && !daemon.ledger.works() => {
-                        daemon.set_unrecovered(user);
-                        later.borrow_mut().push(user.clone());
-                    }
-                    Err(error) => stop(daemon, user, &error),
-                }
-                return;
-            }
-        };
-        match done {
-            Ok(()) => tracing::info!(%user, ?state, "finished what was cut off"),
-            Err(error) => tracing::error!(%user, ?state, %error, "cannot finish what was cut off"),
+    let one = async |(user, state): &(UserName, UserState)| match recover_one(
+        daemon,
+        user,
+        *state,
+        Patience::while_it_works(),
+    )
+    .await
+    {
+        Err(error) if error.is_an_outage() => {
+            daemon.set_unrecovered(user);
+            later.borrow_mut().push((user.clone(), *state));
         }
+        done => conclude(daemon, user, *state, done).await,
     };
     stream::iter(users).for_each_concurrent(USERS_AT_ONCE, one).await;
 }
 
-/// Nothing of these users is changed meanwhile, so that a sweep finds what the last daemon left alone.
-async fn recover_later(daemon: &Daemon, users: Vec<UserName>) {
-    let one = async |user: &UserName| {
-        daemon.ledger.until_it_works().await;
-        match recover_user(daemon, user, Patience::until_the_end_of_an_outage()).await {
-            Ok(()) => tracing::info!(%user, "recovered"),
-            Err(error) => stop(daemon, user, &error),
+async fn recover_one(
+    daemon: &Daemon,
+    user: &UserName,
+    state: UserState,
+    patience: Patience,
+) -> Result<(), RecoveryError> {
+    match state {
+        UserState::Creating => make_user(daemon, user).await,
+        UserState::Removing => finish_removal(daemon, user).await,
+        UserState::Active => recover_user(daemon, user, patience).await,
+    }
+}
+
+async fn conclude(
+    daemon: &Daemon,
+    user: &UserName,
+    state: UserState,
+    done: Result<(), RecoveryError>,
+) {
+    match (state, done) {
+        (UserState::Active, Ok(())) => {}
+        (UserState::Active, Err(error)) => stop(daemon, user, &error).await,
+        (_, Ok(())) => tracing::info!(%user, ?state, "finished what was cut off"),
+        (_, Err(error)) => {
+            tracing::error!(%user, ?state, %error, "cannot finish what was cut off");
         }
+    }
+}
+
+/// Nothing of these users is changed meanwhile, so that a sweep finds what the last daemon left alone.
+async fn recover_later(daemon: &Daemon, users: Vec<(UserName, UserState)>) {
+    let one = async |(user, state): &(UserName, UserState)| {
+        let done = loop {
+            daemon.ledger.until_it_works().await;
+            let patience = Patience::until_the_end_of_an_outage();
+            match recover_one(daemon, user, *state, patience).await {
+                Err(error) if error.is_an_outage() && !daemon.ledger.works() => {}
+                done => break done,
+            }
+        };
+        if done.is_ok() {
+            tracing::info!(%user, "recovered");
+        }
+        conclude(daemon, user, *state, done).await;
         daemon.set_recovered(user);
     };
     stream::iter(&users).for_each_concurrent(USERS_AT_ONCE, one).await;
@@ -416,14 +475,6 @@ async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
 /// Nothing changes in a home that was there before its user until it is counted.
 pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
     daemon.make_read_only_until_verified(user, ADOPTED);
-}
-
-/// Replays and sweeps the staging of a user who is there already, but not in the ledger's care.
-///
-/// # Errors
-/// What makes the home read-only at the start.
-pub(crate) async fn recover_adopted(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
-    recover_user(daemon, user, Patience::while_it_works()).await
 }
 
 /// Replays and sweeps a user's staging.

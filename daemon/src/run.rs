@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::rc::Rc;
 use std::time::Duration;
 
+use berth_common::ids::UserName;
 use berth_common::journal::BootId;
 use berth_common::ledger_protocol::StagingSync;
 use berth_common::points;
@@ -266,8 +267,12 @@ fn refuse_a_lost_ledger(data_dir: &DataDir) -> Result<(), Fatal> {
         Err(error) if error.kind() == ErrorKind::NotFound => true,
         Err(error) => return Err(format!("cannot look at {path:?}: {error}").into()),
     };
+    let is_users = |entry: std::io::Result<std::fs::DirEntry>| {
+        let name = entry.ok().and_then(|entry| entry.file_name().into_string().ok());
+        name.is_some_and(|name| UserName::new(&name).is_ok())
+    };
     let has_homes = || match std::fs::read_dir(data_dir.join(USERS)) {
-        Ok(mut users) => users.next().is_some(),
+        Ok(mut users) => users.any(is_users),
         Err(_) => false,
     };
     if is_empty && has_homes() {

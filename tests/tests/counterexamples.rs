@@ -280,6 +280,35 @@ fn a_file_that_is_renamed_over_does_not_live_on_under_another_name() {
     assert_exact(&scene.server);
 }
 
+#[test]
+fn a_file_that_is_being_renamed_over_is_served_meanwhile() {
+    let scene = Scene::roomy(None);
+    let (over, renaming) = scene.points.stop(Linked, &scene.second, &["mv", "d/b", "a"]);
+    // It has two links now, of which one is the pin.
+    scene.first.run(&["get", "a", "--to", "got"]).ok();
+    assert_same(&scene.first.file("a"), &scene.first.file("got"));
+    let stat = scene.first.run(&["--json", "stat", "a"]).ok().json_lines();
+    assert_eq!((&stat[0]["kind"], &stat[0]["size"]), (&"file".into(), &OLD.into()));
+    let listed = scene.first.run(&["--json", "ls"]).ok().json_lines();
+    assert!(
+        listed.iter().any(|entry| entry["name"] == "a" && entry["kind"] == "file"),
+        "{listed:?}"
+    );
+    // What changes it waits, and finds what came.
+    let (putting, put) =
+        scene.points.stop(BeforeIntent, &scene.first, &["put", "new", "--to", "a"]);
+    scene.goes_on_to_wait(put);
+    let (removing, remove) = scene.points.stop(BeforeIntent, &scene.first, &["rm", "a"]);
+    scene.goes_on_to_wait(remove);
+    renaming.go_on();
+    over.wait().ok();
+    putting.wait().ok();
+    removing.wait().ok();
+    // The put finds a smaller file than it saw, and asks again after the removal.
+    scene.assert_is("a", "new");
+    assert_exact(&scene.server);
+}
+
 // L7.
 
 #[test]

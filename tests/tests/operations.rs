@@ -51,6 +51,10 @@ fn a_restored_backup_is_counted_before_anything_changes() {
     let ledger = server.data().join("ledger.sqlite");
     fs::copy(&file, &ledger).unwrap();
     account::give(&ledger);
+    // Staging is in no backup of the files.
+    for user in ["alice", "bob"] {
+        fs::remove_dir_all(server.staging(user)).unwrap();
+    }
     server.restart();
 
     let log = server.log();

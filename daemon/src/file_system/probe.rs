@@ -66,8 +66,7 @@ impl From<Errno> for Failure {
 /// Tries everything in a directory that is made in `parent`.
 pub(super) fn probe(parent: BorrowedFd<'_>) -> Result<(), Failure> {
     // No user's name begins with a dot. A check may run beside a start.
-    let name = format!(".probe-{}", std::process::id());
-    rustix::fs::mkdirat(parent, &name, Mode::RWXU)?;
+    let name = make_own(parent)?;
     let probed = open_directory(parent, &name).map_err(Failure::from).and_then(|own| {
         let probed = probe_in(own.as_fd());
         empty(own.as_fd());
@@ -75,6 +74,19 @@ pub(super) fn probe(parent: BorrowedFd<'_>) -> Result<(), Failure> {
     });
     let removed = rustix::fs::unlinkat(parent, &name, AtFlags::REMOVEDIR);
     probed.and(removed.map_err(Failure::from))
+}
+
+/// A directory that nobody else has: one of the same process number may have been killed here.
+fn make_own(parent: BorrowedFd<'_>) -> Result<String, Errno> {
+    let mut number = 0;
+    loop {
+        let name = format!(".probe-{}-{number}", std::process::id());
+        match rustix::fs::mkdirat(parent, &name, Mode::RWXU) {
+            Ok(()) => return Ok(name),
+            Err(Errno::EXIST) => number += 1,
+            Err(errno) => return Err(errno),
+        }
+    }
 }
 
 fn probe_in(own: BorrowedFd<'_>) -> Result<(), Failure> {

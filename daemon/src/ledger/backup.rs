@@ -59,9 +59,12 @@ fn copy_path(ledger: &Path) -> PathBuf {
 /// Removes what a daemon has left that was killed while it made a copy.
 pub(super) fn remove_left_over(ledger: &Path) -> io::Result<()> {
     let copy = copy_path(ledger);
-    let mut journal = copy.clone().into_os_string();
-    journal.push("-journal");
-    for path in [copy, journal.into()] {
+    let beside = |end: &str| {
+        let mut path = copy.clone().into_os_string();
+        path.push(end);
+        PathBuf::from(path)
+    };
+    for path in [copy.clone(), beside("-journal"), beside("-wal"), beside("-shm")] {
         match std::fs::remove_file(path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

@@ -18,6 +18,10 @@ use crate::ledger::LedgerError;
 /// How long changes wait for a dead holder's replay before they are refused.
 pub(crate) const STUCK: Duration = Duration::from_secs(15);
 
+/// How long an upload of unknown size waits for bytes to be unlinked, and how often that is looked at.
+const UNLINKING: Duration = Duration::from_secs(60);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
 impl Serving {
     pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64) {
         if let Some(error) = self.refuses_changes().or_else(|| self.refuses_growth(growth)) {
@@ -40,14 +44,26 @@ impl Serving {
         self.answer(op, leased.map(|(name, bytes)| DaemonToFiler::Leased { op, name, bytes }));
     }
 
-    /// Has such a reservation grow.
+    /// Has such a reservation grow. Bytes that only have to be unlinked are waited for: nothing of the upload could
+    /// be gone on with after a refusal.
     pub(super) async fn extend(&self, op: OpId, name: StagingName, least: u64) {
+        let begun = Instant::now();
         let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
             Ok(room) => room,
             Err(error) => return self.refuse(op, error),
         };
         let ledger = &self.daemon.ledger;
-        let extended = ledger.extend(&self.user, self.session, name, least, room).await;
+        let extended = loop {
+            let extended = ledger.extend(&self.user, self.session, name, least, room).await;
+            let busy = extended == Err(LedgerError::Refused(ErrorCode::Busy));
+            if !busy || begun.elapsed() >= UNLINKING {
+                break extended;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(LOOK_AGAIN) => {}
+                () = self.over.up() => break extended,
+            }
+        };
         self.answer(op, extended.map(|bytes| DaemonToFiler::Extended { op, bytes }));
     }
 

@@ -53,6 +53,8 @@ pub(crate) struct Serving {
     asked: RefCell<Asked>,
     /// It has got an owed name, and has not told yet that it is done with it.
     owes: Cell<bool>,
+    /// It has said that staging could not be made durable.
+    distrusts: Cell<bool>,
     tasks: Tasks,
     /// Up when the session is over: what the filer still sends counts no more.
     over: Flag,
@@ -66,8 +68,8 @@ impl Serving {
         session: SessionId,
         filer: Rc<Filer>,
     ) -> Rc<Self> {
-        let (asked, owes, tasks, over) = Default::default();
-        Rc::new(Self { daemon, user, session, filer, asked, owes, tasks, over })
+        let (asked, owes, distrusts, tasks, over) = Default::default();
+        Rc::new(Self { daemon, user, session, filer, asked, owes, distrusts, tasks, over })
     }
 
     /// The process.
@@ -247,8 +249,12 @@ impl Serving {
             }
             FilerToDaemon::StagingSyncFailed => {
                 drop(asked);
+                if self.distrusts.replace(true) {
+                    return Ok(());
+                }
                 self.daemon.make_read_only(&self.user, "staging could not be made durable");
-                self.tasks.spawn(async move { this.distrust().await });
+                // Not a task of the session's, whose end must not wait for the ledger.
+                tokio::task::spawn_local(distrust(self.daemon.clone(), self.user.clone()));
             }
             // The table has refused these.
             FilerToDaemon::Ready
@@ -266,16 +272,6 @@ impl Serving {
     async fn usage(&self, op: OpId) {
         let usage = self.daemon.ledger.usage(&self.user).await;
         self.answer(op, usage.map(|usage| DaemonToFiler::Usage { op, usage }));
-    }
-
-    /// A restart alone does not let changes in again: what is on the disk is not what was settled. Where
-    /// the ledger cannot be written either, only this daemon knows.
-    async fn distrust(&self) {
-        let ledger = &self.daemon.ledger;
-        let marked = patiently(ledger, async || ledger.mark_unverified(&self.user).await);
-        if let Err(error) = marked.await {
-            tracing::error!(user = %self.user, %error, "cannot be marked as unverified");
-        }
     }
 
     fn answer(&self, op: OpId, answer: Result<DaemonToFiler, LedgerError>) {
@@ -297,10 +293,15 @@ impl Serving {
         &self,
         tell: impl AsyncFn() -> Result<T, LedgerError>,
     ) -> Result<T, LedgerError> {
+        // One more try, since the outage may have ended between the refusal and this look.
+        let mut tries = 2;
         loop {
             let told = tell().await;
             let unavailable = matches!(told, Err(LedgerError::Unavailable));
-            if !unavailable || self.daemon.ledger.works() || self.over.is_up() {
+            if self.daemon.ledger.works() {
+                tries -= 1;
+            }
+            if !unavailable || tries == 0 || self.over.is_up() {
                 return told;
             }
             tokio::select! {
@@ -327,7 +328,8 @@ impl Serving {
                 self.daemon.make_read_only(&self.user, &error.to_string());
             }
             LedgerError::Unavailable => {
-                tracing::error!(session = self.session.0, user = %self.user, "{error}");
+                // The ledger itself has logged it, once.
+                tracing::debug!(session = self.session.0, user = %self.user, "{error}");
             }
             LedgerError::Refused(_)
             | LedgerError::NoSuchUser
@@ -340,5 +342,14 @@ impl Serving {
         tracing::info!(session = self.session.0, user = %self.user, %error, "refused");
         self.asked.borrow_mut().refused(op);
         self.filer.send(&DaemonToFiler::Refused { op, error }, &[]);
+    }
+}
+
+/// A restart alone does not let changes in again: what is on the disk is not what was settled. Where the
+/// ledger cannot be written either, only this daemon knows.
+async fn distrust(daemon: Rc<Daemon>, user: UserName) {
+    let ledger = &daemon.ledger;
+    if let Err(error) = patiently(ledger, async || ledger.mark_unverified(&user).await).await {
+        tracing::error!(%user, %error, "cannot be marked as unverified");
     }
 }

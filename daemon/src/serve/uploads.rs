@@ -108,8 +108,16 @@ impl Serving {
         let later = dropped == Err(LedgerError::Unavailable);
         self.answer(op, dropped.map(|()| DaemonToFiler::Done { op }));
         // The files are gone all the same, and what is reserved for them shall not wait for the session's end.
-        if later && let Err(error) = self.persistently(drop_it).await {
-            self.look_at(&error);
+        if !later {
+            return;
+        }
+        if let Err(error) = self.asked.borrow_mut().note(1) {
+            return self.broke(format!("Drop: {error}"));
+        }
+        match self.persistently(drop_it).await {
+            // It was asked for twice.
+            Err(LedgerError::Protocol(_)) => self.noted(1, Ok(())),
+            done => self.noted(1, done),
         }
     }
 

@@ -10,7 +10,7 @@ use berth_common::ids::UserName;
 use berth_common::ledger_protocol::HomeReport;
 use berth_common::limits::REPORTS_PER_MESSAGE;
 
-/// Reports that wait for the walk, some 64 MiB. The walk takes them between slices of milliseconds, so
+/// Weight of the reports that wait for the walk, some 64 MiB. The walk takes them between slices of milliseconds, so
 /// this bounds what a session that is out of its mind can do.
 const MOST_WAITING: usize = 1 << 20;
 
@@ -25,6 +25,7 @@ struct Window {
     is_open: bool,
     is_blurred: bool,
     reports: VecDeque<HomeReport>,
+    weight: usize,
 }
 
 /// What a verification is to do next.
@@ -71,10 +72,12 @@ impl Windows {
             return;
         };
         let is_unclear = reports.contains(&HomeReport::Unclear);
-        if is_unclear || window.reports.len() + reports.len() > MOST_WAITING {
+        let weight: usize = reports.iter().map(HomeReport::weight).sum();
+        if is_unclear || window.weight + weight > MOST_WAITING {
             return self.blur(user);
         }
         if !window.is_blurred {
+            window.weight += weight;
             window.reports.extend(reports);
         }
     }
@@ -84,6 +87,7 @@ impl Windows {
         if let Some(window) = self.windows.get_mut(user).filter(|window| window.is_open) {
             window.is_blurred = true;
             window.reports = VecDeque::new();
+            window.weight = 0;
         }
     }
 
@@ -101,7 +105,9 @@ impl Windows {
             && (part.is_empty() || report.weight() <= room)
         {
             room = room.saturating_sub(report.weight());
-            part.extend(window.reports.pop_front());
+            let next = window.reports.pop_front();
+            window.weight -= next.as_ref().map_or(0, HomeReport::weight);
+            part.extend(next);
         }
         if part.is_empty() { Next::Nothing } else { Next::Reports(part) }
     }

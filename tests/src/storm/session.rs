@@ -310,7 +310,6 @@ fn ended_by_error(error: &ErrorCode) -> End {
         | ErrorCode::NotADirectory
         | ErrorCode::IsADirectory
         | ErrorCode::DirectoryNotEmpty
-        | ErrorCode::NotServed
         | ErrorCode::NotPossible
         | ErrorCode::UploadBusy
         | ErrorCode::NoSuchUpload

@@ -173,8 +173,6 @@ impl Tree {
             ErrorCode::NotPossible => {
                 matches!(step, Step::Rename { from, to, .. } if from.contains(to))
             }
-            // While a rename over a file is under way, that file has a second name in staging.
-            ErrorCode::NotServed => any(&|path| self.is_file(path)),
             // What these depend on is no part of the tree.
             ErrorCode::QuotaExceeded { .. } | ErrorCode::Busy => step.changes(),
             ErrorCode::UploadBusy

@@ -24,6 +24,7 @@ use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::handles::Upload;
 use crate::home::{READ_FILE, Seen};
+use crate::pins;
 use crate::placing::{self, Kind, NotPlaced, Placed, Row, Staged};
 use crate::session::Session;
 
@@ -114,15 +115,21 @@ pub(crate) async fn place(
 fn open_old(session: &Session, path: &RelPath) -> Result<Option<(Arc<OwnedFd>, Seen)>, ErrorCode> {
     let place = session.home.place(path)?;
     // By the name first: a FIFO or a device is not opened.
-    if decide::put(place.look()?.as_ref(), Replaceable::AnyFile)?.is_none() {
+    if decide::put(pins::look(session, &place)?.as_ref(), Replaceable::AnyFile)?.is_none() {
         return Ok(None);
     }
-    let file = match place.open(READ_FILE) {
-        Ok(file) => file,
-        Err(Errno::NOENT) => return Ok(None),
-        Err(errno) => return Err(report("open a file to append to", errno)),
+    let open = || {
+        let file = match place.open(READ_FILE) {
+            Ok(file) => file,
+            Err(Errno::NOENT) => return Ok(None),
+            Err(errno) => return Err(report("open a file to append to", errno)),
+        };
+        let seen = Seen::of(&file).map_err(|errno| report("look at a file to append to", errno))?;
+        Ok(Some((seen, file)))
     };
-    let seen = Seen::of(&file).map_err(|errno| report("look at a file to append to", errno))?;
+    let Some((seen, file)) = pins::steadily(session, open)? else {
+        return Ok(None);
+    };
     decide::put(Some(&seen), Replaceable::AnyFile)?;
     Ok(Some((Arc::new(file), seen)))
 }

@@ -181,11 +181,13 @@ impl<A> Changes<A> {
             Ticket::AskedAgain => return Err(Unfit::Written),
             Ticket::None | Ticket::Held { .. } => return Err(Unfit::Answer),
         };
-        if batch.len() == 1 || is_everybodys(error) {
+        // Without an intent none of them was at fault: together again they would only be refused again.
+        let has_intents = batch.iter().any(|it| it.intent.is_some());
+        if batch.len() == 1 || !has_intents || is_everybodys(error) {
             return Ok(batch.into_iter().map(|it| it.waiter).collect());
         }
         for change in batch.into_iter().rev() {
-            // One without an intent cannot have been at fault.
+            // One without an intent cannot have been at fault beside those with one.
             let alone = change.intent.is_some();
             self.waiting.push_front(Waiting { alone, ..change });
         }
@@ -387,6 +389,25 @@ mod tests {
         assert_eq!(changes.ask(), Some(Asking::Ticket), "it needs no ledger");
         assert_eq!(changes.granted(vec![], now), Ok(turn(2, None)));
         assert_eq!(changes.owing(OwedName(6), now), Err(Unfit::Answer), "it has not asked");
+    }
+
+    #[test]
+    fn changes_without_intent_that_are_refused_together_are_all_told() {
+        let error = ErrorCode::LedgerUnavailable;
+        let mut changes = Changes::default();
+        (0..2).for_each(|n| changes.wait(None, n));
+        assert_eq!(changes.ask(), Some(Asking::Ticket));
+        assert_eq!(changes.refused(&error), Ok(vec![0, 1]));
+        assert_eq!(changes.ask(), None, "nobody waits for ever");
+        let items = [Some(IntentItem::Over), None, None];
+        (0..).zip(items).for_each(|(n, item)| changes.wait(item, n));
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Over])));
+        assert_eq!(changes.refused(&error), Ok(vec![]));
+        assert_eq!(changes.ask(), Some(Asking::Intent(vec![IntentItem::Over])));
+        assert_eq!(changes.refused(&error), Ok(vec![0]));
+        assert_eq!(changes.ask(), Some(Asking::Ticket));
+        assert_eq!(changes.refused(&error), Ok(vec![1, 2]));
+        assert_eq!(changes.ask(), None);
     }
 
     #[test]

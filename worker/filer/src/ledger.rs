@@ -466,6 +466,7 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Refused { op, .. } => Some(*op),
         DaemonToFiler::Join(_)
         | DaemonToFiler::Examine { .. }
+        | DaemonToFiler::Look { .. }
         | DaemonToFiler::Remove { .. }
         | DaemonToFiler::Keep { .. }
         | DaemonToFiler::Sweep { .. }

@@ -18,6 +18,7 @@ use rustix::io::Errno;
 use crate::entries::entry;
 use crate::errors::report;
 use crate::home::{JUST_LOOK, READ_FILE, Seen, open_beneath};
+use crate::pins;
 use crate::session::{Operation, Session};
 use crate::tasks::{Filler, TaskId, slot};
 use crate::uploads;
@@ -159,7 +160,7 @@ async fn chunk(
         let Some(left) = room.checked_sub(shown.len() + ENTRY_BYTES) else {
             break;
         };
-        if let Some(entry) = look(directory, name, shown) {
+        if let Some(entry) = look(session, directory, name, shown) {
             entries.push(entry);
             room = left;
         }
@@ -172,8 +173,12 @@ async fn chunk(
 }
 
 /// The entry of one name; `None` when it has gone.
-fn look(directory: &OwnedFd, name: &CStr, shown: String) -> Option<Entry> {
-    let seen = Seen::of(open_beneath(directory, name, JUST_LOOK, Mode::empty()).ok()?).ok()?;
+fn look(session: &Session, directory: &OwnedFd, name: &CStr, shown: String) -> Option<Entry> {
+    let look = || {
+        let object = open_beneath(directory, name, JUST_LOOK, Mode::empty());
+        Ok(object.and_then(Seen::of).ok().map(|seen| (seen, ())))
+    };
+    let (seen, ()) = pins::steadily(session, look).ok()??;
     // For the mode that the client sent. Without it the bits on disk are shown.
     let file = match seen.is_served_file() {
         true => open_beneath(directory, name, READ_FILE, Mode::empty()).ok(),

@@ -19,6 +19,7 @@ mod ledger;
 mod listing;
 mod mkdir;
 mod outbox;
+mod pins;
 mod placing;
 mod questions;
 mod reading;

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::home::{Place, Seen};
+use crate::pins;
 use crate::session::{Broken, Session};
 
 /// What is staged.
@@ -90,7 +91,7 @@ pub(crate) async fn place(
         let stated = session
             .home
             .place(path)
-            .and_then(|place| target(staged.kind, place.look()?.as_ref()))
+            .and_then(|place| target(staged.kind, pins::look(session, &place)?.as_ref()))
             .map_err(refused)?;
         if again && row == Row::Dropped {
             reserve_again(session, staged, decide::growth(staged.size, stated)).await?;

@@ -8,12 +8,14 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::FilerToWorker;
 use berth_common::ids::{Handle, OpId};
 use berth_common::rel_path::RelPath;
+use rustix::io::Errno;
 
 use crate::attributes;
 use crate::entries::{entry, fingerprint};
 use crate::errors::report;
 use crate::handles::Reading;
-use crate::home::{READ_FILE, Seen, What};
+use crate::home::{Place, READ_FILE, Seen, What};
+use crate::pins;
 use crate::session::Session;
 
 /// The entry at `path`, its digest included.
@@ -23,15 +25,30 @@ pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode
         return Ok(entry(name, &session.home.look(path)?, None, true));
     }
     let place = session.home.place(path)?;
-    let seen = place.look()?.ok_or(ErrorCode::NotFound)?;
-    if !seen.is_served_file() {
-        return Ok(entry(name, &seen, None, true));
-    }
-    // Shown without its attributes when it cannot be opened.
-    match place.open(READ_FILE).and_then(|file| Ok((Seen::of(&file)?, file))) {
-        Ok((now, file)) if now.is_served_file() => Ok(entry(name, &now, Some(&file), true)),
-        _ => Ok(entry(name, &seen, None, true)),
-    }
+    let (seen, file) = look_and_open(session, &place)?;
+    // Shown without its attributes when it is not served, or cannot be opened.
+    let file = file.ok().filter(|_| seen.is_served_file());
+    Ok(entry(name, &seen, file.as_ref(), true))
+}
+
+/// What stands at a place, and a regular file opened for reading.
+fn look_and_open(
+    session: &Session,
+    place: &Place,
+) -> Result<(Seen, Result<OwnedFd, Errno>), ErrorCode> {
+    let look = || {
+        let Some(seen) = place.look()? else { return Ok(None) };
+        // By the name first: opening a device may do something.
+        if seen.what != What::File {
+            return Ok(Some((seen, Err(Errno::OPNOTSUPP))));
+        }
+        match place.open(READ_FILE).and_then(|file| Ok((Seen::of(&file)?, file))) {
+            Ok((seen, file)) => Ok(Some((seen, Ok(file)))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Ok(Some((seen, Err(errno)))),
+        }
+    };
+    pins::steadily(session, look)?.ok_or(ErrorCode::NotFound)
 }
 
 /// Opens a file for reading: what the worker is told, and the descriptor that goes with it.
@@ -45,14 +62,12 @@ pub(crate) fn open(
         return Err(ErrorCode::IsADirectory);
     }
     let place = session.home.place(path)?;
-    // Before it is opened: opening a device may do something.
-    check(&place.look()?.ok_or(ErrorCode::NotFound)?)?;
-    let file = place.open(READ_FILE).map_err(|errno| report(doing, errno))?;
-    let seen = Seen::of(&file).map_err(|errno| report(doing, errno))?;
+    let (seen, file) = look_and_open(session, &place)?;
     check(&seen)?;
-    let own = file.try_clone().map_err(|error| {
-        report(doing, rustix::io::Errno::from_io_error(&error).unwrap_or(rustix::io::Errno::IO))
-    })?;
+    let file = file.map_err(|errno| report(doing, errno))?;
+    let own = file
+        .try_clone()
+        .map_err(|error| report(doing, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
     let md5 = attributes::plain_md5(&file, &seen);
     let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
     let fingerprint = fingerprint(&seen, &entry);

@@ -57,6 +57,10 @@ pub(crate) fn recover(daemon: &DaemonChannel, staging: Staging) -> Result<(), Ru
                 op,
                 examine(&staging, &names).map(|findings| FilerToDaemon::Findings { op, findings }),
             ),
+            DaemonToFiler::Look { op, names } => (
+                op,
+                look(&staging, &names).map(|findings| FilerToDaemon::Findings { op, findings }),
+            ),
             DaemonToFiler::Remove { op, names } => (op, done(op, remove(&staging, &names))),
             DaemonToFiler::Keep { names } => {
                 kept.extend(names);
@@ -95,10 +99,14 @@ fn done(op: OpId, result: Result<(), Failure>) -> Result<FilerToDaemon, Failure>
 /// R7: what a dead session did may be in the page cache only. It is made durable before it is looked at,
 /// pinned files of renames too, which one `syncfs` does.
 fn examine(staging: &Arc<Staging>, names: &[StagingName]) -> Result<Vec<Finding>, Failure> {
+    staging.sync_file_system().map_err(Failure::Sync)?;
+    look(staging, names)
+}
+
+fn look(staging: &Arc<Staging>, names: &[StagingName]) -> Result<Vec<Finding>, Failure> {
     if names.len() > FINDINGS_PER_MESSAGE {
         return Err(Failure::TooMany(names.len()));
     }
-    staging.sync_file_system().map_err(Failure::Sync)?;
     names.iter().map(|name| find(staging, *name)).collect()
 }
 

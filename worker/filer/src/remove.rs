@@ -13,8 +13,9 @@ use rustix::io::Errno;
 
 use crate::decide::{self, Removing};
 use crate::errors::report;
-use crate::home::{Place, READ_DIRECTORY};
+use crate::home::{Place, READ_DIRECTORY, Seen};
 use crate::ledger::TakeTo;
+use crate::pins;
 use crate::session::{Broken, Session};
 use crate::walk::next_names;
 
@@ -27,7 +28,8 @@ pub(crate) async fn remove(
 ) -> Result<Option<StagingName>, ErrorCode> {
     session.check_writable()?;
     // Outside the ticket: only to refuse early.
-    removable(&session.home.place(path)?, recursive)?;
+    let place = session.home.place(path)?;
+    removable(&place, pins::look(session, &place)?, recursive)?;
     let acting = |to| act(session, path, recursive, to);
     let (to, acted) = session.ledger.with_ticket_to_take(acting).await?;
     let name = match to {
@@ -63,7 +65,7 @@ fn act(
     let checked = session
         .check_writable()
         .and_then(|()| session.home.place(path))
-        .and_then(|place| removable(&place, recursive).map(|()| place));
+        .and_then(|place| removable(&place, place.look()?, recursive).map(|()| place));
     let place = match checked {
         Ok(place) => place,
         Err(error) => return Ok(Err(error)),
@@ -84,8 +86,8 @@ fn act(
     }
 }
 
-fn removable(place: &Place, recursive: bool) -> Result<(), ErrorCode> {
-    match decide::remove(place.look()?.as_ref(), recursive)? {
+fn removable(place: &Place, seen: Option<Seen>, recursive: bool) -> Result<(), ErrorCode> {
+    match decide::remove(seen.as_ref(), recursive)? {
         Removing::Whole => Ok(()),
         Removing::IfEmpty => {
             let names = place.open(READ_DIRECTORY).and_then(|directory| next_names(&directory));

@@ -14,6 +14,7 @@ use rustix::io::Errno;
 use crate::decide::{self, Renaming};
 use crate::errors::report;
 use crate::home::{Place, Seen, What};
+use crate::pins;
 use crate::session::{Broken, Session};
 
 /// What happened under the ticket.
@@ -42,13 +43,15 @@ pub(crate) async fn rename(
     }
     for _ in 0..2 {
         // Outside the ticket: whether an intent is needed, and to refuse early.
-        let Plan { renaming, .. } = plan(session, from, to, overwrite)?;
+        let early = |place: &Place| pins::look(session, place);
+        let Plan { renaming, .. } = plan(session, from, to, overwrite, early)?;
         let intent = match renaming {
             Renaming::Move => None,
             Renaming::Over(_) => Some(IntentItem::Over),
         };
-        let early =
-            is_off(Rule::R1).then(|| plan(session, from, to, overwrite)).and_then(Result::ok);
+        let early = is_off(Rule::R1)
+            .then(|| plan(session, from, to, overwrite, early))
+            .and_then(Result::ok);
         let acting = |name| act(session, from, to, overwrite, name, early);
         let (name, acted) = session.ledger.with_ticket(intent, acting).await?;
         if let Act::Renamed(parents) = acted {
@@ -85,11 +88,12 @@ fn plan(
     from: &RelPath,
     to: &RelPath,
     overwrite: bool,
+    look: impl Fn(&Place) -> Result<Option<Seen>, ErrorCode>,
 ) -> Result<Plan, ErrorCode> {
     let source = session.home.place(from)?;
-    let seen = source.look()?;
+    let seen = look(&source)?;
     let target = session.home.place(to)?;
-    let renaming = decide::rename(seen.as_ref(), target.look()?.as_ref(), overwrite)?;
+    let renaming = decide::rename(seen.as_ref(), look(&target)?.as_ref(), overwrite)?;
     let moving = seen.ok_or(ErrorCode::NotFound)?;
     Ok(Plan { renaming, moving, source, target })
 }
@@ -105,7 +109,7 @@ fn act(
 ) -> Result<Act, Broken> {
     let planned = session
         .check_writable()
-        .and_then(|()| early.map_or_else(|| plan(session, from, to, overwrite), Ok));
+        .and_then(|()| early.map_or_else(|| plan(session, from, to, overwrite, Place::look), Ok));
     let Plan { renaming, moving, source, target } = match planned {
         Ok(plan) => plan,
         Err(error) => return Ok(Act::Refused(error)),

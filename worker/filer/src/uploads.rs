@@ -25,6 +25,7 @@ use crate::handles::{Extent, Room, Upload};
 use crate::home::Seen;
 use crate::ledger::Reserved;
 use crate::listing::Credit;
+use crate::pins;
 use crate::session::Session;
 
 /// What an upload is opened with.
@@ -85,7 +86,7 @@ fn target(session: &Session, request: &OpenUpload) -> Result<Option<Seen>, Error
     if request.path.is_root() {
         return Err(ErrorCode::IsADirectory);
     }
-    session.home.place(&request.path)?.look()
+    pins::look(session, &session.home.place(&request.path)?)
 }
 
 /// Bytes and entries by which the home would grow.

@@ -106,6 +106,21 @@ async fn the_disk_bounds_leases_too() {
 }
 
 #[tokio::test]
+async fn bytes_that_wait_to_be_unlinked_hold_up_what_is_needed_and_give_nothing_ahead() {
+    let gib = 1 << 30;
+    let bench = Bench::new(limits(20 * gib, 10)).await;
+    let (name, bytes) = bench.lease(S2).await;
+    bench.put(S1, 5 * gib).await;
+    let take = bench.intend(S1, IntentItem::Take).await.unwrap();
+    bench.settle(S1, take, Outcome::Removed { bytes: 5 * gib, entries: 1 }).await.unwrap();
+    assert_eq!(bench.extend(S2, name, bytes).await, Ok(bytes));
+    let busy = LedgerError::Refused(ErrorCode::Busy);
+    assert_eq!(bench.extend(S2, name, bytes + 1).await, Err(busy));
+    bench.ledger.gone(S1, vec![take]).await.unwrap();
+    assert_eq!(bench.extend(S2, name, bytes + 1).await, Ok(bytes + LEASE_BYTES));
+}
+
+#[tokio::test]
 async fn leases_end_with_their_session_and_a_lowered_limit_takes_none_away() {
     let mut bench = Bench::new(limits(100, 9)).await;
     let (name, _) = bench.lease(S1).await;

@@ -82,9 +82,9 @@ async fn a_request_that_is_refused_crosses_nothing() {
         Err::<(), _>(LedgerError::UserGoing.into())
     };
     assert_eq!(bench.ledger.write(refused).await, Err(LedgerError::UserGoing));
-    let none_were_kept = |tx: &Tx<'_>, _: &_| {
+    let nothing_noted = |tx: &Tx<'_>, _: &UserName| {
         assert_eq!(tx.crossings.mark(), 0);
         Ok(())
     };
-    assert_eq!(bench.crossings(none_were_kept).await, 0);
+    assert_eq!(bench.crossings(nothing_noted).await, 0);
 }

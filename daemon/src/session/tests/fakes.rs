@@ -318,7 +318,11 @@ impl FakeWorker {
 impl FakeFiler {
     /// Is asked for these names, has found this there, and obeys from then on.
     pub(super) async fn find(self, at: &[StagingName], findings: Vec<Finding>) {
-        let DaemonToFiler::Examine { op, names } = self.recv().await else { panic!() };
+        let (DaemonToFiler::Examine { op, names } | DaemonToFiler::Look { op, names }) =
+            self.recv().await
+        else {
+            panic!()
+        };
         assert_eq!(names, at);
         self.send(&FilerToDaemon::Findings { op, findings });
         self.obey().await;

@@ -130,6 +130,40 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
         filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1 });
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
         assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
+        assert_eq!(filer.recv().await, refused);
+    });
+}
+
+#[test]
+fn a_lease_is_what_is_left_and_grows_by_what_comes_free() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let first = reserve(&filer, 400).await;
+        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
+        let DaemonToFiler::Leased { name, bytes: 600, .. } = filer.recv().await else { panic!() };
+        filer.send(&FilerToDaemon::Extend { op: OP, name, least: 601 });
+        let DaemonToFiler::Refused { error, .. } = filer.recv().await else { panic!() };
+        assert!(matches!(error, ErrorCode::QuotaExceeded { limit: 1000, requested: 1, .. }));
+        filer.send(&FilerToDaemon::Drop { op: OP, name: first });
+        assert_eq!(filer.recv().await, DaemonToFiler::Done { op: OP });
+        filer.send(&FilerToDaemon::Extend { op: OP, name, least: 601 });
+        assert_eq!(filer.recv().await, DaemonToFiler::Extended { op: OP, bytes: 1000 });
+    });
+}
+
+#[test]
+fn a_filer_that_extends_what_is_not_its_own_is_killed() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let (_client2, worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer2.send(&FilerToDaemon::Extend { op: OP, name, least: 20 });
+        filer2.ended().await;
+        worker2.ended().await;
+        fakes.sessions(1).await;
     });
 }
 

@@ -92,7 +92,7 @@ fn of_a_dead_sessions_uploads_those_without_a_file_are_dropped() {
         filer.crash();
         worker.crash();
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names: asked } = recoverer.recv().await else { panic!() };
+        let DaemonToFiler::Look { op, names: asked } = recoverer.recv().await else { panic!() };
         assert_eq!(asked, names);
         recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing, STAGED] });
         // A journal may be left.

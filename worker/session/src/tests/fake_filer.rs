@@ -37,6 +37,9 @@ pub(super) struct Home {
     /// Bytes that uploads of unknown size may have in all, and how much more was asked for them.
     pub(super) room: u64,
     pub(super) extends: Vec<u64>,
+    /// Whether they are answered only before the next question about the usage.
+    pub(super) holds_extends: bool,
+    held: Vec<FilerToWorker>,
     /// Files that were asked for, there or not.
     pub(super) asked_for_reading: u32,
     untaken: usize,
@@ -54,6 +57,8 @@ impl Home {
             changes_while_hashed: false,
             room: u64::MAX,
             extends: Vec::new(),
+            holds_extends: false,
+            held: Vec::new(),
             asked_for_reading: 0,
             untaken: 0,
             last: 0,
@@ -228,8 +233,11 @@ impl FakeFiler {
                     return self.send(&FilerToWorker::Failed { op, error });
                 }
                 upload.limit = least.max(upload.limit.saturating_add(LEASE_BYTES)).min(home.room);
-                let limit = upload.limit;
-                self.send(&FilerToWorker::Extended { op, limit });
+                let extended = FilerToWorker::Extended { op, limit: upload.limit };
+                match home.holds_extends {
+                    true => home.held.push(extended),
+                    false => self.send(&extended),
+                }
             }
             WorkerToFiler::Commit { op, handle, digest } => {
                 let upload = self.uploads.remove(&handle).unwrap();
@@ -258,6 +266,7 @@ impl FakeFiler {
                 self.send(&FilerToWorker::Done { op });
             }
             WorkerToFiler::Usage { op } => {
+                home.held.drain(..).for_each(|held| self.send(&held));
                 self.send(&FilerToWorker::Usage { op, usage: usage() });
             }
             WorkerToFiler::Uploads { op } => {

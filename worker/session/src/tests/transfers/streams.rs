@@ -1,6 +1,7 @@
 //! Puts of unknown size: room that is asked for, what happens when there is none, and how they end.
 
 use std::fs;
+use std::time::Instant;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest;
@@ -9,7 +10,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEASE_BYTES};
 
-use super::client::{Client, content, path, source, tree_digest};
+use super::client::{Client, PATIENCE, content, path, source, tree_digest};
 use super::fake_filer::Home;
 use super::{Bench, ID, closed, failed, put_done, setup, stored};
 
@@ -129,6 +130,48 @@ async fn another_digest_and_a_cancellation_drop_a_stream() {
     closed(&home, &[false, true]).await;
     assert!(home.lock().unwrap().open.is_empty(), "nothing can be gone on with");
     assert!(fs::metadata(home.lock().unwrap().file("a")).is_err());
+}
+
+#[tokio::test]
+async fn a_stream_ends_only_when_what_it_has_asked_for_is_answered() {
+    // Cancelled, at its end, and with a block that waits for the answer.
+    for (size, ends) in [(9 * MIB, false), (9 * MIB, true), (17 * MIB, false), (17 * MIB, true)] {
+        let home = Home::new();
+        home.lock().unwrap().holds_extends = true;
+        let (mut client, _ending) = Bench::start(&home).log_in().await;
+        let file = content(size);
+        begin(&mut client).await;
+        client.send_blocks(1, &file, 0, file.len()).await;
+        let deadline = Instant::now() + PATIENCE;
+        while home.lock().unwrap().extends.is_empty() {
+            assert!(Instant::now() < deadline, "nothing was asked for ahead");
+            tokio::task::yield_now().await;
+        }
+        client
+            .send(&match ends {
+                true => end(&file, file.len()),
+                false => ClientToWorker::Cancel { id: ID },
+            })
+            .await;
+        // Another put tells that all before it was heard, and that it was not answered.
+        let other = Put {
+            id: RequestId(2),
+            path: path("b"),
+            source: source(b"").into(),
+            token: UploadToken([9; 16]),
+            mode: 0o644,
+            existing: Existing::Replace,
+        };
+        let ready = client.ask(&ClientToWorker::Put(other)).await;
+        assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");
+        assert!(home.lock().unwrap().closed.is_empty());
+        assert!(!home.lock().unwrap().file("a").exists());
+        client.send(&ClientToWorker::Usage { id: RequestId(3) }).await;
+        let mut answers = [client.recv().await, client.recv().await];
+        answers.sort_by_key(|answer| matches!(answer, WorkerToClient::Usage { .. }));
+        let expected = if ends { put_done(false) } else { failed(ErrorCode::Cancelled) };
+        assert_eq!(answers[0], expected, "{size} {ends}");
+    }
 }
 
 #[tokio::test]

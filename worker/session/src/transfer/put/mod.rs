@@ -307,7 +307,11 @@ impl PutActor {
     }
 
     fn give_up(&mut self, ctx: &mut Ctx) {
-        if let (Some(handle), Some(fate)) = (self.take_files(), self.fate.take()) {
+        // The fate stays as long as the files cannot be had.
+        let Some(handle) = self.take_files() else {
+            return;
+        };
+        if let Some(fate) = self.fate.take() {
             self.close(handle, &fate, ctx);
         }
     }
