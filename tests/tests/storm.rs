@@ -46,7 +46,9 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
     assert!(counts.refusals.keys().any(|why| why.starts_with("QuotaExceeded")), "no tight quota");
     // Few runs are too short for all of this.
     if kills >= KILLS {
-        assert_eq!(counts.kills.len(), 4, "something was never killed: {:?}", counts.kills);
+        // Without root one kind may never be met.
+        let kinds = if berth_tests::account::is_root() { 4 } else { 3 };
+        assert!(counts.kills.len() >= kinds, "something was never killed: {:?}", counts.kills);
         assert!(counts.takeovers + counts.resumed > 0, "nothing was resumed or taken over");
         assert!(counts.too_large * 50 <= counts.rests, "too many histories were too large");
     }

@@ -4,8 +4,14 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(debug_assertions)]
+use std::sync::mpsc;
 use std::thread;
 
+#[cfg(debug_assertions)]
+use berth_common::points::Point;
+#[cfg(debug_assertions)]
+use berth_tests::Points;
 use berth_tests::files::Content;
 use berth_tests::{Client, Options, Outcome, Server};
 use serde_json::Value;
@@ -230,29 +236,31 @@ fn there_is_no_false_alarm_while_sessions_work_and_are_killed() {
     assert_exact(&server, "alice");
 }
 
+#[cfg(debug_assertions)]
 #[test]
 fn a_second_verification_of_a_user_is_refused_and_one_of_another_is_not() {
-    let server = Server::start(Options::new());
+    let points = Points::new();
+    let server = Server::start(Options::new().points(&points));
     for user in ["alice", "bob"] {
         server.add_user(user, "x", "unlimited");
     }
-    let home = server.home("alice");
-    for file in 0..3000 {
-        fs::write(home.join(format!("f{file}")), b"x").unwrap();
-    }
-    let outcomes: Vec<Outcome> = thread::scope(|scope| {
-        let server = &server;
-        let running: Vec<_> = (0..6)
-            .map(|number| {
-                let user = if number == 5 { "bob" } else { "alice" };
-                scope.spawn(move || server.berthctl(&["quota", "verify", user]))
-            })
-            .collect();
-        running.into_iter().map(|running| running.join().unwrap()).collect()
+    let alice = server.client("alice", "x");
+    alice.write("f", "12345");
+    // The first verification waits for the ticket that the stopped filer holds.
+    let (putting, stopped) = points.stop(Point::Acted, &alice, &["put", "f"]);
+    thread::scope(|scope| {
+        let (tell, told) = mpsc::channel();
+        for _ in 0..2 {
+            let (server, tell) = (&server, tell.clone());
+            scope.spawn(move || tell.send(verify(server, &["alice"])).unwrap());
+        }
+        let first = told.recv().unwrap();
+        drop(first.code_is(FAILED).says("it is being verified already"));
+        assert_exact(&server, "bob");
+        stopped.go_on();
+        let second = told.recv().unwrap();
+        assert_eq!(one(&second.ok())["result"], "exact");
     });
-    for outcome in &outcomes[..5] {
-        assert!(matches!(outcome.code, Some(DIFFERS | FAILED)), "{outcome:?}");
-    }
-    assert!(outcomes.iter().any(|outcome| outcome.code == Some(DIFFERS)));
-    assert_eq!(outcomes[5].code, Some(0));
+    putting.wait().ok();
+    server.assert_at_rest("alice");
 }
