@@ -25,7 +25,7 @@ const BUFFER: usize = 256 * 1024;
 ///
 /// # Errors
 /// Whatever keeps it from being carried out. Nothing stands under the file's name then that was not there
-/// before.
+/// before, unless the error says so: the last step makes the name durable.
 pub(super) fn carry_out(
     command: LedgerCommand,
     socket: &AdminSocket,
@@ -132,8 +132,15 @@ impl Target {
             return Err(WriteError::Damaged);
         }
         self.name(beside)?;
+        self.sync_directory().map_err(|error| {
+            let text = format!("the backup is there, but its directory cannot be synced: {error}");
+            WriteError::File(io::Error::new(error.kind(), text))
+        })
+    }
+
+    fn sync_directory(&self) -> io::Result<()> {
         let parent = self.file.parent().filter(|parent| !parent.as_os_str().is_empty());
-        Ok(File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?)
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
     }
 
     fn name(&self, beside: &Path) -> Result<(), WriteError> {

@@ -24,12 +24,13 @@ pub(super) fn carry_out(
     socket: &AdminSocket,
     printer: &Printer,
 ) -> Result<(), Failure> {
-    let found = match name {
-        Some(name) => vec![Found::Compared(ask(name, fix, socket)??)],
+    let (found, asked) = match name {
+        Some(name) => (vec![Found::Compared(ask(name, fix, socket)??)], Ok(())),
         None => all(fix, socket)?,
     };
     let json: Value = found.iter().map(Found::json).collect();
     printer.print(&text(&found), &json)?;
+    asked?;
     let failed = found.iter().filter(|found| matches!(found, Found::Failed { .. })).count();
     let differing = found.iter().filter(|found| found.differs()).count();
     match (failed, differing) {
@@ -58,17 +59,20 @@ fn ask(
     }
 }
 
-/// One that fails does not keep the others from being verified. Who goes meanwhile is left out.
-fn all(fix: bool, socket: &AdminSocket) -> Result<Vec<Found>, Failure> {
+/// One that fails does not keep the others from being verified. Who goes meanwhile is left out. When the
+/// daemon goes, what was found before is told all the same.
+fn all(fix: bool, socket: &AdminSocket) -> Result<(Vec<Found>, Result<(), Failure>), Failure> {
     let mut found = Vec::new();
     for UserSummary { user, .. } in user::all(socket)? {
-        match ask(user.clone(), fix, socket)? {
-            Ok(verification) => found.push(Found::Compared(verification)),
-            Err(AdminError::NoSuchUser(_) | AdminError::UserGoing(_)) => {}
-            Err(error) => found.push(Found::Failed { user, error }),
+        match ask(user.clone(), fix, socket) {
+            Ok(Ok(verification)) => found.push(Found::Compared(verification)),
+            Ok(Err(AdminError::NoSuchUser(_) | AdminError::UserGoing(_))) => {}
+            Ok(Err(error)) => found.push(Found::Failed { user, error }),
+            Err(failure) if found.is_empty() => return Err(failure),
+            Err(failure) => return Ok((found, Err(failure))),
         }
     }
-    Ok(found)
+    Ok((found, Ok(())))
 }
 
 impl Found {
