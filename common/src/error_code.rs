@@ -96,7 +96,7 @@ pub enum ErrorCode {
     ReadOnly,
     /// Too much is under way in this home, or another change came first again and again; reading works.
     Busy,
-    /// The ledger cannot be written: uploads are refused, reading works.
+    /// The ledger cannot be written: uploads are refused; reading and deleting work.
     LedgerUnavailable,
     /// The session was ended by an administrator, or the upload was taken over by another session.
     Ended,

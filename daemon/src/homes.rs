@@ -1,6 +1,6 @@
 //! The users' directories below `users/`: made, opened for a filer, and taken away.
 //!
-//! Below a user's own directory the daemon opens `home` and `staging` and looks at nothing in them.
+//! Below a user's own directory the daemon makes, opens, moves and removes `home` and `staging`, and looks at nothing in them.
 
 use std::io;
 

@@ -74,7 +74,8 @@ pub(crate) fn run() -> ExitCode {
     }
 }
 
-/// `berthd check`: everything that can be told without changing anything, all at once.
+/// `berthd check`: everything that can be told without serving, all at once. The probe of the file system
+/// makes a directory and removes it.
 fn check(file: Option<&Path>) -> Result<(), Fatal> {
     let (config, mut complaints) = Config::examine(file, Default::default())?;
     if let Some(files) = &config.tls_files

@@ -174,7 +174,7 @@ pub(super) enum QuotaCommand {
 pub(super) enum SessionCommand {
     /// List the connections of now.
     List,
-    /// End a session at once. What it was uploading can be resumed.
+    /// End a session at once. Files of more than 1 MiB that it was uploading can be resumed.
     Kill {
         /// The session's number, from `session list`.
         #[arg(value_parser = session_number)]

@@ -63,8 +63,8 @@ impl Ledger {
     ///
     /// # Errors
     /// [`OpenError::Newer`] for a ledger that a later Berth has written, `NotALedger` for another
-    /// database, `ForeignLog` for a restored one beside the log of another, else `NoWal`, `Sqlite`
-    /// or `Io`.
+    /// database, `ForeignLog` for a restored one beside the log of another, `Damaged` for one whose
+    /// pages do not fit together, else `NoWal`, `Sqlite` or `Io`.
     pub(crate) fn open(path: &Path, options: Options) -> Result<Self, OpenError> {
         let db = schema::open(path)?;
         backup::remove_left_over(path)?;

@@ -1,6 +1,6 @@
 //! Replay's decision: what a row's own staging name tells about what happened. Pure.
 //!
-//! It is the table of rule 1 in `docs/LEDGER.md`, and looks at nothing but what a recovering filer
+//! It is the table under "Recovery" in `docs/LEDGER.md`, and looks at nothing but what a recovering filer
 //! found at the name that the daemon minted. "Missing" stays true whatever other sessions do in the
 //! home meanwhile, and an inode number cannot be reused while both inodes of an exchange are alive.
 
