@@ -10,7 +10,7 @@ use rusqlite::{OptionalExtension as _, Row};
 use super::admission::{self, Amount, Sums};
 use super::damage;
 use super::model::{LedgerError, UserState};
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 
 /// A user's number in the ledger; never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use super::admission::{self, Amount, Settlement};
 use super::memory::{self, Hold, Holding};
 use super::model::{IntentKind, IntentRow, LedgerError, Pending};
 use super::replay::Verdict;
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 use super::{damage, names, restored, uploads};
 
 /// An intent, with what is reserved for it, in its own row or in that of its upload.

@@ -15,7 +15,7 @@ use rusqlite::{OptionalExtension as _, Row};
 use super::account::{self, UserId};
 use super::admission::Amount;
 use super::model::{LedgerError, Orphans};
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 use super::{intents, names};
 
 /// Names that a session may have, before a batch of intents. An honest one has some for each of its

@@ -32,6 +32,7 @@ mod names;
 mod opening;
 mod outage;
 mod replay;
+mod request;
 mod restored;
 mod schema;
 mod thread;

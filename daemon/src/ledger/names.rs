@@ -9,7 +9,7 @@
 use berth_common::ids::{OwedName, StagingName};
 
 use super::model::LedgerError;
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 
 /// Names a durable step of the sequence takes in.
 pub(super) const CHUNK: i64 = 1024;

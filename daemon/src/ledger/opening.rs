@@ -9,7 +9,7 @@ use rusqlite::named_params;
 use super::account::{self, Account};
 use super::admission::Amount;
 use super::model::{LedgerError, UploadOpening, UploadRequest};
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 use super::uploads::{Upload, at_path, change_reserved, own, reserve};
 use super::{memory, names, uploads};
 

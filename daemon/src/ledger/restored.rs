@@ -10,7 +10,7 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use super::account::UserId;
 use super::model::LedgerError;
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 
 /// How far the sequence of staging names jumps: names that were minted after the backup was made are
 /// never minted again, unless there were more than so many.

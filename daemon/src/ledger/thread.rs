@@ -3,10 +3,8 @@
 //!
 //! Two requests that belong together are queued as one message, and never parted.
 //!
-//! Each request runs within a savepoint: one that is refused takes back only itself, and so does
-//! one at which only its own data are at fault. Any other statement that fails takes the whole
-//! transaction back, and all writers in it are told `Unavailable`; readers are served without
-//! them. From then on writers are refused at once until the ledger works again ([`Outage`]). A commit
+//! A statement that fails, and not by its own request's fault, takes the whole transaction back, and all
+//! writers in it are told `Unavailable`; readers are served without them. From then on writers are refused at once until the ledger works again ([`Outage`]). A commit
 //! whose outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent
 //! speaks of, and replay would then misread it.
 
@@ -26,8 +24,9 @@ use tokio::sync::{oneshot, watch};
 use super::crossings::Crossings;
 use super::model::LedgerError;
 use super::outage::Outage;
+use super::request::{self, Asked, Failure, Job, Outcome, Tx};
 use super::schema::OpenError;
-use super::{damage, names, schema};
+use super::{names, schema};
 use crate::sys;
 
 /// Requests after which no more are taken into a transaction.
@@ -88,152 +87,10 @@ struct Done {
 }
 
 enum Message {
-    Job(Box<dyn Job>),
+    One(Box<dyn Job>),
     /// In one transaction, in this order.
     Both([Box<dyn Job>; 2]),
     Stop(oneshot::Sender<()>),
-}
-
-/// Why a request did not do its work.
-pub(super) enum Failure {
-    /// The request is refused; those beside it are not.
-    Refused(LedgerError),
-    /// The database failed; so does the whole group.
-    Sqlite(rusqlite::Error),
-}
-
-impl From<LedgerError> for Failure {
-    fn from(error: LedgerError) -> Self {
-        Self::Refused(error)
-    }
-}
-
-impl From<rusqlite::Error> for Failure {
-    fn from(error: rusqlite::Error) -> Self {
-        Self::Sqlite(error)
-    }
-}
-
-/// What a request works with: the connection, within a transaction, and the time.
-pub(super) struct Tx<'a> {
-    pub(super) db: &'a Connection,
-    pub(super) now_s: i64,
-    pub(super) upload_expiry_s: i64,
-    pub(super) max_uploads: u32,
-    pub(super) crossings: Crossings,
-    /// Whether writers are refused for the time being.
-    pub(super) outage: bool,
-}
-
-/// A request, with its answer's way back.
-trait Job: Send {
-    fn writes(&self) -> bool;
-    /// Does the work and remembers the outcome.
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error>;
-    fn answer(self: Box<Self>);
-    fn answer_unavailable(self: Box<Self>);
-}
-
-type Outcome<T> = Result<T, LedgerError>;
-
-struct Call<T, W> {
-    writes: bool,
-    work: W,
-    outcome: Option<Outcome<T>>,
-    reply: oneshot::Sender<Outcome<T>>,
-}
-
-/// What a request does.
-trait Work<T>: Send {
-    /// `None` when it cannot be done again.
-    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>>;
-}
-
-/// A writer's, which is done once: after a failure it is refused.
-struct Once<F>(Option<F>);
-
-impl<T, F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Once<F> {
-    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>> {
-        self.0.take().map(|work| work(tx))
-    }
-}
-
-/// A reader's, which is done again when a writer beside it has failed.
-struct Again<F>(F);
-
-impl<T, F: FnMut(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Again<F> {
-    fn run(&mut self, tx: &Tx<'_>) -> Option<Result<T, Failure>> {
-        Some((self.0)(tx))
-    }
-}
-
-/// Whether a failure comes from one request's data (a row that the tables do not allow) and not from
-/// the database: others must not suffer for it.
-fn is_its_own(error: &rusqlite::Error) -> bool {
-    match error {
-        rusqlite::Error::SqliteFailure(failure, _) => {
-            failure.code == SqliteCode::ConstraintViolation
-        }
-        rusqlite::Error::QueryReturnedNoRows => true,
-        _ => false,
-    }
-}
-
-impl<T: Send + 'static, W: Work<T> + 'static> Call<T, W> {
-    fn boxed(writes: bool, work: W) -> (Box<dyn Job>, oneshot::Receiver<Outcome<T>>) {
-        let (reply, answer) = oneshot::channel();
-        (Box::new(Self { writes, work, outcome: None, reply }), answer)
-    }
-}
-
-impl<T: Send, W: Work<T>> Job for Call<T, W> {
-    fn writes(&self) -> bool {
-        self.writes
-    }
-
-    fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error> {
-        let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
-        let crossings = tx.crossings.mark();
-        if self.writes {
-            execute("SAVEPOINT request")?;
-        }
-        let Some(result) = self.work.run(tx) else {
-            return Ok(());
-        };
-        let outcome = match result {
-            Ok(value) => Ok(value),
-            Err(Failure::Refused(error)) => Err(error),
-            Err(Failure::Sqlite(error)) if damage::is_damage(&error) => {
-                tracing::error!(%error, "the ledger has a row that cannot be");
-                Err(LedgerError::Damaged(error.to_string()))
-            }
-            Err(Failure::Sqlite(error)) if is_its_own(&error) => {
-                tracing::error!(%error, "a request to the ledger failed");
-                Err(LedgerError::Unavailable)
-            }
-            Err(Failure::Sqlite(error)) => return Err(error),
-        };
-        if self.writes {
-            if outcome.is_err() {
-                execute("ROLLBACK TO request")?;
-                tx.crossings.take_back(crossings);
-            }
-            execute("RELEASE request")?;
-        }
-        self.outcome = Some(outcome);
-        Ok(())
-    }
-
-    fn answer(self: Box<Self>) {
-        if let Some(outcome) = self.outcome {
-            // Whoever asked may have stopped waiting.
-            let _ = self.reply.send(outcome);
-        }
-    }
-
-    fn answer_unavailable(self: Box<Self>) {
-        let _ = self.reply.send(Err(LedgerError::Unavailable));
-    }
 }
 
 impl Ledger {
@@ -271,14 +128,14 @@ impl Ledger {
         &self,
         work: impl FnMut(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.call(false, Again(work)).await
+        self.call(request::reader(work)).await
     }
 
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
-        self.call(true, Once(Some(work))).await
+        self.call(request::writer(work)).await
     }
 
     /// Two requests in one transaction, of which one may be refused without the other.
@@ -287,8 +144,8 @@ impl Ledger {
         first: impl FnOnce(&Tx<'_>) -> Result<A, Failure> + Send + 'static,
         second: impl FnOnce(&Tx<'_>) -> Result<B, Failure> + Send + 'static,
     ) -> (Result<A, LedgerError>, Result<B, LedgerError>) {
-        let (first, a) = Call::boxed(true, Once(Some(first)));
-        let (second, b) = Call::boxed(true, Once(Some(second)));
+        let (first, a) = request::writer(first);
+        let (second, b) = request::writer(second);
         let _ = self.queue.send(Message::Both([first, second]));
         (answer(a).await, answer(b).await)
     }
@@ -300,13 +157,8 @@ impl Ledger {
         }
     }
 
-    async fn call<T: Send + 'static>(
-        &self,
-        writes: bool,
-        work: impl Work<T> + 'static,
-    ) -> Result<T, LedgerError> {
-        let (call, coming) = Call::boxed(writes, work);
-        let _ = self.queue.send(Message::Job(call));
+    async fn call<T>(&self, (request, coming): Asked<T>) -> Result<T, LedgerError> {
+        let _ = self.queue.send(Message::One(request));
         answer(coming).await
     }
 
@@ -383,8 +235,8 @@ impl Thread {
             let mut group = Vec::new();
             for message in std::iter::once(first).chain(requests.try_iter()) {
                 match message {
-                    Message::Job(job) => group.push(job),
-                    Message::Both(jobs) => group.extend(jobs),
+                    Message::One(request) => group.push(request),
+                    Message::Both(requests) => group.extend(requests),
                     Message::Stop(reply) => stop = Some(reply),
                 }
                 if stop.is_some() || group.len() >= MAX_GROUP {
@@ -421,11 +273,10 @@ impl Thread {
     /// Has a small transaction become durable, which takes more names in; it does not wait for a
     /// foreign writer.
     fn try_to_write(&mut self) -> Result<(), Fatal> {
-        let (reply, _) = oneshot::channel();
-        let job = Call { writes: true, work: Once(Some(names::take_in)), outcome: None, reply };
+        let (request, _) = request::writer(names::take_in);
         let tried = self.db.busy_timeout(Duration::ZERO);
         let tried = match tried {
-            Ok(()) => self.run(&mut [Box::new(job)])?,
+            Ok(()) => self.run(&mut [request])?,
             Err(error) => Err(error),
         };
         match tried.and(self.db.busy_timeout(schema::BUSY_TIMEOUT)) {

@@ -15,7 +15,7 @@ use super::admission::Amount;
 use super::damage;
 use super::memory::{self, Hold, Holding};
 use super::model::{Claiming, LedgerError};
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 
 /// An upload's row, with who works on it.
 #[derive(Clone, Debug)]

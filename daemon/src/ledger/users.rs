@@ -11,7 +11,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 use super::account::{self, Account, UserId};
 use super::damage;
 use super::model::{LedgerError, UserRecord, UserState, UserStates};
-use super::thread::{Failure, Tx};
+use super::request::{Failure, Tx};
 
 impl UserState {
     const ALL: [(Self, &'static str); 3] =

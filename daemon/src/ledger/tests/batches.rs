@@ -1,6 +1,6 @@
 //! What a batch costs: durable transactions, counted by SQLite's hooks.
 
-use super::super::thread::Tx;
+use super::super::request::Tx;
 use super::*;
 
 impl Bench {

@@ -27,7 +27,7 @@ use berth_common::ids::UploadToken;
 use berth_common::ledger_protocol::Outcome;
 use berth_common::rel_path::RelPath;
 
-use super::thread::Failure;
+use super::request::Failure;
 use super::*;
 
 const S1: SessionId = SessionId(1);

@@ -289,7 +289,7 @@ async fn bytes_that_wait_to_be_unlinked_hold_up_new_reservations() {
 #[tokio::test]
 async fn a_session_cannot_fill_the_daemons_memory_with_names() {
     let bench = Bench::new(Limits::default()).await;
-    let fill = |tx: &super::super::thread::Tx<'_>| {
+    let fill = |tx: &super::super::request::Tx<'_>| {
         tx.db.execute_batch(
             "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 16383) \
              INSERT INTO temp.names SELECT 1000000 + n, 1, 1, 'leftover', 0, 0 FROM n",

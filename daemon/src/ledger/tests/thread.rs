@@ -2,7 +2,7 @@
 
 use tokio::task::{JoinSet, yield_now};
 
-use super::super::thread::Tx;
+use super::super::request::Tx;
 use super::*;
 
 impl Bench {

@@ -2,7 +2,7 @@
 
 use berth_common::admin_protocol::Change;
 
-use super::super::thread::Tx;
+use super::super::request::Tx;
 use super::super::{intents, users};
 use super::*;
 

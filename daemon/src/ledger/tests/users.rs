@@ -121,7 +121,7 @@ async fn the_tables_themselves_refuse_impossible_sums() {
     let refused = |sql: &'static str| {
         let ledger = bench.ledger.clone();
         async move {
-            let run = move |tx: &super::super::thread::Tx<'_>| Ok(tx.db.execute(sql, []).is_err());
+            let run = move |tx: &super::super::request::Tx<'_>| Ok(tx.db.execute(sql, []).is_err());
             ledger.write(run).await.unwrap()
         }
     };
