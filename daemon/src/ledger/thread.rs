@@ -4,9 +4,10 @@
 //! Two requests that belong together are queued as one message, and never parted.
 //!
 //! A statement that fails, and not by its own request's fault, takes the whole transaction back, and all
-//! writers in it are told `Unavailable`; readers are served without them. From then on writers are refused at once until the ledger works again ([`Outage`]). A commit
-//! whose outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent
-//! speaks of, and replay would then misread it.
+//! writers in it are told `Unavailable`; readers are served without them. From then on writers are
+//! refused at once until the ledger works again ([`Outage`]). A commit whose outcome is unknown ends the
+//! daemon: told "no", a filer would unlink what a durable intent speaks of, and replay would then misread
+//! it.
 
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -34,6 +35,7 @@ const MAX_GROUP: usize = 256;
 
 /// Pages in the write-ahead log from which on it is copied into the database, as SQLite does by itself.
 const CHECKPOINT_PAGES: i32 = 1000;
+
 /// How often it is tried whether the ledger works again.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
