@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 
 use berth_common::entry::Existing;
+use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::MAX_HANDLES;
 use berth_common::ids::{Handle, StagingName};
+use berth_common::limits::LEASE_BYTES;
 use berth_common::rel_path::RelPath;
 
 use crate::home::Seen;
@@ -49,14 +51,51 @@ pub(crate) struct Room {
     pub(crate) replaced: u64,
     /// Bytes that are reserved.
     pub(crate) granted: u64,
+    /// Bytes for which the disk had room when it was asked: a file that is replaced gives none before the end.
+    pub(crate) fits: u64,
     /// The daemon has been asked for more, and has not answered.
     pub(crate) asking: bool,
 }
 
 impl Room {
+    /// As it begins: so much is granted, for which the disk has room, and it has `free` bytes in all.
+    pub(crate) fn new(replaced: u64, granted: u64, free: u64) -> Self {
+        let ahead = LEASE_BYTES.min(free.saturating_sub(granted));
+        Self { replaced, granted, fits: granted.saturating_add(ahead), asking: false }
+    }
+
     /// Bytes that may be written.
     pub(crate) fn limit(self) -> u64 {
+        self.admitted().min(self.fits)
+    }
+
+    /// Bytes that the quota allows.
+    fn admitted(self) -> u64 {
         self.replaced.saturating_add(self.granted)
+    }
+
+    /// Whether only the disk has to be asked before more may be written.
+    pub(crate) fn is_short_of_disk(self) -> bool {
+        self.fits < self.admitted()
+    }
+
+    /// Goes further within what the quota allows, as far as `least` and by a lease where the disk has as much.
+    ///
+    /// # Errors
+    /// `DiskFull` when it has not got what is needed for `least`.
+    pub(crate) fn go_on(self, least: u64, free: u64) -> Result<Self, ErrorCode> {
+        let missing = least.min(self.admitted()).saturating_sub(self.limit());
+        if missing > free {
+            return Err(ErrorCode::DiskFull);
+        }
+        let more = LEASE_BYTES.max(missing).min(free);
+        Ok(Self { fits: self.limit().saturating_add(more), ..self })
+    }
+
+    /// So many bytes are reserved by now, after the disk was looked at.
+    pub(crate) fn grow(self, granted: u64) -> Self {
+        let grown = Self { granted, ..self };
+        Self { fits: grown.admitted(), ..grown }
     }
 }
 
@@ -128,10 +167,10 @@ impl Handles {
         }
     }
 
-    /// The daemon has answered: so many bytes are reserved.
-    pub(crate) fn end_extend(&mut self, handle: Handle, granted: u64) {
+    /// The daemon has answered: the room is this.
+    pub(crate) fn end_extend(&mut self, handle: Handle, now: Room) {
         if let Some(Upload { extent: Extent::Within(room), .. }) = self.uploads.get_mut(&handle) {
-            (room.granted, room.asking) = (granted, false);
+            *room = Room { asking: false, ..now };
         }
     }
 

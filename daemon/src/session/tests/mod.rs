@@ -25,7 +25,7 @@ const OP: OpId = OpId(1);
 
 /// Reserves a small file of this size.
 async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
-    filer.send(&FilerToDaemon::Reserve { op: OP, growth: size, entries: 1 });
+    filer.send(&FilerToDaemon::Reserve { op: OP, growth: size, entries: 1, stages: Some(size) });
     match filer.recv().await {
         DaemonToFiler::Reserved { name, .. } => name,
         other => panic!("{other:?}"),
@@ -116,7 +116,7 @@ fn over_quota_is_refused_with_the_numbers() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1, stages: None });
         let DaemonToFiler::Refused { error, .. } = filer.recv().await else { panic!() };
         assert!(matches!(error, ErrorCode::QuotaExceeded { limit: 1000, requested: 1001, .. }));
     });
@@ -127,7 +127,7 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
     run(|| async {
         let fakes = Fakes::start(|config| config.min_free_bytes = i64::MAX as u64).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: Some(1) });
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
         assert_eq!(filer.recv().await, refused);
         filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
