@@ -194,3 +194,33 @@ impl Handles {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_quota_and_disk_allow_both() {
+        let room = Room::new(100, 20, 30);
+        assert_eq!((room.limit(), room.is_short_of_disk()), (30, true));
+        assert_eq!(Room::new(0, 20, 0).limit(), 20, "a lease fits on the disk");
+        assert!(!Room::new(0, 20, 0).is_short_of_disk());
+        assert_eq!(Room::new(5, 20, 1 << 40).limit(), 25);
+        let room = Room::new(10 * LEASE_BYTES, 0, u64::MAX);
+        assert_eq!(room.limit(), LEASE_BYTES, "by steps, however much is free");
+        assert_eq!(room.go_on(0, u64::MAX).unwrap().limit(), 2 * LEASE_BYTES);
+        let far = room.go_on(5 * LEASE_BYTES, 4 * LEASE_BYTES).unwrap();
+        assert_eq!(far.limit(), 5 * LEASE_BYTES);
+        let short = room.go_on(5 * LEASE_BYTES, 4 * LEASE_BYTES - 1);
+        assert_eq!(short, Err(ErrorCode::DiskFull));
+    }
+
+    #[test]
+    fn more_than_is_admitted_is_the_ledgers_to_give() {
+        let room = Room::new(100, 20, 30).go_on(u64::MAX, 90).unwrap();
+        assert_eq!((room.limit(), room.is_short_of_disk()), (120, false));
+        assert_eq!(Room::new(100, 20, 30).go_on(u64::MAX, 89), Err(ErrorCode::DiskFull));
+        let grown = room.grow(21);
+        assert_eq!((grown.limit(), grown.is_short_of_disk()), (121, false));
+    }
+}

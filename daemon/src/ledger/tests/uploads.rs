@@ -133,6 +133,21 @@ async fn a_resumed_upload_reserves_what_it_needs_now() {
 }
 
 #[tokio::test]
+async fn the_disk_must_have_room_for_all_of_a_new_upload_and_its_filer_looks_at_the_rest_of_an_old_one()
+ {
+    let bench = Bench::new(limits(100, 10)).await;
+    let overwriting = UploadRequest { growth: 0, entries: 0, ..upload("a", 1, 1, 500) };
+    let open =
+        async |room| bench.ledger.open_upload(&bench.alice, S1, overwriting.clone(), room).await;
+    assert_eq!(open(499).await, Err(LedgerError::Refused(ErrorCode::DiskFull)));
+    let UploadOpening::Opened { name, .. } = open(500).await.unwrap() else { panic!() };
+    bench.ledger.let_go(&bench.alice, S1, name).await.unwrap();
+    assert_eq!(open(0).await, Ok(resumed(name)));
+    let (rows, _) = bench.ledger.uploads(&bench.alice, None, 10).await.unwrap();
+    assert_eq!(rows.len(), 1, "the refusal left none");
+}
+
+#[tokio::test]
 async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     let bench = Bench::new(limits(100, 10)).await;
     let big = bench.opened(S1, &upload("a", 1, 1, 30)).await;

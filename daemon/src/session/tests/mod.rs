@@ -130,8 +130,43 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
         filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: Some(1) });
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
         assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(0) });
+        assert_eq!(filer.recv().await, refused, "a directory takes a little too");
         filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
         assert_eq!(filer.recv().await, refused);
+        filer.send(&open_upload(1, OP));
+        assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Room { op: OP });
+        assert_eq!(filer.recv().await, DaemonToFiler::Room { op: OP, bytes: 0 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: None });
+        let answer = filer.recv().await;
+        assert!(matches!(answer, DaemonToFiler::Reserved { .. }), "it stands there: {answer:?}");
+    });
+}
+
+#[test]
+fn what_does_not_grow_needs_room_on_the_disk_for_its_size_too() {
+    // More than any disk has.
+    const HUGE: u64 = 1 << 62;
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0, stages: Some(HUGE) });
+        assert_eq!(filer.recv().await, refused);
+        let FilerToDaemon::ReserveUpload { op, path, source, token, .. } = open_upload(1, OP)
+        else {
+            panic!()
+        };
+        let source = SourceFingerprint { size: HUGE, ..source };
+        let (growth, entries) = (0, 0);
+        filer.send(&FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries });
+        assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Room { op: OP });
+        let DaemonToFiler::Room { bytes, .. } = filer.recv().await else { panic!() };
+        assert!((1..HUGE).contains(&bytes));
+        let pending = fakes.daemon.ledger.pending(&user("alice")).await.unwrap();
+        assert_eq!(pending.uploads, [], "no row is left of a refusal");
     });
 }
 
