@@ -388,6 +388,15 @@ impl Ledger {
         self.write(move |tx| uploads::claim(tx, &user, session, name)).await
     }
 
+    /// The time of all uploads that sessions work on begins anew, durably: a session that the daemon does
+    /// not outlive cannot say when it was last at work.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn touch_held_uploads(&self) -> Result<(), LedgerError> {
+        self.write(uploads::touch_held).await
+    }
+
     /// Makes all uploads of the user this session's that nobody works on and whose time is over.
     ///
     /// # Errors

@@ -236,6 +236,32 @@ async fn a_user_has_a_bound_of_uploads_whatever_they_reserve() {
 }
 
 #[tokio::test]
+async fn what_a_session_is_at_work_on_is_as_young_after_a_crash_as_when_it_was_last_marked() {
+    let mut bench = Bench::new(limits(1000, 10)).await;
+    let idle = bench.opened(S1, &upload("idle", 1, 1, 10)).await;
+    bench.ledger.session_ended(S1).await.unwrap();
+    let open = bench.opened(S1, &upload("open", 1, 2, 10)).await;
+    let committing = bench.opened(S1, &upload("committing", 1, 3, 10)).await;
+    bench.intend(S1, stage(committing, 10, None)).await.unwrap();
+    bench.at(99 + EXPIRY_S);
+    bench.ledger.touch_held_uploads().await.unwrap();
+    bench.at(50);
+    bench.ledger.touch_held_uploads().await.unwrap();
+
+    // The daemon is killed, and a session has nothing any more.
+    bench.reopen().await;
+    let (rows, _) = bench.ledger.uploads(&bench.alice, None, 10).await.unwrap();
+    let expire: Vec<_> = rows.iter().map(|row| (row.name, row.expires_s)).collect();
+    let late = 99 + 2 * EXPIRY_S;
+    assert_eq!(expire, [(idle, 100 + EXPIRY_S), (open, late), (committing, late)]);
+    let claim = async || bench.ledger.claim_expired(&bench.alice, S3).await.unwrap();
+    bench.at(late - 1);
+    assert_eq!(claim().await, [idle]);
+    bench.at(late);
+    assert_eq!(claim().await, [open], "the other one's intent is not replayed");
+}
+
+#[tokio::test]
 async fn what_expires_is_claimed_at_once_and_given_up_as_old_as_it_was() {
     let bench = Bench::new(limits(1000, 10)).await;
     let old = bench.opened(S1, &upload("old", 1, 1, 10)).await;
