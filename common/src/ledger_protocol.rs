@@ -42,6 +42,9 @@ pub enum FilerToDaemon {
         growth: u64,
         /// Entries by which it would grow.
         entries: u64,
+        /// Bytes that will be written to staging for it; `None` when what it is for stands there already, or
+        /// `Room` is asked for it.
+        stages: Option<u64>,
     },
     /// Serve: begins a reservation in the daemon's memory for an upload of unknown size. Answered by `Leased`.
     Lease {
@@ -58,6 +61,13 @@ pub enum FilerToDaemon {
         name: StagingName,
         /// Bytes that it must have at least. What it has already is never refused.
         least: u64,
+    },
+    /// Serve: how much may be written to the disk, for what no other question tells the size of: the rest of an
+    /// upload that is resumed, a stream beside the file that it replaces, the copy that an append makes. It
+    /// reserves nothing. Answered by `Room`.
+    Room {
+        /// The operation.
+        op: OpId,
     },
     /// Serve: makes an upload of the user's own this session's, so that it can be aborted.
     /// Answered by `Done`.
@@ -337,6 +347,13 @@ pub enum DaemonToFiler {
         /// The operation.
         op: OpId,
         /// Bytes that it has now: a lease more, or what is left of the quota.
+        bytes: u64,
+    },
+    /// What was free above the floor when it was asked for. Others who ask at the same time are told the same.
+    Room {
+        /// The operation.
+        op: OpId,
+        /// Bytes; none when less is free than the floor.
         bytes: u64,
     },
     /// The upload is this session's.

@@ -331,8 +331,8 @@ fn filer_to_worker_round_trips() {
 #[test]
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
-        Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Claim, Drop, LetGo, Intent, Ticket, Reports,
-        Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done,
+        Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Room, Claim, Drop, LetGo, Intent, Ticket,
+        Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done,
         Failed,
     } vec![
         FilerToDaemon::Ready,
@@ -340,9 +340,11 @@ fn filer_to_daemon_round_trips() {
         FilerToDaemon::ReserveUpload {
             op: OP, path: path(), source: source(), token: token(), growth: 1, entries: 1,
         },
-        FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0 },
+        FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0, stages: None },
+        FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(u64::MAX) },
         FilerToDaemon::Lease { op: OP, entries: 1 },
         FilerToDaemon::Extend { op: OP, name: NAME, least: u64::MAX },
+        FilerToDaemon::Room { op: OP },
         FilerToDaemon::Claim { op: OP, name: NAME },
         FilerToDaemon::Drop { op: OP, name: NAME },
         FilerToDaemon::LetGo { name: NAME },
@@ -400,8 +402,8 @@ fn filer_to_daemon_round_trips() {
 #[test]
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
-        Join, Reserved, Leased, Extended, UploadReserved, Granted, Owing, Settled, Usage, Uploads, Done,
-        Refused, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
+        Join, Reserved, Leased, Extended, Room, UploadReserved, Granted, Owing, Settled, Usage, Uploads,
+        Done, Refused, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -413,6 +415,7 @@ fn daemon_to_filer_round_trips() {
         DaemonToFiler::Reserved { op: OP, name: NAME },
         DaemonToFiler::Leased { op: OP, name: NAME, bytes: 0 },
         DaemonToFiler::Extended { op: OP, bytes: u64::MAX },
+        DaemonToFiler::Room { op: OP, bytes: u64::MAX },
         DaemonToFiler::UploadReserved { op: OP, name: NAME, resumed: true, superseded: Some(NAME) },
         DaemonToFiler::Granted { op: OP, names: vec![NAME], reporting: true },
         DaemonToFiler::Owing { op: OP, name: OwedName(5) },

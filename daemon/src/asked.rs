@@ -39,6 +39,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Reserve { .. }
             | M::Lease { .. }
             | M::Extend { .. }
+            | M::Room { .. }
             | M::Claim { .. }
             | M::Drop { .. }
             | M::LetGo { .. }
@@ -63,6 +64,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Reserve { .. }
             | M::Lease { .. }
             | M::Extend { .. }
+            | M::Room { .. }
             | M::Claim { .. }
             | M::Drop { .. }
             | M::LetGo { .. }
@@ -116,6 +118,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Reserve { .. } => "Reserve",
         FilerToDaemon::Lease { .. } => "Lease",
         FilerToDaemon::Extend { .. } => "Extend",
+        FilerToDaemon::Room { .. } => "Room",
         FilerToDaemon::Claim { .. } => "Claim",
         FilerToDaemon::Drop { .. } => "Drop",
         FilerToDaemon::LetGo { .. } => "LetGo",
@@ -244,7 +247,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 24] {
+    fn messages() -> [FilerToDaemon; 25] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -258,9 +261,10 @@ mod tests {
                 growth: 0,
                 entries: 0,
             },
-            FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0 },
+            FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0, stages: None },
             FilerToDaemon::Lease { op: OP, entries: 0 },
             FilerToDaemon::Extend { op: OP, name, least: 0 },
+            FilerToDaemon::Room { op: OP },
             FilerToDaemon::Claim { op: OP, name },
             FilerToDaemon::Drop { op: OP, name },
             FilerToDaemon::LetGo { name },
@@ -285,12 +289,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x......................."),
-            (FilerPhase::Spare, "........................"),
-            (FilerPhase::Joining, ".x......................"),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxx......"),
-            (FilerPhase::Recovering, "..................xx..xx"),
-            (FilerPhase::Walking, "....................xxxx"),
+            (FilerPhase::Starting, "x........................"),
+            (FilerPhase::Spare, "........................."),
+            (FilerPhase::Joining, ".x......................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxx......"),
+            (FilerPhase::Recovering, "...................xx..xx"),
+            (FilerPhase::Walking, ".....................xxxx"),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

@@ -2,6 +2,9 @@
 //!
 //! Nothing expires in the first hour after a start, so that clients can come back first, nor while the
 //! clock is more than a day from where it should be: a wrong clock must not destroy what people sent.
+//!
+//! Each round first makes durable what sessions are at work on, so that a crash ages an upload by an hour at most,
+//! however long it had been under way.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,19 +52,27 @@ pub(crate) async fn expire_uploads(daemon: Rc<Daemon>) {
     loop {
         // A little more than an hour, so that the first round is not too early by a rounding.
         tokio::time::sleep(EVERY + Duration::from_secs(1)).await;
-        if !start.may_expire(wall_s(), boot_s()) {
+        let may_expire = start.may_expire(wall_s(), boot_s());
+        if !may_expire {
             tracing::warn!(
                 "the clock has jumped: no upload expires until it is right or berthd restarts"
             );
-            continue;
         }
-        if let Err(error) = round(&daemon).await {
+        if let Err(error) = round(&daemon, may_expire).await {
             tracing::error!(%error, "uploads cannot expire");
         }
     }
 }
 
-async fn round(daemon: &Daemon) -> Result<(), LedgerError> {
+/// One round. Nothing expires before what is under way is marked, which is done whatever the clock says.
+///
+/// # Errors
+/// The ledger's; what is left is tried again in the next round.
+pub(crate) async fn round(daemon: &Daemon, may_expire: bool) -> Result<(), LedgerError> {
+    daemon.ledger.touch_held_uploads().await?;
+    if !may_expire {
+        return Ok(());
+    }
     let mut after = None;
     loop {
         let users = daemon.ledger.users(after, PER_PAGE).await?;

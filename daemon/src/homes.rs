@@ -1,14 +1,20 @@
 //! The users' directories below `users/`: made, opened for a filer, and taken away.
 //!
-//! Below a user's own directory the daemon makes, opens, moves and removes `home` and `staging`, and looks at nothing in them.
+//! Below a user's own directory the daemon makes, opens, moves and removes `home` and `staging`, and looks
+//! at nothing in them.
+//!
+//! Nothing below `users/` may be a mount of its own. What was found out about the file system is true of that of
+//! `users/` alone: how staging is made durable, and how much is free. And no rename leads from one mount to another.
 
 use std::io;
 
 use berth_common::ids::{StagingName, UserName};
 use berth_common::ledger_protocol::StagingSync;
-use rustix::fd::{AsFd, OwnedFd};
+use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
+use rustix::fs::{Mode, OFlags, ResolveFlags};
+use rustix::io::Errno;
 
-use crate::data_dir::{make_directory, open_directory, remove_directory};
+use crate::data_dir::{make_directory, remove_directory};
 
 const HOME: &str = "home";
 const STAGING: &str = "staging";
@@ -49,10 +55,10 @@ impl Homes {
     /// The system calls'.
     pub(crate) fn make(&self, user: &UserName) -> io::Result<()> {
         make_directory(self.users.as_fd(), user.as_str())?;
-        let own = open_directory(self.users.as_fd(), user.as_str())?;
+        let own = self.open_own(user)?;
         for name in [HOME, STAGING] {
             make_directory(own.as_fd(), name)?;
-            rustix::fs::fsync(open_directory(own.as_fd(), name)?)?;
+            rustix::fs::fsync(open_below(user, own.as_fd(), name)?)?;
         }
         rustix::fs::fsync(&own)?;
         Ok(rustix::fs::fsync(&self.users)?)
@@ -63,9 +69,9 @@ impl Homes {
     /// # Errors
     /// The system calls'.
     pub(crate) fn open(&self, user: &UserName) -> io::Result<(OwnedFd, OwnedFd)> {
-        let own = open_directory(self.users.as_fd(), user.as_str())?;
-        let home = open_directory(own.as_fd(), HOME)?;
-        Ok((home, open_directory(own.as_fd(), STAGING)?))
+        let own = self.open_own(user)?;
+        let home = open_below(user, own.as_fd(), HOME)?;
+        Ok((home, open_below(user, own.as_fd(), STAGING)?))
     }
 
     /// Opens staging alone; `None` when it is not there, of a user whose making or removal was cut off.
@@ -73,8 +79,7 @@ impl Homes {
     /// # Errors
     /// The system calls'.
     pub(crate) fn open_staging(&self, user: &UserName) -> io::Result<Option<OwnedFd>> {
-        let staging = open_directory(self.users.as_fd(), user.as_str())
-            .and_then(|own| open_directory(own.as_fd(), STAGING));
+        let staging = self.open_own(user).and_then(|own| open_below(user, own.as_fd(), STAGING));
         match staging {
             Ok(staging) => Ok(Some(staging)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -87,7 +92,7 @@ impl Homes {
     /// # Errors
     /// The system calls'.
     pub(crate) fn open_home(&self, user: &UserName) -> io::Result<OwnedFd> {
-        open_directory(open_directory(self.users.as_fd(), user.as_str())?.as_fd(), HOME)
+        open_below(user, self.open_own(user)?.as_fd(), HOME)
     }
 
     /// Moves the whole home into staging under a minted name, where a recovering filer can remove it.
@@ -96,13 +101,13 @@ impl Homes {
     /// # Errors
     /// The system calls'.
     pub(crate) fn retire(&self, user: &UserName, name: StagingName) -> io::Result<()> {
-        let own = match open_directory(self.users.as_fd(), user.as_str()) {
+        let own = match self.open_own(user) {
             Ok(own) => own,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         make_directory(own.as_fd(), STAGING)?;
-        let staging = open_directory(own.as_fd(), STAGING)?;
+        let staging = open_below(user, own.as_fd(), STAGING)?;
         match rustix::fs::renameat(&own, HOME, &staging, name.file_name()) {
             Ok(()) | Err(rustix::io::Errno::NOENT) => {}
             Err(error) => return Err(error.into()),
@@ -116,13 +121,18 @@ impl Homes {
     /// # Errors
     /// The system calls'; `DirectoryNotEmpty` when the sweep left something.
     pub(crate) fn remove(&self, user: &UserName) -> io::Result<()> {
-        match open_directory(self.users.as_fd(), user.as_str()) {
+        match self.open_own(user) {
             Ok(own) => remove_directory(own.as_fd(), STAGING)?,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         }
         remove_directory(self.users.as_fd(), user.as_str())?;
         Ok(rustix::fs::fsync(&self.users)?)
+    }
+
+    fn open_own(&self, user: &UserName) -> io::Result<OwnedFd> {
+        open_here(self.users.as_fd(), user.as_str())
+            .map_err(|errno| explained(errno, format_args!("users/{user}")))
     }
 
     /// Bytes that may still be written on the file system of the homes.
@@ -135,8 +145,35 @@ impl Homes {
     }
 }
 
+fn open_below(user: &UserName, own: BorrowedFd<'_>, name: &str) -> io::Result<OwnedFd> {
+    open_here(own, name).map_err(|errno| explained(errno, format_args!("users/{user}/{name}")))
+}
+
+/// Opens a directory, never through a link nor on another mount than its parent's.
+fn open_here(parent: BorrowedFd<'_>, name: &str) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_XDEV;
+    rustix::io::retry_on_intr(|| rustix::fs::openat2(parent, name, flags, Mode::empty(), resolve))
+}
+
+/// The error that an administrator can do something about.
+fn explained(errno: Errno, path: std::fmt::Arguments<'_>) -> io::Error {
+    match errno {
+        Errno::XDEV => io::Error::new(
+            io::ErrorKind::CrossesDevices,
+            format!("{path} is a mount of its own, and must be a directory on the mount of users/"),
+        ),
+        errno => errno.into(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use nix::mount::{MntFlags, MsFlags};
+    use nix::sched::CloneFlags;
+
     use super::*;
 
     fn homes() -> (tempfile::TempDir, Homes) {
@@ -184,5 +221,64 @@ mod tests {
         std::fs::remove_dir(dir.path().join("alice/home")).unwrap();
         std::os::unix::fs::symlink("/", dir.path().join("alice/home")).unwrap();
         assert!(homes.open(&alice()).is_err());
+    }
+
+    #[test]
+    fn only_a_mount_is_explained_as_one() {
+        let text = explained(Errno::XDEV, format_args!("users/alice")).to_string();
+        assert!(text.contains("users/alice is a mount of its own"), "{text}");
+        let missing = explained(Errno::NOENT, format_args!("users/alice"));
+        assert_eq!(Errno::from_io_error(&missing), Some(Errno::NOENT));
+    }
+
+    /// Mounts another file system on a directory, or the directory on itself.
+    fn mount_on(path: &Path, bind: bool) {
+        let (source, system, flags) = match bind {
+            true => (path, None, MsFlags::MS_BIND),
+            false => (Path::new("none"), Some("tmpfs"), MsFlags::empty()),
+        };
+        nix::mount::mount(Some(source), path, system, flags, None::<&str>).unwrap();
+        for name in ["home", "staging"] {
+            // As in a mount that somebody has prepared.
+            let _ = std::fs::create_dir(path.join(name));
+        }
+    }
+
+    #[test]
+    fn a_mount_is_not_opened_as_a_users_directory() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("skipped: needs root");
+            return;
+        }
+        // In a thread of its own with a view of its own of what is mounted where, which ends with it.
+        let tried = std::thread::spawn(|| {
+            nix::sched::unshare(CloneFlags::CLONE_NEWNS).unwrap();
+            let private = MsFlags::MS_PRIVATE | MsFlags::MS_REC;
+            let none = None::<&str>;
+            nix::mount::mount(none, "/", none, private, none).unwrap();
+            for place in ["alice", "alice/home", "alice/staging"] {
+                refuses_a_mount_on(place);
+            }
+        });
+        tried.join().unwrap();
+    }
+
+    fn refuses_a_mount_on(place: &str) {
+        let (dir, homes) = homes();
+        homes.make(&alice()).unwrap();
+        let path = dir.path().join(place);
+        for bind in [false, true] {
+            mount_on(&path, bind);
+            let name = format!("users/{place} is a mount of its own");
+            let is_named = |error: io::Error| error.to_string().contains(&name);
+            assert!(is_named(homes.open(&alice()).unwrap_err()), "{place}");
+            assert!(is_named(homes.make(&alice()).unwrap_err()), "{place}");
+            let home = homes.open_home(&alice()).map_err(is_named);
+            let staging = homes.open_staging(&alice()).map_err(is_named);
+            assert_eq!(home.err(), (place != "alice/staging").then_some(true));
+            assert_eq!(staging.err(), (place != "alice/home").then_some(true));
+            nix::mount::umount2(&path, MntFlags::MNT_DETACH).unwrap();
+            homes.open(&alice()).unwrap();
+        }
     }
 }

@@ -199,8 +199,9 @@ async fn replay_session(
 
 /// Makes the staging directory of a home that was restored without it.
 async fn make_staging(daemon: &Daemon, user: &UserName) -> Result<OwnedFd, RecoveryError> {
-    if daemon.homes.open_home(user).is_err() {
-        return Err(RecoveryError::NoStaging);
+    if let Err(error) = daemon.homes.open_home(user) {
+        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+        return Err(if is_missing { RecoveryError::NoStaging } else { error.into() });
     }
     let (homes, name) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.make(&name)).await?;

@@ -358,19 +358,21 @@ impl Ledger {
         self.write(move |tx| memory::extend(tx, &user, session, name, least, room)).await
     }
 
-    /// Opens, resumes or supersedes a resumable upload, durably.
+    /// Opens, resumes or supersedes a resumable upload, durably. `room` is the bytes that the disk has.
     ///
     /// # Errors
     /// As `reserve`; `Refused` with `UploadBusy` when this session has this very upload itself, and
-    /// with `TooManyUploads` for a new one.
+    /// with `TooManyUploads`, or with `DiskFull` for a source larger than `room`, for a new one. What is
+    /// missing of one that is resumed is known to its filer.
     pub(crate) async fn open_upload(
         &self,
         user: &UserName,
         session: SessionId,
         request: UploadRequest,
+        room: u64,
     ) -> Result<UploadOpening, LedgerError> {
         let user = user.clone();
-        self.write(move |tx| opening::open(tx, &user, session, &request)).await
+        self.write(move |tx| opening::open(tx, &user, session, &request, room)).await
     }
 
     /// Makes an upload of the user this session's, so that it can be aborted.
@@ -385,6 +387,15 @@ impl Ledger {
     ) -> Result<Claiming, LedgerError> {
         let user = user.clone();
         self.write(move |tx| uploads::claim(tx, &user, session, name)).await
+    }
+
+    /// The time of all uploads that sessions work on begins anew, durably: a session that the daemon does
+    /// not outlive cannot say when it was last at work.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn touch_held_uploads(&self) -> Result<(), LedgerError> {
+        self.write(uploads::touch_held).await
     }
 
     /// Makes all uploads of the user this session's that nobody works on and whose time is over.

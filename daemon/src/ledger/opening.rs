@@ -48,6 +48,7 @@ pub(super) fn open(
     user: &UserName,
     session: SessionId,
     request: &UploadRequest,
+    room: u64,
 ) -> Result<UploadOpening, Failure> {
     let account = account::of_active(tx, user)?;
     memory::check_room(tx, session)?;
@@ -65,7 +66,7 @@ pub(super) fn open(
                 Some(upload) => supersede(tx, &account, session, upload)?,
                 None => account,
             };
-            let name = begin(tx, &account, session, request)?;
+            let name = begin(tx, &account, session, request, room)?;
             Ok(UploadOpening::Opened { name, resumed: false, superseded })
         }
     }
@@ -127,9 +128,14 @@ fn begin(
     account: &Account,
     session: SessionId,
     request: &UploadRequest,
+    room: u64,
 ) -> Result<StagingName, Failure> {
     account.check_leftovers()?;
     let amount = account.admit_instead(Amount::default(), request.growth, request.entries)?;
+    // All of it is written beside what it replaces, and not its growth alone.
+    if request.source.size > room {
+        return Err(LedgerError::Refused(ErrorCode::DiskFull).into());
+    }
     let name = names::mint(tx)?;
     tx.db.execute(
         "INSERT INTO uploads VALUES (:name, :user, :path, :token, :size, :mtime_ns, :ctime_ns, \

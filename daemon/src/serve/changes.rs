@@ -23,8 +23,9 @@ const UNLINKING: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Serving {
-    pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64) {
-        if let Some(error) = self.refuses_changes().or_else(|| self.refuses_growth(growth)) {
+    pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64, stages: Option<u64>) {
+        let refuses_staging = || stages.and_then(|bytes| self.refuses_staging(bytes));
+        if let Some(error) = self.refuses_changes().or_else(refuses_staging) {
             return self.refuse(op, error);
         }
         let ledger = &self.daemon.ledger;
@@ -65,6 +66,14 @@ impl Serving {
             }
         };
         self.answer(op, extended.map(|bytes| DaemonToFiler::Extended { op, bytes }));
+    }
+
+    /// Tells how much may be written.
+    pub(super) fn room(&self, op: OpId) {
+        match self.refuses_changes().map_or_else(|| self.room_if_any(), Err) {
+            Ok(bytes) => self.answer(op, Ok(DaemonToFiler::Room { op, bytes })),
+            Err(error) => self.refuse(op, error),
+        }
     }
 
     /// The intent is durable before the ticket is asked for.
@@ -193,15 +202,24 @@ impl Serving {
         stuck.then_some(ErrorCode::Busy)
     }
 
-    pub(super) fn refuses_growth(&self, growth: u64) -> Option<ErrorCode> {
+    /// What is staged takes its whole size until it is placed, however little the home grows by it.
+    fn refuses_staging(&self, bytes: u64) -> Option<ErrorCode> {
         match self.room_on_disk() {
-            Ok(room) if room >= growth => None,
+            Ok(room) if room >= bytes => None,
             Ok(_) => Some(ErrorCode::DiskFull),
             Err(error) => Some(error),
         }
     }
 
-    /// Bytes above the floor of free space.
+    /// Bytes above the floor of free space; 0 also below it, for what may need none.
+    pub(super) fn room_if_any(&self) -> Result<u64, ErrorCode> {
+        match self.room_on_disk() {
+            Err(ErrorCode::DiskFull) => Ok(0),
+            room => room,
+        }
+    }
+
+    /// Bytes above the floor of free space. Refused below it.
     fn room_on_disk(&self) -> Result<u64, ErrorCode> {
         let free = self.daemon.homes.free_bytes().map_err(|error| {
             tracing::error!(%error, "cannot tell the free space");

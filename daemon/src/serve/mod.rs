@@ -179,9 +179,9 @@ impl Serving {
                 let request = UploadRequest { path, source, token, growth, entries };
                 self.tasks.spawn(async move { this.reserve_upload(op, request).await });
             }
-            FilerToDaemon::Reserve { op, growth, entries } => {
+            FilerToDaemon::Reserve { op, growth, entries, stages } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.reserve(op, growth, entries).await });
+                self.tasks.spawn(async move { this.reserve(op, growth, entries, stages).await });
             }
             FilerToDaemon::Lease { op, entries } => {
                 asked.ask(op)?;
@@ -190,6 +190,11 @@ impl Serving {
             FilerToDaemon::Extend { op, name, least } => {
                 asked.ask(op)?;
                 self.tasks.spawn(async move { this.extend(op, name, least).await });
+            }
+            FilerToDaemon::Room { op } => {
+                asked.ask(op)?;
+                drop(asked);
+                self.room(op);
             }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;

@@ -25,13 +25,17 @@ const UPLOADS_PART_BYTES: usize = 48 * 1024;
 
 impl Serving {
     pub(super) async fn reserve_upload(&self, op: OpId, request: UploadRequest) {
-        if let Some(error) = self.refuses_changes().or_else(|| self.refuses_growth(request.growth))
-        {
+        if let Some(error) = self.refuses_changes() {
             return self.refuse(op, error);
         }
         for _ in 0..TAKEOVER_TRIES {
-            let opened =
-                self.daemon.ledger.open_upload(&self.user, self.session, request.clone()).await;
+            // What was free before a takeover says little after it.
+            let room = match self.room_if_any() {
+                Ok(room) => room,
+                Err(error) => return self.refuse(op, error),
+            };
+            let ledger = &self.daemon.ledger;
+            let opened = ledger.open_upload(&self.user, self.session, request.clone(), room).await;
             match opened {
                 Ok(UploadOpening::Opened { name, resumed, superseded }) => {
                     reach(Point::RowDurable);

@@ -145,17 +145,20 @@ async fn join(
     let open = |error| NotPlaced { error, row: Row::Open };
     let size = seen.size.checked_add(data.size).filter(|size| i64::try_from(*size).is_ok());
     let size = size.ok_or(open(ErrorCode::DiskFull))?;
-    let spare = session.ledger.reserve(0, 0).await.map_err(open)?;
+    let spare = session.ledger.reserve(0, 0, None).await.map_err(open)?;
     let from = data.aside.unwrap_or(staged.name);
     let inode = match build(session, spare, from, data.size, (old, seen)).await {
         Ok(inode) => inode,
-        Err(errno) => {
-            session.refuse_a_taken_name(spare, errno).await;
+        Err(unjoined) => {
+            if let Unjoined::Failed(errno) = unjoined {
+                session.refuse_a_taken_name(spare, errno).await;
+            }
             let _ = session.discard(spare).await;
-            return Err(open(match errno {
+            return Err(open(match unjoined {
                 // An administrator has cut the old file off under the copy.
-                Errno::NODATA => ErrorCode::Busy,
-                errno => report("join a file with what is appended", errno),
+                Unjoined::Failed(Errno::NODATA) => ErrorCode::Busy,
+                Unjoined::Failed(errno) => report("join a file with what is appended", errno),
+                Unjoined::Refused(error) => error,
             }));
         }
     };
@@ -215,6 +218,20 @@ async fn take_back(
     Ok(())
 }
 
+/// Why there is no joined file.
+enum Unjoined {
+    /// A call failed.
+    Failed(Errno),
+    /// The daemon refuses the room for it.
+    Refused(ErrorCode),
+}
+
+impl From<Errno> for Unjoined {
+    fn from(errno: Errno) -> Self {
+        Self::Failed(errno)
+    }
+}
+
 /// Makes the joined file at `name`, durable with its attributes, and says its inode number. It has the permission
 /// bits of the old file, the time of the append, and no tree digest: nobody has hashed the whole.
 async fn build(
@@ -223,18 +240,20 @@ async fn build(
     from: StagingName,
     added: u64,
     (old, seen): (&Arc<OwnedFd>, &Seen),
-) -> Result<u64, Errno> {
+) -> Result<u64, Unjoined> {
     let to = session.staging.create(&name.file_name())?;
     let inode = Seen::of(&to)?.inode;
     let new = session.staging.open_readable(&from.file_name())?;
     let mode = attributes::mode(old).unwrap_or(seen.permissions);
-    let mut joining = Joining {
+    let joining = Joining {
         parts: [(Arc::clone(old), seen.size), (Arc::new(new), added)],
         part: 0,
         done: 0,
         to,
         buffer: Vec::new(),
     };
+    let (mut joining, to_copy) = session.helper.run_once(move || joining.share_old()).await;
+    session.ledger.check_room(to_copy).await.map_err(Unjoined::Refused)?;
     let staging = Arc::clone(&session.staging);
     let joined = session.helper.copy(move || {
         joining.slice().map(|copied| {
@@ -243,7 +262,8 @@ async fn build(
             staging.sync_file(&joining.to)
         })
     });
-    joined.await.map(|()| inode)
+    joined.await?;
+    Ok(inode)
 }
 
 /// The copying of one file behind another, slice by slice.
@@ -258,15 +278,22 @@ struct Joining {
 }
 
 impl Joining {
+    /// Shares the old file's blocks where the file system can; says how many bytes are left to be copied.
+    fn share_old(mut self) -> (Self, u64) {
+        let [(old, old_size), (_, added)] = &self.parts;
+        if *old_size > 0 && self.clone_old(old, *old_size) {
+            self.done = *old_size;
+        }
+        let to_copy = old_size - self.done + added;
+        (self, to_copy)
+    }
+
     fn slice(&mut self) -> Poll<Result<(), Errno>> {
         let Some((from, size)) = self.parts.get(self.part).cloned() else {
             let whole = self.parts[0].1 + self.parts[1].1;
             let made = Seen::of(&self.to).map(|seen| seen.size == whole);
             return Poll::Ready(made.and_then(|made| made.then_some(()).ok_or(Errno::NODATA)));
         };
-        if self.part == 0 && self.done == 0 && size > 0 && self.clone_old(&from, size) {
-            self.done = size;
-        }
         if self.done == size {
             (self.part, self.done) = (self.part + 1, 0);
             return Poll::Pending;
@@ -277,7 +304,7 @@ impl Joining {
         }
     }
 
-    /// Shares the old file's blocks where the file system can. What it made is overwritten otherwise.
+    /// Whether it has all of the old file's blocks. What it made is overwritten otherwise.
     fn clone_old(&self, from: &OwnedFd, size: u64) -> bool {
         if rustix::fs::ioctl_ficlone(&self.to, from).is_err() {
             return false;
@@ -337,7 +364,8 @@ mod tests {
         let (old, _) = file(old);
         let buffer = if by_hand { vec![0; BUFFER] } else { Vec::new() };
         let parts = [(old, stated), file(new)];
-        let mut joining = Joining { parts, part: 0, done: 0, to: to.into(), buffer };
+        let joining = Joining { parts, part: 0, done: 0, to: to.into(), buffer };
+        let (mut joining, _) = joining.share_old();
         loop {
             if let Poll::Ready(done) = joining.slice() {
                 return done.map(|()| std::fs::read(target.path()).unwrap());

@@ -4,8 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::os::fd::OwnedFd;
 
 use berth_common::entry::Existing;
+use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::MAX_HANDLES;
 use berth_common::ids::{Handle, StagingName};
+use berth_common::limits::LEASE_BYTES;
 use berth_common::rel_path::RelPath;
 
 use crate::home::Seen;
@@ -49,14 +51,51 @@ pub(crate) struct Room {
     pub(crate) replaced: u64,
     /// Bytes that are reserved.
     pub(crate) granted: u64,
+    /// Bytes for which the disk had room when it was asked: a file that is replaced gives none before the end.
+    pub(crate) fits: u64,
     /// The daemon has been asked for more, and has not answered.
     pub(crate) asking: bool,
 }
 
 impl Room {
+    /// As it begins: so much is granted, for which the disk has room, and it has `free` bytes in all.
+    pub(crate) fn new(replaced: u64, granted: u64, free: u64) -> Self {
+        let ahead = LEASE_BYTES.min(free.saturating_sub(granted));
+        Self { replaced, granted, fits: granted.saturating_add(ahead), asking: false }
+    }
+
     /// Bytes that may be written.
     pub(crate) fn limit(self) -> u64 {
+        self.admitted().min(self.fits)
+    }
+
+    /// Bytes that the quota allows.
+    fn admitted(self) -> u64 {
         self.replaced.saturating_add(self.granted)
+    }
+
+    /// Whether only the disk has to be asked before more may be written.
+    pub(crate) fn is_short_of_disk(self) -> bool {
+        self.fits < self.admitted()
+    }
+
+    /// Goes further within what the quota allows, as far as `least` and by a lease where the disk has as much.
+    ///
+    /// # Errors
+    /// `DiskFull` when it has not got what is needed for `least`.
+    pub(crate) fn go_on(self, least: u64, free: u64) -> Result<Self, ErrorCode> {
+        let missing = least.min(self.admitted()).saturating_sub(self.limit());
+        if missing > free {
+            return Err(ErrorCode::DiskFull);
+        }
+        let more = LEASE_BYTES.max(missing).min(free);
+        Ok(Self { fits: self.limit().saturating_add(more), ..self })
+    }
+
+    /// So many bytes are reserved by now, after the disk was looked at.
+    pub(crate) fn grow(self, granted: u64) -> Self {
+        let grown = Self { granted, ..self };
+        Self { fits: grown.admitted(), ..grown }
     }
 }
 
@@ -128,10 +167,10 @@ impl Handles {
         }
     }
 
-    /// The daemon has answered: so many bytes are reserved.
-    pub(crate) fn end_extend(&mut self, handle: Handle, granted: u64) {
+    /// The daemon has answered: the room is this.
+    pub(crate) fn end_extend(&mut self, handle: Handle, now: Room) {
         if let Some(Upload { extent: Extent::Within(room), .. }) = self.uploads.get_mut(&handle) {
-            (room.granted, room.asking) = (granted, false);
+            *room = Room { asking: false, ..now };
         }
     }
 
@@ -153,5 +192,35 @@ impl Handles {
                 return handle;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_what_quota_and_disk_allow_both() {
+        let room = Room::new(100, 20, 30);
+        assert_eq!((room.limit(), room.is_short_of_disk()), (30, true));
+        assert_eq!(Room::new(0, 20, 0).limit(), 20, "a lease fits on the disk");
+        assert!(!Room::new(0, 20, 0).is_short_of_disk());
+        assert_eq!(Room::new(5, 20, 1 << 40).limit(), 25);
+        let room = Room::new(10 * LEASE_BYTES, 0, u64::MAX);
+        assert_eq!(room.limit(), LEASE_BYTES, "by steps, however much is free");
+        assert_eq!(room.go_on(0, u64::MAX).unwrap().limit(), 2 * LEASE_BYTES);
+        let far = room.go_on(5 * LEASE_BYTES, 4 * LEASE_BYTES).unwrap();
+        assert_eq!(far.limit(), 5 * LEASE_BYTES);
+        let short = room.go_on(5 * LEASE_BYTES, 4 * LEASE_BYTES - 1);
+        assert_eq!(short, Err(ErrorCode::DiskFull));
+    }
+
+    #[test]
+    fn more_than_is_admitted_is_the_ledgers_to_give() {
+        let room = Room::new(100, 20, 30).go_on(u64::MAX, 90).unwrap();
+        assert_eq!((room.limit(), room.is_short_of_disk()), (120, false));
+        assert_eq!(Room::new(100, 20, 30).go_on(u64::MAX, 89), Err(ErrorCode::DiskFull));
+        let grown = room.grow(21);
+        assert_eq!((grown.limit(), grown.is_short_of_disk()), (121, false));
     }
 }

@@ -136,13 +136,14 @@ impl Ledger {
         });
     }
 
-    /// Sets bytes and entries aside in the daemon's memory.
+    /// Sets bytes and entries aside in the daemon's memory, for what has so many bytes to be written to staging.
     pub(crate) async fn reserve(
         &self,
         growth: u64,
         entries: u64,
+        stages: Option<u64>,
     ) -> Result<StagingName, ErrorCode> {
-        let question = move |op| FilerToDaemon::Reserve { op, growth, entries };
+        let question = move |op| FilerToDaemon::Reserve { op, growth, entries, stages };
         match self.ask(Queue::Reserving, question).await? {
             DaemonToFiler::Reserved { name, .. } => Ok(name),
             other => self.unexpected(other).await,
@@ -164,6 +165,22 @@ impl Ledger {
             DaemonToFiler::Extended { bytes, .. } => Ok(bytes),
             other => self.unexpected(other).await,
         }
+    }
+
+    /// How many bytes may be written to the disk above its floor of free space.
+    pub(crate) async fn room(&self) -> Result<u64, ErrorCode> {
+        match self.ask(Queue::Reserving, |op| FilerToDaemon::Room { op }).await? {
+            DaemonToFiler::Room { bytes, .. } => Ok(bytes),
+            other => self.unexpected(other).await,
+        }
+    }
+
+    /// Whether the disk has room for bytes that no reservation told the daemon of.
+    ///
+    /// # Errors
+    /// `DiskFull` when it has not; the daemon's.
+    pub(crate) async fn check_room(&self, bytes: u64) -> Result<(), ErrorCode> {
+        if bytes == 0 || self.room().await? >= bytes { Ok(()) } else { Err(ErrorCode::DiskFull) }
     }
 
     /// Opens or resumes a resumable upload.
@@ -456,6 +473,7 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         DaemonToFiler::Reserved { op, .. }
         | DaemonToFiler::Leased { op, .. }
         | DaemonToFiler::Extended { op, .. }
+        | DaemonToFiler::Room { op, .. }
         | DaemonToFiler::UploadReserved { op, .. }
         | DaemonToFiler::Granted { op, .. }
         | DaemonToFiler::Owing { op, .. }

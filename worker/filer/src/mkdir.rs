@@ -70,7 +70,7 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
     if path.split_last().is_some_and(|(parent, _)| session.home.look(&parent).is_err()) {
         return Err(ErrorCode::NotFound);
     }
-    let name = session.ledger.reserve(0, 1).await?;
+    let name = session.ledger.reserve(0, 1, Some(0)).await?;
     reach(Point::Reserved);
     let inode = match stage(session, name) {
         Ok(inode) => inode,

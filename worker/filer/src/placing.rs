@@ -199,7 +199,7 @@ pub(crate) async fn reserve_again(
 ) -> Result<(), NotPlaced> {
     let name = session
         .ledger
-        .reserve(bytes, entries)
+        .reserve(bytes, entries, None)
         .await
         .map_err(|error| NotPlaced { error, row: Row::Dropped })?;
     if let Err(errno) = session.staging.rename(staged.name, name) {

@@ -105,7 +105,7 @@ async fn open_small(
     size: u64,
 ) -> Result<Opened, ErrorCode> {
     let (bytes, entries) = growth(session, request, size)?;
-    let name = session.ledger.reserve(bytes, entries).await?;
+    let name = session.ledger.reserve(bytes, entries, Some(size)).await?;
     reach(Point::Reserved);
     match session.staging.create(&name.file_name()) {
         Ok(data) => Ok(Opened::plain(name, data, Extent::Exactly(size))),
@@ -116,11 +116,13 @@ async fn open_small(
 async fn open_stream(session: &Session, request: &OpenUpload) -> Result<Opened, ErrorCode> {
     let target = target(session, request)?;
     let (replaced, entries) = decide::room_of(target.as_ref(), request.existing)?;
+    // Only the lease's bytes are known to fit on the disk.
+    let free = if replaced > 0 { session.ledger.room().await? } else { 0 };
     let (name, granted) = session.ledger.lease(entries).await?;
     reach(Point::Reserved);
     match session.staging.create(&name.file_name()) {
         Ok(data) => {
-            let room = Room { replaced, granted, asking: false };
+            let room = Room::new(replaced, granted, free);
             Ok(Opened::plain(name, data, Extent::Within(room)))
         }
         Err(errno) => Err(not_created(session, name, errno).await),
@@ -135,19 +137,33 @@ pub(crate) async fn extend(
     (name, room): (StagingName, Room),
     least: u64,
 ) {
-    let extended = session.ledger.extend(name, least.saturating_sub(room.replaced)).await;
-    let granted = extended.as_ref().map_or(room.granted, |bytes| *bytes);
-    session.handles.borrow_mut().end_extend(handle, granted);
+    let extended = more_room(&session, name, room, least).await;
+    session.handles.borrow_mut().end_extend(handle, *extended.as_ref().unwrap_or(&room));
     session.answer(
         op,
         match extended {
-            Ok(granted) => {
-                let limit = Room { granted, ..room }.limit();
-                FilerToWorker::Extended { op, limit }
-            }
+            Ok(room) => FilerToWorker::Extended { op, limit: room.limit() },
             Err(error) => FilerToWorker::Failed { op, error },
         },
     );
+}
+
+/// Up to what is admitted the disk alone is asked, by steps as beyond it: a file that is replaced admits its bytes
+/// all at once, and frees none of them before the end.
+async fn more_room(
+    session: &Session,
+    name: StagingName,
+    mut room: Room,
+    least: u64,
+) -> Result<Room, ErrorCode> {
+    if room.is_short_of_disk() {
+        room = room.go_on(least, session.ledger.room().await?)?;
+        if least <= room.limit() {
+            return Ok(room);
+        }
+    }
+    let granted = session.ledger.extend(name, least.saturating_sub(room.replaced)).await?;
+    Ok(room.grow(granted))
 }
 
 async fn open_resumable(
@@ -173,7 +189,7 @@ async fn open_resumable(
     }
     // Until it has a handle, or is given up.
     session.handles.borrow_mut().use_upload(name);
-    let files = open_files(session, &reserved).await;
+    let files = open_files(session, &reserved, source.size).await;
     if files.is_err() {
         session.handles.borrow_mut().end_use(name);
     }
@@ -185,19 +201,30 @@ async fn open_resumable(
 async fn open_files(
     session: &Session,
     reserved: &Reserved,
+    size: u64,
 ) -> Result<(Vec<OwnedFd>, bool), ErrorCode> {
     let name = reserved.name;
     if reserved.resumed {
-        match open_existing(session, name) {
-            Ok(files) => {
-                return Ok((files, true));
-            }
+        let existing = match open_existing(session, name) {
+            Ok((files, staged)) => Some((files, staged)),
             // One without the other is worth nothing. A power cut may have left that.
-            Err(Errno::NOENT) => drop(session.remove_staged(name).await),
+            Err(Errno::NOENT) => {
+                session.remove_staged(name).await;
+                None
+            }
             Err(errno) => {
                 session.ledger.let_go(name);
                 return Err(report("open an upload again", errno));
             }
+        };
+        let staged = existing.as_ref().map_or(0, |(_, staged)| *staged);
+        // The daemon does not know how much of it is on the disk.
+        if let Err(error) = session.ledger.check_room(size.saturating_sub(staged)).await {
+            session.ledger.let_go(name);
+            return Err(error);
+        }
+        if let Some((files, _)) = existing {
+            return Ok((files, true));
         }
     }
     match create_with_journal(session, name) {
@@ -206,10 +233,12 @@ async fn open_files(
     }
 }
 
-fn open_existing(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, Errno> {
+/// Data and journal, and how many bytes of data there are.
+fn open_existing(session: &Session, name: StagingName) -> Result<(Vec<OwnedFd>, u64), Errno> {
     let data = session.staging.open_writable(&name.file_name())?;
     let journal = session.staging.open_writable(&name.journal_name())?;
-    Ok(vec![data, journal])
+    let staged = Seen::of(&data)?.size;
+    Ok((vec![data, journal], staged))
 }
 
 fn create_with_journal(session: &Session, name: StagingName) -> Result<Vec<OwnedFd>, Errno> {

@@ -57,6 +57,42 @@ fn an_append_adds_to_the_end_and_reserves_what_it_adds() {
 }
 
 #[test]
+fn an_append_needs_room_on_the_disk_for_what_it_copies() {
+    for size in [3, LARGE] {
+        let mut bench = Bench::serving(process(FILER));
+        bench.put("a", b"old ", true).unwrap();
+        bench.settle_down();
+        let bytes = vec![b'n'; size];
+        let opened = open(&mut bench, &bytes);
+        let staged = fs::read_dir(&bench.staging).unwrap().count();
+        // The upload stands in staging by now, and a file system that shares blocks copies it alone.
+        let copied = if shares_blocks(&bench) { size } else { size + 4 } as u64;
+        bench.ledger.room = copied - 1;
+        assert_eq!(bench.commit(opened, &bytes), Err(ErrorCode::DiskFull), "{size}");
+        assert_eq!(bench.read("a"), b"old ");
+        bench.settle_down();
+        let kept = if size == LARGE { staged } else { 0 };
+        assert_eq!(fs::read_dir(&bench.staging).unwrap().count(), kept);
+
+        bench.ledger.room = u64::MAX;
+        let mut opened = bench.open(append("a", size)).unwrap();
+        assert_eq!(opened.resumed, size == LARGE, "what was received is not lost");
+        opened.files[0].write_all(&bytes).unwrap();
+        bench.ledger.room = copied;
+        assert_eq!(bench.commit(opened, &bytes), Ok(true));
+        assert_eq!(bench.read("a"), [b"old ", &bytes[..]].concat());
+        bench.check();
+    }
+}
+
+/// Whether a copy of the file in the home takes no room.
+fn shares_blocks(bench: &Bench) -> bool {
+    let from = fs::File::open(bench.home.join("a")).unwrap();
+    let to = tempfile::tempfile_in(&bench.home).unwrap();
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
+}
+
+#[test]
 fn an_append_to_nothing_is_a_put_and_one_to_no_file_is_refused() {
     let mut bench = Bench::serving(process(FILER));
     let opened = open(&mut bench, b"first");

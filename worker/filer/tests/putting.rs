@@ -74,6 +74,62 @@ fn an_overwrite_swaps_the_file_and_gives_back_what_it_displaced() {
 }
 
 #[test]
+fn an_overwrite_needs_room_on_the_disk_for_all_that_it_stages() {
+    let mut bench = bench();
+    for size in [7, LARGE] {
+        let bytes = vec![b'n'; size];
+        bench.ledger.room = u64::MAX;
+        bench.put("a", &bytes, true).unwrap();
+        for (room, expected) in [(size - 1, Err(ErrorCode::DiskFull)), (size, Ok(true))] {
+            bench.ledger.room = room as u64;
+            assert_eq!(bench.put("a", &bytes, true), expected, "{size}");
+            bench.check();
+        }
+    }
+}
+
+#[test]
+fn a_resume_needs_room_on_the_disk_for_what_is_missing() {
+    let mut bench = bench();
+    let bytes = vec![b'n'; LARGE];
+    let request = || upload("a", source(LARGE, 0), true);
+    let mut opened = bench.open(request()).unwrap();
+    opened.files[0].write_all(&bytes[5..]).unwrap();
+    drop(opened.files);
+    bench.close(opened.handle, true);
+    bench.ledger.room = 4;
+    assert_eq!(bench.open(request()).unwrap_err(), ErrorCode::DiskFull);
+    bench.settle_down();
+    assert_eq!(fs::read_dir(&bench.staging).unwrap().count(), 2, "it waits until there is room");
+    bench.ledger.room = 5;
+    let mut opened = bench.open(request()).unwrap();
+    assert!(opened.resumed);
+    opened.files[0].write_all(&bytes).unwrap();
+    drop(opened.files);
+    bench.close(opened.handle, true);
+    bench.ledger.room = 0;
+    let opened = bench.open(request()).unwrap();
+    assert_eq!(bench.commit(opened, &bytes), Ok(false), "nothing is missing");
+    bench.check();
+}
+
+#[test]
+fn an_upload_that_lost_its_files_needs_room_for_all_of_it() {
+    let mut bench = bench();
+    let request = || upload("a", source(LARGE, 0), true);
+    let opened = bench.open(request()).unwrap();
+    drop(opened.files);
+    bench.close(opened.handle, true);
+    for entry in fs::read_dir(&bench.staging).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    bench.ledger.room = LARGE as u64 - 1;
+    assert_eq!(bench.open(request()).unwrap_err(), ErrorCode::DiskFull);
+    bench.ledger.room = LARGE as u64;
+    assert!(!bench.open(request()).unwrap().resumed);
+}
+
+#[test]
 fn a_put_that_may_not_overwrite_is_refused_before_data_and_at_the_commit() {
     let mut bench = bench();
     bench.put("a", b"old", true).unwrap();

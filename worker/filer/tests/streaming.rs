@@ -76,6 +76,55 @@ fn room_is_what_is_replaced_and_what_is_left_and_grows_by_leases() {
     assert_eq!((bench.ledger.rows.len(), staged(&bench)), (0, 0), "nothing is kept of a stream");
 }
 
+/// A bench with a file of so many bytes at `a`, of which the disk has none.
+fn over_a_file_of(size: u64) -> Bench {
+    let mut bench = Bench::serving(process(FILER));
+    fs::File::create(bench.home.join("a")).unwrap().set_len(size).unwrap();
+    bench.charge_home();
+    bench
+}
+
+#[test]
+fn a_stream_goes_over_a_large_file_by_steps_for_which_the_disk_has_room() {
+    let mut bench = over_a_file_of(3 * LEASE_BYTES + 5);
+    bench.ledger.limit_bytes = Some(3 * LEASE_BYTES + 5 + 7);
+    let opened = open(&mut bench, Existing::Replace);
+    assert_eq!(opened.limit, Some(LEASE_BYTES + 7), "what is reserved, and one step");
+    bench.ledger.log.clear();
+    let limit = bench.extend(opened.handle, LEASE_BYTES + 7);
+    assert_eq!(limit, Ok(2 * LEASE_BYTES + 7), "asked ahead");
+    bench.ledger.room = 10;
+    assert_eq!(bench.extend(opened.handle, 2 * LEASE_BYTES), Ok(2 * LEASE_BYTES + 17));
+    let more = bench.extend(opened.handle, 2 * LEASE_BYTES + 17 + 11);
+    assert_eq!(more.unwrap_err(), ErrorCode::DiskFull);
+    bench.ledger.room = 0;
+    let ahead = bench.extend(opened.handle, 2 * LEASE_BYTES + 17);
+    assert_eq!(ahead, Ok(2 * LEASE_BYTES + 17), "what it has is never refused");
+    assert_eq!(bench.ledger.said(), ["Room"; 4]);
+
+    bench.ledger.room = u64::MAX;
+    let all = 3 * LEASE_BYTES + 5 + 7;
+    assert!(refused(bench.extend(opened.handle, all + 1).unwrap_err()), "the quota's end");
+    bench.ledger.limit_bytes = Some(all + 1);
+    assert_eq!(bench.extend(opened.handle, all + 1), Ok(all + 1), "over both ends in one step");
+    bench.ledger.limit_bytes = None;
+    assert_eq!(bench.extend(opened.handle, 0), Ok(all + 1 + LEASE_BYTES));
+    drop(opened.files);
+    bench.close(opened.handle, true);
+    bench.check();
+}
+
+#[test]
+fn a_stream_that_is_written_beyond_what_the_disk_had_room_for_is_not_placed() {
+    let mut bench = over_a_file_of(LEASE_BYTES);
+    bench.ledger.room = 3;
+    let mut opened = open(&mut bench, Existing::Replace);
+    assert_eq!(opened.limit, Some(3));
+    opened.files[0].write_all(b"1234").unwrap();
+    assert_eq!(bench.commit(opened, b"1234"), Err(ErrorCode::Protocol));
+    bench.check();
+}
+
 #[test]
 fn a_full_home_still_takes_a_stream_over_a_file_and_an_empty_one() {
     let mut bench = Bench::serving(process(FILER));

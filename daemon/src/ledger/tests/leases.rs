@@ -4,9 +4,6 @@ use berth_common::limits::LEASE_BYTES;
 
 use super::*;
 
-/// As much disk as anybody may want.
-const ROOM: u64 = 1 << 50;
-
 impl Bench {
     async fn lease(&self, session: SessionId) -> (StagingName, u64) {
         self.ledger.lease(&self.alice, session, 1, ROOM).await.unwrap()

@@ -35,6 +35,8 @@ const S2: SessionId = SessionId(2);
 const S3: SessionId = SessionId(u64::MAX);
 const EXPIRY_S: i64 = 1000;
 const MAX_UPLOADS: u32 = 260;
+/// As much disk as anybody may want.
+const ROOM: u64 = 1 << 50;
 
 /// A ledger with the active user alice.
 struct Bench {
@@ -150,7 +152,7 @@ impl Bench {
         session: SessionId,
         request: &UploadRequest,
     ) -> Result<UploadOpening, LedgerError> {
-        self.ledger.open_upload(&self.alice, session, request.clone()).await
+        self.ledger.open_upload(&self.alice, session, request.clone(), ROOM).await
     }
 
     async fn opened(&self, session: SessionId, request: &UploadRequest) -> StagingName {

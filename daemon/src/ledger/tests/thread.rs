@@ -45,7 +45,7 @@ async fn requests_that_wait_share_one_transaction() {
         let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
         tasks.spawn(async move {
             let request = upload(&format!("f{n}"), 1, n, 4);
-            ledger.open_upload(&alice, S1, request).await
+            ledger.open_upload(&alice, S1, request, ROOM).await
         });
     }
     settle_down().await;
@@ -92,7 +92,7 @@ async fn a_full_disk_refuses_the_whole_group_and_takes_back_both_halves() {
         let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
         let path = format!("{}/{n}", "long".repeat(60));
         tasks.spawn(async move {
-            ledger.open_upload(&alice, S1, upload(&path, 1, 1, 10)).await.map(drop)
+            ledger.open_upload(&alice, S1, upload(&path, 1, 1, 10), ROOM).await.map(drop)
         });
     }
     settle_down().await;

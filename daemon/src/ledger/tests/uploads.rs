@@ -133,6 +133,21 @@ async fn a_resumed_upload_reserves_what_it_needs_now() {
 }
 
 #[tokio::test]
+async fn the_disk_must_have_room_for_all_of_a_new_upload_and_its_filer_looks_at_the_rest_of_an_old_one()
+ {
+    let bench = Bench::new(limits(100, 10)).await;
+    let overwriting = UploadRequest { growth: 0, entries: 0, ..upload("a", 1, 1, 500) };
+    let open =
+        async |room| bench.ledger.open_upload(&bench.alice, S1, overwriting.clone(), room).await;
+    assert_eq!(open(499).await, Err(LedgerError::Refused(ErrorCode::DiskFull)));
+    let UploadOpening::Opened { name, .. } = open(500).await.unwrap() else { panic!() };
+    bench.ledger.let_go(&bench.alice, S1, name).await.unwrap();
+    assert_eq!(open(0).await, Ok(resumed(name)));
+    let (rows, _) = bench.ledger.uploads(&bench.alice, None, 10).await.unwrap();
+    assert_eq!(rows.len(), 1, "the refusal left none");
+}
+
+#[tokio::test]
 async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     let bench = Bench::new(limits(100, 10)).await;
     let big = bench.opened(S1, &upload("a", 1, 1, 30)).await;
@@ -218,6 +233,32 @@ async fn a_user_has_a_bound_of_uploads_whatever_they_reserve() {
         bench.ledger.drop_name(&bench.alice, S2, name).await.unwrap();
     }
     bench.opened(S2, &another).await;
+}
+
+#[tokio::test]
+async fn what_a_session_is_at_work_on_is_as_young_after_a_crash_as_when_it_was_last_marked() {
+    let mut bench = Bench::new(limits(1000, 10)).await;
+    let idle = bench.opened(S1, &upload("idle", 1, 1, 10)).await;
+    bench.ledger.session_ended(S1).await.unwrap();
+    let open = bench.opened(S1, &upload("open", 1, 2, 10)).await;
+    let committing = bench.opened(S1, &upload("committing", 1, 3, 10)).await;
+    bench.intend(S1, stage(committing, 10, None)).await.unwrap();
+    bench.at(99 + EXPIRY_S);
+    bench.ledger.touch_held_uploads().await.unwrap();
+    bench.at(50);
+    bench.ledger.touch_held_uploads().await.unwrap();
+
+    // The daemon is killed, and a session has nothing any more.
+    bench.reopen().await;
+    let (rows, _) = bench.ledger.uploads(&bench.alice, None, 10).await.unwrap();
+    let expire: Vec<_> = rows.iter().map(|row| (row.name, row.expires_s)).collect();
+    let late = 99 + 2 * EXPIRY_S;
+    assert_eq!(expire, [(idle, 100 + EXPIRY_S), (open, late), (committing, late)]);
+    let claim = async || bench.ledger.claim_expired(&bench.alice, S3).await.unwrap();
+    bench.at(late - 1);
+    assert_eq!(claim().await, [idle]);
+    bench.at(late);
+    assert_eq!(claim().await, [open], "the other one's intent is not replayed");
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ async fn a_user_is_made_activated_removed_and_may_come_again() {
     assert_eq!(again, Err(LedgerError::UserExists));
     assert_eq!(ledger.count_users().await.unwrap(), 2);
     let held = ledger.reserve(&bob, S1, 1, 1).await.unwrap();
-    ledger.open_upload(&bob, S1, upload("a", 1, 1, 2)).await.unwrap();
+    ledger.open_upload(&bob, S1, upload("a", 1, 1, 2), ROOM).await.unwrap();
     ledger.intent(&bob, S1, vec![stage(held, 1, None), IntentItem::Take]).await.unwrap();
     assert_eq!(ledger.finish_removal(&bob).await, Err(LedgerError::UserExists));
 

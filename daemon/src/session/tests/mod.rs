@@ -25,7 +25,7 @@ const OP: OpId = OpId(1);
 
 /// Reserves a small file of this size.
 async fn reserve(filer: &FakeFiler, size: u64) -> StagingName {
-    filer.send(&FilerToDaemon::Reserve { op: OP, growth: size, entries: 1 });
+    filer.send(&FilerToDaemon::Reserve { op: OP, growth: size, entries: 1, stages: Some(size) });
     match filer.recv().await {
         DaemonToFiler::Reserved { name, .. } => name,
         other => panic!("{other:?}"),
@@ -116,7 +116,7 @@ fn over_quota_is_refused_with_the_numbers() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1, stages: None });
         let DaemonToFiler::Refused { error, .. } = filer.recv().await else { panic!() };
         assert!(matches!(error, ErrorCode::QuotaExceeded { limit: 1000, requested: 1001, .. }));
     });
@@ -127,11 +127,46 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
     run(|| async {
         let fakes = Fakes::start(|config| config.min_free_bytes = i64::MAX as u64).await;
         let (_client, _worker, filer) = fakes.session().await;
-        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: Some(1) });
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
         assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(0) });
+        assert_eq!(filer.recv().await, refused, "a directory takes a little too");
         filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
         assert_eq!(filer.recv().await, refused);
+        filer.send(&open_upload(1, OP));
+        assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Room { op: OP });
+        assert_eq!(filer.recv().await, DaemonToFiler::Room { op: OP, bytes: 0 });
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: None });
+        let answer = filer.recv().await;
+        assert!(matches!(answer, DaemonToFiler::Reserved { .. }), "it stands there: {answer:?}");
+    });
+}
+
+#[test]
+fn what_does_not_grow_needs_room_on_the_disk_for_its_size_too() {
+    // More than any disk has.
+    const HUGE: u64 = 1 << 62;
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::DiskFull };
+        filer.send(&FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0, stages: Some(HUGE) });
+        assert_eq!(filer.recv().await, refused);
+        let FilerToDaemon::ReserveUpload { op, path, source, token, .. } = open_upload(1, OP)
+        else {
+            panic!()
+        };
+        let source = SourceFingerprint { size: HUGE, ..source };
+        let (growth, entries) = (0, 0);
+        filer.send(&FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries });
+        assert_eq!(filer.recv().await, refused);
+        filer.send(&FilerToDaemon::Room { op: OP });
+        let DaemonToFiler::Room { bytes, .. } = filer.recv().await else { panic!() };
+        assert!((1..HUGE).contains(&bytes));
+        let pending = fakes.daemon.ledger.pending(&user("alice")).await.unwrap();
+        assert_eq!(pending.uploads, [], "no row is left of a refusal");
     });
 }
 

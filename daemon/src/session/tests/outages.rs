@@ -64,7 +64,7 @@ fn a_change_that_cannot_be_settled_ends_its_session_and_is_replayed_after_the_ou
         assert_eq!(fakes.daemon.read_only_users(), [], "an outage passes");
         // Others go on meanwhile, and are refused what cannot be recorded.
         let (_client2, _worker2, filer2) = fakes.session().await;
-        filer2.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1 });
+        filer2.send(&FilerToDaemon::Reserve { op: OP, growth: 1, entries: 1, stages: Some(1) });
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::LedgerUnavailable };
         assert_eq!(filer2.recv().await, refused);
         filer2.send(&FilerToDaemon::Usage { op: OP });

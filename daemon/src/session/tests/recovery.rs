@@ -109,6 +109,27 @@ fn of_a_dead_sessions_uploads_those_without_a_file_are_dropped() {
 }
 
 #[test]
+fn each_round_of_expiry_marks_what_is_under_way_whether_anything_may_expire_or_not() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OP));
+        let DaemonToFiler::UploadReserved { .. } = filer.recv().await else { panic!() };
+        let expires_s = async || {
+            let uploads = fakes.daemon.ledger.uploads(&user("alice"), None, 1).await.unwrap();
+            uploads.0[0].expires_s
+        };
+        for may_expire in [false, true] {
+            let before = expires_s().await;
+            while expires_s().await == before {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                expiry::round(&fakes.daemon, may_expire).await.unwrap();
+            }
+        }
+    });
+}
+
+#[test]
 fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
     run(|| async {
         let fakes = Fakes::start(|config| config.upload_expiry = Duration::ZERO).await;

@@ -31,6 +31,8 @@ pub struct Ledger {
     pub used_bytes: i64,
     pub used_entries: i64,
     pub limit_bytes: Option<u64>,
+    /// Bytes that the disk has above its floor. It is not used up.
+    pub room: u64,
     pub sync_failed: bool,
     /// Whether the home is said to be verified.
     pub reporting: bool,
@@ -51,6 +53,7 @@ impl Ledger {
             used_bytes: 0,
             used_entries: 0,
             limit_bytes: None,
+            room: 1 << 40,
             sync_failed: false,
             reporting: false,
             outage: false,
@@ -95,7 +98,10 @@ impl Ledger {
     pub fn hear(&mut self, message: FilerToDaemon) -> Option<DaemonToFiler> {
         self.log.push(message.clone());
         Some(match message {
-            FilerToDaemon::Reserve { op, growth, entries } => match self.admit(growth) {
+            FilerToDaemon::Reserve { op, stages: Some(bytes), .. } if bytes > self.room => {
+                DaemonToFiler::Refused { op, error: ErrorCode::DiskFull }
+            }
+            FilerToDaemon::Reserve { op, growth, entries, .. } => match self.admit(growth) {
                 Err(error) => DaemonToFiler::Refused { op, error },
                 Ok(()) => {
                     let name = self.mint();
@@ -103,8 +109,9 @@ impl Ledger {
                     DaemonToFiler::Reserved { op, name }
                 }
             },
+            FilerToDaemon::Room { op } => DaemonToFiler::Room { op, bytes: self.room },
             FilerToDaemon::Lease { op, entries } => {
-                let (name, bytes) = (self.mint(), self.left().min(LEASE_BYTES));
+                let (name, bytes) = (self.mint(), self.left().min(LEASE_BYTES).min(self.room));
                 self.open(name, bytes, entries, None);
                 DaemonToFiler::Leased { op, name, bytes }
             }
@@ -214,7 +221,10 @@ impl Ledger {
         match self.admit(missing) {
             Err(error) => DaemonToFiler::Refused { op, error },
             Ok(()) => {
-                let bytes = before + missing.max(LEASE_BYTES).min(left);
+                if missing > self.room {
+                    return DaemonToFiler::Refused { op, error: ErrorCode::DiskFull };
+                }
+                let bytes = before + missing.max(LEASE_BYTES).min(left).min(self.room);
                 self.rows.get_mut(&name).unwrap().growth = bytes;
                 DaemonToFiler::Extended { op, bytes }
             }
@@ -269,6 +279,9 @@ impl Ledger {
         }
         if let Err(error) = self.admit(growth) {
             return DaemonToFiler::Refused { op, error };
+        }
+        if upload.1.size > self.room {
+            return DaemonToFiler::Refused { op, error: ErrorCode::DiskFull };
         }
         let name = self.mint();
         self.open(name, growth, entries, Some(upload));
@@ -368,6 +381,7 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Joined => "Joined",
         FilerToDaemon::Lease { .. } => "Lease",
         FilerToDaemon::Extend { .. } => "Extend",
+        FilerToDaemon::Room { .. } => "Room",
         FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
         FilerToDaemon::Reserve { .. } => "Reserve",
         FilerToDaemon::Claim { .. } => "Claim",
