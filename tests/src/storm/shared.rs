@@ -1,4 +1,5 @@
-//! What the sessions of a user share: the round's clock, uploads to be resumed, what the user may have.
+//! What the sessions of a user share: the round's clock, uploads to be resumed, what the user may have, and
+//! whether somebody was struck.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -6,8 +7,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use berth_common::entry::Usage;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 
-use super::bounds::Bounds;
-use super::connection::Helpers;
+use super::bounds::{Bounds, Span};
+use super::connection::{Doubts, Helpers};
 use super::plan;
 use super::transfer::Upload;
 
@@ -22,6 +23,10 @@ pub struct Shared {
     bounds: Mutex<Bounds>,
     /// The processes of the sessions, as far as they are known.
     helpers: Mutex<[Option<Helpers>; plan::SESSIONS]>,
+    /// What each session was told that only a crash or an outage explains.
+    doubts: [Doubts; plan::SESSIONS],
+    /// The sessions of which something was killed in this round.
+    struck: Mutex<[bool; plan::SESSIONS]>,
 }
 
 impl Shared {
@@ -35,23 +40,49 @@ impl Shared {
         self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets what the user may have from now on.
-    pub fn set_bounds(&self, bounds: Bounds) {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
-    }
-
     /// What the user may have.
-    pub fn bounds(&self) -> Bounds {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks a usage that the server has told.
+    /// The time since `begun`.
+    pub fn since(&self, begun: u64) -> Span {
+        (begun, self.tick())
+    }
+
+    /// Checks a usage that the server has told within this time.
     ///
     /// # Panics
     /// When it may not be.
-    pub fn check_usage(&self, usage: &Usage) {
+    pub fn check_usage(&self, usage: &Usage, span: Span) {
         let bounds = self.bounds();
-        assert!(bounds.allow_usage(usage), "{bounds:?} do not allow {usage:?}");
+        assert!(bounds.allow_usage(usage, span), "{bounds:?} do not allow {usage:?} in {span:?}");
+    }
+
+    /// Where a session's doubts are noted.
+    pub fn doubts_of(&self, session: usize) -> &Doubts {
+        &self.doubts[session]
+    }
+
+    /// Something of a session's is killed.
+    pub fn strike(&self, session: usize) {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner)[session] = true;
+    }
+
+    /// What was told to sessions in this round without a reason, unless everybody was struck. The next round
+    /// begins without doubts.
+    pub fn unexplained(&self, all_were_struck: bool) -> Option<String> {
+        let struck =
+            std::mem::take(&mut *self.struck.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut found = None;
+        for (session, (doubts, struck)) in self.doubts.iter().zip(struck).enumerate() {
+            let doubts = doubts.take();
+            if !doubts.is_empty() && !struck && !all_were_struck {
+                found =
+                    Some(format!("session {session} was told {doubts:?}, and nothing was killed"));
+            }
+        }
+        found
     }
 
     /// Notes an upload that may be resumed.
