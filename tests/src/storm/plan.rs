@@ -186,9 +186,13 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
         .map(|_| {
             let action = action(&mut random);
             // Drawn whether it is used or not, so that all that follows stays the same.
-            let drawn = kill(&mut random);
+            let mut drawn = kill(&mut random);
             let percent = match action {
-                Action::Batch { .. } => BATCH_KILL_PERCENT,
+                Action::Batch { .. } => {
+                    // Its puts are announced first.
+                    drawn.after += Duration::from_micros(random.below(12_000));
+                    BATCH_KILL_PERCENT
+                }
                 _ => KILL_PERCENT,
             };
             Planned { action, kill: random.chance(percent).then_some(drawn) }
@@ -198,14 +202,14 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
 
 fn action(random: &mut Random) -> Action {
     match random.below(100) {
-        0..20 => Action::Put {
+        0..18 => Action::Put {
             path: file(random),
             size: size(random),
             existing: existing(random, 75, 0),
             streams: false,
             broken_off: None,
         },
-        20..24 => {
+        18..24 => {
             let count = 4 + random.below(5);
             Action::Batch { changes: (0..count).map(|_| in_batch(random)).collect() }
         }
@@ -246,15 +250,16 @@ fn action(random: &mut Random) -> Action {
 /// One of a batch: what may share an intent's transaction, and renames to free names, which need none.
 fn in_batch(random: &mut Random) -> Action {
     match random.below(100) {
-        0..55 => Action::Put {
-            path: file(random),
-            size: if random.chance(20) { random.below(20) } else { random.below(32 * KIB) },
-            existing: existing(random, 75, 0),
+        // Mostly what will not be refused: only that gets together.
+        0..65 => Action::Put {
+            path: if random.chance(50) { top(random) } else { file(random) },
+            size: if random.chance(20) { random.below(20) } else { random.below(16 * KIB) },
+            existing: existing(random, 90, 0),
             streams: false,
             broken_off: None,
         },
-        55..80 => Action::Remove { path: any(random), recursive: random.chance(35) },
-        80..88 => Action::MakeDirectory { path: directory(random), parents: false },
+        65..85 => Action::Remove { path: any(random), recursive: random.chance(35) },
+        85..90 => Action::MakeDirectory { path: directory(random), parents: false },
         _ => Action::Rename { from: any(random), to: any(random), overwrite: random.chance(75) },
     }
 }
@@ -325,6 +330,11 @@ pub(super) fn moment(random: &mut Random) -> Duration {
 
 fn directory(random: &mut Random) -> RelPath {
     known((*random.one_of(&DIRECTORIES)).to_owned())
+}
+
+/// A file's path at the root.
+fn top(random: &mut Random) -> RelPath {
+    known((*random.one_of(&FILES)).to_owned())
 }
 
 /// A path of a file, mostly near the root.
