@@ -33,7 +33,8 @@ pub struct Helpers {
 pub struct Doubts(Arc<Mutex<Vec<ErrorCode>>>);
 
 impl Doubts {
-    fn note(&self, error: &ErrorCode) {
+    /// One more.
+    pub fn note(&self, error: &ErrorCode) {
         let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         errors.push(error.clone());
     }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use berth_common::entry::Usage;
+use berth_common::error_code::ErrorCode;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 
 use super::bounds::{Bounds, Span};
@@ -69,17 +70,21 @@ impl Shared {
         self.struck.lock().unwrap_or_else(PoisonError::into_inner)[session] = true;
     }
 
-    /// What was told to sessions in this round without a reason, unless everybody was struck. The next round
-    /// begins without doubts.
+    /// What was told to sessions in this round without a reason. A ledger that cannot be written needs one that
+    /// strikes everybody. The next round begins without doubts.
     pub fn unexplained(&self, all_were_struck: bool) -> Option<String> {
         let struck =
             std::mem::take(&mut *self.struck.lock().unwrap_or_else(PoisonError::into_inner));
         let mut found = None;
         for (session, (doubts, struck)) in self.doubts.iter().zip(struck).enumerate() {
-            let doubts = doubts.take();
-            if !doubts.is_empty() && !struck && !all_were_struck {
+            let mut errors = doubts.take();
+            errors.retain(|error| {
+                let is_explained = struck && *error != ErrorCode::LedgerUnavailable;
+                !all_were_struck && !is_explained
+            });
+            if !errors.is_empty() {
                 found =
-                    Some(format!("session {session} was told {doubts:?}, and nothing was killed"));
+                    Some(format!("session {session} was told {errors:?}, and nothing struck it"));
             }
         }
         found
@@ -108,5 +113,30 @@ impl Shared {
         let at = uploads.len() - 1 - (which % uploads.len().min(2) as u64) as usize;
         // Two sessions at once now and then: it stays for the next one.
         Some(if which.is_multiple_of(3) { uploads[at].clone() } else { uploads.remove(at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_crash_explains_needs_one_of_that_session_and_of_that_round() {
+        let shared = Shared::default();
+        let told = |session: usize, error| shared.doubts_of(session).note(&error);
+        told(1, ErrorCode::Internal);
+        shared.strike(2);
+        assert!(shared.unexplained(false).is_some(), "another session was struck");
+        assert_eq!(shared.unexplained(false), None, "it was told in an earlier round");
+        told(1, ErrorCode::Internal);
+        shared.strike(1);
+        assert_eq!(shared.unexplained(false), None);
+        told(1, ErrorCode::Internal);
+        assert!(shared.unexplained(false).is_some(), "it was struck in an earlier round");
+        told(1, ErrorCode::LedgerUnavailable);
+        shared.strike(1);
+        assert!(shared.unexplained(false).is_some(), "no kill of a session keeps the ledger away");
+        told(1, ErrorCode::LedgerUnavailable);
+        assert_eq!(shared.unexplained(true), None);
     }
 }
