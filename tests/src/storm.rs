@@ -6,7 +6,7 @@
 //! disk, every file be whole, and the home follow from the operations that were acknowledged
 //! ([`history`]). `tests/tests/storm.rs` runs it; `docs/TESTING.md` describes it.
 //!
-//! [`random`], [`content`], [`file`], [`plan`], [`events`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`],
+//! [`random`], [`content`], [`file`], [`plan`], [`events`], [`kind`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`],
 //! [`connection`], [`session`], [`batch`], [`shared`], [`transfer`], [`rest`], [`administrator`], [`guest`] and [`user`]
 //! deal with the server; [`tally`] counts.
 
@@ -20,6 +20,7 @@ pub mod events;
 pub mod file;
 pub mod guest;
 pub mod history;
+pub mod kind;
 pub mod plan;
 pub mod random;
 pub mod rest;

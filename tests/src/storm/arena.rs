@@ -115,8 +115,8 @@ impl Arena {
         });
     }
 
-    /// So often everybody was struck: the daemon was killed, or an outage of its ledger began or ended. `None`
-    /// while there is an outage.
+    /// Goes on when everybody is struck, and again when that is over: by a kill of the daemon, or an outage of its
+    /// ledger. `None` during an outage.
     pub fn strikes(&self) -> Option<u64> {
         let strikes = self.strikes.load(Ordering::SeqCst);
         (!self.is_out.load(Ordering::SeqCst)).then_some(strikes)
@@ -193,6 +193,8 @@ impl Arena {
                 due = None;
             }
         });
+        // Once more: who has counted the first one and found the sessions alive feels it only later.
+        self.strikes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Ends the storm: what is left of the daemon's log is counted.
