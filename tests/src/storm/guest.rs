@@ -113,7 +113,8 @@ fn remove(arena: &Arena, name: &str) {
 
 /// Some files and a directory, cut off at any time, and an upload that falls silent. The connection as it was left.
 fn work(arena: &Arena, name: &str, random: &mut Random) -> Connection {
-    let mut connection = Connection::open(arena, name, PASSWORD, &Doubts::default());
+    let (doubts, strikes) = (Doubts::default(), arena.strikes());
+    let mut connection = Connection::open(arena, name, PASSWORD, &doubts);
     let Helpers { worker, filer } = connection.helpers;
     let (after, what) = (moment(random), random.below(3));
     let strike = || {
@@ -130,6 +131,9 @@ fn work(arena: &Arena, name: &str, random: &mut Random) -> Connection {
         // A cut ends it, and so may a refusal.
         let _: Result<(), Cut> = some_operations(arena, &mut connection, random);
     });
+    let told = doubts.take();
+    let was_struck = what < 2 || strikes.is_none() || strikes != arena.strikes();
+    assert!(was_struck || told.is_empty(), "{name} was told {told:?}, and nothing was killed");
     connection
 }
 
