@@ -112,3 +112,14 @@ pub fn limit_file_sizes(pid: u32, bytes: Option<u64>) {
         .expect("prlimit can be run");
     assert!(set.success(), "prlimit: {set}");
 }
+
+/// Takes such limits away from processes that may have ended meanwhile.
+///
+/// # Panics
+/// When no program can be run.
+pub fn unlimit_file_sizes(pids: &[u32]) {
+    let each = "for pid; do prlimit --pid=$pid --fsize=unlimited: 2>/dev/null; done";
+    let mut shell = crate::account::command(Path::new("sh"));
+    shell.arg("-c").arg(each).arg("sh").args(pids.iter().map(u32::to_string));
+    shell.status().expect("a shell can be run");
+}

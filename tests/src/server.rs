@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 pub use admin::Session;
 pub use options::Options;
+pub use socket::{ask_as_administrator, user_of_cheap_logins};
 pub use start::{Refusal, check};
 
 use crate::binaries::Binaries;

@@ -6,15 +6,21 @@
 //! disk, every file be whole, and the home follow from the operations that were acknowledged
 //! ([`history`]). `tests/tests/storm.rs` runs it; `docs/TESTING.md` describes it.
 //!
-//! [`random`], [`content`], [`file`], [`plan`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`], [`connection`],
-//! [`session`], [`shared`], [`transfer`], [`rest`] and [`user`] deal with the server; [`tally`] counts.
+//! [`random`], [`content`], [`file`], [`plan`], [`events`], [`kind`], [`bounds`], [`tree`] and [`history`] are pure; [`arena`],
+//! [`connection`], [`session`], [`batch`], [`shared`], [`transfer`], [`rest`], [`administrator`], [`guest`] and [`user`]
+//! deal with the server; [`tally`] counts.
 
+pub mod administrator;
 pub mod arena;
+pub mod batch;
 pub mod bounds;
 pub mod connection;
 pub mod content;
+pub mod events;
 pub mod file;
+pub mod guest;
 pub mod history;
+pub mod kind;
 pub mod plan;
 pub mod random;
 pub mod rest;
@@ -113,6 +119,11 @@ pub fn run(settings: Settings) -> Ended {
 /// The number of an operation, and of the file that it puts: never used twice in a storm.
 fn number_of(user: usize, round: u64, session: usize, operation: u64) -> u64 {
     (user as u64 + 1) << 56 | round << 16 | (session as u64) << 8 | operation
+}
+
+/// The number of one of the operations of a batch with this number.
+fn number_in_batch(number: u64, place: u64) -> u64 {
+    number | (place + 1) << 4
 }
 
 /// Whether a file with this number is one of this user's.

@@ -51,6 +51,12 @@ fn ledger_and_disk_agree_and_nothing_acknowledged_is_lost_whatever_is_killed() {
         assert!(counts.kills.len() >= kinds, "something was never killed: {:?}", counts.kills);
         assert!(counts.takeovers + counts.resumed > 0, "nothing was resumed or taken over");
         assert!(counts.too_large * 50 <= counts.rests, "too many histories were too large");
+        assert!(counts.limits_changed > 0, "no limits changed under way");
+        assert!(counts.operations.contains_key("in a batch: put"), "no batch");
+    }
+    if kills >= 4 * KILLS {
+        assert!(counts.owed > 0, "no delete was owed");
+        assert!(counts.guests > 0, "nobody came and went");
     }
 }
 

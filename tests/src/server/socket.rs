@@ -3,6 +3,7 @@
 
 use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary};
 use berth_common::entry::Limits;
@@ -13,21 +14,40 @@ use berth_common::scram::{ITERATIONS, SALT_SIZE, ScramVerifier};
 use super::Server;
 use crate::wait::DEADLINE;
 
+/// Asks the daemon of a data directory something as its administrator, if there is one just now.
+///
+/// # Errors
+/// When there is no answer: the daemon may have ended.
+pub fn ask_as_administrator(data: &Path, question: &AdminToDaemon) -> io::Result<DaemonToAdmin> {
+    let mut stream = UnixStream::connect(data.join("admin").join("admin.sock"))?;
+    stream.set_read_timeout(Some(DEADLINE))?;
+    stream.write_all(&encode_message(question).map_err(io::Error::other)?)?;
+    let mut header = [0; HEADER_BYTES];
+    stream.read_exact(&mut header)?;
+    let header = FrameHeader::decode(header).map_err(io::Error::other)?;
+    let mut body = vec![0; header.body];
+    stream.read_exact(&mut body)?;
+    decode_message(&body).map_err(io::Error::other)
+}
+
+/// The request for a user whose login costs as little as may be.
+///
+/// # Panics
+/// When the name is none.
+#[must_use]
+pub fn user_of_cheap_logins(user: &str, password: &str, limits: Limits) -> AdminToDaemon {
+    let verifier = ScramVerifier::from_password(password, vec![7; SALT_SIZE], *ITERATIONS.start());
+    let user = UserName::new(user).expect("a user's name");
+    AdminToDaemon::UserAdd { user, verifier: verifier.expect("a verifier"), limits }
+}
+
 impl Server {
     /// Asks the daemon something as its administrator.
     ///
     /// # Errors
     /// When there is no answer: the daemon may have ended.
     pub fn ask_as_administrator(&self, question: &AdminToDaemon) -> io::Result<DaemonToAdmin> {
-        let mut stream = UnixStream::connect(self.data().join("admin").join("admin.sock"))?;
-        stream.set_read_timeout(Some(DEADLINE))?;
-        stream.write_all(&encode_message(question).map_err(io::Error::other)?)?;
-        let mut header = [0; HEADER_BYTES];
-        stream.read_exact(&mut header)?;
-        let header = FrameHeader::decode(header).map_err(io::Error::other)?;
-        let mut body = vec![0; header.body];
-        stream.read_exact(&mut body)?;
-        decode_message(&body).map_err(io::Error::other)
+        ask_as_administrator(&self.data(), question)
     }
 
     /// Makes a user whose login costs as little as may be.
@@ -35,11 +55,7 @@ impl Server {
     /// # Panics
     /// When it is refused.
     pub fn add_user_of_cheap_logins(&self, user: &str, password: &str, limits: Limits) {
-        let verifier =
-            ScramVerifier::from_password(password, vec![7; SALT_SIZE], *ITERATIONS.start());
-        let user = UserName::new(user).expect("a user's name");
-        let verifier = verifier.expect("a verifier");
-        let added = self.ask_as_administrator(&AdminToDaemon::UserAdd { user, verifier, limits });
+        let added = self.ask_as_administrator(&user_of_cheap_logins(user, password, limits));
         assert_eq!(added.expect("an answer"), DaemonToAdmin::Done);
     }
 

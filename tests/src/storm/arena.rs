@@ -1,6 +1,7 @@
 //! The server in the storm: all threads' way to it, and to its end and its next start.
 //!
 //! Who reads [`Arena::server`] keeps the daemon alive meanwhile: a kill of the daemon waits for it.
+//! An administrator asks without that, so that the daemon may die over an answer.
 //! Only processes that descend from this server are ever killed, each through a descriptor that
 //! cannot come to mean another process.
 
@@ -8,21 +9,31 @@ use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 use std::time::{Duration, Instant};
 
-use berth_common::admin_protocol::{AdminToDaemon, Change, DaemonToAdmin, SessionSummary};
-use berth_common::entry::Limits;
+use berth_common::admin_protocol::{
+    AdminError, AdminToDaemon, Change, DaemonToAdmin, SessionSummary,
+};
+use berth_common::entry::{Limits, Usage};
 use berth_common::ids::UserName;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use super::tally::{Killed, Tally};
 use crate::{Server, process};
 
+/// Bytes that a file may have during an outage: less than the ledger and its log have at once.
+const MOST_IN_AN_OUTAGE: u64 = 4096;
+
 /// The server.
 #[derive(Debug)]
 pub struct Arena {
     server: RwLock<Server>,
+    data: PathBuf,
+    /// Whether there is an outage of the ledger.
+    is_out: AtomicBool,
+    strikes: AtomicU64,
     /// Counts.
     pub tally: Tally,
     /// How long a user may take to come to rest.
@@ -33,7 +44,9 @@ impl Arena {
     /// Puts a running server into it.
     #[must_use]
     pub fn new(server: Server, tally: Tally, patience: Duration) -> Self {
-        Self { server: RwLock::new(server), tally, patience }
+        let data = server.data();
+        let (is_out, strikes) = (AtomicBool::default(), AtomicU64::default());
+        Self { server: RwLock::new(server), data, is_out, strikes, tally, patience }
     }
 
     /// The server, which is up and stays up until this is dropped.
@@ -60,7 +73,15 @@ impl Arena {
         ours.ok_or_else(|| io::Error::other("the session has ended"))
     }
 
-    /// Sets a user's limits.
+    /// Asks the daemon of now something, which may die over it: then it is not known what came of it.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub fn ask(&self, question: &AdminToDaemon) -> io::Result<DaemonToAdmin> {
+        crate::server::ask_as_administrator(&self.data, question)
+    }
+
+    /// Sets a user's limits, however often a daemon dies over it or cannot write its ledger.
     ///
     /// # Panics
     /// When the daemon does not take them.
@@ -68,9 +89,70 @@ impl Arena {
         let user = UserName::new(user).expect("a user's name");
         let change = |limit: Option<u64>| limit.map_or(Change::Unlimited, Change::To);
         let (bytes, entries) = (change(limits.bytes), change(limits.entries));
-        let question = AdminToDaemon::QuotaSet { user, bytes, entries };
-        let answer = self.server().ask_as_administrator(&question);
-        assert_eq!(answer.expect("an answer"), DaemonToAdmin::Done);
+        self.insist(&AdminToDaemon::QuotaSet { user, bytes, entries });
+    }
+
+    /// A user's usage, as the daemon tells it.
+    ///
+    /// # Panics
+    /// When it does not.
+    pub fn usage(&self, user: &str) -> Usage {
+        let user = UserName::new(user).expect("a user's name");
+        let question = AdminToDaemon::UserShow { user };
+        crate::wait_for("a user's usage", || match self.ask(&question) {
+            Ok(DaemonToAdmin::User(shown)) => Some(shown.usage),
+            Ok(DaemonToAdmin::Refused(AdminError::Ledger)) | Err(_) => None,
+            Ok(other) => panic!("instead of a user: {other:?}"),
+        })
+    }
+
+    /// Asks for something that may be done twice, until it is done.
+    fn insist(&self, question: &AdminToDaemon) {
+        crate::wait_for("the daemon does what is asked", || match self.ask(question) {
+            Ok(DaemonToAdmin::Done) => Some(()),
+            Ok(DaemonToAdmin::Refused(AdminError::Ledger)) | Err(_) => None,
+            Ok(other) => panic!("{question:?}: {other:?}"),
+        });
+    }
+
+    /// Goes on when everybody is struck, and again when that is over: by a kill of the daemon, or an outage of its
+    /// ledger. `None` during an outage.
+    pub fn strikes(&self) -> Option<u64> {
+        let strikes = self.strikes.load(Ordering::SeqCst);
+        (!self.is_out.load(Ordering::SeqCst)).then_some(strikes)
+    }
+
+    /// Keeps the daemon from writing its ledger for a while: no file may grow, as on a full disk. Returns when a
+    /// daemon can write it again. Nothing happens while another outage lasts.
+    ///
+    /// # Panics
+    /// When the kernel refuses, or the ledger does not work again.
+    pub fn outage(&self, lasts: Duration, user: &str) {
+        if self.is_out.swap(true, Ordering::SeqCst) {
+            return;
+        }
+        self.strikes.fetch_add(1, Ordering::SeqCst);
+        let limited = {
+            let server = self.server();
+            process::limit_file_sizes(server.pid(), Some(MOST_IN_AN_OUTAGE));
+            server.pid()
+        };
+        // The daemon may be killed meanwhile. The next one has no limit.
+        let _: Option<()> = crate::wait::within(lasts, || None);
+        {
+            let server = self.server();
+            if server.pid() == limited {
+                // First the daemon: what it has started until then has inherited the limit.
+                process::limit_file_sizes(limited, None);
+                process::unlimit_file_sizes(&process::children(limited));
+            }
+        }
+        // Something that is written and changes nothing.
+        let user = UserName::new(user).expect("a user's name");
+        self.insist(&AdminToDaemon::UserUnlock { user });
+        self.tally.outage();
+        self.strikes.fetch_add(1, Ordering::SeqCst);
+        self.is_out.store(false, Ordering::SeqCst);
     }
 
     /// Kills a worker or filer of the daemon's. `false` when it is not there any more.
@@ -96,6 +178,7 @@ impl Arena {
     /// recovers this user's staging at the start is killed too, so long after that start.
     pub fn kill_daemon(&self, recovering: Option<(&str, Duration)>) {
         let mut server = self.server.write().unwrap_or_else(PoisonError::into_inner);
+        self.strikes.fetch_add(1, Ordering::SeqCst);
         self.tally.log_of_a_daemon(server.log());
         server.kill_daemon();
         self.tally.killed(Killed::Daemon);
@@ -110,6 +193,8 @@ impl Arena {
                 due = None;
             }
         });
+        // Once more: who has counted the first one and found the sessions alive feels it only later.
+        self.strikes.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Ends the storm: what is left of the daemon's log is counted.

@@ -4,6 +4,7 @@
 //! panics.
 
 use std::net::TcpStream;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use berth_common::client_protocol::{ClientToWorker, VERSIONS, WorkerToClient};
 use berth_common::error_code::ErrorCode;
@@ -27,10 +28,36 @@ pub struct Helpers {
     pub filer: u32,
 }
 
+/// The errors that a session was told and that only a crash or an outage explains.
+#[derive(Clone, Debug, Default)]
+pub struct Doubts(Arc<Mutex<Vec<ErrorCode>>>);
+
+impl Doubts {
+    /// One more.
+    pub fn note(&self, error: &ErrorCode) {
+        let mut errors = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        errors.push(error.clone());
+    }
+
+    /// All of them, which are forgotten.
+    #[must_use]
+    pub fn take(&self) -> Vec<ErrorCode> {
+        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Whether an error is none that a server without a fault gives while nothing is killed and its ledger can be
+/// written.
+#[must_use]
+pub fn is_doubtful(error: &ErrorCode) -> bool {
+    matches!(error, ErrorCode::Internal | ErrorCode::ShuttingDown | ErrorCode::LedgerUnavailable)
+}
+
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
     raw: Raw,
+    doubts: Doubts,
     /// Its processes.
     pub helpers: Helpers,
 }
@@ -40,15 +67,16 @@ impl Connection {
     ///
     /// # Panics
     /// When the server refuses it, or the deadline passes.
-    pub fn open(arena: &Arena, user: &str, password: &str) -> Self {
-        crate::wait_for("a session", || Self::try_open(arena, user, password).ok())
+    pub fn open(arena: &Arena, user: &str, password: &str, doubts: &Doubts) -> Self {
+        crate::wait_for("a session", || Self::try_open(arena, user, password, doubts).ok())
     }
 
-    fn try_open(arena: &Arena, user: &str, password: &str) -> Result<Self, Cut> {
+    fn try_open(arena: &Arena, user: &str, password: &str, doubts: &Doubts) -> Result<Self, Cut> {
         let socket = TcpStream::connect(arena.address()).map_err(|_| Cut)?;
         let raw = Raw::over(socket).map_err(|_| Cut)?;
         let peer = raw.local_address().map_err(|_| Cut)?;
-        let mut connection = Self { raw, helpers: Helpers { worker: 0, filer: 0 } };
+        let helpers = Helpers { worker: 0, filer: 0 };
+        let mut connection = Self { raw, doubts: doubts.clone(), helpers };
         connection.log_in(user, password)?;
         let session = arena.session_from(peer).map_err(|_| Cut)?;
         let filer = session.filer_pid.ok_or(Cut)?;
@@ -121,6 +149,20 @@ impl Connection {
         }
     }
 
+    /// The next message that answers a request, and which.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn any_answer(&mut self) -> Result<(RequestId, WorkerToClient), Cut> {
+        loop {
+            if let Received::Message(message) = self.receive()?
+                && let Some(id) = request_of(&message)
+            {
+                return Ok((id, message));
+            }
+        }
+    }
+
     /// The next message for this request.
     ///
     /// # Errors
@@ -156,11 +198,20 @@ impl Connection {
     }
 
     fn receive(&mut self) -> Result<Received, Cut> {
-        match self.raw.receive() {
+        let received = self.raw.receive();
+        if let Received::Message(
+            WorkerToClient::Refused { error } | WorkerToClient::Failed { error, .. },
+        ) = &received
+            && is_doubtful(error)
+        {
+            self.doubts.note(error);
+        }
+        match received {
             Received::Closed => Err(Cut),
             Received::Message(WorkerToClient::Refused { error }) => match error {
                 // The session's other half, or the daemon, has died; or another has taken over.
-                ErrorCode::Ended | ErrorCode::Internal | ErrorCode::ShuttingDown => Err(Cut),
+                ErrorCode::Ended => Err(Cut),
+                error if is_doubtful(&error) => Err(Cut),
                 error => panic!("the session was refused: {error:?}"),
             },
             received => Ok(received),

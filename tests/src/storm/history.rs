@@ -9,7 +9,8 @@
 //! still be resumed has not happened, and an append gives way to others only if there were any.
 //!
 //! The search keeps what it has seen (how far each operation is, and the home), and takes a step
-//! that changes nothing as soon as it can be taken, since that can only help.
+//! that changes nothing as soon as it can be taken, since that can only help. It turns back where a content
+//! of the end is lost, and tries first without the puts that were cut off and left no trace.
 
 mod evidence;
 
@@ -17,10 +18,11 @@ use std::collections::{HashMap, HashSet};
 
 use berth_common::error_code::ErrorCode;
 
-use super::tree::{Step, Tree};
+use super::content::Content;
+use super::tree::{Node, Step, Tree};
 
 /// States after which a search is given up.
-const MOST_STATES: usize = 400_000;
+const MOST_STATES: usize = 150_000;
 
 /// An operation, as the client that asked for it saw it.
 #[derive(Clone, Debug)]
@@ -80,9 +82,50 @@ pub fn explain(start: &Tree, end: &Tree, operations: &[Operation]) -> Explained 
         some.sort_by_key(|operation| (operation.end == End::CutOff, operation.ended));
         some
     };
-    let mut search = Search { operations, end, seen: HashSet::new(), trees: HashMap::new() };
-    let at = vec![0; search.operations.len()];
-    search.go(at, start.clone())
+    // First without what was cut off and left no trace: most likely it has not happened, and each that may have
+    // doubles what is to be searched.
+    let traces = traces(end, &operations);
+    let left_a_trace = |operation: &&Operation| {
+        let mut contents = operation.steps.iter().filter_map(content_of);
+        operation.end != End::CutOff || contents.all(|content| traces.contains(&content))
+    };
+    let likely: Vec<_> = operations.iter().copied().filter(left_a_trace).collect();
+    if likely.len() < operations.len() && search(start, end, likely) == Explained::Yes {
+        return Explained::Yes;
+    }
+    search(start, end, operations)
+}
+
+fn search(start: &Tree, end: &Tree, operations: Vec<&Operation>) -> Explained {
+    let at = vec![0; operations.len()];
+    let needed = contents_of(end).collect();
+    let (seen, trees) = (HashSet::new(), HashMap::new());
+    Search { operations, end, needed, seen, trees }.go(at, start.clone())
+}
+
+/// The contents that stand in the home at the end, or that somebody has read.
+fn traces(end: &Tree, operations: &[&Operation]) -> HashSet<Content> {
+    let steps = operations.iter().flat_map(|operation| &operation.steps);
+    let read = steps.filter_map(|step| match step {
+        Step::Read { content: Some(file), .. } => Some(file.contents()),
+        _ => None,
+    });
+    contents_of(end).chain(read.flatten().copied()).collect()
+}
+
+fn contents_of(tree: &Tree) -> impl Iterator<Item = Content> {
+    let file = |node: &'_ Node| match node {
+        Node::File(file) => file.contents().to_vec(),
+        Node::Directory => Vec::new(),
+    };
+    tree.0.values().flat_map(file)
+}
+
+fn content_of(step: &Step) -> Option<Content> {
+    match step {
+        Step::Put { content, .. } => Some(*content),
+        _ => None,
+    }
 }
 
 /// How far an operation is: so many of its steps have happened; or it is over.
@@ -91,6 +134,8 @@ const OVER: u8 = u8::MAX;
 struct Search<'a> {
     operations: Vec<&'a Operation>,
     end: &'a Tree,
+    /// The contents that stand in it.
+    needed: Vec<Content>,
     seen: HashSet<(Vec<u8>, usize)>,
     trees: HashMap<Tree, usize>,
 }
@@ -102,6 +147,9 @@ impl Search<'_> {
         }
         if tree == *self.end && self.all_answered_are_over(&at) {
             return Explained::Yes;
+        }
+        if self.has_lost_something(&at, &tree) {
+            return Explained::No;
         }
         let number = self.trees.len();
         let number = *self.trees.entry(tree.clone()).or_insert(number);
@@ -141,6 +189,20 @@ impl Search<'_> {
             }
         }
         Explained::No
+    }
+
+    /// Whether something that stands in the home at the end is gone, and nobody is left who may put it there.
+    fn has_lost_something(&self, at: &[u8], tree: &Tree) -> bool {
+        let there: HashSet<Content> = contents_of(tree).collect();
+        let may_come = |content: &Content| {
+            self.operations.iter().zip(at).any(|(operation, at)| {
+                let has_it = |step| content_of(step) == Some(*content);
+                *at != OVER
+                    && !matches!(operation.end, End::Refused(_))
+                    && operation.steps.iter().any(has_it)
+            })
+        };
+        self.needed.iter().any(|content| !there.contains(content) && !may_come(content))
     }
 
     /// An operation whose next step can be taken here and changes nothing.

@@ -22,8 +22,9 @@ pub const SESSIONS: usize = 3;
 /// Operations of a session in a round.
 const OPERATIONS: usize = 6;
 
-/// How many operations of a hundred carry a kill.
+/// How many operations of a hundred carry a kill, and how many batches.
 const KILL_PERCENT: u64 = 10;
+const BATCH_KILL_PERCENT: u64 = 35;
 
 const KIB: u64 = 1 << 10;
 const MIB: u64 = 1 << 20;
@@ -99,6 +100,11 @@ pub enum Action {
         /// Which.
         path: RelPath,
     },
+    /// Several changes are asked for before the first is answered: small puts, removals, directories, renames.
+    Batch {
+        /// In the order in which they are asked for.
+        changes: Vec<Action>,
+    },
     /// The usage is asked for and checked.
     Usage,
 }
@@ -154,14 +160,20 @@ pub fn limits(user: usize) -> Limits {
     Limits { bytes: Some(bytes), entries: Some(entries) }
 }
 
-/// The limits in a round. Now and then they are lowered, as likely as not below what is there.
+/// The limits with which a round begins. Now and then they are lowered, as likely as not below what is there.
 #[must_use]
 pub fn limits_in(seed: u64, user: usize, round: u64) -> Limits {
     let mut random = Random::of(&[seed, user as u64, round]);
+    if random.chance(15) { lower_limits(&mut random, user) } else { limits(user) }
+}
+
+/// Limits that a user may get at any time: as often as not those at the beginning.
+pub(super) fn some_limits(random: &mut Random, user: usize) -> Limits {
+    if random.chance(60) { lower_limits(random, user) } else { limits(user) }
+}
+
+fn lower_limits(random: &mut Random, user: usize) -> Limits {
     let (bytes, entries) = QUOTAS[user];
-    if !random.chance(15) {
-        return limits(user);
-    }
     let mut part = |of: u64| Some(of * random.below(100) / 100);
     Limits { bytes: part(bytes), entries: part(entries) }
 }
@@ -174,21 +186,33 @@ pub fn round(seed: u64, user: usize, round: u64, session: usize) -> Vec<Planned>
         .map(|_| {
             let action = action(&mut random);
             // Drawn whether it is used or not, so that all that follows stays the same.
-            let drawn = kill(&mut random);
-            Planned { action, kill: random.chance(KILL_PERCENT).then_some(drawn) }
+            let mut drawn = kill(&mut random);
+            let percent = match action {
+                Action::Batch { .. } => {
+                    // Its puts are announced first.
+                    drawn.after += Duration::from_micros(random.below(12_000));
+                    BATCH_KILL_PERCENT
+                }
+                _ => KILL_PERCENT,
+            };
+            Planned { action, kill: random.chance(percent).then_some(drawn) }
         })
         .collect()
 }
 
 fn action(random: &mut Random) -> Action {
     match random.below(100) {
-        0..24 => Action::Put {
+        0..18 => Action::Put {
             path: file(random),
             size: size(random),
             existing: existing(random, 75, 0),
             streams: false,
             broken_off: None,
         },
+        18..24 => {
+            let count = 4 + random.below(5);
+            Action::Batch { changes: (0..count).map(|_| in_batch(random)).collect() }
+        }
         24..28 => stream(random),
         28..38 => Action::Put {
             // Mostly to the same file: appends have to collide.
@@ -220,6 +244,23 @@ fn action(random: &mut Random) -> Action {
         90..95 => Action::Get { path: file(random) },
         95..98 => Action::List { path: any(random) },
         _ => Action::Usage,
+    }
+}
+
+/// One of a batch: what may share an intent's transaction, and renames to free names, which need none.
+fn in_batch(random: &mut Random) -> Action {
+    match random.below(100) {
+        // Mostly what will not be refused: only that gets together.
+        0..65 => Action::Put {
+            path: if random.chance(50) { top(random) } else { file(random) },
+            size: if random.chance(20) { random.below(20) } else { random.below(16 * KIB) },
+            existing: existing(random, 90, 0),
+            streams: false,
+            broken_off: None,
+        },
+        65..85 => Action::Remove { path: any(random), recursive: random.chance(35) },
+        85..90 => Action::MakeDirectory { path: directory(random), parents: false },
+        _ => Action::Rename { from: any(random), to: any(random), overwrite: random.chance(75) },
     }
 }
 
@@ -282,13 +323,18 @@ fn kill(random: &mut Random) -> Kill {
 }
 
 /// From a few microseconds to some 30 ms, each order of magnitude as likely as the others.
-fn moment(random: &mut Random) -> Duration {
+pub(super) fn moment(random: &mut Random) -> Duration {
     let magnitude = 1 << random.below(12);
     Duration::from_micros(8 * magnitude + random.below(8 * magnitude))
 }
 
 fn directory(random: &mut Random) -> RelPath {
     known((*random.one_of(&DIRECTORIES)).to_owned())
+}
+
+/// A file's path at the root.
+fn top(random: &mut Random) -> RelPath {
+    known((*random.one_of(&FILES)).to_owned())
 }
 
 /// A path of a file, mostly near the root.
@@ -361,12 +407,15 @@ mod tests {
         is(|action| matches!(action, Action::Rename { overwrite: true, .. }));
         is(|action| matches!(action, Action::Get { .. }));
         is(|action| matches!(action, Action::List { .. }));
+        is(|action| matches!(action, Action::Batch { .. }));
         is(|action| matches!(action, Action::Usage));
         let victims = [Victim::Worker, Victim::Filer, Victim::Both, Victim::All, Victim::Daemon];
         for victim in victims {
             count(&|planned| planned.kill.is_some_and(|kill| kill.victim == victim));
         }
         count(&|planned| planned.kill.is_some_and(|kill| kill.recovering_after.is_some()));
+        let is_batch = |action: &Action| matches!(action, Action::Batch { .. });
+        count(&|planned| planned.kill.is_some() && is_batch(&planned.action));
     }
 
     #[test]

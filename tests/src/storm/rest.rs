@@ -1,7 +1,7 @@
 //! A user at rest: what the ledger and the disk must have in common when no operation is under way.
 //!
-//! Looked at from beside the server: the ledger read-only, home and staging by walking them. Files are
-//! compared with what their numbers say, byte for byte, once for each state of each inode.
+//! Looked at from beside the server: the ledger read-only, home and staging by walking them; and the daemon is
+//! asked what it counts in its memory. Files are compared with what their numbers say, byte for byte, once for each state of each inode.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs;
@@ -9,11 +9,13 @@ use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use berth_common::ids::StagingName;
+use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
+use berth_common::entry::Usage;
+use berth_common::ids::{StagingName, UserName};
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
 
-use super::bounds::{Amounts, Bounds};
+use super::bounds::{Amounts, Bounds, Span};
 use super::connection::Helpers;
 use super::content::HEADER;
 use super::file::{File, Reader};
@@ -54,7 +56,7 @@ pub fn look(
     server: &Server,
     user: usize,
     sessions: &[Helpers],
-    bounds: Bounds,
+    bounds: (&Bounds, Span),
     compared: &mut Compared,
 ) -> Result<Rest, String> {
     let name = super::session::user_name(user);
@@ -91,14 +93,31 @@ pub fn look(
         return Err(format!("the ledger has {row:?} and a walk of the home {walked:?}"));
     }
     let there = (walked.0 + row.reserved.0, walked.1 + row.reserved.1);
-    if !bounds.allow(there) {
+    let (bounds, now) = bounds;
+    if !bounds.allow(there, now) {
         return Err(format!("{bounds:?} do not allow {walked:?} in the home with {row:?}"));
+    }
+    // Beside the rows the daemon counts what is reserved in its memory: at rest that is nothing.
+    let told = usage(server, &name)?;
+    let reserved = (signed(told.reserved_bytes), signed(told.reserved_entries));
+    if reserved != row.reserved || (told.used_bytes, told.used_entries) != row.used {
+        return Err(format!("the daemon tells {told:?}, and its rows are {row:?}"));
     }
     let again = read_row(server, &name).map_err(|error| format!("the ledger: {error}"))?;
     if again != row {
         return Err(format!("the ledger changes: {row:?}, then {again:?}"));
     }
     Ok(Rest { tree, there })
+}
+
+/// What the daemon itself tells of a user.
+fn usage(server: &Server, user: &str) -> Result<Usage, String> {
+    let user = UserName::new(user).expect("a user's name");
+    let answer = server.ask_as_administrator(&AdminToDaemon::UserShow { user });
+    match answer.map_err(|error| format!("the usage: {error}"))? {
+        DaemonToAdmin::User(shown) => Ok(shown.usage),
+        other => Err(format!("instead of the usage: {other:?}")),
+    }
 }
 
 fn is_of(session: &berth_common::admin_protocol::SessionSummary, name: &str) -> bool {

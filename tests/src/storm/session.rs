@@ -1,16 +1,17 @@
 //! One of a user's sessions: it does what is planned and notes what it saw.
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
-use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
-use berth_common::limits::SMALL_UPLOAD_BYTES;
 use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
-use super::connection::{Connection, Cut, Helpers};
+use super::batch::{self, Change};
+use super::connection::{Connection, Cut, Helpers, is_doubtful};
 use super::content::Content;
 use super::history::{End, Operation};
+use super::kind::{kind, kind_in_batch};
+use super::number_in_batch;
 use super::plan::{Action, BrokenOff};
 use super::random::Random;
 use super::shared::Shared;
@@ -50,7 +51,8 @@ impl Session {
     /// Connects, if it is not.
     pub fn connect(&mut self, arena: &Arena, shared: &Shared) -> &mut Connection {
         if self.connection.is_none() {
-            let connection = Connection::open(arena, &user_name(self.user), PASSWORD);
+            let doubts = shared.doubts_of(self.number);
+            let connection = Connection::open(arena, &user_name(self.user), PASSWORD, doubts);
             shared.helpers()[self.number] = Some(connection.helpers);
             self.connection = Some(connection);
         }
@@ -60,10 +62,10 @@ impl Session {
     /// Whether it is connected and the server still knows it. One that is not forgets its connection.
     pub fn is_alive(&mut self, shared: &Shared) -> Option<Helpers> {
         let connection = self.connection.as_mut()?;
-        let helpers = connection.helpers;
+        let (helpers, begun) = (connection.helpers, shared.tick());
         match connection.ask(|id| ClientToWorker::Usage { id }) {
             Ok(WorkerToClient::Usage { usage, .. }) => {
-                shared.check_usage(&usage);
+                shared.check_usage(&usage, shared.since(begun));
                 Some(helpers)
             }
             Ok(WorkerToClient::Failed { .. }) | Err(Cut) => {
@@ -74,7 +76,7 @@ impl Session {
         }
     }
 
-    /// Does one operation and tells how it went.
+    /// Does what is planned, one operation or a batch of them, and tells how each went.
     ///
     /// # Panics
     /// When the server does what it must never do.
@@ -84,11 +86,24 @@ impl Session {
         shared: &Shared,
         action: &Action,
         number: u64,
-    ) -> Operation {
+    ) -> Vec<Operation> {
         let mut random = Random::of(&[number]);
         let begun = shared.tick();
-        let mut doing = Doing { arena, shared, number, random: &mut random, resumed: false };
+        let random = &mut random;
+        let mut doing = Doing { arena, shared, number, begun, random, resumed: false };
         let connection = self.connection.as_mut().expect("connected before");
+        if let Action::Batch { changes } = action {
+            let numbers = (0..).map(|place| number_in_batch(number, place));
+            let changes: Vec<_> = changes.iter().cloned().zip(numbers).collect();
+            let (changes, is_lost) = batch::perform(&mut doing, connection, &changes);
+            if is_lost {
+                self.connection = None;
+            }
+            return changes
+                .into_iter()
+                .map(|change| self.note_change(arena, shared, change))
+                .collect();
+        }
         let (steps, done) = doing.act(connection, action);
         let resumed = doing.resumed;
         let (end, hangs_up) = match done {
@@ -101,15 +116,31 @@ impl Session {
         if hangs_up {
             self.connection = None;
         }
-        if let End::Refused(error) = &end {
-            let bounds = shared.bounds();
-            assert!(bounds.allow_refusal(error), "refused without a reason: {error:?}, {bounds:?}");
-        }
         let ended = shared.tick();
-        arena.tally.ended(kind(action), &end);
         let title = format!("{number:x} {action:?} {steps:?}");
-        Operation { title, session: self.number, steps, begun, ended, end, resumed }
+        let session = self.number;
+        let operation = Operation { title, session, steps, begun, ended, end, resumed };
+        vec![note(arena, shared, kind(action), operation)]
     }
+
+    fn note_change(&self, arena: &Arena, shared: &Shared, change: Change) -> Operation {
+        let Change { action, number, step, begun, ended, end, .. } = change;
+        let title = format!("{number:x} in a batch: {action:?}");
+        let (session, steps) = (self.number, vec![step]);
+        let operation = Operation { title, session, steps, begun, ended, end, resumed: false };
+        note(arena, shared, kind_in_batch(&action), operation)
+    }
+}
+
+/// Counts an operation, and checks that it was not refused without a reason.
+fn note(arena: &Arena, shared: &Shared, kind: &'static str, operation: Operation) -> Operation {
+    if let End::Refused(error) = &operation.end {
+        let (bounds, span) = (shared.bounds(), (operation.begun, operation.ended));
+        let allowed = bounds.allow_refusal(error, span);
+        assert!(allowed, "refused without a reason: {error:?} in {span:?}, {bounds:?}");
+    }
+    arena.tally.ended(kind, &operation.end);
+    operation
 }
 
 /// How an operation ended, and whether the connection is to be given up.
@@ -126,10 +157,11 @@ impl From<End> for Ended {
 }
 
 /// What an operation needs besides its connection.
-struct Doing<'a> {
+pub(super) struct Doing<'a> {
     arena: &'a Arena,
-    shared: &'a Shared,
+    pub(super) shared: &'a Shared,
     number: u64,
+    begun: u64,
     random: &'a mut Random,
     /// Whether a put went on where it had stopped.
     resumed: bool,
@@ -140,17 +172,11 @@ type Done = Result<Ended, Cut>;
 impl Doing<'_> {
     fn act(&mut self, connection: &mut Connection, action: &Action) -> (Vec<Step>, Done) {
         match action {
-            Action::Put { path, size, existing, streams, broken_off } => {
-                let upload = Upload {
-                    path: path.clone(),
-                    content: Content::new(self.number, *size),
-                    source: self.number,
-                    token: self.token(),
-                    existing: *existing,
-                    streams: *streams,
-                };
+            Action::Put { broken_off, .. } => {
+                let upload = self.upload(action, self.number).expect("a put");
                 self.put(connection, &upload, *broken_off)
             }
+            Action::Batch { .. } => panic!("a batch is no single operation"),
             Action::Resume { which, same_token } => {
                 let Some(mut upload) = self.shared.some_upload(*which) else {
                     return (Vec::new(), Ok(End::NotAsked.into()));
@@ -196,7 +222,7 @@ impl Doing<'_> {
                 let done =
                     connection.ask(|id| ClientToWorker::Usage { id }).map(|answer| match answer {
                         WorkerToClient::Usage { usage, .. } => {
-                            self.shared.check_usage(&usage);
+                            self.shared.check_usage(&usage, self.shared.since(self.begun));
                             End::Acknowledged.into()
                         }
                         other => ended_by(&other).into(),
@@ -214,17 +240,30 @@ impl Doing<'_> {
     ) -> (Vec<Step>, Done) {
         let sent = transfer::put(connection, upload, broken_off, self.arena);
         self.resumed = sent.resumed;
-        let (path, content) = (upload.path.clone(), upload.content);
-        let step = Step::Put { path, content, existing: upload.existing };
         match &sent.end {
-            End::Acknowledged => self.arena.tally.acknowledged_bytes(content.size),
+            End::Acknowledged => self.arena.tally.acknowledged_bytes(upload.content.size),
             End::Refused(_) => {}
             End::CutOff | End::NotAsked => self.shared.remember(upload),
         }
         if let Some(usage) = &sent.usage {
-            self.shared.check_usage(usage);
+            self.shared.check_usage(usage, self.shared.since(self.begun));
         }
-        (vec![step], Ok(Ended { end: sent.end, hangs_up: sent.hangs_up }))
+        (vec![upload.step()], Ok(Ended { end: sent.end, hangs_up: sent.hangs_up }))
+    }
+
+    /// What a put sends.
+    pub(super) fn upload(&mut self, action: &Action, number: u64) -> Option<Upload> {
+        let Action::Put { path, size, existing, streams, .. } = action else {
+            return None;
+        };
+        Some(Upload {
+            path: path.clone(),
+            content: Content::new(number, *size),
+            source: number,
+            token: self.token(),
+            existing: *existing,
+            streams: *streams,
+        })
     }
 
     fn token(&mut self) -> UploadToken {
@@ -299,11 +338,10 @@ pub(super) fn ended_by(answer: &WorkerToClient) -> End {
 
 fn ended_by_error(error: &ErrorCode) -> End {
     match error {
-        // A process behind the connection has died, and the rest could not say what came of it.
-        ErrorCode::Internal
-        | ErrorCode::Ended
-        | ErrorCode::ShuttingDown
-        | ErrorCode::LedgerUnavailable => End::CutOff,
+        // A process behind the connection has died, and the rest could not say what came of it. The connection
+        // has noted it, so that somebody asks whether anything was killed.
+        error if is_doubtful(error) => End::CutOff,
+        ErrorCode::Ended => End::CutOff,
         ErrorCode::QuotaExceeded { .. }
         | ErrorCode::NotFound
         | ErrorCode::AlreadyExists
@@ -316,36 +354,5 @@ fn ended_by_error(error: &ErrorCode) -> End {
         | ErrorCode::TooManyTransfers { .. }
         | ErrorCode::Busy => End::Refused(error.clone()),
         error => panic!("the server must not say {error:?} here"),
-    }
-}
-
-fn kind(action: &Action) -> &'static str {
-    match action {
-        Action::Put { streams: true, broken_off: Some(_), .. } => "stream, hung up half way",
-        Action::Put { streams: true, existing: Existing::Append, .. } => "stream, appended",
-        Action::Put { streams: true, .. } => "stream",
-        Action::Put { broken_off: Some(BrokenOff { hangs: true, .. }), .. } => {
-            "put, silent half way"
-        }
-        Action::Put { broken_off: Some(_), .. } => "put, hung up half way",
-        Action::Put { existing: Existing::Append, size, .. } if *size > SMALL_UPLOAD_BYTES => {
-            "append, resumable"
-        }
-        Action::Put { existing: Existing::Append, .. } => "append",
-        Action::Put { existing: Existing::Keep, .. } => "put without overwriting",
-        Action::Put { size, .. } if *size > SMALL_UPLOAD_BYTES => "put, resumable",
-        Action::Put { .. } => "put",
-        Action::Resume { same_token: true, .. } => "resume, same token",
-        Action::Resume { .. } => "resume, other token",
-        Action::Abort { .. } => "abort",
-        Action::MakeDirectory { parents: true, .. } => "mkdir with parents",
-        Action::MakeDirectory { .. } => "mkdir",
-        Action::Remove { recursive: true, .. } => "remove, recursive",
-        Action::Remove { .. } => "remove",
-        Action::Rename { overwrite: true, .. } => "rename, overwriting",
-        Action::Rename { .. } => "rename",
-        Action::Get { .. } => "get",
-        Action::List { .. } => "list",
-        Action::Usage => "usage",
     }
 }

@@ -1,13 +1,15 @@
-//! What the sessions of a user share: the round's clock, uploads to be resumed, what the user may have.
+//! What the sessions of a user share: the round's clock, uploads to be resumed, what the user may have, and
+//! whether somebody was struck.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use berth_common::entry::Usage;
+use berth_common::error_code::ErrorCode;
 use berth_common::limits::SMALL_UPLOAD_BYTES;
 
-use super::bounds::Bounds;
-use super::connection::Helpers;
+use super::bounds::{Bounds, Span};
+use super::connection::{Doubts, Helpers};
 use super::plan;
 use super::transfer::Upload;
 
@@ -22,6 +24,10 @@ pub struct Shared {
     bounds: Mutex<Bounds>,
     /// The processes of the sessions, as far as they are known.
     helpers: Mutex<[Option<Helpers>; plan::SESSIONS]>,
+    /// What each session was told that only a crash or an outage explains.
+    doubts: [Doubts; plan::SESSIONS],
+    /// The sessions of which something was killed in this round.
+    struck: Mutex<[bool; plan::SESSIONS]>,
 }
 
 impl Shared {
@@ -35,23 +41,53 @@ impl Shared {
         self.helpers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sets what the user may have from now on.
-    pub fn set_bounds(&self, bounds: Bounds) {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
-    }
-
     /// What the user may have.
-    pub fn bounds(&self) -> Bounds {
-        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn bounds(&self) -> MutexGuard<'_, Bounds> {
+        self.bounds.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks a usage that the server has told.
+    /// The time since `begun`.
+    pub fn since(&self, begun: u64) -> Span {
+        (begun, self.tick())
+    }
+
+    /// Checks a usage that the server has told within this time.
     ///
     /// # Panics
     /// When it may not be.
-    pub fn check_usage(&self, usage: &Usage) {
+    pub fn check_usage(&self, usage: &Usage, span: Span) {
         let bounds = self.bounds();
-        assert!(bounds.allow_usage(usage), "{bounds:?} do not allow {usage:?}");
+        assert!(bounds.allow_usage(usage, span), "{bounds:?} do not allow {usage:?} in {span:?}");
+    }
+
+    /// Where a session's doubts are noted.
+    pub fn doubts_of(&self, session: usize) -> &Doubts {
+        &self.doubts[session]
+    }
+
+    /// Something of a session's is killed.
+    pub fn strike(&self, session: usize) {
+        self.struck.lock().unwrap_or_else(PoisonError::into_inner)[session] = true;
+    }
+
+    /// What was told to sessions in this round without a reason. A ledger that cannot be written needs one that
+    /// strikes everybody. The next round begins without doubts.
+    pub fn unexplained(&self, all_were_struck: bool) -> Option<String> {
+        let struck =
+            std::mem::take(&mut *self.struck.lock().unwrap_or_else(PoisonError::into_inner));
+        let mut found = None;
+        for (session, (doubts, struck)) in self.doubts.iter().zip(struck).enumerate() {
+            let mut errors = doubts.take();
+            errors.retain(|error| {
+                let is_explained = struck && *error != ErrorCode::LedgerUnavailable;
+                !all_were_struck && !is_explained
+            });
+            if !errors.is_empty() {
+                found =
+                    Some(format!("session {session} was told {errors:?}, and nothing struck it"));
+            }
+        }
+        found
     }
 
     /// Notes an upload that may be resumed.
@@ -77,5 +113,30 @@ impl Shared {
         let at = uploads.len() - 1 - (which % uploads.len().min(2) as u64) as usize;
         // Two sessions at once now and then: it stays for the next one.
         Some(if which.is_multiple_of(3) { uploads[at].clone() } else { uploads.remove(at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_only_a_crash_explains_needs_one_of_that_session_and_of_that_round() {
+        let shared = Shared::default();
+        let told = |session: usize, error| shared.doubts_of(session).note(&error);
+        told(1, ErrorCode::Internal);
+        shared.strike(2);
+        assert!(shared.unexplained(false).is_some(), "another session was struck");
+        assert_eq!(shared.unexplained(false), None, "it was told in an earlier round");
+        told(1, ErrorCode::Internal);
+        shared.strike(1);
+        assert_eq!(shared.unexplained(false), None);
+        told(1, ErrorCode::Internal);
+        assert!(shared.unexplained(false).is_some(), "it was struck in an earlier round");
+        told(1, ErrorCode::LedgerUnavailable);
+        shared.strike(1);
+        assert!(shared.unexplained(false).is_some(), "no kill of a session keeps the ledger away");
+        told(1, ErrorCode::LedgerUnavailable);
+        assert_eq!(shared.unexplained(true), None);
     }
 }

@@ -49,6 +49,14 @@ pub struct Counts {
     pub resumed_appends: u64,
     /// Uploads taken over from a session that still had them.
     pub takeovers: u64,
+    /// Deletes of an outage that were accounted for after it.
+    pub owed: u64,
+    /// Outages of the ledger.
+    pub outages: u64,
+    /// Limits that were changed while operations were under way.
+    pub limits_changed: u64,
+    /// Users who were added, and removed again.
+    pub guests: u64,
     /// Replays of what a session had left, and of what a daemon had.
     pub replays: u64,
     /// States of rest that were checked.
@@ -116,6 +124,18 @@ impl Tally {
         counts.resumed_appends += u64::from(existing == Existing::Append);
     }
 
+    pub(super) fn outage(&self) {
+        self.lock().outages += 1;
+    }
+
+    pub(super) fn limits_changed(&self) {
+        self.lock().limits_changed += 1;
+    }
+
+    pub(super) fn guest(&self) {
+        self.lock().guests += 1;
+    }
+
     pub(super) fn rested(&self, after: Duration, explained: Explained) {
         let mut counts = self.lock();
         counts.rests += 1;
@@ -128,7 +148,11 @@ impl Tally {
     pub(super) fn log_of_a_daemon(&self, log: &Log) {
         let count = |text: &str| log.after(0, |line| line.message().starts_with(text)).len() as u64;
         let (takeovers, replays) = (count("an upload is taken over"), count("replaying"));
+        let owed =
+            log.after(0, |line| line.message().starts_with("what was deleted in the outage"));
+        let owed: u64 = owed.iter().filter_map(|line| line.number("entries")).sum();
         let mut counts = self.lock();
+        counts.owed += owed;
         counts.takeovers += takeovers;
         counts.replays += replays;
     }
@@ -165,11 +189,17 @@ impl fmt::Display for Tally {
         writeln!(f, "  refused: {}", by.join(", "))?;
         let Counts { bytes, resumed, resumed_appends, takeovers, replays, .. } = counts;
         let Counts { rests, too_large, recovery, .. } = counts;
+        let Counts { owed, outages, limits_changed, guests, .. } = counts;
         writeln!(
             f,
             "  {} MiB acknowledged, {resumed} uploads resumed ({resumed_appends} of them appends), \
              {takeovers} taken over, {replays} replays",
             bytes >> 20
+        )?;
+        writeln!(
+            f,
+            "  limits changed {limits_changed} times under way, {outages} outages of the ledger with {owed} \
+             deletes owed, {guests} users added and removed"
         )?;
         let mean = recovery.0.as_secs_f64() / rests.max(1) as f64;
         write!(

@@ -1,5 +1,7 @@
 //! The storm's puts and gets: every byte made from its file's number and checked against it.
 
+use std::ops::Range;
+
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, PutSource, SourceEnd, SourceFingerprint, Usage};
@@ -15,6 +17,7 @@ use super::file::{File, Reader};
 use super::history::End;
 use super::plan::BrokenOff;
 use super::session::ended_by;
+use super::tree::Step;
 use crate::raw::Received;
 
 /// A file that is or was being sent.
@@ -93,16 +96,8 @@ fn try_put(
     arena: &Arena,
     reached: &mut Reached,
 ) -> Result<Option<WorkerToClient>, Cut> {
-    let Upload { path, content, token, existing, .. } = upload;
-    let (source, end) = upload.source();
-    connection.send(&ClientToWorker::Put(Put {
-        id,
-        path: path.clone(),
-        source,
-        token: *token,
-        mode: 0o644,
-        existing: *existing,
-    }))?;
+    let Upload { content, existing, .. } = upload;
+    connection.send(&ClientToWorker::Put(upload.announced(id)))?;
     let there = match connection.answer(id)? {
         WorkerToClient::PutReady { leaves, .. } => leaves,
         answer => return Ok(Some(answer)),
@@ -120,17 +115,12 @@ fn try_put(
         Some(how) => there + (content.leaf_count() - there) * how.permille / 1000,
         None => content.leaf_count(),
     };
-    for first in (there..stop).step_by(LEAVES_PER_BLOCK) {
-        let (data, leaves) = content.block(first);
-        let offset = first * LEAF_SIZE as u64;
-        connection.send_block(&BlockHeader { transfer: id, offset, leaves }, &data)?;
-    }
+    upload.send_blocks(connection, id, there..stop)?;
     if broken_off.is_some() {
         return Ok(None);
     }
     reached.asked = true;
-    let digest = content.digest();
-    connection.send(&ClientToWorker::PutEnd { id, digest, source: end })?;
+    connection.send(&upload.ended(id))?;
     Ok(Some(connection.answer(id)?))
 }
 
@@ -194,6 +184,39 @@ pub(super) fn get(connection: &mut Connection, path: &RelPath) -> Result<(Option
 }
 
 impl Upload {
+    /// What it does to the home.
+    pub(super) fn step(&self) -> Step {
+        let Self { path, content, existing, .. } = self;
+        Step::Put { path: path.clone(), content: *content, existing: *existing }
+    }
+
+    /// What is said before its first byte.
+    pub(super) fn announced(&self, id: RequestId) -> Put {
+        let Self { path, token, existing, .. } = self;
+        let source = self.source().0;
+        Put { id, path: path.clone(), source, token: *token, mode: 0o644, existing: *existing }
+    }
+
+    /// What is said after its last byte.
+    pub(super) fn ended(&self, id: RequestId) -> ClientToWorker {
+        ClientToWorker::PutEnd { id, digest: self.content.digest(), source: self.source().1 }
+    }
+
+    /// Sends these of its leaves.
+    pub(super) fn send_blocks(
+        &self,
+        connection: &mut Connection,
+        transfer: RequestId,
+        leaves: Range<u64>,
+    ) -> Result<(), Cut> {
+        for first in leaves.step_by(LEAVES_PER_BLOCK) {
+            let (data, leaves) = self.content.block(first);
+            let offset = first * LEAF_SIZE as u64;
+            connection.send_block(&BlockHeader { transfer, offset, leaves }, &data)?;
+        }
+        Ok(())
+    }
+
     /// What is said of it before the first byte and after the last.
     fn source(&self) -> (PutSource, SourceEnd) {
         let size = self.content.size;

@@ -5,9 +5,11 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use super::administrator;
 use super::arena::Arena;
 use super::bounds::Bounds;
 use super::connection::Helpers;
+use super::events;
 use super::history::{Explained, Operation, explain};
 use super::plan::{self, Kill, Planned, Victim};
 use super::rest::{self, Compared, Rest};
@@ -38,13 +40,14 @@ pub fn storm(arena: &Arena, seed: u64, user: usize, stop: &dyn Fn() -> bool) -> 
         (0..plan::SESSIONS).map(|number| Session::new(user, number)).collect();
     let mut compared = Compared::default();
     let mut before = Rest::default();
+    let mut strikes = arena.strikes();
     for round in 0.. {
         if stop() || arena.tally.is_complete() {
             return Ok(());
         }
         let limits = plan::limits_in(seed, user, round);
         arena.set_limits(&user_name(user), limits);
-        shared.set_bounds(Bounds::new(limits, before.there));
+        *shared.bounds() = Bounds::new(limits, before.there);
         let (operations, panic) = play(arena, &shared, &mut sessions, (seed, user, round));
         // Now: others go on killing while this one waits for its rest.
         let kills = arena.tally.kills();
@@ -53,10 +56,16 @@ pub fn storm(arena: &Arena, seed: u64, user: usize, stop: &dyn Fn() -> bool) -> 
         if let Some(panic) = panic {
             return Err(fault(panic));
         }
-        let begun = Instant::now();
+        let (begun, until_rest) = (Instant::now(), arena.strikes());
         let after = at_rest(arena, user, &shared, &mut sessions, &mut compared);
         let after = after.map_err(&fault)?;
         let took = begun.elapsed();
+        let all_were_struck = strikes.is_none() || strikes != arena.strikes();
+        if let Some(what) = shared.unexplained(all_were_struck) {
+            return Err(fault(what));
+        }
+        // What struck while this user came to rest may be felt in the next round as well.
+        strikes = until_rest;
         let explained = explain(&before.tree, &after.tree, &operations);
         if explained == Explained::No {
             let what = "no order of the operations explains the home".to_owned();
@@ -79,6 +88,10 @@ fn play(
     thread::scope(|scope| {
         let (orders, due) = channel();
         let killer = scope.spawn(move || strike(arena, shared, user, &due));
+        let events = events::in_round(seed, user, round);
+        let (over, is_over) = channel();
+        let beside =
+            scope.spawn(move || administrator::work(arena, shared, user, &events, &is_over));
         let running: Vec<_> = sessions
             .iter_mut()
             .enumerate()
@@ -97,8 +110,11 @@ fn play(
                 Err(payload) => panic = Some(text_of(&*payload)),
             }
         }
-        if let Err(payload) = killer.join() {
-            panic = Some(text_of(&*payload));
+        drop::<Sender<()>>(over);
+        for thread in [killer, beside] {
+            if let Err(payload) = thread.join() {
+                panic = Some(text_of(&*payload));
+            }
         }
         (operations, panic)
     })
@@ -120,7 +136,7 @@ fn act(
             // The receiver ends after us, unless it has panicked.
             let _ = orders.send(Order { due, session: session.number(), kill: *kill });
         }
-        done.push(session.perform(arena, shared, action, number));
+        done.extend(session.perform(arena, shared, action, number));
     }
     done
 }
@@ -164,9 +180,10 @@ fn carry_out(arena: &Arena, shared: &Shared, user: usize, order: &Order, left: &
     }
     // A copy: what is killed here must not wait for who connects.
     let all = *shared.helpers();
-    let own = all[order.session];
-    let kill = |helpers: Option<Helpers>, worker: bool, filer: bool| {
-        if let Some(Helpers { worker: worker_pid, filer: filer_pid }) = helpers {
+    let own = order.session;
+    let kill = |session: usize, worker: bool, filer: bool| {
+        if let Some(Helpers { worker: worker_pid, filer: filer_pid }) = all[session] {
+            shared.strike(session);
             let _ = worker && arena.kill_helper(worker_pid, Killed::Worker);
             let _ = filer && arena.kill_helper(filer_pid, Killed::Filer);
         }
@@ -175,7 +192,7 @@ fn carry_out(arena: &Arena, shared: &Shared, user: usize, order: &Order, left: &
         Victim::Worker => kill(own, true, false),
         Victim::Filer => kill(own, false, true),
         Victim::Both => kill(own, true, true),
-        Victim::All => all.into_iter().for_each(|helpers| kill(helpers, true, true)),
+        Victim::All => (0..plan::SESSIONS).for_each(|session| kill(session, true, true)),
         Victim::Daemon => {}
     }
     if let Some(after) = recovering_after {
@@ -198,8 +215,10 @@ fn at_rest(
     let alive = |session: &mut Session| session.is_alive(shared);
     let alive: Vec<Helpers> = sessions.iter_mut().filter_map(alive).collect();
     let mut last = String::new();
+    let bounds = shared.bounds().clone();
     let found = crate::wait::within(arena.patience, || {
-        match rest::look(&arena.server(), user, &alive, shared.bounds(), compared) {
+        let now = shared.since(shared.tick());
+        match rest::look(&arena.server(), user, &alive, (&bounds, now), compared) {
             Ok(rest) => Some(rest),
             Err(why) => {
                 last = why;

@@ -264,3 +264,23 @@ fn many_operations_side_by_side_are_searched_quickly() {
     let end = tree(&[("a", 19), ("b", 23), ("c", 24)]);
     assert_eq!(explain(&tree(&[]), &end, &ops), Explained::Yes);
 }
+
+#[test]
+fn batches_that_a_daemon_took_with_it_are_searched_quickly() {
+    let names = ["a", "b", "c", "d/a", "d/b", "d/c"];
+    let batch = |session: u64| {
+        names.into_iter().zip(1..).map(move |(at, place)| {
+            let number = 10 * session + place;
+            let step = if place % 3 == 0 { remove(at) } else { put(at, number) };
+            op((2, 30), CutOff, vec![step])
+        })
+    };
+    let mut ops = vec![op((0, 1), Acknowledged, vec![put("a", 1)])];
+    ops.extend((1..=3).flat_map(batch));
+    ops.push(op((31, 32), Acknowledged, vec![rename("d", "e")]));
+    let start = tree(&[("c", 2), ("d", 0), ("d/c", 3)]);
+    let end = tree(&[("a", 21), ("b", 1), ("e", 0), ("e/a", 14), ("e/b", 35)]);
+    assert_eq!(explain(&start, &end, &ops), Explained::No, "nobody has renamed a to b");
+    let end = tree(&[("a", 21), ("b", 12), ("e", 0), ("e/a", 14), ("e/b", 35)]);
+    assert_eq!(explain(&start, &end, &ops), Explained::Yes);
+}
