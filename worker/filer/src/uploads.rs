@@ -136,6 +136,7 @@ pub(crate) async fn extend(
     least: u64,
 ) {
     let extended = session.ledger.extend(name, least.saturating_sub(room.replaced)).await;
+    reach(Point::Extended);
     let granted = extended.as_ref().map_or(room.granted, |bytes| *bytes);
     session.handles.borrow_mut().end_extend(handle, granted);
     session.answer(
