@@ -55,6 +55,15 @@ listed! {
         Reserved,
         /// Filer: an upload's file stands in staging, its journal does not.
         UploadCreated,
+        /// Filer: an upload of unknown size has got more room, and its worker has not heard of it.
+        Extended,
+        /// Filer: an append's joined file stands in staging, durable; the upload's bytes still have their name, and
+        /// can be resumed.
+        Joined,
+        /// Filer: the journal of an append is gone, durably, so that it can no longer be resumed.
+        JournalForgotten,
+        /// Filer: an append's two files have exchanged their names in staging, and there is no intent.
+        Exchanged,
         /// Filer: all is ready for the intent, or for the ticket where there is none (K0).
         BeforeIntent,
         /// Filer: the ticket is granted; nothing is resolved and nothing has happened (K1).
@@ -72,6 +81,8 @@ listed! {
         /// Filer: staging is synced (what was taken is measured), or nothing was done under the ticket, and
         /// the settle is not asked for (K2).
         Synced,
+        /// Filer: what was taken to an owed name is durable there, and not answered.
+        OwedSynced,
         /// Filer: settled, and not answered; what is left over still stands in staging (K3).
         Settled,
         /// Filer: settled and answered, or dropped (R9); what is left over still stands in staging (K3).
@@ -82,7 +93,9 @@ listed! {
         RowDurable,
         /// Daemon: intents are durable, and the ticket is not asked for.
         IntentDurable,
-        /// Daemon: the ticket was asked for, and is granted or waited for.
+        /// Daemon: a name for an owed delete is given out, and the ticket is not asked for.
+        Owing,
+        /// Daemon: the ticket was asked for, and is waited for, or granted and not handed out.
         TicketAsked,
         /// Daemon: a settle has come, and the ledger has not got it.
         SettleAsked,
@@ -98,12 +111,38 @@ listed! {
         ReplaySettled,
         /// Daemon, start: rows without a file are dropped, and staging is not swept.
         BeforeSweep,
+        /// Daemon: intents for what is owed are durable, and it still has its owed names.
+        OwedIntentDurable,
+        /// Daemon: what is owed has the names of its intents, and is not synced or settled there.
+        OwedTaken,
+        /// Daemon, expiry: expired uploads are claimed, and their files stand.
+        ExpiredClaimed,
         /// Daemon, expiry: the files of an expired upload are removed, and its row is not dropped.
         ExpiredFilesRemoved,
+        /// Daemon: a user who comes has a row, and no directories.
+        UserCreating,
+        /// Daemon: a user who comes has directories, and is not let in.
+        DirectoriesMade,
+        /// Daemon: a user who has come is let in, and the administrator has no answer.
+        UserActive,
+        /// Daemon: a user goes by the row, and has sessions.
+        UserRemoving,
+        /// Daemon: the sessions of a user who goes have ended, and the home stands.
+        SessionsEnded,
+        /// Daemon: the home of a user who goes stands in staging.
+        HomeRetired,
+        /// Daemon: staging of a user who goes is empty.
+        StagingEmptied,
+        /// Daemon: a user who goes has no directories, and a row.
+        DirectoriesRemoved,
+        /// Daemon: a user is gone, and the administrator has no answer.
+        UserRemoved,
         /// Recovering filer: a file is removed from staging, and its journal is not.
         BetweenRemovals,
         /// Recovering filer: something is swept, and the rest of staging is not.
         BetweenSweeps,
+        /// Recovering filer: something owed has its intent's name, and the rest has not.
+        BetweenTakes,
     }
 }
 
@@ -128,6 +167,8 @@ listed! {
         R12,
         /// How staging is made durable goes by the file system's name; else it is synced by itself.
         SyncByName,
+        /// Uploads expire in rounds an hour apart, the first an hour after the start.
+        ExpiryWaits,
     }
 }
 

@@ -16,6 +16,7 @@ use berth_common::admin_protocol::{AdminError, AdminToDaemon, DaemonToAdmin, Sta
 use berth_common::entry::Limits;
 use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use berth_common::ids::UserName;
+use berth_common::points::{Point, reach};
 use berth_common::scram::ScramVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -254,6 +255,7 @@ async fn add_user(
     } else {
         daemon.ledger.add_user(user, verifier, limits).await.map_err(because(user))?;
     }
+    reach(Point::UserCreating);
     recovery::make_user(daemon, user).await.map_err(|error| failed(&error))?;
     drop(turn);
     if is_there {
@@ -269,7 +271,9 @@ async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminEr
         Err(LedgerError::UserGoing) => {}
         Err(error) => return Err(because(user)(error)),
     }
+    reach(Point::UserRemoving);
     daemon.end_sessions_of(user, &KillReason::Administrator).await;
+    reach(Point::SessionsEnded);
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     match recovery::finish_removal(daemon, user).await {

@@ -207,8 +207,8 @@ impl Daemon {
     ) {
         let ask = Grant { session, op, payload: given };
         let granted = self.tickets.borrow_mut().request(user, ask, Instant::now());
-        self.deliver(granted);
         reach(Point::TicketAsked);
+        self.deliver(granted);
     }
 
     /// Tells a session that it has the ticket.

@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::IntentItem;
+use berth_common::points::{Point, reach};
 
 use crate::daemon::Daemon;
 use crate::filer_handle::Recoverer;
@@ -76,9 +77,11 @@ pub(crate) async fn settle(
         }
         let items = vec![IntentItem::Take; owed.len()];
         let names = daemon.ledger.intent(user, number, items).await?;
+        reach(Point::OwedIntentDurable);
         let pairs: Vec<(OwedName, StagingName)> =
             owed.into_iter().zip(names.iter().copied()).collect();
         recoverer.take_owed(pairs).await?;
+        reach(Point::OwedTaken);
         let row = |name: &StagingName| IntentRow {
             name: *name,
             kind: IntentKind::Take,

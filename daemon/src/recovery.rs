@@ -529,7 +529,10 @@ pub(crate) async fn make_user(daemon: &Daemon, user: &UserName) -> Result<(), Re
     let (homes, name) = (daemon.homes.clone(), user.clone());
     // On another thread: these fsyncs must not hold up signatures.
     off_thread(move || homes.make(&name)).await?;
-    Ok(daemon.ledger.activate_user(user).await?)
+    reach(Point::DirectoriesMade);
+    daemon.ledger.activate_user(user).await?;
+    reach(Point::UserActive);
+    Ok(())
 }
 
 /// Takes the directories of a user away who is `Removing` and without sessions, then the row.
@@ -540,12 +543,16 @@ pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(
     let name = daemon.ledger.mint().await?;
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;
+    reach(Point::HomeRetired);
     if daemon.homes.open_staging(user)?.is_some() {
         recover(daemon, user, async |recoverer| Ok(recoverer.empty().await?)).await?;
     }
+    reach(Point::StagingEmptied);
     let (homes, leaving) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.remove(&leaving)).await?;
+    reach(Point::DirectoriesRemoved);
     daemon.ledger.finish_removal(user).await?;
+    reach(Point::UserRemoved);
     daemon.forget_user(user);
     Ok(())
 }

@@ -191,7 +191,7 @@ impl Client {
     }
 }
 
-/// A `berth` that runs.
+/// A `berth` or `berthctl` that runs.
 #[derive(Debug)]
 pub struct Running {
     command: String,
@@ -200,7 +200,7 @@ pub struct Running {
 }
 
 impl Running {
-    fn start(mut command: Command, shown: String) -> Self {
+    pub(crate) fn start(mut command: Command, shown: String) -> Self {
         let child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

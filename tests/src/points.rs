@@ -87,8 +87,21 @@ impl Points {
     #[track_caller]
     pub fn stop(&self, point: Point, client: &Client, command: &[&str]) -> (Running, Stopped<'_>) {
         eprintln!("{command:?} is to stop at {point}");
+        self.stop_begun(point, || client.spawn(command))
+    }
+
+    /// The same for whatever is begun.
+    ///
+    /// # Panics
+    /// As [`Points::stop`].
+    #[track_caller]
+    pub fn stop_begun(
+        &self,
+        point: Point,
+        begin: impl FnOnce() -> Running,
+    ) -> (Running, Stopped<'_>) {
         self.arm(point);
-        let mut running = client.spawn(command);
+        let mut running = begin();
         let stopped = wait_for("the command stops at the point", || {
             let stopped = self.stopped(point);
             assert!(stopped.is_some() || !running.has_ended(), "it ended without passing {point}");

@@ -131,7 +131,9 @@ impl Serving {
 
     /// The ticket with a name of which no row speaks: it may be given up at any time.
     async fn owe(&self, op: OpId) {
-        match self.daemon.ledger.owe().await {
+        let owed = self.daemon.ledger.owe().await;
+        reach(Point::Owing);
+        match owed {
             Err(error) => self.answer(op, Err(error)),
             Ok(_) if self.over.is_up() => {}
             Ok(name) => match self.refuses_changes() {

@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::Server;
 use crate::Outcome;
 use crate::account;
+use crate::client::Running;
 use crate::disk::Sums;
 use crate::wait::{wait_for, wait_until};
 
@@ -39,15 +40,27 @@ impl Server {
     /// When it cannot be run.
     #[must_use]
     pub fn berthctl_with<S: AsRef<str>>(&self, arguments: &[S], password: Option<&str>) -> Outcome {
+        self.begin_berthctl(arguments, password).wait()
+    }
+
+    /// The same, without waiting for its end.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn begin_berthctl<S: AsRef<str>>(
+        &self,
+        arguments: &[S],
+        password: Option<&str>,
+    ) -> Running {
         let mut command = account::command(&self.binaries().path("berthctl"));
         command.arg("--data-dir").arg(self.data()).current_dir(self.scratch());
         command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
         if let Some(password) = password {
             command.env("BERTH_PASSWORD", password);
         }
-        let output = command.output().expect("berthctl can be run");
         let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
-        Outcome::new(format!("berthctl {}", arguments.join(" ")), &output)
+        Running::start(command, format!("berthctl {}", arguments.join(" ")))
     }
 
     /// Makes a user. `quota` is as `berthctl` takes it: `10MiB`, or `unlimited`.

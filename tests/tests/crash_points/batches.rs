@@ -7,7 +7,7 @@ use berth_common::points::Point::{self, *};
 use berth_tests::exact::assert_exact;
 use berth_tests::{Running, wait_until};
 
-use crate::scene::{SMALL, Scene, Victim};
+use crate::scene::{Crash, SMALL, Scene, Victim};
 
 /// As many puts as a client has under way at once, and fewer than a batch may have.
 const FILES: usize = 6;
@@ -80,26 +80,6 @@ fn scene() -> Scene {
     scene
 }
 
-/// Somebody dies while a process stands at a point.
-fn kill(scene: &mut Scene, victim: Victim, point: Point) {
-    let stopped = scene.points.wait_stopped(point);
-    eprintln!("… and the victim is {victim:?}");
-    match victim {
-        Victim::Filer => stopped.kill(),
-        Victim::Worker => {
-            let filer = Some(stopped.pid);
-            let sessions = scene.server.sessions_of("alice");
-            let session = sessions.iter().find(|session| session.filer == filer);
-            scene.server.kill_child(session.expect("the filer's session").worker);
-            stopped.go_on();
-        }
-        Victim::Daemon => {
-            scene.points.disarm(point);
-            scene.kill_daemon();
-        }
-    }
-}
-
 #[test]
 fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
     let mut scene = scene();
@@ -129,7 +109,7 @@ fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
                 Reserved => Batch::begin(&scene, number, point, let_by),
                 _ => Batch::begin_together(&scene, number, point, let_by),
             };
-            kill(&mut scene, victim, point);
+            scene.die(Crash { point, victim });
             let (acted, there) = batch.ends(&mut scene, victim);
             match point {
                 Reserved | IntentDurable => assert_eq!((acted, there), (0, 0), "{point}"),
@@ -148,7 +128,7 @@ fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
 fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
     let mut scene = scene();
     let batch = Batch::begin_together(&scene, 1, BetweenActs, 0);
-    kill(&mut scene, Victim::Worker, BetweenActs);
+    scene.die(Crash { point: BetweenActs, victim: Victim::Worker });
     let (acted, there) = batch.ends(&mut scene, Victim::Worker);
     assert_eq!(there, acted);
     assert!(there > 0);
@@ -165,7 +145,7 @@ fn a_batch_may_be_cut_off_while_it_has_given_the_ticket_back_between_two_acts() 
         // The next one has its turn, and the one after it only when the ticket is granted again.
         scene.points.arm_after(Granted, 1);
         stopped.go_on();
-        kill(&mut scene, victim, Granted);
+        scene.die(Crash { point: Granted, victim });
         assert!(scene.points.passed(Released) >= released + 2, "the ticket was kept");
         let (acted, there) = batch.ends(&mut scene, victim);
         assert_eq!(there, acted, "{victim:?}");

@@ -31,6 +31,23 @@ fn a_delete_happens_or_not() {
 }
 
 #[test]
+fn a_delete_that_finds_nothing_under_the_ticket_credits_nothing() {
+    let mut scene = Scene::new();
+    for crash in crashes(&[&[Granted, Acted, Released, Synced, Settled]], &DAEMON) {
+        let name = crash.name("f");
+        scene.put_all(std::slice::from_ref(&name), 1, SMALL);
+        let (running, stopped) = scene.stop_at(BeforeIntent, &["rm", &name]);
+        scene.ok(&["rm", &name]);
+        scene.points.arm(crash.point);
+        stopped.go_on();
+        scene.die(crash);
+        running.wait().failed();
+        scene.recover(crash);
+        assert!(!scene.home(&name).exists(), "{crash:?}");
+    }
+}
+
+#[test]
 fn an_empty_directory_is_removed_or_not() {
     let crashes = crashes(&[&INTENT, &[Leftover]], &DAEMON);
     let mut scene = Scene::new();
@@ -68,7 +85,8 @@ fn a_tree_is_removed_whole_or_not_at_all() {
 
 #[test]
 fn a_rename_to_a_free_name_happens_or_not() {
-    let crashes = crashes(&[&[BeforeIntent, Granted, Resolved, Acted, Released]], &[]);
+    let points = [BeforeIntent, Granted, Resolved, Acted, Released];
+    let crashes = crashes(&[&points], &[TicketAsked]);
     let mut scene = Scene::new();
     let names: Vec<String> = crashes.iter().map(|crash| crash.name("f")).collect();
     scene.put_all(&names, 1, SMALL);

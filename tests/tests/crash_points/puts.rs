@@ -3,9 +3,7 @@
 use berth_common::points::Point::{self, *};
 use berth_tests::exact::assert_exact;
 
-use crate::scene::{
-    DAEMON, INTENT, RESUMABLE, SMALL, Scene, Victim, assert_honest, crashes, goes_on,
-};
+use crate::scene::{DAEMON, INTENT, RESUMABLE, SMALL, Scene, assert_honest, crashes, goes_on};
 
 /// Puts to a free name, or over a file.
 fn put_is_cut_off(size: u64, over: bool) {
@@ -66,30 +64,16 @@ fn a_resumable_overwrite_leaves_the_old_file_or_the_new_one() {
 fn refused_commit_is_cut_off(size: u64, points: &[Point]) {
     let mut scene = Scene::new();
     scene.local("theirs", 9, 100);
-    for crash in crashes(&[points], &DAEMON[1..]) {
+    for crash in crashes(&[points], &DAEMON) {
         let name = crash.name("f");
         scene.local(&name, 1, size);
         let (running, stopped) = scene.stop_at(BeforeIntent, &["put", "-n", &name]);
         scene.ok(&["put", "theirs", "--to", &name]);
         scene.points.arm(crash.point);
         stopped.go_on();
-        let stopped = scene.points.wait_stopped(crash.point);
-        match crash.victim {
-            Victim::Filer => stopped.kill(),
-            Victim::Worker => {
-                scene.server.kill_child(scene.server.session_of("alice").worker);
-                stopped.go_on();
-            }
-            Victim::Daemon => {
-                scene.points.disarm(crash.point);
-                scene.kill_daemon();
-            }
-        }
+        scene.die(crash);
         running.wait().failed();
-        if crash.victim == Victim::Daemon {
-            scene.restart();
-        }
-        assert_exact(&scene.server);
+        scene.recover(crash);
         scene.assert_whole("theirs", &name);
         // A resumable one is an upload still, and can be committed elsewhere or over the file.
         scene.ok(&["put", &name]);

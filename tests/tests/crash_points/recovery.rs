@@ -5,7 +5,7 @@ use std::fs;
 use berth_common::points::Point::*;
 use berth_tests::exact::assert_exact;
 
-use crate::scene::{RESUMABLE, SMALL, Scene};
+use crate::scene::{Crash, RESUMABLE, SMALL, Scene, Victim};
 
 #[test]
 fn a_replay_may_be_cut_off_anywhere() {
@@ -52,6 +52,38 @@ fn a_replay_may_be_cut_off_anywhere() {
 }
 
 #[test]
+fn the_replay_of_a_delete_may_be_cut_off_anywhere() {
+    let mut scene = Scene::new();
+    scene.local("f", 1, SMALL);
+    for first in [Granted, Acted] {
+        for second in [ReplayExamined, ReplayRemoved, ReplaySettled, BetweenRemovals] {
+            // Nothing was taken, so that nothing is removed.
+            if second == BetweenRemovals && first == Granted {
+                continue;
+            }
+            scene.make_directories(["d/e"]);
+            scene.ok(&["put", "f", "--to", "d/e/f"]);
+            let (running, stopped) = scene.stop_at(first, &["rm", "-r", "d"]);
+            scene.points.arm(second);
+            stopped.kill();
+            // The daemon takes another filer.
+            let filer = second == BetweenRemovals;
+            let victim = if filer { Victim::Filer } else { Victim::Daemon };
+            let crash = Crash { point: second, victim };
+            scene.die(crash);
+            running.wait().failed();
+            scene.recover(crash);
+            match first {
+                Granted => scene.assert_whole("f", "d/e/f"),
+                _ => assert!(!scene.home("d").exists(), "{second}"),
+            }
+            let entries = if first == Granted { 3 } else { 0 };
+            assert_eq!(scene.server.user("alice")["used_entries"], entries, "{second}");
+        }
+    }
+}
+
+#[test]
 fn a_start_may_be_cut_off_anywhere() {
     let mut scene = Scene::new();
     scene.local("f", 1, RESUMABLE);
@@ -67,22 +99,7 @@ fn a_start_may_be_cut_off_anywhere() {
         drop((removing.wait(), putting.wait()));
         scene.points.disarm(Leftover);
         scene.points.disarm(Acted);
-        scene.points.arm(point);
-        let is_filer = matches!(point, BetweenRemovals | BetweenSweeps);
-        let started = std::thread::scope(|scope| {
-            let points = &scene.points;
-            scope.spawn(move || points.wait_stopped(point).kill());
-            scene.server.try_restart()
-        });
-        // The daemon takes another filer, and somebody starts another daemon.
-        assert_eq!(started.is_ok(), is_filer, "{point}: {started:?}");
-        match is_filer {
-            true => {
-                scene.alice =
-                    scene.alice.clone().at(scene.server.address(), scene.server.fingerprint())
-            }
-            false => scene.restart(),
-        }
+        scene.die_at_start(point);
         assert_exact(&scene.server);
         scene.assert_whole("f", "g");
         assert!(!scene.home("h").exists());

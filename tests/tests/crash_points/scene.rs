@@ -16,7 +16,7 @@ pub(crate) const SMALL: u64 = 5000;
 pub(crate) const INTENT: [Point; 7] =
     [BeforeIntent, Granted, Resolved, Acted, Released, Synced, Settled];
 /// Those of the daemon.
-pub(crate) const DAEMON: [Point; 3] = [IntentDurable, SettleAsked, SettleDurable];
+pub(crate) const DAEMON: [Point; 4] = [IntentDurable, TicketAsked, SettleAsked, SettleDurable];
 
 /// Who dies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,9 +43,11 @@ impl Crash {
     /// Whether the operation has happened after the recovery.
     pub(crate) fn leaves_it_done(self) -> bool {
         let acted = match self.point {
-            Reserved | UploadCreated | RowDurable | BeforeIntent | IntentDurable | Granted
+            Reserved | UploadCreated | RowDurable | Extended | Joined | JournalForgotten
+            | Exchanged | BeforeIntent | IntentDurable | Owing | TicketAsked | Granted
             | Resolved | Linked => false,
-            Acted | Released | Synced | Settled | Leftover | SettleAsked | SettleDurable => true,
+            Acted | Released | Synced | OwedSynced | Settled | Leftover | SettleAsked
+            | SettleDurable => true,
             other => panic!("{other} is no point of a change that is made"),
         };
         // A filer that has the ticket acts before it notices that its worker is gone.
@@ -117,14 +119,32 @@ impl Scene {
     /// Has a command run, and somebody killed when it is at a point. Returns when all is recovered, and
     /// claims that the ledger is exact.
     pub(crate) fn crash(&mut self, crash: Crash, command: &[&str]) -> Outcome {
-        let (running, stopped) = self.stop_at(crash.point, command);
-        eprintln!("… and the victim is {:?}", crash.victim);
+        let client = self.alice.clone();
+        let command: Vec<String> = command.iter().map(|part| (*part).to_owned()).collect();
+        eprintln!("{command:?}");
+        self.crash_begun(crash, || client.spawn(&command))
+    }
+
+    /// The same for whatever is begun.
+    pub(crate) fn crash_begun(&mut self, crash: Crash, begin: impl FnOnce() -> Running) -> Outcome {
+        let (running, _) = self.points.stop_begun(crash.point, begin);
+        self.die(crash);
+        let outcome = running.wait();
+        self.recover(crash);
+        outcome
+    }
+
+    /// Somebody dies while a process stands at the point.
+    pub(crate) fn die(&mut self, crash: Crash) {
+        let stopped = self.points.wait_stopped(crash.point);
+        eprintln!("{crash:?}");
         match crash.victim {
             Victim::Filer => stopped.kill(),
             Victim::Worker => {
-                let session = self.server.session_of("alice");
-                assert_eq!(session.filer, Some(stopped.pid));
-                self.server.kill_child(session.worker);
+                let filer = Some(stopped.pid);
+                let sessions = self.server.sessions_of("alice");
+                let session = sessions.iter().find(|session| session.filer == filer);
+                self.server.kill_child(session.expect("the filer's session").worker);
                 stopped.go_on();
             }
             Victim::Daemon => {
@@ -132,12 +152,31 @@ impl Scene {
                 self.kill_daemon();
             }
         }
-        let outcome = running.wait();
+    }
+
+    /// Starts the daemon again if it has died, and claims that all is recovered and exact.
+    pub(crate) fn recover(&mut self, crash: Crash) {
         if crash.victim == Victim::Daemon {
             self.restart();
         }
         assert_exact(&self.server);
-        outcome
+    }
+
+    /// Starts the daemon, and has whoever passes the point meanwhile die there: a filer, of which the daemon
+    /// takes another, or the daemon itself, which is started once more.
+    pub(crate) fn die_at_start(&mut self, point: Point) {
+        let is_filer = matches!(point, BetweenRemovals | BetweenSweeps | BetweenTakes);
+        self.points.arm(point);
+        let started = std::thread::scope(|scope| {
+            let points = &self.points;
+            scope.spawn(move || points.wait_stopped(point).kill());
+            self.server.try_restart()
+        });
+        assert_eq!(started.is_ok(), is_filer, "{point}: {started:?}");
+        match is_filer {
+            true => self.alice = self.alice_here(),
+            false => self.restart(),
+        }
     }
 
     pub(crate) fn kill_daemon(&mut self) {
@@ -146,7 +185,11 @@ impl Scene {
 
     pub(crate) fn restart(&mut self) {
         self.server.restart();
-        self.alice = self.alice.clone().at(self.server.address(), self.server.fingerprint());
+        self.alice = self.alice_here();
+    }
+
+    fn alice_here(&self) -> Client {
+        self.alice.clone().at(self.server.address(), self.server.fingerprint())
     }
 
     /// Claims that a file is whole in the home.
@@ -174,17 +217,23 @@ pub(crate) fn assert_honest(outcome: &Outcome, crash: Crash, happened: bool) {
 
 /// A resumable put that was cut off goes on with what was verified.
 pub(crate) fn goes_on(scene: &Scene, crash: Crash, name: &str) {
-    let leaves = RESUMABLE.div_ceil(128 * 1024);
+    let had = match crash.point {
+        Reserved | UploadCreated | RowDurable => 0,
+        _ => RESUMABLE,
+    };
+    goes_on_with(scene, &["put", name], had, &format!("{crash:?}"));
+    scene.assert_whole(name, name);
+    assert_exact(&scene.server);
+}
+
+/// What a command puts has so many bytes already.
+pub(crate) fn goes_on_with(scene: &Scene, command: &[&str], had: u64, what: &str) {
+    let leaves = |bytes: u64| bytes.div_ceil(128 * 1024);
+    let (had, all) = (leaves(had), leaves(RESUMABLE));
     let mark = scene.server.log().mark();
-    scene.ok(&["put", name]);
+    scene.ok(command);
     let line =
         scene.server.log().wait_after(mark, "the put is logged", |line| line.is_success_of("put"));
     let (resumed, moved) = (line.number("resumed_leaves"), line.number("moved_leaves"));
-    let had = match crash.point {
-        Reserved | UploadCreated | RowDurable => 0,
-        _ => leaves,
-    };
-    assert_eq!((resumed, moved), (Some(had), Some(leaves - had)), "{crash:?}");
-    scene.assert_whole(name, name);
-    assert_exact(&scene.server);
+    assert_eq!((resumed, moved), (Some(had), Some(all - had)), "{what}");
 }

@@ -16,6 +16,7 @@ use std::task::Poll;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
+use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 use rustix::io::Errno;
 
@@ -162,6 +163,7 @@ async fn join(
             }));
         }
     };
+    reach(Point::Joined);
     let unresumable = forget_journal(session, upload, data).await;
     let exchanged = unresumable.and_then(|()| {
         let exchanged = session.staging.exchange(staged.name, spare);
@@ -173,6 +175,7 @@ async fn join(
         }
         return Err(not_placed);
     }
+    reach(Point::Exchanged);
     (staged.inode, staged.size) = (inode, size);
     match data.aside {
         None => data.aside = Some(spare),
@@ -197,7 +200,9 @@ async fn forget_journal(
     })?;
     data.trusted = false;
     let synced = session.sync_staging().await;
-    synced.map_err(|error| NotPlaced { error, row: Row::Unknown })
+    synced.map_err(|error| NotPlaced { error, row: Row::Unknown })?;
+    reach(Point::JournalForgotten);
+    Ok(())
 }
 
 /// Gives the upload's name back to its own bytes: there is nothing any more that they could follow.
@@ -211,6 +216,7 @@ async fn take_back(
             let error = report("exchange names in staging", errno);
             NotPlaced { error, row: Row::Open }
         })?;
+        reach(Point::Exchanged);
         data.aside = None;
         let _ = session.discard(aside).await;
     }

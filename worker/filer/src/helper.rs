@@ -2,7 +2,8 @@
 //!
 //! Syncs, copies, walks and removals are handed to it as jobs. A long job works in slices, and short ones go
 //! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
-//! at a time, since each keeps directories open. The thread is started
+//! at a time, since each keeps directories open; what may be done in one slice of a walk takes its turn
+//! without waiting for the others' ends. The thread is started
 //! before the seccomp filter is loaded and lives as long as the process; it makes no thread of its own and
 //! never touches a channel.
 
@@ -66,7 +67,7 @@ struct Jobs<J> {
 enum Kind {
     /// Done after one slice.
     Short,
-    /// Keeps nothing open that was not open before.
+    /// Keeps nothing open from one slice to the next that was not open before.
     Copy,
     /// Keeps directories open.
     Walk,
@@ -162,6 +163,15 @@ impl Helper {
         slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
         self.run(Kind::Copy, slice)
+    }
+
+    /// Runs one slice of a job that may need more: in turns with the long ones, so that however many wait, short
+    /// jobs wait for one of them at most. What `slice` has open is closed before the next job.
+    pub(crate) fn try_slice<T: Send + 'static>(
+        &self,
+        mut slice: impl FnMut() -> Poll<T> + Send + 'static,
+    ) -> Slot<Poll<T>> {
+        self.run(Kind::Copy, move || Poll::Ready(slice()))
     }
 
     fn run<T: Send + 'static>(
@@ -305,6 +315,15 @@ mod tests {
         let long = ["walk", "copy"];
         let turns: Vec<_> = (0..4).filter_map(|_| work(&mut jobs, &long)).collect();
         assert_eq!(turns, ["copy", "walk", "copy", "walk"]);
+    }
+
+    #[test]
+    fn of_single_slices_one_at_most_goes_before_a_short_job() {
+        let mut jobs = Jobs::default();
+        ["one", "two", "three"].into_iter().for_each(|slice| jobs.push(Kind::Copy, slice));
+        jobs.push(Kind::Short, "sync");
+        let order: Vec<_> = std::iter::from_fn(|| work(&mut jobs, &[])).collect();
+        assert_eq!(order, ["one", "sync", "two", "three"]);
     }
 
     #[test]

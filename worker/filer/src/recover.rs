@@ -159,6 +159,7 @@ fn take_owed(staging: &Staging, pairs: &[(OwedName, StagingName)]) -> Result<(),
             Ok(()) | Err(Errno::NOENT) => {}
             Err(errno) => return Err(Failure::Take { from, to, errno }),
         }
+        reach(Point::BetweenTakes);
     }
     Ok(())
 }

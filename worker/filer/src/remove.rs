@@ -37,6 +37,7 @@ pub(crate) async fn remove(
         TakeTo::Owed(_) => {
             acted?;
             session.sync_staging().await?;
+            reach(Point::OwedSynced);
             return Ok(None);
         }
     };

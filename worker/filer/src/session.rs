@@ -317,20 +317,37 @@ impl Session {
     /// Removes whatever stands at a staging name, and the journal beside it. `false` when that failed: the
     /// daemon is then not told that it is gone, and has it swept.
     pub(crate) async fn remove_staged(&self, name: StagingName) -> bool {
-        let mut walk = Walk::removing(Arc::clone(&self.staging), &name.file_name());
-        let staging = Arc::clone(&self.staging);
-        let removed = self.helper.walk(move || {
-            walk.slice().map(|result| {
-                result.map_err(|error| error.to_string())?;
-                staging.unlink(&name.journal_name()).map_err(|errno| errno.to_string())
-            })
-        });
-        match removed.await {
+        match self.remove_in_turn(name).await {
             Ok(()) => true,
             Err(error) => {
                 log(format_args!("cannot remove {name} from staging: {error}"));
                 false
             }
+        }
+    }
+
+    /// What is small is removed at once: an answer may wait for it, and must not wait until a large tree is
+    /// removed that nobody waits for.
+    async fn remove_in_turn(&self, name: StagingName) -> Result<(), String> {
+        if let Poll::Ready(removed) = self.helper.try_slice(self.removal(name)).await {
+            return removed;
+        }
+        // From what is left of it: a walk that waits keeps nothing open.
+        self.helper.walk(self.removal(name)).await
+    }
+
+    /// The removal of what stands at a staging name and of the journal beside it, slice by slice.
+    fn removal(
+        &self,
+        name: StagingName,
+    ) -> impl FnMut() -> Poll<Result<(), String>> + Send + use<> {
+        let staging = Arc::clone(&self.staging);
+        let mut walk = Walk::removing(Arc::clone(&staging), &name.file_name());
+        move || {
+            walk.slice().map(|result| {
+                result.map_err(|error| error.to_string())?;
+                staging.unlink(&name.journal_name()).map_err(|errno| errno.to_string())
+            })
         }
     }
 

@@ -10,8 +10,9 @@ use std::cell::{Cell, RefCell};
 use std::io::Write as _;
 use std::path::Path;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
+use std::task::Poll;
 
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
@@ -65,6 +66,10 @@ fn serving() -> (Bench, Arc<AtomicI64>, Arc<AtomicI64>) {
 }
 
 fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
+    in_a_thread_with(daemon, faults, Helper::start().unwrap())
+}
+
+fn in_a_thread_with(daemon: FilerEnd, faults: Faults, helper: Helper) -> Box<dyn Any> {
     Box::new(std::thread::spawn(move || {
         daemon.send(&FilerToDaemon::Ready, &[]).unwrap();
         let mut directories = daemon.recv().unwrap().descriptors.into_iter();
@@ -73,7 +78,6 @@ fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
             Staging::new(directories.next().unwrap(), StagingSync::Directory).unwrap();
         staging.faults = faults;
         let worker = Channel::from_descriptor(directories.next().unwrap()).unwrap();
-        let helper = Helper::start().unwrap();
         let server = Server::new(daemon, worker, home, staging, helper).unwrap();
         server.joined().serve()
     }))
@@ -274,4 +278,58 @@ fn one_sync_serves_all(sync: StagingSync) {
         std::thread::yield_now();
     }
     assert_eq!(session.staging.faults.staging.load(Ordering::SeqCst), -1, "one sync");
+}
+
+/// A filer in a thread, whose helper removes a tree for as long as this is not set.
+fn removing_a_large_tree() -> (Bench, Arc<AtomicBool>) {
+    let is_over = Arc::new(AtomicBool::new(false));
+    let helper = Helper::start().unwrap();
+    let seen = Arc::clone(&is_over);
+    drop(helper.walk(move || match seen.load(Ordering::SeqCst) {
+        true => Poll::Ready(()),
+        false => Poll::Pending,
+    }));
+    let start = |channel, _: &Path| in_a_thread_with(channel, Faults::default(), helper);
+    (Bench::serving(start), is_over)
+}
+
+#[test]
+fn what_is_small_is_given_up_and_answered_while_a_large_tree_is_removed() {
+    // Each of these waits for an answer that a discard or a removal comes before; without it, for ever.
+    for size in [5, LARGE] {
+        let (mut bench, is_over) = removing_a_large_tree();
+        bench.put("taken", b"x", true).unwrap();
+        let bytes = vec![b'x'; size];
+        // Refused under the ticket: the file appears after the filer has looked.
+        let home = bench.home.clone();
+        bench.watch = Some(Box::new(move |message| {
+            if matches!(message, FilerToDaemon::Intent { .. }) {
+                std::fs::write(home.join("a"), b"theirs").unwrap();
+            }
+            true
+        }));
+        let mut opened = bench.open(upload("a", source(size, 0), false)).unwrap();
+        opened.files[0].write_all(&bytes).unwrap();
+        assert_eq!(bench.commit(opened, &bytes), Err(ErrorCode::AlreadyExists));
+        bench.watch = None;
+        bench.charge_home();
+        // Given up by the client.
+        let opened = bench.open(upload("b", source(size, 1), true)).unwrap();
+        bench.close(opened.handle, false);
+        // Whoever opens a resumable upload waits for the discards that are under way.
+        let opened = bench.open(upload("b", source(LARGE, 2), true)).unwrap();
+        // Kept, and aborted.
+        bench.close(opened.handle, true);
+        let names = bench.ledger.rows.keys().copied().collect::<Vec<_>>();
+        for upload in names {
+            assert_eq!(bench.change(|op| WorkerToFiler::AbortUpload { op, upload }), Ok(()));
+        }
+        // What was replaced is cleared, and so is a small tree.
+        bench.put("taken", b"other", true).unwrap();
+        bench.make_directory("d/e", true).unwrap();
+        bench.remove("d", true).unwrap();
+        bench.check();
+        assert_eq!(staged_names(&bench), 0, "{size}");
+        assert!(!is_over.swap(true, Ordering::SeqCst));
+    }
 }

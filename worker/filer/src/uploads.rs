@@ -138,6 +138,7 @@ pub(crate) async fn extend(
     least: u64,
 ) {
     let extended = more_room(&session, name, room, least).await;
+    reach(Point::Extended);
     session.handles.borrow_mut().end_extend(handle, *extended.as_ref().unwrap_or(&room));
     session.answer(
         op,
