@@ -68,7 +68,17 @@ pub(crate) struct Daemon {
     accounting: RefCell<Option<UserName>>,
     unrecovered: RefCell<BTreeSet<UserName>>,
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
-    turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
+    turns: RefCell<Turns>,
+    clearings: RefCell<Turns>,
+}
+
+/// Something that is done for a user by one at a time.
+type Turns = HashMap<UserName, Rc<Mutex<()>>>;
+
+fn turn_of(turns: &RefCell<Turns>, user: &UserName) -> Rc<Mutex<()>> {
+    let mut turns = turns.borrow_mut();
+    turns.retain(|_, turn| Rc::strong_count(turn) > 1);
+    turns.entry(user.clone()).or_default().clone()
 }
 
 /// Why changes of a home are stopped.
@@ -87,7 +97,8 @@ pub(crate) struct Control {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     /// Its filer, once it serves.
     pub(crate) serving: RefCell<Option<Rc<Serving>>>,
-    /// Up when nothing is left of the session.
+    /// Up when it is reaped and replayed. It is in the table for longer while what it left in staging is
+    /// removed.
     pub(crate) gone: Flag,
 }
 
@@ -137,6 +148,7 @@ impl Daemon {
             unrecovered: RefCell::default(),
             read_only: RefCell::default(),
             turns: RefCell::default(),
+            clearings: RefCell::default(),
             config,
             identity,
             secret,
@@ -154,8 +166,8 @@ impl Daemon {
         self.sessions.borrow().get(session).map(|entry| entry.control.clone())
     }
 
-    /// Ends a session at once and waits until nothing of it is left: reaped and replayed.
-    /// `false` when there is none.
+    /// Ends a session at once and waits until it is reaped and replayed; what it left in staging may still
+    /// be removed then. `false` when there is none.
     ///
     /// # Cancel safety
     /// The session is ended all the same.
@@ -190,9 +202,13 @@ impl Daemon {
 
     /// What may be done for a user by one at a time: replays, expiry, coming and going.
     pub(crate) fn turn(&self, user: &UserName) -> Rc<Mutex<()>> {
-        let mut turns = self.turns.borrow_mut();
-        turns.retain(|_, turn| Rc::strong_count(turn) > 1);
-        turns.entry(user.clone()).or_default().clone()
+        turn_of(&self.turns, user)
+    }
+
+    /// What removes in a user's staging what has no row, one at a time: clearing, sweeps, the user's removal.
+    /// It may take minutes. Who needs the turn too takes it first.
+    pub(crate) fn clearing(&self, user: &UserName) -> Rc<Mutex<()>> {
+        turn_of(&self.clearings, user)
     }
 
     // Tickets.

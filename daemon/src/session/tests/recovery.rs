@@ -37,6 +37,122 @@ fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
 }
 
 #[test]
+fn nobody_waits_for_the_removal_of_what_a_dead_session_left() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let alice = user("alice");
+        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
+        // It is clearing a tree that it has removed, and has an upload, and the ticket.
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OpId(2)));
+        let DaemonToFiler::UploadReserved { name: upload, .. } = filer.recv().await else {
+            panic!()
+        };
+        let tree = remove(&filer, 40).await;
+        filer.send(&FilerToDaemon::Ticket { op: OpId(3) });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let (_client2, worker2, filer2) = fakes.session().await;
+        filer2.send(&FilerToDaemon::Ticket { op: OP });
+        filer.crash();
+        worker.crash();
+        fakes.recoverer().await.find(&[upload], vec![STAGED]).await;
+
+        // The removal does not end.
+        let clearing = fakes.recoverer().await;
+        let DaemonToFiler::Remove { op: removal, names } = clearing.recv().await else { panic!() };
+        assert_eq!(names, [tree]);
+        assert!(matches!(filer2.recv().await, DaemonToFiler::Granted { .. }), "it passes on");
+        filer2.send(&FilerToDaemon::Released { op: OP });
+        filer2.send(&open_upload(2, OpId(2)));
+        let DaemonToFiler::UploadReserved { name, resumed, .. } = filer2.recv().await else {
+            panic!("the upload is nobody's")
+        };
+        assert_eq!((name, resumed), (upload, true));
+
+        // Another session dies: its rows are replayed beside it, and its left-overs wait.
+        let second = reserve(&filer2, 10).await;
+        filer2.send(&stage(second, 10));
+        assert!(matches!(filer2.recv().await, DaemonToFiler::Granted { .. }));
+        filer2.crash();
+        worker2.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else { panic!() };
+        assert_eq!(names, [second]);
+        let displaced = Finding::File { inode: 5, size: 4, links: 1 };
+        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![displaced] });
+        recoverer.find(&[upload], vec![STAGED]).await;
+        let (_client3, _worker3, filer3) = fakes.session().await;
+        filer3.send(&FilerToDaemon::Ticket { op: OP });
+        assert!(matches!(filer3.recv().await, DaemonToFiler::Granted { .. }));
+        let usage = fakes.daemon.ledger.usage(&alice).await.unwrap();
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (26, 500));
+
+        // One clears at a time, and what is left is forgotten as it is removed.
+        let left = fakes.daemon.ledger.orphans_of(SessionId(2)).await.unwrap();
+        assert_eq!(left.names, [second]);
+        clearing.send(&FilerToDaemon::Done { op: removal });
+        clearing.obey().await;
+        let clearing = fakes.recoverer().await;
+        let DaemonToFiler::Remove { op, names } = clearing.recv().await else { panic!() };
+        assert_eq!(names, [second]);
+        clearing.send(&FilerToDaemon::Done { op });
+        clearing.obey().await;
+        fakes.sessions(1).await;
+        assert_eq!(fakes.daemon.read_only_users(), []);
+    });
+}
+
+/// A tree of so many bytes is removed and settled, and stands in staging.
+async fn remove(filer: &FakeFiler, bytes: u64) -> StagingName {
+    filer.send(&FilerToDaemon::Intent { op: OP, items: vec![IntentItem::Take], settle: None });
+    let DaemonToFiler::Granted { names, .. } = filer.recv().await else { panic!() };
+    filer.send(&FilerToDaemon::Released { op: OP });
+    let outcome = Outcome::Removed { bytes, entries: 1 };
+    filer.send(&FilerToDaemon::Settle {
+        op: OP,
+        items: vec![SettleItem { name: names[0], outcome }],
+    });
+    assert!(matches!(filer.recv().await, DaemonToFiler::Settled { .. }));
+    names[0]
+}
+
+#[test]
+fn a_user_is_removed_after_what_dead_sessions_left() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let alice = user("alice");
+        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
+        let (_client, worker, filer) = fakes.session().await;
+        remove(&filer, 40).await;
+        filer.crash();
+        worker.crash();
+        let clearing = fakes.recoverer().await;
+        let DaemonToFiler::Remove { op, .. } = clearing.recv().await else { panic!() };
+        fakes.daemon.ledger.begin_removal(&alice).await.unwrap();
+        let daemon = fakes.daemon.clone();
+        let removing =
+            tokio::task::spawn_local(
+                async move { recovery::finish_removal(&daemon, &alice).await },
+            );
+        for _ in 0..20 {
+            fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
+        }
+        assert!(fakes.daemon.homes.open_home(&user("alice")).is_ok(), "it waits");
+        clearing.send(&FilerToDaemon::Done { op });
+        clearing.obey().await;
+        let emptying = fakes.recoverer().await;
+        let DaemonToFiler::Empty { op } = emptying.recv().await else { panic!() };
+        let staging = fakes.daemon.config.data_dir.join("users/alice/staging");
+        for retired in std::fs::read_dir(staging).unwrap() {
+            std::fs::remove_dir(retired.unwrap().path()).unwrap();
+        }
+        emptying.send(&FilerToDaemon::Done { op });
+        emptying.crash();
+        removing.await.unwrap().unwrap();
+    });
+}
+
+#[test]
 fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;

@@ -148,6 +148,7 @@ fn a_tree_that_a_dead_session_had_removed_has_the_home_walked_anew() {
         let finding = Finding::Directory { inode: 9, bytes: 5, entries: 3 };
         recoverer.send(&FilerToDaemon::Findings { op, findings: vec![finding] });
         recoverer.obey().await;
+        fakes.recoverer().await.obey().await;
         fakes.no_sessions().await;
         while let Some(order) = first.next().await {
             let DaemonToFiler::List { op } = order else { panic!("{order:?}") };
