@@ -68,6 +68,8 @@ pub(crate) struct Daemon {
     accounting: RefCell<Option<UserName>>,
     unrecovered: RefCell<BTreeSet<UserName>>,
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
+    /// A sync of the file system failed: nobody's home is changed any more.
+    all_read_only: Cell<bool>,
     turns: RefCell<Turns>,
     clearings: RefCell<Turns>,
 }
@@ -147,6 +149,7 @@ impl Daemon {
             accounting: RefCell::default(),
             unrecovered: RefCell::default(),
             read_only: RefCell::default(),
+            all_read_only: Cell::default(),
             turns: RefCell::default(),
             clearings: RefCell::default(),
             config,
@@ -311,11 +314,19 @@ impl Daemon {
 
     /// Whether changes to a user's home are stopped.
     pub(crate) fn is_read_only(&self, user: &UserName) -> bool {
-        self.read_only.borrow().contains_key(user)
+        self.are_all_read_only() || self.read_only.borrow().contains_key(user)
+    }
+
+    /// Whether changes to all homes are stopped.
+    pub(crate) fn are_all_read_only(&self) -> bool {
+        self.all_read_only.get()
     }
 
     /// Why they are, if they are.
     pub(crate) fn stopped(&self, user: &UserName) -> Option<Stopped> {
+        if self.are_all_read_only() {
+            return Some(Stopped::Damage);
+        }
         self.read_only.borrow().get(user).copied()
     }
 
@@ -330,6 +341,23 @@ impl Daemon {
     /// those have staged that have an intent must stay as it is for the replay at the next start.
     pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
         self.stop(user, Stopped::Damage, reason);
+    }
+
+    /// The same for everybody, since a sync of the file system failed. `false` when they are stopped already.
+    pub(crate) fn make_all_read_only(&self) -> bool {
+        if self.all_read_only.replace(true) {
+            return false;
+        }
+        tracing::error!(
+            "a sync of the file system failed: all homes are read-only from now on; \
+             docs/OPERATIONS.md says what to do"
+        );
+        let sessions = self.sessions.borrow();
+        let users: BTreeSet<UserName> =
+            sessions.iter().filter_map(|(_, entry)| entry.user.clone()).collect();
+        drop(sessions);
+        users.iter().for_each(|user| self.turn_waiting_away(user));
+        true
     }
 
     /// The same, until the sums are corrected.
@@ -369,7 +397,7 @@ impl Daemon {
         }
     }
 
-    /// All of them.
+    /// Those who are by themselves.
     pub(crate) fn read_only_users(&self) -> Vec<UserName> {
         self.read_only.borrow().keys().cloned().collect()
     }

@@ -20,6 +20,7 @@ use futures_util::{StreamExt as _, stream};
 use rustix::io::Errno;
 
 use crate::daemon::Daemon;
+use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
     IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
@@ -139,7 +140,7 @@ pub(crate) async fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError
         RecoveryError::Ledger(LedgerError::Imbalance) => daemon.make_read_only_for_imbalance(user),
         other => daemon.make_read_only(user, &other.to_string()),
     }
-    // A sync may have failed, and the next one proves nothing: after a restart the home is counted.
+    // The disk may have lost something: after a restart the home is counted.
     if matches!(error, RecoveryError::Filer(FilerError::Failed(_)))
         && let Err(error) = daemon.ledger.mark_unverified(user).await
     {
@@ -342,6 +343,10 @@ async fn recover_once(
     let filer = daemon.filers.take().await;
     let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
     let done = work(&mut recoverer).await;
+    if let Err(RecoveryError::Filer(FilerError::Unsynced(_))) = &done {
+        // Before anybody else's recovery can look.
+        distrust::file_system(daemon);
+    }
     recoverer.finish().await;
     done
 }

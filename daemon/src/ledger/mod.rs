@@ -305,6 +305,14 @@ impl Ledger {
         self.write(move |tx| restored::mark_unverified(tx, &user)).await
     }
 
+    /// The same for all users at once.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn mark_all_unverified(&self) -> Result<(), LedgerError> {
+        self.write(restored::mark_all_unverified).await
+    }
+
     // Sessions.
 
     /// Sets bytes and entries aside in memory, until an intent, `drop_name` or the session's end.

@@ -20,6 +20,10 @@ pub(crate) async fn clear(daemon: &Daemon, user: &UserName, session: SessionId) 
     }
     let clearing = daemon.clearing(user);
     let _clearing = clearing.lock().await;
+    // The user may be gone by now, with all that was the user's.
+    if has_left_nothing(daemon, session).await {
+        return;
+    }
     let cleared = recover(daemon, user, async |recoverer| {
         remove_left_overs(daemon, recoverer, session).await
     });

@@ -1,10 +1,11 @@
 //! What dead sessions left: replayed, tried again, removed when its time is over.
 
 use berth_common::error_code::ErrorCode;
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
 
 use super::fakes::{Fakes, run, user};
 use super::*;
+use crate::daemon::Stopped;
 use crate::{expiry, recovery};
 
 #[test]
@@ -264,7 +265,8 @@ fn an_upload_that_could_not_be_removed_expires_in_the_next_round() {
 #[test]
 fn a_failed_fsync_of_staging_outlives_a_restart() {
     run(|| async {
-        let fakes = Fakes::start(|_| {}).await;
+        let fakes = Fakes::start_on(StagingSync::Directory, |_| {}).await;
+        fakes.add_user("bob").await;
         let (_client, _worker, filer) = fakes.session().await;
         filer.send(&FilerToDaemon::StagingSyncFailed);
         filer.send(&FilerToDaemon::Ticket { op: OP });
@@ -275,6 +277,10 @@ fn a_failed_fsync_of_staging_outlives_a_restart() {
         while daemon.ledger.unverified_users().await.unwrap().is_empty() {
             tokio::task::yield_now().await;
         }
+        assert!(!daemon.is_read_only(&user("bob")), "each directory is synced by itself");
+        assert_eq!(daemon.ledger.unverified_users().await.unwrap(), std::slice::from_ref(&alice));
+        daemon.ledger.begin_removal(&user("bob")).await.unwrap();
+        daemon.ledger.finish_removal(&user("bob")).await.unwrap();
         // What a next start does with it.
         daemon.forget_user(&alice);
         let starting = daemon.clone();
@@ -284,5 +290,114 @@ fn a_failed_fsync_of_staging_outlives_a_restart() {
         assert!(daemon.is_read_only(&alice));
         daemon.ledger.settle_stopped(&alice, Vec::new(), (0, 0)).await.unwrap();
         assert_eq!(daemon.ledger.unverified_users().await.unwrap(), []);
+    });
+}
+
+/// Both users are stopped, and are counted after a restart.
+async fn assert_all_stopped(fakes: &Fakes) {
+    let (daemon, users) = (&fakes.daemon, [user("alice"), user("bob")]);
+    for name in &users {
+        assert!(daemon.is_read_only(name), "{name}");
+        assert_eq!(daemon.stopped(name), Some(Stopped::Damage), "no verification helps");
+        // Nor does one that was under way.
+        daemon.make_writable(name);
+        assert!(daemon.is_read_only(name), "{name}");
+    }
+    while daemon.ledger.unverified_users().await.unwrap() != users {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[test]
+fn a_failed_sync_of_the_file_system_stops_everybody() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        fakes.add_user("bob").await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let (_client2, worker2, filer2) = fakes.session_of("bob").await;
+        let (_client3, worker3, filer3) = fakes.session_of("bob").await;
+        // Bob's filer has acted and not synced, and another one of his waits for the ticket.
+        let name = reserve(&filer2, 10).await;
+        filer2.send(&stage(name, 10));
+        assert!(matches!(filer2.recv().await, DaemonToFiler::Granted { .. }));
+        let other = reserve(&filer3, 10).await;
+        filer3.send(&stage(other, 10));
+        let bob = user("bob");
+        while fakes.daemon.ledger.pending(&bob).await.unwrap().intents.len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        filer.send(&FilerToDaemon::StagingSyncFailed);
+        filer3.ended().await;
+        worker3.ended().await;
+        filer2.crash();
+        worker2.crash();
+        // A next sync would succeed and prove nothing: no filer comes to replay what bob's have left.
+        fakes.sessions(1).await;
+        assert_eq!(fakes.daemon.ledger.pending(&bob).await.unwrap().intents.len(), 2);
+        assert_eq!(fakes.daemon.ledger.usage(&bob).await.unwrap().used_bytes, 0);
+        assert_all_stopped(&fakes).await;
+    });
+}
+
+#[test]
+fn a_recovery_that_cannot_sync_the_file_system_stops_everybody() {
+    run(|| async {
+        let fakes = Fakes::start_on(StagingSync::Directory, |_| {}).await;
+        fakes.add_user("bob").await;
+        let (_client, worker, filer) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.crash();
+        worker.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::SyncFailed { op, reason: "I/O error".to_owned() });
+        recoverer.crash();
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.ledger.pending(&user("alice")).await.unwrap().intents.len(), 1);
+        assert_all_stopped(&fakes).await;
+    });
+}
+
+#[test]
+fn a_change_that_was_made_in_a_home_that_is_read_only_by_now_is_not_told_to_have_failed() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let alice = user("alice");
+        let (_client, worker, filer) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.send(&FilerToDaemon::Released { op: OP });
+        while fakes.daemon.tickets.borrow().times().granted == 0 {
+            tokio::task::yield_now().await;
+        }
+        fakes.daemon.make_read_only(&alice, "a test");
+        let outcome = Outcome::Placed { replaced: None };
+        let items = vec![SettleItem { name, outcome }];
+        filer.send(&FilerToDaemon::Settle { op: OP, items });
+        assert_eq!(filer.next().await, None, "it is ended, and not refused");
+        filer.ended().await;
+        worker.ended().await;
+        fakes.no_sessions().await;
+        let pending = fakes.daemon.ledger.pending(&alice).await.unwrap();
+        assert_eq!(pending.intents.len(), 1, "for the replay of the next start");
+        assert_eq!(fakes.daemon.crashes.get(), 0);
+    });
+}
+
+#[test]
+fn a_filer_that_cannot_make_a_change_durable_is_ended() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::StagingSyncFailed);
+        filer.send(&FilerToDaemon::OutcomeUnknown);
+        assert_eq!(filer.next().await, None);
+        filer.ended().await;
+        worker.ended().await;
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.crashes.get(), 0);
     });
 }
