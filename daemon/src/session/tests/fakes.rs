@@ -259,6 +259,13 @@ impl Fakes {
     }
 }
 
+async fn dead(pid: Pid) {
+    let path = format!("/proc/{}", pid.as_raw_nonzero());
+    while Path::new(&path).exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
 async fn add_user(daemon: &Rc<Daemon>, name: &str) {
     let verifier = ScramVerifier::from_password(PASSWORD, vec![1; 16], 4096).unwrap();
     let limits = Limits { bytes: Some(1000), entries: None };
@@ -317,13 +324,20 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).unwrap();
     }
 
+    /// The process is dead, and was told nothing before.
+    pub(super) async fn ended_untold(self) {
+        dead(self.pid).await;
+        match self.channel.get_ref().recv() {
+            Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was told something"),
+        }
+    }
+
     /// The process is dead.
     pub(super) async fn ended(self) {
         drop(self.channel);
-        let path = format!("/proc/{}", self.pid.as_raw_nonzero());
-        while Path::new(&path).exists() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        dead(self.pid).await;
     }
 }
 
