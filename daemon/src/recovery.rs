@@ -19,7 +19,7 @@ use berth_common::points::{Point, Rule, is_off, reach};
 use futures_util::{StreamExt as _, stream};
 use rustix::io::Errno;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Stopped};
 use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
@@ -64,6 +64,9 @@ pub(crate) enum RecoveryError {
     /// The user's directories are not there.
     #[error("the user's staging directory is not there")]
     NoStaging,
+    /// A sync has failed meanwhile.
+    #[error("a sync failed, so that what stands in staging proves nothing")]
+    Stopped,
 }
 
 impl RecoveryError {
@@ -75,7 +78,11 @@ impl RecoveryError {
                 Errno::from_io_error(error),
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
             ),
-            Self::Ledger(_) | Self::Filer(_) | Self::Unexplained(_) | Self::NoStaging => false,
+            Self::Ledger(_)
+            | Self::Filer(_)
+            | Self::Unexplained(_)
+            | Self::NoStaging
+            | Self::Stopped => false,
         }
     }
 
@@ -166,7 +173,7 @@ pub(crate) async fn replay_and_correct(
         daemon.ledger.mark_unverified(user).await?;
         owed::forget(daemon, recoverer).await?;
         let intents = daemon.ledger.pending(user).await?.intents;
-        let verdicts = look(recoverer, &intents).await?;
+        let verdicts = look(daemon, user, recoverer, &intents).await?;
         recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
         daemon.ledger.settle_stopped(user, verdicts, used).await?;
         // What is left over is without a row by now.
@@ -177,12 +184,18 @@ pub(crate) async fn replay_and_correct(
 
 /// Examines and decides.
 async fn look(
+    daemon: &Daemon,
+    user: &UserName,
     recoverer: &mut Recoverer,
     intents: &[IntentRow],
 ) -> Result<Vec<(StagingName, Verdict)>, RecoveryError> {
     let names: Vec<StagingName> = intents.iter().map(|row| row.name).collect();
     // The filer makes staging durable before it looks (R7).
     let findings = recoverer.examine(&names).await?;
+    // Another filer may have been told of an error that this one's sync was not told of.
+    if daemon.stopped(user) == Some(Stopped::Damage) {
+        return Err(RecoveryError::Stopped);
+    }
     let decided = intents.iter().zip(&findings);
     decided.map(|(row, finding)| Ok((row.name, decide(row, finding)?))).collect()
 }
@@ -362,7 +375,7 @@ pub(crate) async fn replay(
     if intents.is_empty() {
         return Ok(Vec::new());
     }
-    let verdicts = look(recoverer, intents).await?;
+    let verdicts = look(daemon, user, recoverer, intents).await?;
     reach(Point::ReplayExamined);
     // What left the home is reported by the session that counts it, before the settle. This one is dead.
     let left = intents.iter().zip(&verdicts).any(|(row, (_, verdict))| {
@@ -525,6 +538,9 @@ async fn recover_user(
     let _turn = turn.lock().await;
     let clearing = daemon.clearing(user);
     let _clearing = clearing.lock().await;
+    if daemon.are_all_read_only() {
+        return Err(RecoveryError::Stopped);
+    }
     let number = daemon.sessions.borrow_mut().number();
     recover_with(daemon, user, patience, async |recoverer| {
         sweep_user(daemon, recoverer, user, number).await

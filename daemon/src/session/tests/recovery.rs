@@ -340,6 +340,33 @@ fn a_failed_sync_of_the_file_system_stops_everybody() {
 }
 
 #[test]
+fn a_replay_that_is_under_way_when_another_users_sync_fails_settles_nothing() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        fakes.add_user("bob").await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session_of("bob").await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.crash();
+        worker.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else { panic!() };
+        filer2.send(&FilerToDaemon::StagingSyncFailed);
+        while !fakes.daemon.are_all_read_only() {
+            tokio::task::yield_now().await;
+        }
+        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
+        recoverer.obey().await;
+        fakes.sessions(1).await;
+        let alice = user("alice");
+        assert_eq!(fakes.daemon.ledger.pending(&alice).await.unwrap().intents.len(), 1);
+        assert_eq!(fakes.daemon.ledger.usage(&alice).await.unwrap().used_bytes, 0);
+    });
+}
+
+#[test]
 fn a_recovery_that_cannot_sync_the_file_system_stops_everybody() {
     run(|| async {
         let fakes = Fakes::start_on(StagingSync::Directory, |_| {}).await;
