@@ -187,7 +187,7 @@ fn a_recovering_filer_tells_a_failed_sync_from_other_failures() {
     staging.faults.staging.store(1, Ordering::SeqCst);
     let (daemon, channel) = harness::DaemonEnd::pair().unwrap();
     let recovering = std::thread::spawn(move || crate::recover::recover(&channel, staging));
-    let mut examine = |op| {
+    let examine = |op| {
         daemon.send(&DaemonToFiler::Examine { op, names: vec![] }, &[]).unwrap();
         daemon.recv().unwrap().message
     };
