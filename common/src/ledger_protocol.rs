@@ -144,6 +144,9 @@ pub enum FilerToDaemon {
     },
     /// Serve: an fsync of staging failed. Nothing more may be settled for this user. Not answered.
     StagingSyncFailed,
+    /// Serve: a change was made that cannot be acknowledged, since it is not known to be durable: the session
+    /// is to be ended, so that nobody is told that the change failed. Not answered.
+    OutcomeUnknown,
     /// Recover: the answer to `Examine` or `Look`, in the same order.
     Findings {
         /// The operation.
@@ -179,6 +182,14 @@ pub enum FilerToDaemon {
     },
     /// Recover, walk: the order could not be carried out (an I/O error, an unreadable directory).
     Failed {
+        /// The operation.
+        op: OpId,
+        /// For the daemon's log; at most 1 KiB.
+        reason: String,
+    },
+    /// Recover: the answer to `Examine` when the `syncfs` failed, so that no other filer's next one proves
+    /// anything.
+    SyncFailed {
         /// The operation.
         op: OpId,
         /// For the daemon's log; at most 1 KiB.

@@ -332,8 +332,8 @@ fn filer_to_worker_round_trips() {
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
         Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Room, Claim, Drop, LetGo, Intent, Ticket,
-        Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, Findings, OwedNames, Listed, Walked, Done,
-        Failed,
+        Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, OutcomeUnknown, Findings,
+        OwedNames, Listed, Walked, Done, Failed, SyncFailed,
     } vec![
         FilerToDaemon::Ready,
         FilerToDaemon::Joined,
@@ -380,6 +380,7 @@ fn filer_to_daemon_round_trips() {
         FilerToDaemon::Usage { op: OP },
         FilerToDaemon::Uploads { op: OP, after: Some(NAME) },
         FilerToDaemon::StagingSyncFailed,
+        FilerToDaemon::OutcomeUnknown,
         FilerToDaemon::OwedNames { op: OP, names: vec![OwedName(0), OwedName(u64::MAX)] },
         FilerToDaemon::Findings {
             op: OP,
@@ -396,6 +397,7 @@ fn filer_to_daemon_round_trips() {
         },
         FilerToDaemon::Done { op: OP },
         FilerToDaemon::Failed { op: OP, reason: "no".into() },
+        FilerToDaemon::SyncFailed { op: OP, reason: "no".into() },
     ]);
 }
 

@@ -42,6 +42,9 @@ const AT_ONCE: usize = 16;
 /// Users or sessions in one answer: far from the bound of a frame.
 const PER_PAGE: usize = 400;
 
+/// Users that a status names at most, so that it fits a message with the longest names.
+const STATUS_USERS: usize = 1024;
+
 /// Makes the socket. The caller holds the daemon's lock, so what is left there is nobody's.
 ///
 /// # Errors
@@ -318,6 +321,10 @@ fn summary(daemon: &Daemon, record: &UserRecord) -> UserSummary {
 
 async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
     let users = daemon.ledger.count_users().await.map_err(|_| AdminError::Ledger)?;
+    let read_only_users = match daemon.are_all_read_only() {
+        true => all_users(daemon).await.map_err(|_| AdminError::Ledger)?,
+        false => daemon.read_only_users(),
+    };
     let sessions = daemon.sessions.borrow();
     Ok(Status {
         version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -333,6 +340,21 @@ async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
         crashes: daemon.crashes.get(),
         tickets: daemon.tickets.borrow().times(),
         ledger: daemon.ledger.work(),
-        read_only_users: daemon.read_only_users(),
+        read_only_users,
     })
+}
+
+/// The users, or the first of them where a message could not carry more.
+async fn all_users(daemon: &Daemon) -> Result<Vec<UserName>, LedgerError> {
+    let mut all = Vec::new();
+    let mut after = 0;
+    loop {
+        let (users, last) = daemon.ledger.user_states(after, PER_PAGE).await?;
+        all.extend(users.into_iter().map(|(user, _)| user));
+        all.truncate(STATUS_USERS);
+        match last {
+            Some(last) if all.len() < STATUS_USERS => after = last,
+            _ => return Ok(all),
+        }
+    }
 }

@@ -51,9 +51,10 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Gone { .. }
             | M::Usage { .. }
             | M::Uploads { .. }
-            | M::StagingSyncFailed,
+            | M::StagingSyncFailed
+            | M::OutcomeUnknown,
         )
-        | (P::Recovering, M::Findings { .. } | M::OwedNames { .. })
+        | (P::Recovering, M::Findings { .. } | M::OwedNames { .. } | M::SyncFailed { .. })
         | (P::Walking, M::Listed { .. } | M::Walked { .. })
         | (P::Recovering | P::Walking, M::Done { .. } | M::Failed { .. }) => true,
         (P::Starting | P::Spare | P::Serving | P::Recovering | P::Walking, M::Joined)
@@ -76,11 +77,12 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             | M::Gone { .. }
             | M::Usage { .. }
             | M::Uploads { .. }
-            | M::StagingSyncFailed,
+            | M::StagingSyncFailed
+            | M::OutcomeUnknown,
         )
         | (
             P::Starting | P::Spare | P::Joining | P::Serving | P::Walking,
-            M::Findings { .. } | M::OwedNames { .. },
+            M::Findings { .. } | M::OwedNames { .. } | M::SyncFailed { .. },
         )
         | (
             P::Starting | P::Spare | P::Joining | P::Serving | P::Recovering,
@@ -101,6 +103,7 @@ pub(crate) fn answers(phase: FilerPhase, message: &FilerToDaemon) -> Option<OpId
         | FilerToDaemon::Walked { op, .. }
         | FilerToDaemon::Done { op }
         | FilerToDaemon::Failed { op, .. }
+        | FilerToDaemon::SyncFailed { op, .. }
             if may_send(phase, message) =>
         {
             Some(*op)
@@ -131,12 +134,14 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Usage { .. } => "Usage",
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
+        FilerToDaemon::OutcomeUnknown => "OutcomeUnknown",
         FilerToDaemon::Findings { .. } => "Findings",
         FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",
         FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",
         FilerToDaemon::Failed { .. } => "Failed",
+        FilerToDaemon::SyncFailed { .. } => "SyncFailed",
     }
 }
 
@@ -247,7 +252,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 25] {
+    fn messages() -> [FilerToDaemon; 27] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -277,24 +282,26 @@ mod tests {
             FilerToDaemon::Usage { op: OP },
             FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
+            FilerToDaemon::OutcomeUnknown,
             FilerToDaemon::Findings { op: OP, findings: vec![] },
             FilerToDaemon::OwedNames { op: OP, names: vec![] },
             FilerToDaemon::Listed { op: OP, done: true },
             FilerToDaemon::Walked { op: OP, sum: HomeSum::default() },
             FilerToDaemon::Done { op: OP },
             FilerToDaemon::Failed { op: OP, reason: String::new() },
+            FilerToDaemon::SyncFailed { op: OP, reason: String::new() },
         ]
     }
 
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x........................"),
-            (FilerPhase::Spare, "........................."),
-            (FilerPhase::Joining, ".x......................."),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxx......"),
-            (FilerPhase::Recovering, "...................xx..xx"),
-            (FilerPhase::Walking, ".....................xxxx"),
+            (FilerPhase::Starting, "x.........................."),
+            (FilerPhase::Spare, "..........................."),
+            (FilerPhase::Joining, ".x........................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxxx......."),
+            (FilerPhase::Recovering, "....................xx..xxx"),
+            (FilerPhase::Walking, "......................xxxx."),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

@@ -68,7 +68,19 @@ pub(crate) struct Daemon {
     accounting: RefCell<Option<UserName>>,
     unrecovered: RefCell<BTreeSet<UserName>>,
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
-    turns: RefCell<HashMap<UserName, Rc<Mutex<()>>>>,
+    /// A sync of the file system failed: nobody's home is changed any more.
+    all_read_only: Cell<bool>,
+    turns: RefCell<Turns>,
+    clearings: RefCell<Turns>,
+}
+
+/// Something that is done for a user by one at a time.
+type Turns = HashMap<UserName, Rc<Mutex<()>>>;
+
+fn turn_of(turns: &RefCell<Turns>, user: &UserName) -> Rc<Mutex<()>> {
+    let mut turns = turns.borrow_mut();
+    turns.retain(|_, turn| Rc::strong_count(turn) > 1);
+    turns.entry(user.clone()).or_default().clone()
 }
 
 /// Why changes of a home are stopped.
@@ -87,7 +99,8 @@ pub(crate) struct Control {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     /// Its filer, once it serves.
     pub(crate) serving: RefCell<Option<Rc<Serving>>>,
-    /// Up when nothing is left of the session.
+    /// Up when it is reaped and replayed. It is in the table for longer while what it left in staging is
+    /// removed.
     pub(crate) gone: Flag,
 }
 
@@ -136,7 +149,9 @@ impl Daemon {
             accounting: RefCell::default(),
             unrecovered: RefCell::default(),
             read_only: RefCell::default(),
+            all_read_only: Cell::default(),
             turns: RefCell::default(),
+            clearings: RefCell::default(),
             config,
             identity,
             secret,
@@ -154,8 +169,8 @@ impl Daemon {
         self.sessions.borrow().get(session).map(|entry| entry.control.clone())
     }
 
-    /// Ends a session at once and waits until nothing of it is left: reaped and replayed.
-    /// `false` when there is none.
+    /// Ends a session at once and waits until it is reaped and replayed; what it left in staging may still
+    /// be removed then. `false` when there is none.
     ///
     /// # Cancel safety
     /// The session is ended all the same.
@@ -190,9 +205,13 @@ impl Daemon {
 
     /// What may be done for a user by one at a time: replays, expiry, coming and going.
     pub(crate) fn turn(&self, user: &UserName) -> Rc<Mutex<()>> {
-        let mut turns = self.turns.borrow_mut();
-        turns.retain(|_, turn| Rc::strong_count(turn) > 1);
-        turns.entry(user.clone()).or_default().clone()
+        turn_of(&self.turns, user)
+    }
+
+    /// What removes in a user's staging what has no row, one at a time: clearing, sweeps, the user's removal.
+    /// It may take minutes. Who needs the turn too takes it first.
+    pub(crate) fn clearing(&self, user: &UserName) -> Rc<Mutex<()>> {
+        turn_of(&self.clearings, user)
     }
 
     // Tickets.
@@ -295,11 +314,19 @@ impl Daemon {
 
     /// Whether changes to a user's home are stopped.
     pub(crate) fn is_read_only(&self, user: &UserName) -> bool {
-        self.read_only.borrow().contains_key(user)
+        self.are_all_read_only() || self.read_only.borrow().contains_key(user)
+    }
+
+    /// Whether changes to all homes are stopped.
+    pub(crate) fn are_all_read_only(&self) -> bool {
+        self.all_read_only.get()
     }
 
     /// Why they are, if they are.
     pub(crate) fn stopped(&self, user: &UserName) -> Option<Stopped> {
+        if self.are_all_read_only() {
+            return Some(Stopped::Damage);
+        }
         self.read_only.borrow().get(user).copied()
     }
 
@@ -314,6 +341,23 @@ impl Daemon {
     /// those have staged that have an intent must stay as it is for the replay at the next start.
     pub(crate) fn make_read_only(&self, user: &UserName, reason: &str) {
         self.stop(user, Stopped::Damage, reason);
+    }
+
+    /// The same for everybody, since a sync of the file system failed. `false` when they are stopped already.
+    pub(crate) fn make_all_read_only(&self) -> bool {
+        if self.all_read_only.replace(true) {
+            return false;
+        }
+        tracing::error!(
+            "a sync of the file system failed: all homes are read-only from now on; \
+             docs/OPERATIONS.md says what to do"
+        );
+        let sessions = self.sessions.borrow();
+        let users: BTreeSet<UserName> =
+            sessions.iter().filter_map(|(_, entry)| entry.user.clone()).collect();
+        drop(sessions);
+        users.iter().for_each(|user| self.turn_waiting_away(user));
+        true
     }
 
     /// The same, until the sums are corrected.
@@ -353,7 +397,7 @@ impl Daemon {
         }
     }
 
-    /// All of them.
+    /// Those who are by themselves.
     pub(crate) fn read_only_users(&self) -> Vec<UserName> {
         self.read_only.borrow().keys().cloned().collect()
     }

@@ -48,6 +48,9 @@ pub(crate) enum FilerError {
     /// It reports that it cannot.
     #[error("the filer failed: {0:?}")]
     Failed(String),
+    /// It reports that what it looked at could not be made durable.
+    #[error("the file system could not be synced: {0:?}")]
+    Unsynced(String),
     /// The user's directories cannot be opened.
     #[error("the home cannot be opened: {0}")]
     Home(#[source] io::Error),
@@ -313,6 +316,11 @@ impl Unowned {
         let reason = match filer.recv().await {
             Ok(FilerToDaemon::Failed { op: answered, reason }) if answered == op => {
                 return Err(FilerError::Failed(reason));
+            }
+            Ok(FilerToDaemon::SyncFailed { op: answered, reason })
+                if answered == op && phase == FilerPhase::Recovering =>
+            {
+                return Err(FilerError::Unsynced(reason));
             }
             Ok(message) if asked::answers(phase, &message) == Some(op) => {
                 return Ok(message);

@@ -14,6 +14,7 @@ mod cli;
 mod config;
 mod daemon;
 mod data_dir;
+mod distrust;
 mod exit;
 mod expiry;
 mod file_system;

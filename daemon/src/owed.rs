@@ -59,37 +59,34 @@ pub(crate) async fn forget(
     }
 }
 
+/// Accounts for as much as is listed at once, and says what is to be removed next; nothing when nothing is owed
+/// any more.
+///
 /// Intents, then the names of these intents, then what replay does with such rows: so each crash on the way
 /// leaves what replay understands, and an intent without anything at its name has not happened.
 ///
 /// # Errors
 /// As a recovery's.
-pub(crate) async fn settle(
+pub(crate) async fn settle_some(
     daemon: &Daemon,
     recoverer: &mut Recoverer,
     user: &UserName,
     number: SessionId,
-) -> Result<(), RecoveryError> {
-    loop {
-        let owed = recoverer.list_owed().await?;
-        if owed.is_empty() {
-            return Ok(());
-        }
-        let items = vec![IntentItem::Take; owed.len()];
-        let names = daemon.ledger.intent(user, number, items).await?;
-        reach(Point::OwedIntentDurable);
-        let pairs: Vec<(OwedName, StagingName)> =
-            owed.into_iter().zip(names.iter().copied()).collect();
-        recoverer.take_owed(pairs).await?;
-        reach(Point::OwedTaken);
-        let row = |name: &StagingName| IntentRow {
-            name: *name,
-            kind: IntentKind::Take,
-            resumable: false,
-        };
-        let rows: Vec<IntentRow> = names.iter().map(row).collect();
-        recovery::replay(daemon, recoverer, user, &rows).await?;
-        tracing::info!(%user, entries = names.len(), "what was deleted in the outage is accounted for");
-        daemon.ledger.gone(number, names).await?;
+) -> Result<Vec<StagingName>, RecoveryError> {
+    let owed = recoverer.list_owed().await?;
+    if owed.is_empty() {
+        return Ok(Vec::new());
     }
+    let items = vec![IntentItem::Take; owed.len()];
+    let names = daemon.ledger.intent(user, number, items).await?;
+    reach(Point::OwedIntentDurable);
+    let pairs: Vec<(OwedName, StagingName)> = owed.into_iter().zip(names.iter().copied()).collect();
+    recoverer.take_owed(pairs).await?;
+    reach(Point::OwedTaken);
+    let row =
+        |name: &StagingName| IntentRow { name: *name, kind: IntentKind::Take, resumable: false };
+    let rows: Vec<IntentRow> = names.iter().map(row).collect();
+    recovery::replay(daemon, recoverer, user, &rows).await?;
+    tracing::info!(%user, entries = names.len(), "what was deleted in the outage is accounted for");
+    Ok(names)
 }

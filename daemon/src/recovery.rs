@@ -1,9 +1,11 @@
-//! Recovery: a dead session's intents are replayed, and at the start everybody's; left-overs are removed.
+//! Recovery: a dead session's intents are replayed, and at the start everybody's; then left-overs are removed
+//! ([`clear`]).
 //!
 //! A recovering filer looks and removes, the ledger decides ([`decide`]) and settles. What cannot be
 //! recovered makes the user's home read-only until a restart; an outage of the ledger is waited for, while
 //! the user's changes are refused. Nothing here touches a home but to take a removed user's away whole.
 
+mod clearing;
 mod patience;
 
 use std::cell::RefCell;
@@ -17,12 +19,14 @@ use berth_common::points::{Point, Rule, is_off, reach};
 use futures_util::{StreamExt as _, stream};
 use rustix::io::Errno;
 
-use crate::daemon::Daemon;
+use crate::daemon::{Daemon, Stopped};
+use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
     IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
 };
 use crate::owed;
+pub(crate) use clearing::clear;
 use patience::Patience;
 pub(crate) use patience::patiently;
 
@@ -60,6 +64,9 @@ pub(crate) enum RecoveryError {
     /// The user's directories are not there.
     #[error("the user's staging directory is not there")]
     NoStaging,
+    /// A sync has failed meanwhile.
+    #[error("a sync failed, so that what stands in staging proves nothing")]
+    Stopped,
 }
 
 impl RecoveryError {
@@ -71,7 +78,11 @@ impl RecoveryError {
                 Errno::from_io_error(error),
                 Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM)
             ),
-            Self::Ledger(_) | Self::Filer(_) | Self::Unexplained(_) | Self::NoStaging => false,
+            Self::Ledger(_)
+            | Self::Filer(_)
+            | Self::Unexplained(_)
+            | Self::NoStaging
+            | Self::Stopped => false,
         }
     }
 
@@ -80,9 +91,9 @@ impl RecoveryError {
     }
 }
 
-/// What a session left is replayed and removed; of its uploads those without a file are dropped, and the others
-/// are nobody's from then on. Its worker and
-/// filer must be reaped, and none of its questions to the ledger under way.
+/// What a session left is replayed; of its uploads those without a file are dropped, and the others are
+/// nobody's from then on. Its worker and filer must be reaped, and none of its questions to the ledger under
+/// way. What is only to be removed is left to [`clear`], so that nobody waits for it.
 ///
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
 /// there when the outage began: later ones get no row and no reservation, and leave nothing.
@@ -93,11 +104,16 @@ pub(crate) async fn after_session(daemon: &Daemon, user: &UserName, session: Ses
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
     if daemon.is_read_only(user) {
-        // Its intents stay for the replay at the next start.
+        // Its intents stay for the replay at the next start, and what it left for its sweep.
         tracing::warn!(session = session.0, %user, "not replayed: the home is read-only");
-    } else if let Err(error) = replay_session(daemon, user, session).await {
-        tracing::error!(session = session.0, %user, %error, "recovery failed");
-        stop(daemon, user, &error).await;
+    } else {
+        match replay_session(daemon, user, session).await {
+            Ok(()) => return,
+            Err(error) => {
+                tracing::error!(session = session.0, %user, %error, "recovery failed");
+                stop(daemon, user, &error).await;
+            }
+        }
     }
     record_end(daemon, user, session).await;
 }
@@ -131,7 +147,7 @@ pub(crate) async fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError
         RecoveryError::Ledger(LedgerError::Imbalance) => daemon.make_read_only_for_imbalance(user),
         other => daemon.make_read_only(user, &other.to_string()),
     }
-    // A sync may have failed, and the next one proves nothing: after a restart the home is counted.
+    // The disk may have lost something: after a restart the home is counted.
     if matches!(error, RecoveryError::Filer(FilerError::Failed(_)))
         && let Err(error) = daemon.ledger.mark_unverified(user).await
     {
@@ -149,13 +165,15 @@ pub(crate) async fn replay_and_correct(
     user: &UserName,
     used: (i64, i64),
 ) -> Result<(), RecoveryError> {
+    let clearing = daemon.clearing(user);
+    let _clearing = clearing.lock().await;
     let number = daemon.sessions.borrow_mut().number();
     recover(daemon, user, async |recoverer| {
         // What is owed is in no walk of the home. Cut off from here on, the home is counted again.
         daemon.ledger.mark_unverified(user).await?;
         owed::forget(daemon, recoverer).await?;
         let intents = daemon.ledger.pending(user).await?.intents;
-        let verdicts = look(recoverer, &intents).await?;
+        let verdicts = look(daemon, user, recoverer, &intents).await?;
         recoverer.remove(&to_remove(&verdicts, Removal::Before)).await?;
         daemon.ledger.settle_stopped(user, verdicts, used).await?;
         // What is left over is without a row by now.
@@ -166,12 +184,18 @@ pub(crate) async fn replay_and_correct(
 
 /// Examines and decides.
 async fn look(
+    daemon: &Daemon,
+    user: &UserName,
     recoverer: &mut Recoverer,
     intents: &[IntentRow],
 ) -> Result<Vec<(StagingName, Verdict)>, RecoveryError> {
     let names: Vec<StagingName> = intents.iter().map(|row| row.name).collect();
     // The filer makes staging durable before it looks (R7).
     let findings = recoverer.examine(&names).await?;
+    // Another filer may have been told of an error that this one's sync was not told of.
+    if daemon.stopped(user) == Some(Stopped::Damage) {
+        return Err(RecoveryError::Stopped);
+    }
     let decided = intents.iter().zip(&findings);
     decided.map(|(row, finding)| Ok((row.name, decide(row, finding)?))).collect()
 }
@@ -182,7 +206,7 @@ async fn replay_session(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
-    if left.are_none() {
+    if left.intents.is_empty() && left.uploads.is_empty() {
         return Ok(());
     }
     tracing::info!(
@@ -194,7 +218,9 @@ async fn replay_session(
         "replaying what the session left"
     );
     recover(daemon, user, async |recoverer| replay_orphans(daemon, recoverer, user, session).await)
-        .await
+        .await?;
+    let let_go = patiently(&daemon.ledger, async || daemon.ledger.let_go_uploads(session).await);
+    Ok(let_go.await?)
 }
 
 /// Makes the staging directory of a home that was restored without it.
@@ -217,7 +243,6 @@ async fn replay_orphans(
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
     replay(daemon, recoverer, user, &left.intents).await?;
-    recoverer.remove(&left.names).await?;
     let (lost, _) = split_by_file(recoverer, left.uploads).await?;
     // A journal may be left of it; without the row nobody would know.
     recoverer.remove(&lost).await?;
@@ -242,22 +267,44 @@ async fn split_by_file(
     Ok((names(lost), names(kept)))
 }
 
-/// Accounts for what a user has taken out of the home while the ledger could not be written.
+/// Accounts for what a user has taken out of the home while the ledger could not be written. What it is taken
+/// to is removed afterwards, and not waited for.
 ///
 /// # Errors
 /// As a recovery's; what is left is accounted for at the next start.
-pub(crate) async fn settle_owed(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+pub(crate) async fn settle_owed(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
-    // A number of its own, under which its intents are found again when it is cut off.
-    let number = daemon.sessions.borrow_mut().number();
+    // Numbers of its own, under which its intents are found again when it is cut off: one for as much as is
+    // taken at once.
+    let fresh = || daemon.sessions.borrow_mut().number();
+    let numbers = RefCell::new(vec![fresh()]);
     let settled = recover(daemon, user, async |recoverer| {
-        replay_orphans(daemon, recoverer, user, number).await?;
-        owed::settle(daemon, recoverer, user, number).await
+        loop {
+            let last = numbers.borrow().last().copied();
+            let number = last.unwrap_or_else(fresh);
+            replay_orphans(daemon, recoverer, user, number).await?;
+            if owed::settle_some(daemon, recoverer, user, number).await?.is_empty() {
+                return Ok(());
+            }
+            numbers.borrow_mut().push(fresh());
+        }
     })
     .await;
-    record_end(daemon, user, number).await;
-    settled
+    let numbers = numbers.into_inner();
+    if settled.is_err() {
+        for number in numbers {
+            record_end(daemon, user, number).await;
+        }
+        return settled;
+    }
+    let (daemon, user) = (daemon.clone(), user.clone());
+    tokio::task::spawn_local(async move {
+        for number in numbers {
+            clear(&daemon, &user, number).await;
+        }
+    });
+    Ok(())
 }
 
 /// Has a filer recover a user's staging; does all of `work` again when the filer ends meanwhile, or the
@@ -310,21 +357,26 @@ async fn recover_once(
     let filer = daemon.filers.take().await;
     let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
     let done = work(&mut recoverer).await;
+    if let Err(RecoveryError::Filer(FilerError::Unsynced(_))) = &done {
+        // Before anybody else's recovery can look.
+        distrust::file_system(daemon);
+    }
     recoverer.finish().await;
     done
 }
 
-/// Examines, decides, removes and settles, in the order of rules R7, R8, R9 and R16.
+/// Examines, decides, removes pins and settles, in the order of rules R7, R8, R9 and R16. What it returns
+/// is to be removed next: it has no row any more, and nobody needs to wait for it.
 pub(crate) async fn replay(
     daemon: &Daemon,
     recoverer: &mut Recoverer,
     user: &UserName,
     intents: &[IntentRow],
-) -> Result<(), RecoveryError> {
+) -> Result<Vec<StagingName>, RecoveryError> {
     if intents.is_empty() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    let verdicts = look(recoverer, intents).await?;
+    let verdicts = look(daemon, user, recoverer, intents).await?;
     reach(Point::ReplayExamined);
     // What left the home is reported by the session that counts it, before the settle. This one is dead.
     let left = intents.iter().zip(&verdicts).any(|(row, (_, verdict))| {
@@ -338,8 +390,7 @@ pub(crate) async fn replay(
     let after = to_remove(&verdicts, Removal::After);
     daemon.ledger.settle_replayed(user, verdicts).await?;
     reach(Point::ReplaySettled);
-    recoverer.remove(&after).await?;
-    Ok(())
+    Ok(after)
 }
 
 fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingName> {
@@ -486,6 +537,11 @@ async fn recover_user(
 ) -> Result<(), RecoveryError> {
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
+    let clearing = daemon.clearing(user);
+    let _clearing = clearing.lock().await;
+    if daemon.are_all_read_only() {
+        return Err(RecoveryError::Stopped);
+    }
     let number = daemon.sessions.borrow_mut().number();
     recover_with(daemon, user, patience, async |recoverer| {
         sweep_user(daemon, recoverer, user, number).await
@@ -504,9 +560,17 @@ async fn sweep_user(
     let pending = daemon.ledger.pending(user).await?;
     if !pending.intents.is_empty() {
         tracing::info!(%user, intents = pending.intents.len(), "replaying");
-        replay(daemon, recoverer, user, &pending.intents).await?;
+        let left = replay(daemon, recoverer, user, &pending.intents).await?;
+        recoverer.remove(&left).await?;
     }
-    owed::settle(daemon, recoverer, user, number).await?;
+    loop {
+        let settled = owed::settle_some(daemon, recoverer, user, number).await?;
+        if settled.is_empty() {
+            break;
+        }
+        recoverer.remove(&settled).await?;
+        daemon.ledger.removed(number, settled).await?;
+    }
     // Read again: what an intent had committed is gone, what it had not is open again.
     let uploads = daemon.ledger.pending(user).await?.uploads;
     let (lost, keep) = split_by_file(recoverer, uploads).await?;
@@ -540,6 +604,8 @@ pub(crate) async fn make_user(daemon: &Daemon, user: &UserName) -> Result<(), Re
 /// # Errors
 /// The file system's, the filer's and the ledger's. The row stays, for another try or the next start.
 pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
+    let clearing = daemon.clearing(user);
+    let _clearing = clearing.lock().await;
     let name = daemon.ledger.mint().await?;
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;

@@ -311,7 +311,7 @@ fn end_replayed(
         }
         // The dead session's name; at the daemon's start there is none.
         if let Some(holding) = holding {
-            leave(tx, holding, Some(0))?;
+            leave(tx, holding, verdict.left(intent.row.kind))?;
         }
     }
     Ok(change)

@@ -246,16 +246,45 @@ fn all_of(tx: &Tx<'_>, session: SessionId) -> Result<Vec<Holding>, Failure> {
 
 pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failure> {
     let mut orphans = Orphans::default();
+    let mut leftovers = Vec::new();
     for holding in all_of(tx, session)? {
         match holding.hold {
             Hold::Intent => {
                 orphans.intents.push(intents::find(tx, holding.user, holding.name)?.row)
             }
-            Hold::Reservation | Hold::Leftover => orphans.names.push(holding.name),
+            Hold::Reservation => orphans.names.push(holding.name),
+            Hold::Leftover => leftovers.push(holding.name),
             Hold::Upload => orphans.uploads.push(holding.name),
         }
     }
+    orphans.names.append(&mut leftovers);
     Ok(orphans)
+}
+
+pub(super) fn let_go_uploads(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
+    for holding in all_of(tx, session)? {
+        if holding.hold == Hold::Upload {
+            super::uploads::touch(tx, holding.name)?;
+        }
+    }
+    give_up_claims(tx, session)
+}
+
+pub(super) fn removed(
+    tx: &Tx<'_>,
+    session: SessionId,
+    names: &[StagingName],
+) -> Result<(), Failure> {
+    for name in names {
+        match find(tx, *name)?.filter(|it| it.session == session) {
+            None => {}
+            Some(it) if matches!(it.hold, Hold::Reservation | Hold::Leftover) => {
+                forget(tx, *name)?;
+            }
+            Some(_) => return Err(LedgerError::Protocol("a name that has a row").into()),
+        }
+    }
+    Ok(())
 }
 
 pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {

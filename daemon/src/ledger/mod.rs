@@ -306,6 +306,14 @@ impl Ledger {
         self.write(move |tx| restored::mark_unverified(tx, &user)).await
     }
 
+    /// The same for all users at once.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn mark_all_unverified(&self) -> Result<(), LedgerError> {
+        self.write(restored::mark_all_unverified).await
+    }
+
     // Sessions.
 
     /// Sets bytes and entries aside in memory, until an intent, `drop_name` or the session's end.
@@ -551,9 +559,31 @@ impl Ledger {
         self.read(move |tx| memory::orphans(tx, session)).await
     }
 
-    /// The session's intents are replayed and its names removed: forgets its reservations and
-    /// names; its uploads have no owner from now on. Intents that could not be replayed stay, for
-    /// the next start, and the user must not change anything until then.
+    /// A dead session's intents are replayed: its uploads have no owner from now on. Its other names
+    /// are still its own, and count, until they are [`Ledger::removed`].
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn let_go_uploads(&self, session: SessionId) -> Result<(), LedgerError> {
+        self.write(move |tx| memory::let_go_uploads(tx, session)).await
+    }
+
+    /// Nothing stands any more at these names of a dead session, which have no row: they count no
+    /// longer. Names that the session does not have (any more) are ignored.
+    ///
+    /// # Errors
+    /// `Protocol` for an intent or an upload.
+    pub(crate) async fn removed(
+        &self,
+        session: SessionId,
+        names: Vec<StagingName>,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| memory::removed(tx, session, &names)).await
+    }
+
+    /// Forgets all that the session had in memory: its reservations and names; its uploads have no
+    /// owner from now on. Intents that could not be replayed stay, for the next start, and the user
+    /// must not change anything until then.
     ///
     /// # Errors
     /// `Unavailable` alone.
@@ -581,7 +611,7 @@ impl Ledger {
 
     /// Settles what replay found, all or none. Before it, staging must be durable (R7), and what
     /// [`Removal::Before`] names be removed (R16); after it, what [`Removal::After`] names is to be
-    /// (R8, R9), at any time before `session_ended` or by the sweep.
+    /// (R8, R9), at any time: it is the session's until it is [`Ledger::removed`], or the sweep's.
     ///
     /// # Errors
     /// `NoSuchUser`; `Protocol` for a name that is no intent of this user; `Imbalance`.

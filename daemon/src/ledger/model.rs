@@ -125,7 +125,7 @@ pub(crate) enum UploadOpening {
         superseded: Option<StagingName>,
     },
     /// Another session has this very upload; nothing was changed. Whoever asks decides whether that
-    /// session is ended; after `session_ended` for it, the same request is asked again.
+    /// session is ended; after `let_go_uploads` for it, the same request is asked again.
     HeldBy {
         /// The session.
         session: SessionId,
@@ -176,7 +176,8 @@ pub(crate) struct Orphans {
     /// Intents to be examined, decided ([`super::decide`]) and settled.
     pub(crate) intents: Vec<IntentRow>,
     /// Names without a durable row at which, or beside which (a journal), something may stand in
-    /// staging. To be removed at any time before `session_ended`.
+    /// staging. To be removed at any time, and then told as `removed`; those that are only reserved
+    /// come first, since their reservations stand in others' way.
     pub(crate) names: Vec<StagingName>,
     /// Open uploads that the session has. What is missing in staging is to be dropped, the rest stays.
     pub(crate) uploads: Vec<StagingName>,

@@ -23,6 +23,21 @@ impl Verdict {
     pub(crate) fn happened(&self) -> bool {
         self.settled.is_some()
     }
+
+    /// Bytes that stand at the name of an intent of this kind until they are removed, after the settle;
+    /// `None` where nothing does.
+    pub(super) fn left(&self, kind: IntentKind) -> Option<i64> {
+        if self.removal != Removal::After {
+            return None;
+        }
+        let staged = match kind {
+            IntentKind::Stage { size, .. } => size.cast_signed(),
+            IntentKind::Take | IntentKind::Over => 0,
+        };
+        // What came in less what went out is the change; what went out stands there.
+        let change = self.settled.map_or(0, |settled| settled.bytes);
+        Some(staged.saturating_sub(change))
+    }
 }
 
 /// By how much the sums change.

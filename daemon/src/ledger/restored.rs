@@ -75,6 +75,11 @@ pub(super) fn mark_unverified(tx: &Tx<'_>, user: &UserName) -> Result<(), Failur
     }
 }
 
+pub(super) fn mark_all_unverified(tx: &Tx<'_>) -> Result<(), Failure> {
+    tx.db.execute("UPDATE users SET unverified = 1", [])?;
+    Ok(())
+}
+
 pub(super) fn mark_verified(tx: &Tx<'_>, user: UserId) -> Result<(), Failure> {
     tx.db.execute("UPDATE users SET unverified = 0 WHERE id = ?1", [user.0])?;
     Ok(())

@@ -166,7 +166,7 @@ impl Serving {
 
     pub(super) async fn settle(&self, op: OpId, items: Vec<SettleItem>) {
         if self.daemon.is_read_only(&self.user) {
-            return self.refuse(op, ErrorCode::ReadOnly);
+            return self.leave_to_replay("the home is read-only");
         }
         reach(Point::SettleAsked);
         let settled = self.daemon.ledger.settle(&self.user, self.session, items).await;
@@ -176,14 +176,20 @@ impl Serving {
 
     fn settled(&self, op: OpId, settled: Result<Usage, LedgerError>) {
         match settled {
-            // It has happened, and must not be told to have failed: nothing is acknowledged, and what is
-            // true is found out and settled by the replay, which waits for the ledger.
-            Err(LedgerError::Unavailable) => {
-                let reason = "a change cannot be settled while the ledger cannot be written";
-                self.kill(KillReason::Internal(reason.to_owned()));
+            Ok(usage) => self.answer(op, Ok(DaemonToFiler::Settled { op, usage })),
+            Err(error) => {
+                self.look_at(&error);
+                self.leave_to_replay(&error.to_string());
             }
-            settled => self.answer(op, settled.map(|usage| DaemonToFiler::Settled { op, usage })),
         }
+    }
+
+    /// A change cannot be settled. It has happened, or may have, and must not be told to have failed: nothing
+    /// is acknowledged, and what is true is found out and settled by the replay, which waits for the ledger,
+    /// or for the next start where the home is read-only (R18).
+    fn leave_to_replay(&self, reason: &str) {
+        let reason = format!("a change cannot be settled: {reason}");
+        self.kill(KillReason::Internal(reason));
     }
 
     pub(super) async fn gone(&self, names: Vec<StagingName>) {

@@ -19,10 +19,10 @@ use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 
 use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_items};
 use crate::daemon::Daemon;
+use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::ledger::{LedgerError, UploadRequest};
-use crate::recovery::patiently;
 use crate::tasks::{Flag, Tasks};
 
 /// What comes with the ticket.
@@ -257,9 +257,11 @@ impl Serving {
                 if self.distrusts.replace(true) {
                     return Ok(());
                 }
-                self.daemon.make_read_only(&self.user, "staging could not be made durable");
-                // Not a task of the session's, whose end must not wait for the ledger.
-                tokio::task::spawn_local(distrust(self.daemon.clone(), self.user.clone()));
+                distrust::staging(&self.daemon, &self.user);
+            }
+            FilerToDaemon::OutcomeUnknown => {
+                let reason = "a change was made and could not be made durable";
+                self.kill(KillReason::Internal(reason.to_owned()));
             }
             // The table has refused these.
             FilerToDaemon::Ready
@@ -269,7 +271,8 @@ impl Serving {
             | FilerToDaemon::Listed { .. }
             | FilerToDaemon::Walked { .. }
             | FilerToDaemon::Done { .. }
-            | FilerToDaemon::Failed { .. } => {}
+            | FilerToDaemon::Failed { .. }
+            | FilerToDaemon::SyncFailed { .. } => {}
         }
         Ok(())
     }
@@ -347,14 +350,5 @@ impl Serving {
         tracing::info!(session = self.session.0, user = %self.user, %error, "refused");
         self.asked.borrow_mut().refused(op);
         self.filer.send(&DaemonToFiler::Refused { op, error }, &[]);
-    }
-}
-
-/// A restart alone does not let changes in again: what is on the disk is not what was settled. Where the
-/// ledger cannot be written either, only this daemon knows.
-async fn distrust(daemon: Rc<Daemon>, user: UserName) {
-    let ledger = &daemon.ledger;
-    if let Err(error) = patiently(ledger, async || ledger.mark_unverified(&user).await).await {
-        tracing::error!(%user, %error, "cannot be marked as unverified");
     }
 }

@@ -1,4 +1,5 @@
-//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on.
+//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on. Then
+//! what is left over in staging is removed, for which nobody waits.
 
 use std::time::{Duration, Instant};
 
@@ -36,8 +37,9 @@ pub(super) enum End {
 }
 
 impl Session {
-    /// Both processes end and are reaped, what they left is replayed, and those who wait go on. An order
-    /// to kill that comes meanwhile takes what patience is left away.
+    /// Both processes end and are reaped, what they left is replayed, and those who wait go on; returns when
+    /// nothing of it is left in staging either. An order to kill that comes meanwhile takes what patience is
+    /// left away.
     pub(super) async fn end(
         mut self,
         end: End,
@@ -84,6 +86,10 @@ impl Session {
             self.settle_what_is_left(serving, task).await;
         }
         self.report(&worker, serving.as_deref()).await;
+        self.control.gone.raise();
+        if let Some(serving) = &serving {
+            recovery::clear(&self.daemon, &serving.user, self.id).await;
+        }
     }
 
     /// What the filer had sent before it ended still counts, unless it was killed. Then the rest is

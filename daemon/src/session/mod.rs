@@ -135,7 +135,7 @@ pub(crate) async fn run(
         id,
         peer,
         worker,
-        control: control.clone(),
+        control,
         stage: Stage::Handshake { challenge: None },
         exporter: [0; 32],
         serving: None,
@@ -153,7 +153,6 @@ pub(crate) async fn run(
     session.leave_handshake();
     session.end(end, admission, &mut inbox).await;
     daemon.sessions.borrow_mut().remove(id);
-    control.gone.raise();
     daemon.session_gone.notify_waiters();
 }
 

@@ -100,7 +100,10 @@ pub(crate) enum VerifyError {
 fn failed(error: &FilerError) -> String {
     match error {
         FilerError::Failed(reason) => reason.clone(),
-        FilerError::Ended(_) | FilerError::Home(_) | FilerError::Channel(_) => error.to_string(),
+        FilerError::Ended(_)
+        | FilerError::Unsynced(_)
+        | FilerError::Home(_)
+        | FilerError::Channel(_) => error.to_string(),
     }
 }
 
@@ -255,6 +258,11 @@ impl UnderWay {
             return Err(VerifyError::ReadOnly);
         }
         recovery::replay_and_correct(daemon, user, (bytes, entries)).await?;
+        if !is_to_be_fixed(daemon, user) {
+            // A sync has failed meanwhile, and the mark that says so was taken away with the other.
+            daemon.ledger.mark_unverified(user).await?;
+            return Err(VerifyError::ReadOnly);
+        }
         daemon.make_writable(user);
         let mut found = verification(user, &usage, sum);
         // What was not settled yet explains a part; the sums did not fit, so that it is corrected anyway.

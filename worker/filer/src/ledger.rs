@@ -375,6 +375,11 @@ impl Ledger {
         self.send(&FilerToDaemon::StagingSyncFailed);
     }
 
+    /// A change was made and cannot be acknowledged; the daemon ends this process.
+    pub(crate) fn outcome_unknown(&self) {
+        self.send(&FilerToDaemon::OutcomeUnknown);
+    }
+
     /// Tells the daemon. The channel blocks, since the daemon always reads; one that is gone ends all.
     pub(crate) fn send(&self, message: &FilerToDaemon) {
         match self.channel.send(message, &[]) {

@@ -108,7 +108,7 @@ pub(crate) async fn place(
         let acting = |_| act(session, staged, path, stated, early);
         let (_, acted) = session.ledger.with_ticket(Some(intent), acting).await.map_err(refused)?;
         if let Act::Placed { replaced } = acted {
-            session.sync_staging().await.map_err(unknown)?;
+            session.sync_acted().await;
             let outcome = Outcome::Placed { replaced };
             let usage = session.ledger.settle(staged.name, outcome).await.map_err(unknown)?;
             return Ok(Placed { replaced, usage });

@@ -78,15 +78,26 @@ pub(crate) fn recover(daemon: &DaemonChannel, staging: Staging) -> Result<(), Ru
             DaemonToFiler::Empty { op } => (op, done(op, sweep(&staging, |_| false))),
             other => return Err(RunError::Daemon(format!("no order to recover: {other:?}"))),
         };
-        let answer = result.unwrap_or_else(|failure| FilerToDaemon::Failed {
-            op,
-            reason: shortened(failure.to_string()),
-        });
+        let answer = result.unwrap_or_else(|failure| failed(op, &failure));
         match daemon.send(&answer, &[]) {
             Ok(()) => {}
             Err(ChannelError::Closed) => return Ok(()),
             Err(error) => return Err(RunError::Daemon(error.to_string())),
         }
+    }
+}
+
+fn failed(op: OpId, failure: &Failure) -> FilerToDaemon {
+    let reason = shortened(failure.to_string());
+    match failure {
+        Failure::Sync(_) => FilerToDaemon::SyncFailed { op, reason },
+        Failure::Look { .. }
+        | Failure::List(_)
+        | Failure::Unlink { .. }
+        | Failure::Name(_)
+        | Failure::Take { .. }
+        | Failure::Walk(_)
+        | Failure::TooMany(_) => FilerToDaemon::Failed { op, reason },
     }
 }
 

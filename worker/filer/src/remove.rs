@@ -36,7 +36,7 @@ pub(crate) async fn remove(
         TakeTo::Intent(name) => name,
         TakeTo::Owed(_) => {
             acted?;
-            session.sync_staging().await?;
+            session.sync_acted().await;
             reach(Point::OwedSynced);
             return Ok(None);
         }
@@ -46,7 +46,7 @@ pub(crate) async fn remove(
         session.ledger.gone(name);
         return Err(error);
     }
-    session.sync_staging().await?;
+    session.sync_acted().await;
     let totals = session.count(name).await;
     if is_off(Rule::R8) {
         session.remove_staged(name).await;

@@ -55,9 +55,9 @@ pub(crate) async fn rename(
         let acting = |name| act(session, from, to, overwrite, name, early);
         let (name, acted) = session.ledger.with_ticket(intent, acting).await?;
         if let Act::Renamed(parents) = acted {
-            session.sync_directories(parents).await?;
+            session.sync_renamed(parents).await;
             if let (Some(name), Renaming::Over(_)) = (name, renaming) {
-                session.sync_staging().await?;
+                session.sync_acted().await;
                 // By now only the pin is left of the old file; its size is what the pin has.
                 let bytes = session.count(name).await.bytes;
                 session.ledger.settle(name, Outcome::Removed { bytes, entries: 1 }).await?;

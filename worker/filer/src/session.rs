@@ -237,6 +237,26 @@ impl Session {
         self.check_writable()
     }
 
+    /// Makes a change durable that was made, before it is acknowledged. Where that fails nobody may be told that
+    /// the change failed: the operation goes no further, and the daemon ends the session (R18).
+    pub(crate) async fn sync_acted(&self) {
+        let synced = self.sync_staging().await;
+        self.acknowledgeable(synced).await;
+    }
+
+    /// The same for a rename between these directories of the home.
+    pub(crate) async fn sync_renamed(&self, parents: Vec<OwnedFd>) {
+        let synced = self.sync_directories(parents).await;
+        self.acknowledgeable(synced).await;
+    }
+
+    async fn acknowledgeable(&self, synced: Result<(), ErrorCode>) {
+        if synced.is_err() {
+            self.ledger.outcome_unknown();
+            std::future::pending().await
+        }
+    }
+
     /// Ends an intent under whose ticket nothing was done, so that nothing has to be durable. Not after a failed
     /// sync, when nothing at all is settled.
     pub(crate) async fn settle_as_not_happened(&self, name: StagingName) -> Result<(), ErrorCode> {

@@ -125,6 +125,8 @@ impl Staging {
 
     /// Makes all of the file system durable, pinned files of a recovery included.
     pub(crate) fn sync_file_system(&self) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.faults.before_staging_sync()?;
         rustix::fs::syncfs(&self.directory)
     }
 

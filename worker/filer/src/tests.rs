@@ -17,7 +17,8 @@ use std::task::Poll;
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::WorkerToFiler;
-use berth_common::ledger_protocol::{FilerToDaemon, StagingSync};
+use berth_common::ids::OpId;
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
 use rustix::io::Errno;
 
 use crate::helper::Helper;
@@ -108,38 +109,63 @@ fn a_failed_sync_of_data_drops_the_upload_for_good() {
 
 #[test]
 fn a_failed_sync_of_staging_settles_nothing_and_stops_all_changes() {
-    // The first sync of a put stands before the intent, the second after the act.
-    for (failing, acted) in [(1, false), (2, true)] {
-        let (mut bench, _, staging) = serving();
-        bench.put("a", b"old", true).unwrap();
-        bench.settle_down();
-        let opened = bench.open(upload("later", source(LARGE, 0), true)).unwrap();
-        bench.ledger.log.clear();
-        staging.store(failing, Ordering::SeqCst);
-        assert_eq!(bench.put("a", b"new", true), Err(ErrorCode::ReadOnly));
-        assert_eq!(bench.read("a"), if acted { b"new" } else { b"old" });
-        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
-        assert!(!bench.ledger.said().contains(&"Settle"));
-        // What was displaced, or staged, is left for replay to look at.
-        assert_eq!(staged_names(&bench), 1 + 2);
-        let before = bench.ledger.log.len();
-        assert_eq!(bench.put("b", b"x", true), Err(ErrorCode::ReadOnly));
-        assert_eq!(bench.make_directory("d", true), Err(ErrorCode::ReadOnly));
-        assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
-        assert_eq!(bench.rename("a", "b", true), Err(ErrorCode::ReadOnly));
-        assert_eq!(bench.commit(opened, b""), Err(ErrorCode::ReadOnly));
-        // The upload that was open can be resumed.
-        bench.until("its upload to be let go", |bench| bench.ledger.log.len() > before);
-        assert_eq!(bench.ledger.said()[before..], ["LetGo"]);
-        // Reading goes on.
-        let path = harness::rel("a");
-        let answer = bench.ask(|op| WorkerToFiler::Stat { op, path });
-        assert!(matches!(answer, berth_common::filer_protocol::FilerToWorker::Entry { .. }));
-    }
+    let (mut bench, _, staging) = serving();
+    bench.put("a", b"old", true).unwrap();
+    bench.settle_down();
+    let opened = bench.open(upload("later", source(LARGE, 0), true)).unwrap();
+    bench.ledger.log.clear();
+    // The first sync of a put stands before the intent: nothing has happened, and that is told.
+    staging.store(1, Ordering::SeqCst);
+    assert_eq!(bench.put("a", b"new", true), Err(ErrorCode::ReadOnly));
+    assert_eq!(bench.read("a"), b"old");
+    bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+    assert!(!bench.ledger.said().contains(&"Settle"));
+    // What was staged is left for replay to look at.
+    assert_eq!(staged_names(&bench), 1 + 2);
+    let before = bench.ledger.log.len();
+    assert_eq!(bench.put("b", b"x", true), Err(ErrorCode::ReadOnly));
+    assert_eq!(bench.make_directory("d", true), Err(ErrorCode::ReadOnly));
+    assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
+    assert_eq!(bench.rename("a", "b", true), Err(ErrorCode::ReadOnly));
+    assert_eq!(bench.commit(opened, b""), Err(ErrorCode::ReadOnly));
+    // The upload that was open can be resumed.
+    bench.until("its upload to be let go", |bench| bench.ledger.log.len() > before);
+    assert_eq!(bench.ledger.said()[before..], ["LetGo"]);
+    // Reading goes on.
+    let path = harness::rel("a");
+    let answer = bench.ask(|op| WorkerToFiler::Stat { op, path });
+    assert!(matches!(answer, berth_common::filer_protocol::FilerToWorker::Entry { .. }));
+}
+
+/// The daemon is told that the outcome of `op` is unknown, and ends the session; the worker is told nothing.
+fn assert_unknown(bench: &mut Bench, op: OpId, said: &[&str]) {
+    bench.until("the word of the outcome", |bench| bench.ledger.said().contains(&"OutcomeUnknown"));
+    assert_eq!(bench.ledger.said(), said);
+    // What the filer answers is in the order of its turns: nothing came before this.
+    let path = harness::rel("");
+    bench.ask(|op| WorkerToFiler::Stat { op, path });
+    assert!(!bench.has_answer(op), "what has happened is not told to have failed");
+    assert_eq!(staged_names(bench), 1, "what was taken is left for replay to look at");
 }
 
 #[test]
-fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
+fn a_put_that_cannot_be_made_durable_is_neither_settled_nor_told_to_have_failed() {
+    let (mut bench, _, staging) = serving();
+    bench.put("a", b"old", true).unwrap();
+    bench.settle_down();
+    let mut opened = bench.open(upload("a", source(3, 0), true)).unwrap();
+    opened.files[0].write_all(b"new").unwrap();
+    bench.ledger.log.clear();
+    // The second sync of a put comes after the act.
+    staging.store(2, Ordering::SeqCst);
+    let op = bench.begin_commit(opened, b"new");
+    let said = ["Intent", "Released", "StagingSyncFailed", "OutcomeUnknown"];
+    assert_unknown(&mut bench, op, &said);
+    assert_eq!(bench.read("a"), b"new");
+}
+
+#[test]
+fn a_removal_or_a_rename_that_cannot_be_made_durable_is_neither_settled_nor_told_to_have_failed() {
     for rename in [false, true] {
         let (mut bench, _, staging) = serving();
         bench.put("a", b"old", true).unwrap();
@@ -147,15 +173,34 @@ fn a_failed_sync_after_a_removal_or_a_rename_settles_nothing() {
         bench.settle_down();
         bench.ledger.log.clear();
         staging.store(1, Ordering::SeqCst);
-        let changed = match rename {
-            false => bench.remove("a", false),
-            true => bench.rename("b", "a", true),
-        };
-        assert_eq!(changed, Err(ErrorCode::ReadOnly));
-        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
-        assert_eq!(bench.ledger.said(), ["Intent", "Released", "StagingSyncFailed"]);
-        assert_eq!(staged_names(&bench), 1, "what was taken is left for replay to look at");
+        let (a, b) = (harness::rel("a"), harness::rel("b"));
+        let op = bench.begin(|op| match rename {
+            false => WorkerToFiler::Remove { op, path: a, recursive: false },
+            true => WorkerToFiler::Rename { op, from: b, to: a, overwrite: true },
+        });
+        let said = ["Intent", "Released", "StagingSyncFailed", "OutcomeUnknown"];
+        assert_unknown(&mut bench, op, &said);
     }
+}
+
+#[test]
+fn a_recovering_filer_tells_a_failed_sync_from_other_failures() {
+    let directory = tempfile::tempdir().unwrap();
+    let opened = std::fs::File::open(directory.path()).unwrap();
+    let staging = Staging::new(opened, StagingSync::Directory).unwrap();
+    staging.faults.staging.store(1, Ordering::SeqCst);
+    let (daemon, channel) = harness::DaemonEnd::pair().unwrap();
+    let recovering = std::thread::spawn(move || crate::recover::recover(&channel, staging));
+    let examine = |op| {
+        daemon.send(&DaemonToFiler::Examine { op, names: vec![] }, &[]).unwrap();
+        daemon.recv().unwrap().message
+    };
+    let answer = examine(OpId(1));
+    assert!(matches!(answer, FilerToDaemon::SyncFailed { op: OpId(1), .. }), "{answer:?}");
+    let answer = examine(OpId(2));
+    assert!(matches!(answer, FilerToDaemon::Findings { op: OpId(2), .. }), "{answer:?}");
+    drop(daemon);
+    recovering.join().unwrap().unwrap();
 }
 
 #[test]
@@ -188,10 +233,10 @@ fn a_removal_that_is_owed_is_not_acknowledged_before_it_is_durable() {
     bench.ledger.outage = true;
     bench.ledger.log.clear();
     staging.store(1, Ordering::SeqCst);
-    assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
-    bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
-    assert_eq!(bench.ledger.said(), ["Intent", "Released", "StagingSyncFailed"]);
-    assert_eq!(staged_names(&bench), 1, "what was taken is left for the next start");
+    let path = harness::rel("a");
+    let op = bench.begin(|op| WorkerToFiler::Remove { op, path, recursive: false });
+    let said = ["Intent", "Released", "StagingSyncFailed", "OutcomeUnknown"];
+    assert_unknown(&mut bench, op, &said);
 }
 
 #[test]

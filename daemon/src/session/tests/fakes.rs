@@ -72,8 +72,13 @@ pub(super) fn user(name: &str) -> UserName {
 }
 
 impl Fakes {
-    /// Starts, with the user alice who may have 1000 bytes.
+    /// Starts, with the user alice who may have 1000 bytes, on a file system that is synced as a whole.
     pub(super) async fn start(change: impl FnOnce(&mut Config)) -> Self {
+        Self::start_on(StagingSync::FileSystem, change).await
+    }
+
+    /// The same on a file system where staging is made durable like this.
+    pub(super) async fn start_on(sync: StagingSync, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
         for (program, seconds) in [(WORKER, 1001), (FILER, 1002)] {
             let path = dir.path().join(program);
@@ -115,7 +120,7 @@ impl Fakes {
             None,
             filer_handle::may_send,
         );
-        let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), StagingSync::FileSystem);
+        let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), sync);
         let daemon = Daemon::new(Parts {
             site_secret: config.site_secret_file.as_ref().map(|_| SITE_SECRET.to_vec()),
             config,
@@ -127,10 +132,7 @@ impl Fakes {
             filers,
             activity,
         });
-        let verifier = ScramVerifier::from_password(PASSWORD, vec![1; 16], 4096).unwrap();
-        let limits = Limits { bytes: Some(1000), entries: None };
-        daemon.ledger.add_user(&user("alice"), verifier, limits).await.unwrap();
-        recovery::make_user(&daemon, &user("alice")).await.unwrap();
+        add_user(&daemon, "alice").await;
         let listener = Bound::new("127.0.0.1:0".parse().unwrap(), 8).unwrap().start().unwrap();
         daemon.listen.borrow_mut().push(listener.addr);
         spawn_local(accept(daemon.clone(), listener));
@@ -154,11 +156,16 @@ impl Fakes {
         filer
     }
 
+    /// Another user, who may have as much as alice.
+    pub(super) async fn add_user(&self, name: &str) {
+        add_user(&self.daemon, name).await;
+    }
+
     /// The next filer to be spawned, which recovers alice's staging.
     pub(super) async fn recoverer(&self) -> FakeFiler {
         let filer = self.filer().await;
         let role = filer.recv().await;
-        let sync = StagingSync::FileSystem;
+        let sync = self.daemon.homes.sync();
         assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice"), sync }));
         filer.send(&FilerToDaemon::Joined);
         filer
@@ -218,7 +225,16 @@ impl Fakes {
 
     /// A session of alice's.
     pub(super) async fn session(&self) -> (std::net::TcpStream, FakeWorker, FakeFiler) {
-        let (client, worker) = self.connect(PASSWORD).await;
+        self.session_of("alice").await
+    }
+
+    /// A session of somebody's.
+    pub(super) async fn session_of(
+        &self,
+        name: &str,
+    ) -> (std::net::TcpStream, FakeWorker, FakeFiler) {
+        let (client, worker, _) = self.handshake().await;
+        worker.log_in_as(name, PASSWORD).await;
         let filer = self.filer().await;
         let received = filer.receive().await;
         assert!(matches!(received.message, DaemonToFiler::Join(Role::Serve { .. })));
@@ -241,6 +257,20 @@ impl Fakes {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
+}
+
+async fn dead(pid: Pid) {
+    let path = format!("/proc/{}", pid.as_raw_nonzero());
+    while Path::new(&path).exists() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+async fn add_user(daemon: &Rc<Daemon>, name: &str) {
+    let verifier = ScramVerifier::from_password(PASSWORD, vec![1; 16], 4096).unwrap();
+    let limits = Limits { bytes: Some(1000), entries: None };
+    daemon.ledger.add_user(&user(name), verifier, limits).await.unwrap();
+    recovery::make_user(daemon, &user(name)).await.unwrap();
 }
 
 /// Sleeping helpers do not notice that their daemon is gone. Only this thread's own children are ended.
@@ -294,20 +324,31 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
         rustix::process::pidfd_send_signal(&self.pidfd, Signal::KILL).unwrap();
     }
 
+    /// The process is dead, and was told nothing before.
+    pub(super) async fn ended_untold(self) {
+        dead(self.pid).await;
+        match self.channel.get_ref().recv() {
+            Err(ChannelError::WouldBlock | ChannelError::Closed) => {}
+            Err(error) => panic!("{error}"),
+            Ok(_) => panic!("it was told something"),
+        }
+    }
+
     /// The process is dead.
     pub(super) async fn ended(self) {
         drop(self.channel);
-        let path = format!("/proc/{}", self.pid.as_raw_nonzero());
-        while Path::new(&path).exists() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
+        dead(self.pid).await;
     }
 }
 
 impl FakeWorker {
     /// The client logs in as alice: all of it up to the daemon's answer.
     pub(super) async fn log_in(&self, password: &str) {
-        let first = ClientFirst::new("alice", ChannelBinding::login(&EXPORTER)).unwrap();
+        self.log_in_as("alice", password).await;
+    }
+
+    async fn log_in_as(&self, name: &str, password: &str) {
+        let first = ClientFirst::new(name, ChannelBinding::login(&EXPORTER)).unwrap();
         self.send(&WorkerToDaemon::LoginFirst { message: first.message().to_vec() });
         let DaemonToWorker::LoginChallenge { message } = self.recv().await else { panic!() };
         let answer = first.answer(password, &message).unwrap();

@@ -187,6 +187,10 @@ impl Ledger {
                 self.sync_failed = true;
                 return None;
             }
+            FilerToDaemon::OutcomeUnknown => {
+                assert!(self.sync_failed, "only a failed sync leaves it open");
+                return None;
+            }
             other => panic!("a serving filer said {other:?}"),
         })
     }
@@ -396,11 +400,13 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Usage { .. } => "Usage",
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
+        FilerToDaemon::OutcomeUnknown => "OutcomeUnknown",
         FilerToDaemon::Findings { .. } => "Findings",
         FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",
         FilerToDaemon::Walked { .. } => "Walked",
         FilerToDaemon::Done { .. } => "Done",
         FilerToDaemon::Failed { .. } => "Failed",
+        FilerToDaemon::SyncFailed { .. } => "SyncFailed",
     }
 }
