@@ -214,7 +214,7 @@ impl Model {
                 (Outcome::Removed { bytes, entries }, finding)
             }
             // The pin may have been made, and nothing else.
-            Kind::Take { over: true, .. } if name.0 % 2 == 0 => {
+            Kind::Take { over: true, .. } if name.0.is_multiple_of(2) => {
                 (Outcome::NotHappened, file(9, 1, 2))
             }
             _ => (Outcome::NotHappened, Finding::Missing),
