@@ -155,8 +155,12 @@ listed! {
         R2,
         /// The inode number of what is staged is in the intent.
         R3,
+        /// What is staged has its data synced before the intent.
+        R4,
         /// Staging is synced before the intent and before the settle (R5 and R6).
         R6,
+        /// Replay makes staging durable before it looks.
+        R7,
         /// Settle before the unlink of what was taken out.
         R8,
         /// The row is dropped before the file of what was not placed is unlinked.

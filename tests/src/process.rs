@@ -29,7 +29,7 @@ pub fn is_child(pid: u32, parent: u32) -> bool {
     stat(pid).is_some_and(|(state, of)| of == parent && !matches!(state, 'Z' | 'X'))
 }
 
-/// Whether every thread of a process is stopped by a signal.
+/// Whether every thread of a process is stopped by a signal, or held by its tracer when it has one.
 #[must_use]
 pub fn is_stopped(pid: u32) -> bool {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
@@ -37,7 +37,7 @@ pub fn is_stopped(pid: u32) -> bool {
     };
     threads.flatten().all(|thread| {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
+        stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 't']))
     })
 }
 

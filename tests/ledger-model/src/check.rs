@@ -53,7 +53,7 @@ impl World {
     /// What `used` will be when all that has happened is settled.
     pub(crate) fn told_by_rows(&self, state: &State) -> Amount {
         let committing = state.rows.iter().filter(|row| row.phase == Phase::Committing);
-        let findings = committing.map(|row| self.examine(&state.disk, row, false));
+        let findings = committing.map(|row| self.examine(&state.disk, row, None));
         state.used + findings.filter(|it| it.happened).map(|it| it.sums).sum()
     }
 

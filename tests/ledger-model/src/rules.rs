@@ -45,6 +45,8 @@ pub(crate) struct Rules {
     pub(crate) sync_data: bool,
     /// R5: staging is durable before the intent.
     pub(crate) sync_staging: bool,
+    /// The joined file of an append has the upload's name before the intent.
+    pub(crate) join_before_intent: bool,
     /// R6: staging (and for renames the parents) is durable before the settle.
     pub(crate) sync_act: bool,
     /// With R6 also the home's directories that were touched.
@@ -131,6 +133,7 @@ impl Rules {
             inode_in_intent: true,
             sync_data: true,
             sync_staging: true,
+            join_before_intent: true,
             sync_act: true,
             sync_parents: true,
             sync_chain: false,

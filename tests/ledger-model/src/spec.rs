@@ -76,9 +76,9 @@ fn apply(tree: &Tree, op: Op, content: u8) -> Option<Tree> {
             has_parent(tree, &path) && !is_directory(tree, &path) && fits
         }
         Op::Append { .. } => {
-            let old = tree.get(&path).copied().unwrap_or_default();
-            after.insert(path.clone(), appended(old, content));
-            is_file(tree, &path)
+            let old = tree.get(&path);
+            after.insert(path.clone(), old.map_or(content, |old| appended(*old, content)));
+            has_parent(tree, &path) && !is_directory(tree, &path)
         }
         Op::Mkdir(_) => {
             after.insert(path.clone(), 0);

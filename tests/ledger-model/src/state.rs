@@ -51,6 +51,11 @@ pub(crate) enum Step {
     Reopen,
     Unlink,
     Drop,
+    /// An append's second name in staging: the joined file is made there, exchanged with the upload's, and the
+    /// name given up.
+    Join,
+    Swap,
+    CleanSpare,
     /// A batch's second file, and its delete.
     CreateSecond,
     ActSecond,
@@ -73,7 +78,7 @@ pub(crate) struct Session {
     /// Parent directories that were resolved: before the act without a ticket, else for the fsync.
     pub(crate) from: Object,
     pub(crate) to: Object,
-    /// The source that an append holds open; for a put 0 if a file stood at the path.
+    /// What an append has opened to copy it; for a put 0 if a file stood at the path.
     pub(crate) old: Object,
     /// Its size.
     pub(crate) old_size: u8,

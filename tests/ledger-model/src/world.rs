@@ -55,17 +55,18 @@ impl World {
             && fits(growth.entries, charged.entries, self.entry_limit)
     }
 
-    /// What a row and staging tell. `live` is the filer itself, which knows what it has exchanged.
-    pub(crate) fn examine(&self, disk: &Disk, row: &Row, live: bool) -> Finding {
+    /// What a row and staging tell. `own` is what the filer itself has staged, if it is the one that looks: it
+    /// knows what it has exchanged.
+    pub(crate) fn examine(&self, disk: &Disk, row: &Row, own: Option<Object>) -> Finding {
         let size = Amount::of(i16::from(row.size), 1);
         let nothing = Amount::default();
         let find = |happened, sums, left| Finding { happened, sums, left };
         match (row.intent, disk.staged(row.name)) {
             (Intent::StageFile | Intent::StageDirectory, None) => find(true, size, false),
             (Intent::StageFile | Intent::StageDirectory, Some(object)) => {
-                let same = match live {
-                    true => object == staged_object(row.name),
-                    false => !self.rules.inode_in_intent || disk.inode(object).number == row.inode,
+                let same = match own {
+                    Some(own) => object == own,
+                    None => !self.rules.inode_in_intent || disk.inode(object).number == row.inode,
                 };
                 match same {
                     true => find(false, nothing, true),

@@ -1,8 +1,9 @@
 //! Power cuts, simulated: what traced programs wrote, and what a disk has of it when the power goes.
 //!
 //! [`trace`] reads the calls that strace recorded, [`disk`] plays them and says at any moment what
-//! two kinds of disk would still have: one that loses all that was not synced, and one whose file
-//! system has one ordered journal. What it says is written to a real directory, on which real
+//! three kinds of disk would still have: one that loses all that was not synced, and two whose file
+//! system has one ordered journal, of which one has all names up to the last call and the other
+//! those that a sync has committed. What it says is written to a real directory, on which real
 //! programs are then started. Nothing here talks to a device.
 
 pub mod call;

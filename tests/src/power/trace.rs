@@ -73,7 +73,10 @@ impl<'a> Reader<'a> {
         let Some((time, text)) = rest.trim_start().split_once(' ') else { return };
         let Ok(began) = time.parse::<f64>() else { return };
         if let Some(start) = text.strip_suffix(" <unfinished ...>") {
-            let sync = self.call(start, "").filter(is_sync).map(|call| self.sync(began, call));
+            // What another call does is told by its result, which is not there yet.
+            let sync = Some(start).filter(|start| is_begun_sync(start));
+            let sync =
+                sync.and_then(|start| self.call(start, "")).map(|call| self.sync(began, call));
             self.begun.insert(thread, Begun { text: start, began, sync });
         } else if text.starts_with("<... ") {
             // One that had begun before strace was there is not understood, and not awaited.
@@ -199,6 +202,11 @@ impl<'a> Reader<'a> {
 
 fn is_sync(call: &Call) -> bool {
     matches!(call, Call::Sync { .. } | Call::SyncAll)
+}
+
+/// The same of a call's beginning.
+fn is_begun_sync(start: &str) -> bool {
+    ["fsync(", "fdatasync(", "syncfs(", "sync("].iter().any(|name| start.starts_with(name))
 }
 
 /// Whether the text ends with a result that is no error.
@@ -340,6 +348,18 @@ mod tests {
             Step::SyncEnds(2),
         ];
         assert_eq!(steps(&lines), expected);
+    }
+
+    #[test]
+    fn a_copy_that_is_interrupted_is_read_when_its_result_is_there() {
+        let (a, b) = (hex("/d/a"), hex("/d/b"));
+        let lines = [
+            format!("7 1.0 copy_file_range(3<{a}>, [0], 4<{b}>, [5], 9, 0 <unfinished ...>"),
+            "7 1.1 <... copy_file_range resumed>) = 7".to_owned(),
+        ];
+        let (from, to) = ("a".into(), "b".into());
+        let copy = Call::Copy { from, from_offset: 0, to, to_offset: 5, length: 7 };
+        assert_eq!(steps(&lines), [Step::Done(copy)]);
     }
 
     #[test]

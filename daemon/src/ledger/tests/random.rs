@@ -1,239 +1,192 @@
-//! Random requests against a plain model of what is used and reserved.
+//! Random requests of two users, with crashes, against a plain model of what is used and reserved.
+//!
+//! Each request is made of a real ledger and of the model, and after each all sums must agree. `ops` has
+//! the requests, `intents`, `uploads` and `daemon` carry them out.
 
+mod daemon;
+mod intents;
+mod ops;
+mod uploads;
+
+use std::collections::BTreeSet;
+
+use berth_common::admin_protocol::Change;
+use berth_common::limits::LEASE_BYTES;
 use proptest::prelude::*;
 
-use super::model::{ENTRIES, Kind, LIMIT, Model, Row, admits_instead, is_intent};
+use super::model::{Kind, Model, Row, Sums};
 use super::*;
+use ops::{Op, Turn, turn};
 
-#[derive(Clone, Copy, Debug)]
-enum Op {
-    Reserve { session: u64, growth: u64, entries: u64 },
-    Upload { session: u64, path: u8, source: u64, growth: u64 },
-    Stage { session: u64, pick: usize, size: u64, replaces: Option<u64> },
-    Take { session: u64 },
-    Act { session: u64, pick: usize, bytes: u64 },
-    Settle { session: u64, pick: usize },
-    Drop { session: u64, pick: usize },
-    LetGo { session: u64, pick: usize },
-    Gone { session: u64 },
-    End { session: u64 },
-    Restart,
+const LIMIT: Sums = Sums { bytes: 60, entries: 8 };
+
+struct User {
+    name: UserName,
+    model: Model,
 }
 
-fn op() -> impl Strategy<Value = Op> {
-    let session = || 0..3_u64;
-    let size = || prop_oneof![4 => 0..30_u64, 1 => Just(u64::MAX)];
-    let small = || proptest::option::of(0..20_u64);
-    let pick = || any::<usize>();
-    prop_oneof![
-        4 => (session(), size(), 0..2_u64)
-            .prop_map(|(session, growth, entries)| Op::Reserve { session, growth, entries }),
-        4 => (session(), 0..2_u8, 0..2_u64, size())
-            .prop_map(|(session, path, source, growth)| {
-                Op::Upload { session, path, source, growth }
-            }),
-        6 => (session(), pick(), size(), small())
-            .prop_map(|(session, pick, size, replaces)| {
-                Op::Stage { session, pick, size, replaces }
-            }),
-        2 => session().prop_map(|session| Op::Take { session }),
-        6 => (session(), pick(), 0..30_u64)
-            .prop_map(|(session, pick, bytes)| Op::Act { session, pick, bytes }),
-        5 => (session(), pick()).prop_map(|(session, pick)| Op::Settle { session, pick }),
-        1 => (session(), pick()).prop_map(|(session, pick)| Op::Drop { session, pick }),
-        1 => (session(), pick()).prop_map(|(session, pick)| Op::LetGo { session, pick }),
-        1 => session().prop_map(|session| Op::Gone { session }),
-        1 => session().prop_map(|session| Op::End { session }),
-        1 => Just(Op::Restart),
-    ]
+struct World {
+    bench: Bench,
+    users: [User; 2],
+    /// All names that were ever given, for staging or for what is owed.
+    names: BTreeSet<u64>,
+    now_s: i64,
 }
 
-/// Replays intents one by one, in any order.
-async fn replay(bench: &Bench, model: &mut Model, rows: &[IntentRow]) {
-    for row in rows {
-        let (_, finding) = model.end(row.name);
-        let verdicts = vec![(row.name, decide(row, &finding).unwrap())];
-        bench.ledger.settle_replayed(&bench.alice, verdicts).await.unwrap();
+impl World {
+    async fn new() -> Self {
+        let limits = limits(LIMIT.bytes.cast_unsigned(), LIMIT.entries.cast_unsigned());
+        let bench = Bench::new(limits).await;
+        let bob = name("bob");
+        bench.ledger.add_user(&bob, verifier(1), limits).await.unwrap();
+        bench.ledger.activate_user(&bob).await.unwrap();
+        let user = |name| User { name, model: Model { limit: LIMIT, ..Model::default() } };
+        let users = [user(bench.alice.clone()), user(bob)];
+        Self { bench, users, names: BTreeSet::new(), now_s: 100 }
     }
-}
 
-async fn step(bench: &mut Bench, model: &mut Model, op: Op) {
-    let alice = &bench.alice;
-    match op {
-        Op::Reserve { session, growth, entries } => {
-            let name = bench.ledger.reserve(alice, SessionId(session), growth, entries).await;
-            assert_eq!(name.is_ok(), model.admits(growth.into(), entries.into()), "{name:?}");
-            if let Ok(name) = name {
-                let (bytes, entries) = (growth.cast_signed(), entries.cast_signed());
-                let row = Row { session: Some(session), kind: Kind::Reservation, bytes, entries };
-                assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
-            }
-        }
-        Op::Upload { session, path, source, growth } => {
-            let request = upload(["a", "b"][usize::from(path)], 1, source, 1);
-            let request = UploadRequest { growth, ..request };
-            let opening = bench.open_upload(SessionId(session), &request).await;
-            let kind = Kind::Upload { path, source };
-            let same = |kind: &Kind| match *kind {
-                Kind::Upload { path: p, source: s } => (p, s) == (path, source),
-                Kind::Stage { upload, .. } => upload == Some((path, source)),
-                _ => false,
-            };
-            let found = model.rows.iter().find(|(_, row)| same(&row.kind));
-            let found = found.map(|(name, row)| (*name, *row));
-            let superseded = model.rows.iter().find(|(_, row)| {
-                row.session.is_none() && row.kind == Kind::Upload { path, source: 1 - source }
-            });
-            let superseded = superseded.map(|(name, row)| (*name, *row));
-            let before = match (&found, &superseded) {
-                (Some((_, row)), _) | (None, Some((_, row))) => (row.bytes, row.entries),
-                (None, None) => (0, 0),
-            };
-            let more = (i128::from(growth) - i128::from(before.0), 1 - i128::from(before.1));
-            let row = Row { session: Some(session), kind, bytes: growth.cast_signed(), entries: 1 };
-            match found {
-                Some((_, row)) if row.session == Some(session) => {
-                    assert_eq!(opening, Err(LedgerError::Refused(ErrorCode::UploadBusy)));
-                }
-                Some((_, Row { session: Some(other), .. })) => {
-                    let session = SessionId(other);
-                    assert_eq!(opening, Ok(UploadOpening::HeldBy { session, same_token: true }));
-                }
-                _ if !admits_instead(model, &found, more, growth) => {
-                    assert!(over_quota(&opening.unwrap_err()));
-                }
-                Some((name, _)) => {
-                    let expected = UploadOpening::Opened { name, resumed: true, superseded: None };
-                    assert_eq!(opening, Ok(expected));
-                    model.rows.insert(name, row);
-                }
-                None => {
-                    let Ok(UploadOpening::Opened { name, resumed: false, superseded: old }) =
-                        opening
-                    else {
-                        panic!("{opening:?}")
-                    };
-                    assert_eq!(old, superseded.map(|(name, _)| name));
-                    if let Some((old, row)) = superseded {
-                        let row = Row { session: Some(session), bytes: 0, entries: 0, ..row };
-                        model.rows.insert(old, row);
-                    }
-                    assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
+    fn is_fresh(&mut self, name: u64) {
+        assert!(self.names.insert(name), "{name} was given twice");
+    }
+
+    async fn step(&mut self, Turn { user, session, op }: &Turn) {
+        // No two users have a session of the same number.
+        let (user, session) = (*user, *session + 3 * *user as u64);
+        match *op {
+            Op::Reserve { bytes, entries } => self.reserve(user, session, bytes, entries).await,
+            Op::Lease { entries, room } => self.lease(user, session, entries, room).await,
+            Op::Extend { pick, least, room } => self.extend(user, session, pick, least, room).await,
+            Op::Open { source, growth } => self.open(user, session, source, growth).await,
+            Op::Claim { pick } => self.claim(user, session, pick).await,
+            Op::ClaimExpired => self.claim_expired(user, session).await,
+            Op::GiveUpClaims => self.give_up_claims(user, session).await,
+            Op::LetGo { pick } => self.let_go(user, session, pick).await,
+            Op::Drop { pick } => self.drop(user, session, pick).await,
+            Op::Intend { ref items } => self.intend(user, session, items).await,
+            Op::Act { pick, most } => {
+                let model = &mut self.users[user].model;
+                if let Some((name, _)) = model.pick(session, pick, Kind::is_intent) {
+                    model.act(name, most);
                 }
             }
-        }
-        Op::Stage { session, pick, size, replaces } => {
-            let open = |kind: &Kind| matches!(kind, Kind::Reservation | Kind::Upload { .. });
-            let Some((name, row)) = model.pick(session, pick, open) else {
-                return;
-            };
-            let intent = bench.intend(SessionId(session), stage(name, size, replaces)).await;
-            if size == u64::MAX {
-                assert!(is_protocol(intent));
-                return;
+            Op::Settle { ref picks } => self.settle(user, session, picks).await,
+            Op::SettleAndIntend { ref picks, ref items } => {
+                self.settle_and_intend(user, session, picks, items).await
             }
-            let size = size.cast_signed();
-            let bytes = (size - replaces.unwrap_or(0).cast_signed()).max(0);
-            let entries = i64::from(replaces.is_none());
-            let more = (bytes - row.bytes, entries - row.entries);
-            assert_eq!(intent.is_ok(), model.admits(more.0.into(), more.1.into()), "{intent:?}");
-            if intent.is_ok() {
-                let upload = match row.kind {
-                    Kind::Upload { path, source } => Some((path, source)),
-                    _ => None,
-                };
-                let kind = Kind::Stage { size, replaces, upload, placed: false };
-                model.rows.insert(name, Row { kind, bytes, entries, ..row });
+            Op::Owe { most } => self.owe(user, session, most).await,
+            Op::TakeOwed => self.take_owed(user, session).await,
+            Op::Limit { bytes, entries } => self.set_limits(user, bytes, entries).await,
+            Op::Gone => self.gone(user, session).await,
+            Op::End => self.end_session(user, session).await,
+            Op::Later { seconds } => {
+                self.now_s += seconds;
+                self.bench.at(self.now_s);
             }
+            Op::Restart => self.restart().await,
+            Op::Crash => self.crash().await,
         }
-        Op::Take { session } => {
-            let name = bench.intend(SessionId(session), IntentItem::Take).await.unwrap();
-            let kind = Kind::Take { taken: None };
-            let row = Row { session: Some(session), kind, bytes: 0, entries: 0 };
-            assert!(model.rows.insert(name, row).is_none(), "a name was used twice");
+    }
+
+    async fn reserve(&mut self, user: usize, session: u64, bytes: u64, entries: u64) {
+        let User { name: of, model } = &self.users[user];
+        let reserved = self.bench.ledger.reserve(of, SessionId(session), bytes, entries).await;
+        let admitted = model.admits(bytes.into(), entries.into());
+        assert_eq!(reserved.is_ok(), admitted, "{reserved:?}");
+        if let Ok(name) = reserved {
+            self.reserved(user, session, name, bytes, entries);
         }
-        Op::Act { session, pick, bytes } => {
-            let Some((name, _)) = model.pick(session, pick, is_intent) else {
-                return;
-            };
-            model.act(name, bytes.cast_signed());
+    }
+
+    async fn lease(&mut self, user: usize, session: u64, entries: u64, room: u64) {
+        let User { name: of, model } = &self.users[user];
+        let leased = self.bench.ledger.lease(of, SessionId(session), entries, room).await;
+        assert_eq!(leased.is_ok(), model.admits(0, entries.into()), "{leased:?}");
+        if let Ok((name, bytes)) = leased {
+            let left = model.left().bytes.cast_unsigned();
+            assert_eq!(bytes, LEASE_BYTES.min(left).min(room));
+            self.reserved(user, session, name, bytes, entries);
         }
-        Op::Settle { session, pick } => {
-            let Some((name, _)) = model.pick(session, pick, is_intent) else {
-                return;
-            };
-            let (outcome, _) = model.end(name);
-            bench.settle(SessionId(session), name, outcome).await.unwrap();
+    }
+
+    fn reserved(&mut self, user: usize, session: u64, name: StagingName, bytes: u64, entries: u64) {
+        self.is_fresh(name.0);
+        let reserved = Sums::of(bytes.cast_signed(), entries.cast_signed());
+        let kind = Kind::Reservation;
+        let row = Row { session: Some(session), kind, reserved, touched_s: 0 };
+        self.users[user].model.rows.insert(name, row);
+    }
+
+    async fn extend(&mut self, user: usize, session: u64, pick: usize, least: u64, room: u64) {
+        let User { name: of, model } = &mut self.users[user];
+        let Some((name, row)) = model.pick(session, pick, |kind| *kind == Kind::Reservation) else {
+            return;
+        };
+        let before = row.reserved.bytes.cast_unsigned();
+        let missing = least.saturating_sub(before);
+        let extended = self.bench.ledger.extend(of, SessionId(session), name, least, room).await;
+        if !model.admits(missing.into(), 0) {
+            return assert!(over_quota(&extended.unwrap_err()));
         }
-        Op::Drop { session, pick } => {
-            let open = |kind: &Kind| matches!(kind, Kind::Reservation | Kind::Upload { .. });
-            let Some((name, _)) = model.pick(session, pick, open) else {
-                return;
-            };
-            bench.ledger.drop_name(alice, SessionId(session), name).await.unwrap();
+        if missing > room {
+            return assert_eq!(extended, Err(LedgerError::Refused(ErrorCode::DiskFull)));
+        }
+        let left = model.left().bytes.cast_unsigned();
+        let bytes = before + LEASE_BYTES.max(missing).min(left).min(room);
+        assert_eq!(extended, Ok(bytes));
+        let reserved = Sums { bytes: bytes.cast_signed(), ..row.reserved };
+        model.rows.insert(name, Row { reserved, ..row });
+    }
+
+    async fn drop(&mut self, user: usize, session: u64, pick: usize) {
+        let User { name: of, model } = &mut self.users[user];
+        if let Some((name, _)) = model.pick(session, pick, Kind::is_open) {
+            self.bench.ledger.drop_name(of, SessionId(session), name).await.unwrap();
             model.rows.remove(&name);
         }
-        Op::LetGo { session, pick } => {
-            let open = |kind: &Kind| matches!(kind, Kind::Upload { .. });
-            let Some((name, row)) = model.pick(session, pick, open) else {
-                return;
-            };
-            bench.ledger.let_go(alice, SessionId(session), name).await.unwrap();
-            model.rows.insert(name, Row { session: None, ..row });
-        }
-        Op::Gone { session } => {
-            let names = bench.ledger.orphans_of(SessionId(session)).await.unwrap().names;
-            let settled = names.into_iter().filter(|name| !model.rows.contains_key(name));
-            bench.ledger.gone(SessionId(session), settled.collect()).await.unwrap();
-        }
-        Op::End { session } => {
-            let orphans = bench.ledger.orphans_of(SessionId(session)).await.unwrap();
-            replay(bench, model, &orphans.intents).await;
-            bench.ledger.session_ended(SessionId(session)).await.unwrap();
-            model.rows.retain(|_, row| {
-                row.session != Some(session) || matches!(row.kind, Kind::Upload { .. })
-            });
-            let rows = model.rows.values_mut().filter(|row| row.session == Some(session));
-            rows.for_each(|row| row.session = None);
-        }
-        Op::Restart => {
-            bench.reopen().await;
-            model.rows.retain(|_, row| row.kind != Kind::Reservation);
-            model.rows.values_mut().for_each(|row| row.session = None);
-            let pending = bench.ledger.pending(&bench.alice).await.unwrap();
-            replay(bench, model, &pending.intents).await;
-            let uploads = bench.ledger.pending(&bench.alice).await.unwrap().uploads;
-            assert_eq!(uploads, model.rows.keys().copied().collect::<Vec<_>>());
+    }
+
+    async fn set_limits(&mut self, user: usize, bytes: Option<u64>, entries: Option<u64>) {
+        let User { name: of, model } = &mut self.users[user];
+        let change = |limit: Option<u64>| limit.map_or(Change::Keep, Change::To);
+        self.bench.ledger.set_limits(of, change(bytes), change(entries)).await.unwrap();
+        let now = |limit: Option<u64>, before| limit.map_or(before, u64::cast_signed);
+        model.limit = Sums::of(now(bytes, model.limit.bytes), now(entries, model.limit.entries));
+    }
+
+    /// What every user's sums must fulfil; `before` is what each had used and reserved.
+    async fn check(&self, before: [Sums; 2]) {
+        for (User { name, model }, before) in self.users.iter().zip(before) {
+            let usage = self.bench.ledger.usage(name).await.unwrap();
+            let reserved =
+                Sums::of(usage.reserved_bytes.cast_signed(), usage.reserved_entries.cast_signed());
+            let used = Sums::of(usage.used_bytes, usage.used_entries);
+            assert_eq!((used, reserved), (model.used, model.reserved()), "{name}");
+            let charged = used + reserved;
+            assert!(Sums::default().is_within(charged));
+            assert!(charged.bytes <= before.bytes.max(model.limit.bytes), "{name}: {charged:?}");
+            assert!(charged.entries <= before.entries.max(model.limit.entries), "{charged:?}");
+            assert!((model.home + model.owed()).is_within(charged), "{name}: {model:?}");
+            let at_rest = !model.rows.values().any(|row| row.kind.is_intent());
+            assert!(!at_rest || used == model.home + model.owed(), "{name}: {model:?}");
         }
     }
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
 
     #[test]
-    fn sums_agree_with_a_plain_model(ops in proptest::collection::vec(op(), 1..60)) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    fn sums_agree_with_a_plain_model(turns in proptest::collection::vec(turn(), 1..80)) {
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         runtime.block_on(async {
-            let limits = limits(LIMIT.cast_unsigned(), ENTRIES.cast_unsigned());
-            let mut bench = Bench::new(limits).await;
-            let mut model = Model::default();
-            for op in ops {
-                step(&mut bench, &mut model, op).await;
-                let reserved = model.reserved();
-                let expected = (
-                    model.used.0,
-                    reserved.0.cast_unsigned(),
-                    model.used.1,
-                    reserved.1.cast_unsigned(),
-                );
-                assert_eq!(bench.sums().await, expected, "after {op:?}");
-                assert!(model.used.0 + reserved.0 >= 0 && model.used.1 + reserved.1 >= 0);
-                assert!(model.used.0 + reserved.0 <= LIMIT && model.home.0 <= LIMIT);
-                let at_rest = !model.rows.values().any(|row| is_intent(&row.kind));
-                assert!(!at_rest || model.used == model.home, "after {op:?}");
+            let mut world = World::new().await;
+            for turn in &turns {
+                let before = world.users.each_ref().map(|it| it.model.used + it.model.reserved());
+                world.step(turn).await;
+                world.check(before).await;
             }
-            check_sums_of_rows(&bench).await;
+            check_sums_of_rows(&world.bench).await;
         });
     }
 }
@@ -242,16 +195,18 @@ proptest! {
 async fn check_sums_of_rows(bench: &Bench) {
     let differences = bench.ledger.read(|tx| {
         let sql = "SELECT count(*) FROM users WHERE \
-            reserved_bytes <> (SELECT coalesce(sum(reserved_bytes), 0) FROM intents) \
-                + (SELECT coalesce(sum(reserved_bytes), 0) FROM uploads) \
-            OR reserved_entries <> (SELECT coalesce(sum(reserved_entries), 0) FROM intents) \
-                + (SELECT coalesce(sum(reserved_entries), 0) FROM uploads)";
+            reserved_bytes <> \
+                (SELECT coalesce(sum(reserved_bytes), 0) FROM intents WHERE user = users.id) \
+                + (SELECT coalesce(sum(reserved_bytes), 0) FROM uploads WHERE user = users.id) \
+            OR reserved_entries <> \
+                (SELECT coalesce(sum(reserved_entries), 0) FROM intents WHERE user = users.id) \
+                + (SELECT coalesce(sum(reserved_entries), 0) FROM uploads WHERE user = users.id)";
         let durable: i64 = tx.db.query_row(sql, [], |row| row.get(0))?;
         let sql = "SELECT count(*) FROM temp.sums WHERE \
             reserved_bytes <> (SELECT coalesce(sum(bytes), 0) FROM temp.names \
-                WHERE hold = 'reservation') \
+                WHERE hold = 'reservation' AND names.user = sums.user) \
             OR leftover_bytes <> (SELECT coalesce(sum(bytes), 0) FROM temp.names \
-                WHERE hold = 'leftover')";
+                WHERE hold = 'leftover' AND names.user = sums.user)";
         let in_memory: i64 = tx.db.query_row(sql, [], |row| row.get(0))?;
         Ok((durable, in_memory))
     });

@@ -53,7 +53,7 @@ impl World {
         let fresh = owed + OPERATIONS;
         let Some(row) = state.row(fresh).filter(|_| !state.unwritable) else { return };
         let mut after = state.clone();
-        after.used += self.examine(&state.disk, row, false).sums;
+        after.used += self.examine(&state.disk, row, None).sums;
         after.drop_row(fresh);
         after.leave_over(fresh, true);
         after.retaking = None;

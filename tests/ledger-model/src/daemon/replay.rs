@@ -51,7 +51,7 @@ impl World {
             let pinned: Vec<Object> = state.disk.staged(row.name).into_iter().collect();
             after.disk.sync(&[STAGING], &pinned);
         }
-        let finding = self.examine(&after.disk, row, false);
+        let finding = self.examine(&after.disk, row, None);
         after.replay = Some((row.name, finding));
         out.push(("replay: look at staging", row.name, after));
     }

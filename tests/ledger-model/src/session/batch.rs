@@ -175,7 +175,7 @@ impl Turn<'_> {
             let name = self.name + part;
             let refused = self.is_refused(part);
             if let Some(row) = self.before.row(name) {
-                let found = self.world.examine(&self.before.disk, row, true);
+                let found = self.world.examine(&self.before.disk, row, Some(self.object + part));
                 if !refused {
                     self.state.used += found.sums;
                 }

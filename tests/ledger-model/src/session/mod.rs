@@ -1,6 +1,7 @@
 //! The steps of a session, operation by operation. A step is one system call of the worker or the filer, or
 //! one message to the daemon with its transaction; anything may happen between two steps.
 
+mod append;
 mod batch;
 mod over;
 mod owed;
@@ -188,6 +189,9 @@ impl World {
             | Step::ActOver
             | Step::OwedAct
             | Step::Unlink
+            | Step::Join
+            | Step::Swap
+            | Step::CleanSpare
             | Step::EarlyPin => true,
             Step::Clean => !matches!(op, Op::Rename { .. }),
             _ => false,
@@ -210,7 +214,8 @@ impl World {
             return turn.begin(op);
         }
         match op {
-            Op::Put(_) | Op::Append { .. } | Op::Mkdir(_) => turn.stage(op),
+            Op::Put(_) | Op::Mkdir(_) => turn.stage(op),
+            Op::Append { path, .. } => turn.append(op, path),
             Op::Delete(path) | Op::Rmdir(path) | Op::DeleteRecursively(path) => turn.take(op, path),
             Op::Rename { from, to } => turn.rename(from, to),
             Op::RenameOver { from, to } => turn.rename_over(from, to),
@@ -271,9 +276,8 @@ impl Turn<'_> {
             Op::Put(Put { overwrite, .. }) => {
                 old.is_none() || (overwrite && is_directory == Some(false))
             }
-            Op::Append { .. } | Op::Delete(_) | Op::RenameOver { .. } => {
-                is_directory == Some(false)
-            }
+            Op::Append { .. } => is_directory != Some(true),
+            Op::Delete(_) | Op::RenameOver { .. } => is_directory == Some(false),
             Op::Mkdir(_) => old.is_none(),
             Op::DeleteRecursively(_) => is_directory == Some(true),
             Op::Rmdir(_) => old.is_some_and(|it| disk.is_directory(it) && disk.is_empty(it)),
@@ -296,16 +300,16 @@ impl Turn<'_> {
         self.go("begin: resolve and look", next)
     }
 
-    /// Notes what a staged file is to replace. An append holds its source open.
+    /// Notes what a staged file is to replace. An append holds what it copies open.
     pub(crate) fn remember(&mut self, op: Op, old: Option<Object>) {
         let size = old.map_or(0, |object| self.before.disk.inode(object).size);
         let appends = matches!(op, Op::Append { .. });
         let me = self.me_mut();
         me.old_size = size;
-        if !appends {
-            me.old = if old.is_some() { 0 } else { NONE };
-        } else if me.old == NONE {
-            me.old = old.unwrap_or(NONE);
-        }
+        me.old = match old {
+            Some(object) if appends => object,
+            Some(_) => 0,
+            None => NONE,
+        };
     }
 }

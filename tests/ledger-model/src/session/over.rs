@@ -122,7 +122,7 @@ impl Turn<'_> {
 
     fn over_settle(mut self) -> Option<Taken> {
         let row = *self.before.row(self.name)?;
-        let found = self.world.examine(&self.before.disk, &row, true);
+        let found = self.world.examine(&self.before.disk, &row, None);
         self.state.used += found.sums;
         self.state.drop_row(self.name);
         let index = self.index(0);

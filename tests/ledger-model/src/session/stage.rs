@@ -1,10 +1,10 @@
-//! Put, append, mkdir: made in staging, then moved into the home, or exchanged with what stands there.
+//! Put, append, mkdir: made in staging, then moved into the home, or exchanged with what stands there. What
+//! an append does in between has a file of its own.
 
 use super::{Taken, Turn};
 use crate::disk::{Amount, Kind, NONE, STAGING};
 use crate::operation::{Op, Path, Put};
 use crate::rules::Rules;
-use crate::spec;
 use crate::state::{ADOPTED, Intent, Life, Phase, Row, Step, Told};
 use crate::world::{LEASE, at_path};
 
@@ -20,7 +20,7 @@ struct Staged {
 }
 
 impl Turn<'_> {
-    pub(super) fn stage(self, op: Op) -> Option<Taken> {
+    pub(super) fn stage(mut self, op: Op) -> Option<Taken> {
         let staged = self.staged(op);
         let unwritable = self.before.unwritable;
         match self.me().step {
@@ -28,16 +28,20 @@ impl Turn<'_> {
             Step::Create => self.create(&staged),
             Step::Write => self.write(op, &staged),
             Step::Lease => self.lease(),
-            Step::SyncData => self.sync_data(),
+            Step::SyncData => self.sync_data(op),
             Step::SyncStaging => self.sync_staging(),
             Step::LookAgain => self.look_again(op, &staged),
-            Step::Intent => self.intent(&staged),
+            Step::Intent => self.intent(op, &staged),
             Step::Ticket => self.take_ticket(Step::Act),
             Step::Act => self.act(op, &staged),
             Step::Release => self.release(Step::Settle),
             Step::SyncAct => self.sync_act(),
             Step::Settle if unwritable => self.unsettled(),
-            Step::Settle => self.settle(),
+            Step::Settle => self.settle(op),
+            Step::Clean if self.has_spare() => {
+                self.state.clear(self.name);
+                self.go("unlink what is left in staging", Step::CleanSpare)
+            }
             Step::Clean => self.clean(),
             Step::Reopen if unwritable => self.unsettled(),
             Step::Reopen => self.reopen(),
@@ -66,6 +70,7 @@ impl Turn<'_> {
             Op::Append { more, .. } if self.me().step == Step::Reserve => {
                 staged.size = self.me().old_size + more;
             }
+            Op::Append { more, .. } if self.me().step == Step::Write => staged.size = more,
             Op::Append { .. } => {
                 staged.size = self.before.row(self.name).map_or(0, |row| row.size);
             }
@@ -166,8 +171,16 @@ impl Turn<'_> {
         self.go("create in staging", next)
     }
 
+    /// What comes when the data is there.
+    fn after_data(&self, op: Op) -> Step {
+        match op {
+            Op::Append { .. } => Step::Join,
+            _ => self.before_intent(),
+        }
+    }
+
     /// What makes staging durable (R5), or the intent.
-    fn before_intent(&self) -> Step {
+    pub(super) fn before_intent(&self) -> Step {
         match self.has_power_cuts() && self.world.rules.sync_staging {
             true => Step::SyncStaging,
             false => Step::Intent,
@@ -183,18 +196,11 @@ impl Turn<'_> {
             if staged.unknown_size { size.min(reserved.unsigned_abs() as u8) } else { size };
         // What an old holder writes late damages what is there.
         let damages = had > 0 && had == size && self.me().life == Life::Dying;
-        let content = match op {
-            Op::Append { .. } => {
-                Some(spec::appended(self.before.disk.inode(self.me().old).content, self.object))
-            }
-            _ => None,
-        };
         let synced = !self.has_power_cuts();
         let inode = self.state.disk.inode_mut(self.object);
         inode.whole = written == size && !damages;
         inode.size = written;
         inode.synced = synced;
-        inode.content = content.unwrap_or(inode.content);
         let next = if written < size {
             Step::Lease
         } else if staged.aborted {
@@ -202,7 +208,7 @@ impl Turn<'_> {
         } else if self.has_power_cuts() && self.world.rules.sync_data {
             Step::SyncData
         } else {
-            self.before_intent()
+            self.after_data(op)
         };
         self.go("write data", next)
     }
@@ -219,9 +225,9 @@ impl Turn<'_> {
         self.go("lease grows", Step::Write)
     }
 
-    fn sync_data(mut self) -> Option<Taken> {
+    fn sync_data(mut self, op: Op) -> Option<Taken> {
         self.state.disk.inode_mut(self.object).synced = true;
-        let next = self.before_intent();
+        let next = self.after_data(op);
         self.go("fsync data", next)
     }
 
@@ -235,7 +241,11 @@ impl Turn<'_> {
         self.go("look again", Step::Intent)
     }
 
-    fn intent(mut self, staged: &Staged) -> Option<Taken> {
+    pub(super) fn after_intent(&self) -> Step {
+        if self.world.rules.ticket { Step::Ticket } else { Step::Act }
+    }
+
+    fn intent(mut self, op: Op, staged: &Staged) -> Option<Taken> {
         if self.is_lost() {
             return self.refuse("the upload has expired, refused");
         }
@@ -251,12 +261,13 @@ impl Turn<'_> {
             }
             reserved = needed;
         }
-        let inode = self.before.disk.inode(self.object).number;
+        let inode = self.before.disk.inode(self.placed(op)).number;
         if let Some(row) = self.state.row_mut(self.name) {
             *row = Row { phase: Phase::Committing, inode, reserved, in_memory: false, ..*row };
         }
-        let ticket = self.world.rules.ticket;
-        self.go("intent (txn)", if ticket { Step::Ticket } else { Step::Act })
+        let late = self.has_spare() && !self.world.rules.join_before_intent;
+        let next = if late { Step::Swap } else { self.after_intent() };
+        self.go("intent (txn)", next)
     }
 
     fn intent_unavailable(mut self, row: Row) -> Option<Taken> {
@@ -280,9 +291,12 @@ impl Turn<'_> {
         let directory = self.resolved(staged.path, me.from);
         let old = directory.and_then(|it| disk.get(it, staged.path.leaf()));
         let appends = matches!(op, Op::Append { .. });
+        // An append is to what it has copied, or to nothing.
+        let copied = Some(me.old).filter(|it| *it != NONE);
+        let other = if ticket { old != copied } else { old.is_some() != copied.is_some() };
         let refused = (old.is_some() && !staged.overwrite)
             || (ticket && old.is_some_and(|it| disk.is_directory(it)))
-            || (appends && if ticket { old != Some(me.old) } else { old.is_none() });
+            || (appends && other);
         let Some(directory) = directory.filter(|_| !refused) else {
             self.drop_ticket();
             return self.go("act: refused by what is there; release", Step::Reopen);
@@ -309,7 +323,8 @@ impl Turn<'_> {
                 "act: RENAME_EXCHANGE"
             }
         };
-        self.state.report(self.object, true);
+        let placed = self.placed(op);
+        self.state.report(placed, true);
         if let Some(old) = old {
             self.state.report(old, false);
         }
@@ -323,9 +338,9 @@ impl Turn<'_> {
         self.go("fsync directories", Step::Settle)
     }
 
-    fn settle(mut self) -> Option<Taken> {
+    fn settle(mut self, op: Op) -> Option<Taken> {
         let row = *self.before.row(self.name)?;
-        let found = self.world.examine(&self.before.disk, &row, true);
+        let found = self.world.examine(&self.before.disk, &row, Some(self.placed(op)));
         self.state.used += found.sums;
         self.state.drop_row(self.name);
         let what = "settle (txn), acknowledge";
@@ -360,6 +375,9 @@ impl Turn<'_> {
     fn drop(mut self) -> Option<Taken> {
         if !self.is_lost() {
             self.state.drop_row(self.name);
+        }
+        if self.has_spare() {
+            return self.go("abort: drop the row", Step::CleanSpare);
         }
         self.refuse("abort: drop the row")
     }

@@ -71,7 +71,7 @@ impl Turn<'_> {
 
     fn measure(mut self) -> Option<Taken> {
         let row = *self.before.row(self.name)?;
-        self.me_mut().walked = self.world.examine(&self.before.disk, &row, true).sums;
+        self.me_mut().walked = self.world.examine(&self.before.disk, &row, None).sums;
         let settles_first = self.world.rules.settle_before_unlink;
         let next = if settles_first { Step::Settle } else { Step::Clean };
         self.go("measure what stands in staging", next)

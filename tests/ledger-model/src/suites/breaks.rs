@@ -73,6 +73,8 @@ fn order(run: &mut Run) {
     run.breaks("R8 settle before the unlink", pairs(&settle, 6));
     let row = without(kills, |it| it.drop_before_unlink = false);
     run.breaks("R9 row dropped before the staged file is unlinked", pairs(&row, 6));
+    let join = without(kills, |it| it.join_before_intent = false);
+    run.breaks("the join of an append before its intent", pairs(&join, 6));
     let sweep = without(kills, |it| it.sweep = false);
     run.breaks("R12 sweep at the start", pairs(&sweep, 6));
     let lost = without_on(Power::Ordered, CUT_AND_KILL, |it| it.drop_lost_uploads = false);

@@ -1,48 +1,37 @@
-//! The power goes at every moment of a session's work, on two kinds of disk: what was acknowledged
+//! The power goes at every moment of a user's work, on three kinds of disk: what was acknowledged
 //! is there, nothing is partial, and the ledger equals the disk.
 //!
 //! The calls of real processes are recorded by strace (so it needs root) and played on a simulated
 //! disk. Whatever that disk would still have after each call is written to a real directory, and a
-//! real `berthd` is started on it.
+//! real `berthd` is started on it. `work` has what is done meanwhile.
+
+mod work;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use berth_common::digest::Md5;
 use berth_common::ids::StagingName;
 use berth_common::points::Rule;
-use berth_tests::disk::{journals, only_journal_leaves};
 use berth_tests::exact::faults_at_rest;
-use berth_tests::files::{Content, assert_same};
+use berth_tests::files::assert_same;
 use berth_tests::power::disk::Id;
-use berth_tests::power::{Disk, Event, Kind, Recording, empty, reboot};
-use berth_tests::{Client, Options, Points, Server, account, ledger, process, report, wait_until};
-use rustix::process::Signal;
+use berth_tests::power::{Disk, Event, Kind, empty, reboot};
+use berth_tests::{Client, Options, Points, Server, account, ledger, report};
+
+use work::{Done, begin_the_log_anew, prepare, record, work};
 
 const MIB: u64 = 1 << 20;
 
 /// What a home holds: files with their MD5, directories without.
 type Tree = BTreeMap<PathBuf, Option<Md5>>;
 
-/// What was done, and when.
-struct Done {
-    began: f64,
-    acknowledged: f64,
-    /// The home afterwards.
-    tree: Tree,
-}
-
 /// What a power cut leaves of one state of the disk, once the server has recovered.
 struct Recovered {
     home: Tree,
     open_uploads: u64,
-}
-
-fn now() -> f64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
 fn tree(root: &Path) -> Tree {
@@ -75,14 +64,28 @@ fn what_was_acknowledged_survives_on_a_disk_with_an_ordered_journal() {
 }
 
 #[test]
-fn without_the_syncs_of_staging_each_disk_loses_something() {
-    for (rules, kind) in
-        [(vec![Rule::R6], Kind::Forgetful), (vec![Rule::R6, Rule::SyncByName], Kind::Lagging)]
-    {
-        if let Some(outcome) = cut_everywhere(&rules, &[kind]) {
-            let fault = outcome.expect_err("the fault is not found");
-            assert!(fault.contains("the ledger has"), "{fault}");
-        }
+fn without_the_syncs_of_staging_names_are_lost_that_are_counted() {
+    loses(&[Rule::R6], Kind::Forgetful);
+    loses(&[Rule::R6, Rule::SyncByName], Kind::Lagging);
+}
+
+#[test]
+fn without_the_sync_of_data_bytes_are_lost_that_are_counted() {
+    // Where staging is synced by a `syncfs`, that one syncs the data too.
+    loses(&[Rule::R4, Rule::SyncByName], Kind::Ordered);
+}
+
+#[test]
+fn without_the_sync_in_replay_what_it_has_settled_is_lost() {
+    loses(&[Rule::R7], Kind::Forgetful);
+    loses(&[Rule::R7, Rule::SyncByName], Kind::Lagging);
+}
+
+/// That this disk finds out that the rules are missing.
+fn loses(without: &[Rule], kind: Kind) {
+    if let Some(outcome) = cut_everywhere(without, &[kind]) {
+        let fault = outcome.expect_err("the fault is not found");
+        assert!(fault.contains("the ledger has"), "{fault}");
     }
 }
 
@@ -114,7 +117,7 @@ fn cut_everywhere(without: &[Rule], kinds: &[Kind]) -> Option<Result<(), String>
 
     let disk = Disk::of(&server.data());
     let recording = record(&server);
-    let done = work(&server, &alice);
+    let done = work(&server, &points, &alice);
     server.kill_daemon();
     let events = recording.finish(&server.data());
 
@@ -129,100 +132,6 @@ fn cut_everywhere(without: &[Rule], kinds: &[Kind]) -> Option<Result<(), String>
         assert!(events.len() > 100 && states > 30, "{} events, {states} states", events.len());
         assert!(replay.resumed > 0, "no cut left an upload to resume");
     }))
-}
-
-/// What is there before the recording.
-fn prepare(alice: &Client) {
-    for (name, size) in [("one", 1000), ("two", 2000), ("three", 3 * MIB), ("four", 4 * MIB)] {
-        Content::seed(size).write(&alice.file(name), size);
-    }
-    Content::seed(7).write(&alice.file("cut"), 12 * MIB);
-    // The ledger's log grows to more than the recorded work needs.
-    let deep = vec!["x"; 100].join("/");
-    alice.run(&["mkdir", "-p", &deep]).ok();
-    alice.run(&["rm", "-r", "x"]).ok();
-    alice.run(&["mkdir", "d"]).ok();
-    alice.run(&["put", "one", "--to", "a"]).ok();
-    alice.run(&["put", "two", "--to", "d/b"]).ok();
-}
-
-/// The ledger's log is overwritten from its beginning from now on, as it is most of the time: then a
-/// sync of it changes no length, and commits nothing else.
-fn begin_the_log_anew(data: &Path) {
-    let ledger = rusqlite::Connection::open(data.join("ledger.sqlite")).unwrap();
-    let restart = |row: &rusqlite::Row<'_>| row.get::<_, i64>(0);
-    assert_eq!(ledger.query_row("PRAGMA wal_checkpoint(RESTART)", [], restart), Ok(0));
-}
-
-fn record(server: &Server) -> Recording {
-    wait_until("the spares are ready", || {
-        let status = server.berthctl(&["status", "--json"]).ok().json();
-        status["spare_workers"].as_u64() > Some(0) && status["spare_filers"].as_u64() > Some(0)
-    });
-    let mut processes = process::children(server.pid());
-    processes.push(server.pid());
-    Recording::of(&processes, server.directory().join("trace"))
-}
-
-/// One command after the other, each acknowledged before the next; then an upload that is cut.
-fn work(server: &Server, alice: &Client) -> Vec<Done> {
-    const COMMANDS: [&[&str]; 15] = [
-        &["put", "one", "--to", "n"],
-        &["put", "two", "--to", "a"],
-        &["mkdir", "e"],
-        &["put", "three", "--to", "e/big"],
-        &["mv", "n", "d/b"],
-        &["put", "four", "--to", "e/big"],
-        &["put", "--append", "two", "--to", "a"],
-        &["put", "--append", "three", "--to", "e/big"],
-        &["mv", "d", "f"],
-        &["put", "one", "--to", "f/one"],
-        &["put", "two", "--to", "f/two"],
-        &["mv", "e/big", "f/big"],
-        &["rm", "f/one"],
-        &["rm", "-r", "f"],
-        &["rm", "e"],
-    ];
-    let home = server.home("alice");
-    let mut done = vec![Done { began: 0.0, acknowledged: 0.0, tree: tree(&home) }];
-    for command in COMMANDS {
-        let began = now();
-        alice.run(command).ok();
-        done.push(Done { began, acknowledged: now(), tree: tree(&home) });
-    }
-    // Never acknowledged, and whole where the kill came too late.
-    let began = now();
-    cut_an_upload(server, alice);
-    let mut tree = done.last().expect("the first state").tree.clone();
-    tree.insert("cut".into(), Some(Md5::of(&fs::read(alice.file("cut")).unwrap())));
-    done.push(Done { began, acknowledged: f64::INFINITY, tree });
-    done
-}
-
-/// An upload of which a part is marked durable and a part is not.
-fn cut_an_upload(server: &Server, alice: &Client) {
-    let staging = server.staging("alice");
-    let mut running = alice.spawn(&["put", "cut"]);
-    wait_until("the journal has grown", || only_journal_leaves(&staging) >= 8);
-    process::signal(running.pid(), Signal::STOP);
-    wait_until("a part of it is marked durable", || {
-        journals(&staging).iter().any(|journal| durable_leaves(journal) > 0)
-    });
-    let durable = only_journal_leaves(&staging);
-    process::signal(running.pid(), Signal::CONT);
-    // The rest may have come so fast that there is no journal any more.
-    wait_until("more has come", || running.has_ended() || only_journal_leaves(&staging) > durable);
-    running.kill();
-}
-
-/// The greater of the two marks of a journal (see `berth_common::journal`).
-fn durable_leaves(journal: &Path) -> u64 {
-    let bytes = fs::read(journal).unwrap_or_default();
-    let mark = |slot: usize| {
-        let leaves = bytes.get(slot + 8..slot + 16)?;
-        Some(u64::from_le_bytes(leaves.try_into().ok()?))
-    };
-    [64, 128].into_iter().filter_map(mark).max().unwrap_or(0)
 }
 
 struct Replay {
@@ -259,7 +168,11 @@ impl Replay {
                 };
                 let first = done.iter().rposition(|done| done.acknowledged < time).unwrap_or(0);
                 let may_be = done[first..].iter().take_while(|done| done.began <= time);
-                if !may_be.clone().any(|done| done.tree == recovered.home) {
+                let mut under_way =
+                    done[first..].windows(2).take_while(|pair| pair[1].began <= time);
+                let fits = recovered.home == done[first].tree
+                    || under_way.any(|pair| pair[1].may_leave(&pair[0].tree, &recovered.home));
+                if !fits {
                     return Err(format!(
                         "after {index} calls, on a disk that is {kind:?}, the home has {:#?}\nand not \
                          {:#?}",
