@@ -46,8 +46,12 @@ impl World {
         let request = upload(["a", "b"][usize::from(source.path)], 1, source.source, 1);
         let request = UploadRequest { growth, ..request };
         let expected = expected(&self.users[user].model, session, source, growth);
-        let opening =
-            self.bench.ledger.open_upload(&self.users[user].name, SessionId(session), request);
+        let opening = self.bench.ledger.open_upload(
+            &self.users[user].name,
+            SessionId(session),
+            request,
+            ROOM,
+        );
         let opening = opening.await;
         let opened =
             |name, resumed, superseded| Ok(UploadOpening::Opened { name, resumed, superseded });
