@@ -5,46 +5,31 @@
 //! recovered makes the user's home read-only until a restart; an outage of the ledger is waited for, while
 //! the user's changes are refused. Nothing here touches a home but to take a removed user's away whole.
 
+mod attempt;
 mod clearing;
 mod patience;
+mod start;
+mod users;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use std::os::fd::OwnedFd;
-
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
 use berth_common::points::{Point, Rule, is_off, reach};
-use futures_util::{StreamExt as _, stream};
 use rustix::io::Errno;
 
 use crate::daemon::{Daemon, Stopped};
-use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
     IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
 };
 use crate::owed;
+pub(crate) use attempt::recover;
 pub(crate) use clearing::clear;
-use patience::Patience;
 pub(crate) use patience::patiently;
-
-/// How often a filer that ends while it recovers is replaced.
-const TRIES: usize = 3;
-
-/// Why a home is read-only whose user is unverified at the start.
-const UNVERIFIED: &str =
-    "its sums may be wrong: the ledger was restored from a backup, or the disk failed";
-
-/// Why a home is read-only that was there before its user.
-const ADOPTED: &str = "the home was there before its user, and what is in it is not counted";
-
-/// Users read from the ledger at once.
-const USERS_PER_PAGE: usize = 256;
-
-/// Users who are recovered at once at the start, each by a filer of its own.
-const USERS_AT_ONCE: usize = 4;
+pub(crate) use start::at_start;
+pub(crate) use users::{distrust_an_old_home, finish_removal, make_user};
 
 /// Why a recovery failed.
 #[derive(Debug, thiserror::Error)]
@@ -223,17 +208,6 @@ async fn replay_session(
     Ok(let_go.await?)
 }
 
-/// Makes the staging directory of a home that was restored without it.
-async fn make_staging(daemon: &Daemon, user: &UserName) -> Result<OwnedFd, RecoveryError> {
-    if let Err(error) = daemon.homes.open_home(user) {
-        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
-        return Err(if is_missing { RecoveryError::NoStaging } else { error.into() });
-    }
-    let (homes, name) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.make(&name)).await?;
-    daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)
-}
-
 /// Asks anew each time what there is: what an attempt has settled is not there any more.
 async fn replay_orphans(
     daemon: &Daemon,
@@ -307,64 +281,6 @@ pub(crate) async fn settle_owed(daemon: &Rc<Daemon>, user: &UserName) -> Result<
     Ok(())
 }
 
-/// Has a filer recover a user's staging; does all of `work` again when the filer ends meanwhile, or the
-/// ledger or descriptors are missing for a while. The filer is reaped afterwards.
-pub(crate) async fn recover(
-    daemon: &Daemon,
-    user: &UserName,
-    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
-) -> Result<(), RecoveryError> {
-    recover_with(daemon, user, Patience::until_the_end_of_an_outage(), work).await
-}
-
-async fn recover_with(
-    daemon: &Daemon,
-    user: &UserName,
-    mut patience: Patience,
-    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
-) -> Result<(), RecoveryError> {
-    let mut ended = 0;
-    loop {
-        let error = match recover_once(daemon, user, &work).await {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        match &error {
-            // Also one that was a spare and died just before it was taken.
-            RecoveryError::Filer(FilerError::Ended(report)) => {
-                ended += 1;
-                if ended == TRIES {
-                    return Err(error);
-                }
-                tracing::warn!(%user, %report, "a recovering filer ended; trying again");
-            }
-            _ if error.is_an_outage() && patience.outlasts(&daemon.ledger).await => {}
-            _ if error.is_a_shortage() => patience.pause().await,
-            _ => return Err(error),
-        }
-    }
-}
-
-async fn recover_once(
-    daemon: &Daemon,
-    user: &UserName,
-    work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
-) -> Result<(), RecoveryError> {
-    let staging = match daemon.homes.open_staging(user)? {
-        Some(staging) => staging,
-        None => make_staging(daemon, user).await?,
-    };
-    let filer = daemon.filers.take().await;
-    let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
-    let done = work(&mut recoverer).await;
-    if let Err(RecoveryError::Filer(FilerError::Unsynced(_))) = &done {
-        // Before anybody else's recovery can look.
-        distrust::file_system(daemon);
-    }
-    recoverer.finish().await;
-    done
-}
-
 /// Examines, decides, removes pins and settles, in the order of rules R7, R8, R9 and R16. What it returns
 /// is to be removed next: it has no row any more, and nobody needs to wait for it.
 pub(crate) async fn replay(
@@ -393,164 +309,7 @@ pub(crate) async fn replay(
     Ok(after)
 }
 
-fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingName> {
-    let chosen = verdicts.iter().filter(|(_, verdict)| verdict.removal == when);
-    chosen.map(|(name, _)| *name).collect()
-}
-
-/// Before anybody is let in: users that were coming or going are finished, and of all others the intents
-/// replayed, what is owed accounted for, lost uploads dropped and staging swept (R12, R13). A home that
-/// fails is read-only; the others are served. One for which the ledger cannot be written is recovered when
-/// it can, and refuses changes until then.
-///
-/// # Errors
-/// When the ledger cannot be read.
-pub(crate) async fn at_start(daemon: &Rc<Daemon>) -> Result<(), LedgerError> {
-    let later = RefCell::new(Vec::new());
-    let mut after = 0;
-    loop {
-        let (users, last) = daemon.ledger.user_states(after, USERS_PER_PAGE).await?;
-        recover_some(daemon, &users, &later).await;
-        match last {
-            Some(last) => after = last,
-            None => break,
-        }
-    }
-    let later = later.into_inner();
-    if !later.is_empty() {
-        tracing::warn!(users = later.len(), "these wait for the ledger to be recovered");
-        let daemon = daemon.clone();
-        tokio::task::spawn_local(async move { recover_later(&daemon, later).await });
-    }
-    for user in daemon.ledger.unverified_users().await? {
-        daemon.make_read_only_until_verified(&user, UNVERIFIED);
-    }
-    report_strangers(daemon).await
-}
-
-async fn recover_some(
-    daemon: &Daemon,
-    users: &[(UserName, UserState)],
-    later: &RefCell<Vec<(UserName, UserState)>>,
-) {
-    let one = async |(user, state): &(UserName, UserState)| match recover_one(
-        daemon,
-        user,
-        *state,
-        Patience::while_it_works(),
-    )
-    .await
-    {
-        Err(error) if error.is_an_outage() => {
-            daemon.set_unrecovered(user);
-            later.borrow_mut().push((user.clone(), *state));
-        }
-        done => conclude(daemon, user, *state, done).await,
-    };
-    stream::iter(users).for_each_concurrent(USERS_AT_ONCE, one).await;
-}
-
-async fn recover_one(
-    daemon: &Daemon,
-    user: &UserName,
-    state: UserState,
-    patience: Patience,
-) -> Result<(), RecoveryError> {
-    match state {
-        UserState::Creating => make_user(daemon, user).await,
-        UserState::Removing => finish_removal(daemon, user).await,
-        UserState::Active => recover_user(daemon, user, patience).await,
-    }
-}
-
-async fn conclude(
-    daemon: &Daemon,
-    user: &UserName,
-    state: UserState,
-    done: Result<(), RecoveryError>,
-) {
-    match (state, done) {
-        (UserState::Active, Ok(())) => {}
-        (UserState::Active, Err(error)) => stop(daemon, user, &error).await,
-        (_, Ok(())) => tracing::info!(%user, ?state, "finished what was cut off"),
-        (_, Err(error)) => {
-            tracing::error!(%user, ?state, %error, "cannot finish what was cut off");
-        }
-    }
-}
-
-/// Nothing of these users is changed meanwhile, so that a sweep finds what the last daemon left alone.
-async fn recover_later(daemon: &Daemon, users: Vec<(UserName, UserState)>) {
-    let one = async |(user, state): &(UserName, UserState)| {
-        let done = loop {
-            daemon.ledger.until_it_works().await;
-            let patience = Patience::until_the_end_of_an_outage();
-            match recover_one(daemon, user, *state, patience).await {
-                Err(error) if error.is_an_outage() && !daemon.ledger.works() => {}
-                done => break done,
-            }
-        };
-        if done.is_ok() {
-            tracing::info!(%user, "recovered");
-        }
-        conclude(daemon, user, *state, done).await;
-        daemon.set_recovered(user);
-    };
-    stream::iter(&users).for_each_concurrent(USERS_AT_ONCE, one).await;
-}
-
-/// Logs the directories of users who are not in the ledger, as after a restore from a backup. They are an
-/// administrator's to look at; nothing of theirs is removed or served.
-async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
-    let homes = daemon.homes.clone();
-    let names = match off_thread(move || homes.names()).await {
-        Ok(names) => names,
-        Err(error) => {
-            tracing::error!(%error, "the users' directories cannot be listed");
-            return Ok(());
-        }
-    };
-    for user in names {
-        match daemon.ledger.user(&user).await {
-            Ok(None) => tracing::warn!(
-                %user,
-                "there are directories of a user who is not in the ledger; they are left alone"
-            ),
-            // One whose row does not parse is in it.
-            Ok(Some(_)) | Err(LedgerError::Damaged(_)) => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
-}
-
-/// Nothing changes in a home that was there before its user until it is counted.
-pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
-    daemon.make_read_only_until_verified(user, ADOPTED);
-}
-
-/// Replays and sweeps a user's staging.
-async fn recover_user(
-    daemon: &Daemon,
-    user: &UserName,
-    patience: Patience,
-) -> Result<(), RecoveryError> {
-    let turn = daemon.turn(user);
-    let _turn = turn.lock().await;
-    let clearing = daemon.clearing(user);
-    let _clearing = clearing.lock().await;
-    if daemon.are_all_read_only() {
-        return Err(RecoveryError::Stopped);
-    }
-    let number = daemon.sessions.borrow_mut().number();
-    recover_with(daemon, user, patience, async |recoverer| {
-        sweep_user(daemon, recoverer, user, number).await
-    })
-    .await?;
-    record_end(daemon, user, number).await;
-    Ok(())
-}
-
+/// Replays all of a user's intents, accounts for what is owed, drops lost uploads and sweeps.
 async fn sweep_user(
     daemon: &Daemon,
     recoverer: &mut Recoverer,
@@ -585,50 +344,9 @@ async fn sweep_user(
     Ok(recoverer.sweep(&keep).await?)
 }
 
-/// Makes the directories of a user who is `Creating`, and lets it in.
-///
-/// # Errors
-/// The file system's and the ledger's.
-pub(crate) async fn make_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
-    let (homes, name) = (daemon.homes.clone(), user.clone());
-    // On another thread: these fsyncs must not hold up signatures.
-    off_thread(move || homes.make(&name)).await?;
-    reach(Point::DirectoriesMade);
-    daemon.ledger.activate_user(user).await?;
-    reach(Point::UserActive);
-    Ok(())
-}
-
-/// Takes the directories of a user away who is `Removing` and without sessions, then the row.
-///
-/// # Errors
-/// The file system's, the filer's and the ledger's. The row stays, for another try or the next start.
-pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
-    let clearing = daemon.clearing(user);
-    let _clearing = clearing.lock().await;
-    let name = daemon.ledger.mint().await?;
-    let (homes, retiring) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.retire(&retiring, name)).await?;
-    reach(Point::HomeRetired);
-    if daemon.homes.open_staging(user)?.is_some() {
-        recover(daemon, user, async |recoverer| Ok(recoverer.empty().await?)).await?;
-    }
-    reach(Point::StagingEmptied);
-    let (homes, leaving) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.remove(&leaving)).await?;
-    reach(Point::DirectoriesRemoved);
-    daemon.ledger.finish_removal(user).await?;
-    reach(Point::UserRemoved);
-    daemon.forget_user(user);
-    Ok(())
-}
-
-async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+fn to_remove(verdicts: &[(StagingName, Verdict)], when: Removal) -> Vec<StagingName> {
+    let chosen = verdicts.iter().filter(|(_, verdict)| verdict.removal == when);
+    chosen.map(|(name, _)| *name).collect()
 }
 
 #[cfg(test)]
