@@ -33,6 +33,10 @@ pub(super) fn power(run: &mut Run) {
         run.holds(&format!("pairs, {power:?} disk, power cut + session kill"), pairs(CUT_AND_KILL));
         run.holds(&format!("pairs, {power:?} disk, 2 power cuts, 1 + 1"), pairs(two_cuts));
     }
+    batch_with_power_cuts(run, Power::Weak);
+    let mut takeover = Rules::with_power_cuts(Power::Ordered, CUT_AND_KILL);
+    takeover.expiry = true;
+    run.holds("two takers, expiry, Ordered disk, power cut + session kill", takers(&takeover));
 }
 
 pub(super) fn batch(run: &mut Run) {
@@ -40,10 +44,12 @@ pub(super) fn batch(run: &mut Run) {
     run.holds("batch beside an operation or a batch, 1 + 1", batches(&Rules::protocol(), 6));
     run.holds("batch, limit 4 bytes, 2 + 1", batches(&kills, 4));
     run.holds("batch, limit 4 entries, 2 + 1", with_entry_limit(batches(&kills, 6), 4));
-    for power in [Power::Ordered, Power::Weak] {
-        let batches = batches(&Rules::with_power_cuts(power, CUT_AND_KILL), 6);
-        run.holds(&format!("batch, {power:?} disk, power cut + session kill"), batches);
-    }
+    batch_with_power_cuts(run, Power::Ordered);
+}
+
+fn batch_with_power_cuts(run: &mut Run, power: Power) {
+    let batches = batches(&Rules::with_power_cuts(power, CUT_AND_KILL), 6);
+    run.holds(&format!("batch, {power:?} disk, power cut + session kill"), batches);
 }
 
 pub(super) fn resume(run: &mut Run) {
@@ -52,9 +58,6 @@ pub(super) fn resume(run: &mut Run) {
         it.faults = Faults::kills(2, 1);
     });
     run.holds("two takers of one upload beside an operation, expiry, 2 + 1", takers(&kills));
-    let mut cut = Rules::with_power_cuts(Power::Ordered, CUT_AND_KILL);
-    cut.expiry = true;
-    run.holds("two takers, expiry, Ordered disk, power cut + session kill", takers(&cut));
 }
 
 pub(super) fn verify(run: &mut Run) {

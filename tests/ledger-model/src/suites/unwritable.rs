@@ -32,8 +32,6 @@ pub(super) fn short(run: &mut Run) {
         it.unsettled = Unsettled::EndsSession;
     });
     run.holds("outage, pairs, a refused settle ends its session, 1 + 1", pairs(&ends, 6));
-    let ordered = Rules::with_power_cuts(Power::Ordered, OUTAGE_CUT_KILL);
-    run.holds("outage, pairs, Ordered disk, power cut + session kill", pairs(&ordered, 6));
     let beside_verify = beside(pairs(&rules(outage(0, 0)), 6), Op::Verify);
     run.holds("outage, pairs beside quota verify, no other fault", beside_verify);
     run.holds(
@@ -50,8 +48,10 @@ pub(super) fn long(run: &mut Run) {
         it.reserve_in_memory = false;
     });
     run.holds("outage, pairs, durable rows for all uploads, 1 + 1", pairs(&durable, 6));
-    let weak = Rules::with_power_cuts(Power::Weak, OUTAGE_CUT_KILL);
-    run.holds("outage, pairs, Weak disk, power cut + session kill", pairs(&weak, 6));
+    for power in [Power::Ordered, Power::Weak] {
+        let pairs = pairs(&Rules::with_power_cuts(power, OUTAGE_CUT_KILL), 6);
+        run.holds(&format!("outage, pairs, {power:?} disk, power cut + session kill"), pairs);
+    }
     run.holds("outage, batch, 1 + 1", batches(&rules(outage(1, 1)), 6));
     let beside_verify = beside(pairs(&rules(outage(1, 0)), 6), Op::Verify);
     run.holds("outage, pairs beside quota verify, 1 session kill", beside_verify);
