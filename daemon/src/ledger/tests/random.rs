@@ -173,7 +173,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 100, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1000, ..ProptestConfig::default() })]
 
     #[test]
     fn sums_agree_with_a_plain_model(turns in proptest::collection::vec(turn(), 1..80)) {

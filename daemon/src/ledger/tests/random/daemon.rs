@@ -33,7 +33,7 @@ impl World {
 
     /// The database and its log are taken as they lie there, with nothing closed before.
     pub(super) async fn crash(&mut self) {
-        let dir = tempfile::tempdir().unwrap();
+        let dir = directory();
         for file in ["ledger.sqlite", "ledger.sqlite-wal"] {
             std::fs::copy(self.bench.dir.path().join(file), dir.path().join(file)).unwrap();
         }
