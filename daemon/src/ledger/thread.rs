@@ -1,5 +1,5 @@
-//! The ledger's thread: takes what waits in the queue, runs it in one transaction, answers after
-//! the commit.
+//! The ledger's thread: takes what waits in the queue, runs it in one transaction, with what comes to wait
+//! meanwhile, and answers after the commit.
 //!
 //! Two requests that belong together are queued as one message, and never parted.
 //!
@@ -110,7 +110,7 @@ impl Ledger {
         thread.spawn(move || {
             let mut state = Thread { db, upload_expiry_s, max_uploads, clock, done: own, outage };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
-            match catch_unwind(AssertUnwindSafe(|| state.serve(&requests))) {
+            match catch_unwind(AssertUnwindSafe(|| state.serve(requests))) {
                 Ok(Ok(stop)) => {
                     drop(state);
                     if let Some(reply) = stop {
@@ -200,6 +200,50 @@ fn refuse_writers(group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
     others
 }
 
+/// Runs those of the group, then those that have come meanwhile, until nobody waits or the group is full.
+fn run_all(
+    group: &mut Vec<Box<dyn Job>>,
+    mut queue: Option<&mut Queue>,
+    tx: &Tx<'_>,
+) -> rusqlite::Result<()> {
+    let mut done = 0;
+    while done < group.len() {
+        group[done..].iter_mut().try_for_each(|job| job.run(tx))?;
+        done = group.len();
+        if let Some(queue) = &mut queue {
+            queue.take_in(group);
+        }
+    }
+    Ok(())
+}
+
+/// What waits for the thread.
+struct Queue {
+    messages: mpsc::Receiver<Message>,
+    /// Set when it is to end; nothing is taken after that.
+    stop: Option<oneshot::Sender<()>>,
+}
+
+impl Queue {
+    fn add(&mut self, message: Message, group: &mut Vec<Box<dyn Job>>) {
+        match message {
+            Message::One(request) => group.push(request),
+            Message::Both(requests) => group.extend(requests),
+            Message::Stop(reply) => self.stop = Some(reply),
+        }
+    }
+
+    /// Takes what waits into a group, as much as may be in one.
+    fn take_in(&mut self, group: &mut Vec<Box<dyn Job>>) {
+        while self.stop.is_none() && group.len() < MAX_GROUP {
+            match self.messages.try_recv() {
+                Ok(message) => self.add(message, group),
+                Err(_) => break,
+            }
+        }
+    }
+}
+
 /// It is unknown whether a transaction was committed.
 struct Fatal(rusqlite::Error);
 
@@ -216,15 +260,15 @@ impl Thread {
     /// Until it is told to stop, or the last handle is gone. Gives whom to tell that it has.
     fn serve(
         &mut self,
-        requests: &mpsc::Receiver<Message>,
+        messages: mpsc::Receiver<Message>,
     ) -> Result<Option<oneshot::Sender<()>>, Fatal> {
-        let mut stop = None;
+        let mut queue = Queue { messages, stop: None };
         // Names are there from the start, for what goes on while the ledger cannot be written.
         self.try_to_write()?;
-        while stop.is_none() {
+        while queue.stop.is_none() {
             let first = match self.outage.retry_in(Instant::now()) {
-                None => requests.recv().map_err(|_| RecvTimeoutError::Disconnected),
-                Some(wait) => requests.recv_timeout(wait),
+                None => queue.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
+                Some(wait) => queue.messages.recv_timeout(wait),
             };
             let first = match first {
                 Ok(first) => first,
@@ -235,34 +279,30 @@ impl Thread {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             let mut group = Vec::new();
-            for message in std::iter::once(first).chain(requests.try_iter()) {
-                match message {
-                    Message::One(request) => group.push(request),
-                    Message::Both(requests) => group.extend(requests),
-                    Message::Stop(reply) => stop = Some(reply),
-                }
-                if stop.is_some() || group.len() >= MAX_GROUP {
-                    break;
-                }
-            }
-            self.serve_group(group)?;
+            queue.add(first, &mut group);
+            queue.take_in(&mut group);
+            self.serve_group(group, &mut queue)?;
         }
-        Ok(stop)
+        Ok(queue.stop)
     }
 
-    fn serve_group(&mut self, mut group: Vec<Box<dyn Job>>) -> Result<(), Fatal> {
+    fn serve_group(
+        &mut self,
+        mut group: Vec<Box<dyn Job>>,
+        queue: &mut Queue,
+    ) -> Result<(), Fatal> {
         if self.outage.retry_in(Instant::now()).is_some_and(|wait| wait.is_zero()) {
             self.try_to_write()?;
         }
         if self.outage.is_on() {
             group = refuse_writers(group);
         }
-        if let Err(error) = self.run(&mut group)? {
+        if let Err(error) = self.run(&mut group, Some(queue))? {
             self.outage.failed(&error, Instant::now());
             let all = group.len();
             group = refuse_writers(group);
             // Readers do not fail for a writer beside them; without one, nothing else can be tried.
-            if group.len() == all || self.run(&mut group)?.is_err() {
+            if group.len() == all || self.run(&mut group, None)?.is_err() {
                 group.into_iter().for_each(|job| job.answer_unavailable());
                 return Ok(());
             }
@@ -278,7 +318,7 @@ impl Thread {
         let (request, _) = request::writer(names::take_in);
         let tried = self.db.busy_timeout(Duration::ZERO);
         let tried = match tried {
-            Ok(()) => self.run(&mut [request])?,
+            Ok(()) => self.run(&mut vec![request], None)?,
             Err(error) => Err(error),
         };
         match tried.and(self.db.busy_timeout(schema::BUSY_TIMEOUT)) {
@@ -302,8 +342,13 @@ impl Thread {
         }
     }
 
-    /// Runs a group in one transaction. The inner error means that it was rolled back.
-    fn run(&self, group: &mut [Box<dyn Job>]) -> Result<rusqlite::Result<()>, Fatal> {
+    /// Runs a group in one transaction, with those that come to wait meanwhile. The inner error means that
+    /// it was rolled back.
+    fn run(
+        &self,
+        group: &mut Vec<Box<dyn Job>>,
+        queue: Option<&mut Queue>,
+    ) -> Result<rusqlite::Result<()>, Fatal> {
         if group.is_empty() {
             return Ok(Ok(()));
         }
@@ -318,10 +363,9 @@ impl Thread {
             crossings: Crossings::default(),
             outage: self.outage.is_on(),
         };
-        let work = self
-            .db
-            .execute_batch(begin)
-            .and_then(|()| group.iter_mut().try_for_each(|job| job.run(&tx)));
+        // A transaction that only reads is over at once, and takes no writers in.
+        let queue = queue.filter(|_| writes);
+        let work = self.db.execute_batch(begin).and_then(|()| run_all(group, queue, &tx));
         if let Err(error) = work {
             self.roll_back()?;
             return Ok(Err(error));
