@@ -5,8 +5,6 @@
 //! file system its failure stops everybody; where each staging directory is synced by itself, its own user.
 //! It settles and replays nothing.
 
-use std::rc::Rc;
-
 use berth_common::ids::UserName;
 use berth_common::ledger_protocol::StagingSync;
 
@@ -14,13 +12,12 @@ use crate::daemon::Daemon;
 use crate::recovery::patiently;
 
 /// A session's filer could not make its staging durable.
-pub(crate) fn staging(daemon: &Rc<Daemon>, user: &UserName) {
+pub(crate) fn staging(daemon: &Daemon, user: &UserName) {
     match daemon.homes.sync() {
         StagingSync::FileSystem => file_system(daemon),
         StagingSync::Directory => {
             daemon.make_read_only(user, "staging could not be made durable");
-            // Not a task of the session's, whose end must not wait for the ledger.
-            tokio::task::spawn_local(mark(daemon.clone(), user.clone()));
+            mark(daemon, user);
         }
     }
 }
@@ -41,9 +38,13 @@ pub(crate) fn file_system(daemon: &Daemon) {
 
 /// A restart alone does not let changes in again: what is on the disk is not what was settled. Where the
 /// ledger cannot be written either, only this daemon knows.
-async fn mark(daemon: Rc<Daemon>, user: UserName) {
-    let ledger = &daemon.ledger;
-    if let Err(error) = patiently(ledger, async || ledger.mark_unverified(&user).await).await {
-        tracing::error!(%user, %error, "cannot be marked as unverified");
-    }
+pub(crate) fn mark(daemon: &Daemon, user: &UserName) {
+    let (ledger, user) = (daemon.ledger.clone(), user.clone());
+    // A task of nobody's: no session's end waits for the ledger.
+    tokio::task::spawn_local(async move {
+        let marked = patiently(&ledger, async || ledger.mark_unverified(&user).await);
+        if let Err(error) = marked.await {
+            tracing::error!(%user, %error, "cannot be marked as unverified");
+        }
+    });
 }

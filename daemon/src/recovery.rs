@@ -20,6 +20,7 @@ use berth_common::points::{Point, Rule, is_off, reach};
 use rustix::io::Errno;
 
 use crate::daemon::{Daemon, Stopped};
+use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
 use crate::ledger::{
     IntentKind, IntentRow, LedgerError, Removal, Unexplained, UserState, Verdict, decide,
@@ -133,10 +134,8 @@ pub(crate) async fn stop(daemon: &Daemon, user: &UserName, error: &RecoveryError
         other => daemon.make_read_only(user, &other.to_string()),
     }
     // The disk may have lost something: after a restart the home is counted.
-    if matches!(error, RecoveryError::Filer(FilerError::Failed(_)))
-        && let Err(error) = daemon.ledger.mark_unverified(user).await
-    {
-        tracing::error!(%user, %error, "cannot be marked as unverified");
+    if matches!(error, RecoveryError::Filer(FilerError::Failed(_))) {
+        distrust::mark(daemon, user);
     }
 }
 

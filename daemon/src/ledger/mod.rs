@@ -286,6 +286,13 @@ impl Ledger {
         self.write(move |tx| users::finish_removal(tx, &user)).await
     }
 
+    /// # Errors
+    /// `NoSuchUser`, and `Damaged` when the row cannot be read.
+    pub(crate) async fn state_of(&self, user: &UserName) -> Result<UserState, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| Ok(account::of(tx, &user)?.state)).await
+    }
+
     // Users whose sums may be wrong.
 
     /// The users whose sums must be verified before anything of theirs is changed: after a failed

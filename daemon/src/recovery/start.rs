@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use berth_common::ids::UserName;
+use berth_common::ids::{SessionId, UserName};
 use futures_util::{StreamExt as _, stream};
 
 use super::attempt::recover_with;
@@ -23,6 +23,12 @@ const USERS_PER_PAGE: usize = 256;
 
 /// Users who are recovered at once at the start, each by a filer of its own.
 const USERS_AT_ONCE: usize = 4;
+
+/// A user who waits for the ledger, and the number under which this daemon settles what was found.
+struct Waiting {
+    user: UserName,
+    number: SessionId,
+}
 
 /// Before anybody is let in: users that were coming or going are finished, and of all others the intents
 /// replayed, what is owed accounted for, lost uploads dropped and staging swept (R12, R13). A home that
@@ -57,35 +63,35 @@ pub(crate) async fn at_start(daemon: &Rc<Daemon>) -> Result<(), LedgerError> {
 async fn recover_some(
     daemon: &Daemon,
     users: &[(UserName, UserState)],
-    later: &RefCell<Vec<(UserName, UserState)>>,
+    later: &RefCell<Vec<Waiting>>,
 ) {
-    let one = async |(user, state): &(UserName, UserState)| match recover_one(
-        daemon,
-        user,
-        *state,
-        Patience::while_it_works(),
-    )
-    .await
-    {
-        Err(error) if error.is_an_outage() => {
-            daemon.set_unrecovered(user);
-            later.borrow_mut().push((user.clone(), *state));
+    let one = async |(user, state): &(UserName, UserState)| {
+        let number = daemon.sessions.borrow_mut().number();
+        let waiting = Waiting { user: user.clone(), number };
+        let turn = daemon.turn(user);
+        let _turn = turn.lock().await;
+        match recover_one(daemon, &waiting, *state, Patience::while_it_works()).await {
+            Err(error) if error.is_an_outage() => {
+                daemon.set_unrecovered(user);
+                later.borrow_mut().push(waiting);
+            }
+            done => conclude(daemon, user, *state, done).await,
         }
-        done => conclude(daemon, user, *state, done).await,
     };
     stream::iter(users).for_each_concurrent(USERS_AT_ONCE, one).await;
 }
 
+/// The caller has the turn.
 async fn recover_one(
     daemon: &Daemon,
-    user: &UserName,
+    Waiting { user, number }: &Waiting,
     state: UserState,
     patience: Patience,
 ) -> Result<(), RecoveryError> {
     match state {
         UserState::Creating => make_user(daemon, user).await,
         UserState::Removing => finish_removal(daemon, user).await,
-        UserState::Active => recover_user(daemon, user, patience).await,
+        UserState::Active => recover_user(daemon, user, *number, patience).await,
     }
 }
 
@@ -106,23 +112,42 @@ async fn conclude(
 }
 
 /// Nothing of these users is changed meanwhile, so that a sweep finds what the last daemon left alone.
-async fn recover_later(daemon: &Daemon, users: Vec<(UserName, UserState)>) {
-    let one = async |(user, state): &(UserName, UserState)| {
-        let done = loop {
+async fn recover_later(daemon: &Daemon, users: Vec<Waiting>) {
+    let one = async |waiting: &Waiting| {
+        loop {
             daemon.ledger.until_it_works().await;
-            let patience = Patience::until_the_end_of_an_outage();
-            match recover_one(daemon, user, *state, patience).await {
-                Err(error) if error.is_an_outage() && !daemon.ledger.works() => {}
-                done => break done,
+            if recover_if_it_waits(daemon, waiting).await {
+                break;
             }
-        };
-        if done.is_ok() {
-            tracing::info!(%user, "recovered");
         }
-        conclude(daemon, user, *state, done).await;
-        daemon.set_recovered(user);
     };
     stream::iter(&users).for_each_concurrent(USERS_AT_ONCE, one).await;
+}
+
+/// `false` in another outage. An administrator may have removed the user since the start, and added another one
+/// of that name, whose sessions are alive: that one is none of the start's.
+async fn recover_if_it_waits(daemon: &Daemon, waiting: &Waiting) -> bool {
+    let user = &waiting.user;
+    let turn = daemon.turn(user);
+    let _turn = turn.lock().await;
+    if !daemon.is_unrecovered(user) {
+        return true;
+    }
+    let (state, done) = match daemon.ledger.state_of(user).await {
+        Ok(state) => {
+            let patience = Patience::until_the_end_of_an_outage();
+            (state, recover_one(daemon, waiting, state, patience).await)
+        }
+        Err(error) => (UserState::Active, Err(error.into())),
+    };
+    match &done {
+        Err(error) if error.is_an_outage() && !daemon.ledger.works() => return false,
+        Err(_) => {}
+        Ok(()) => tracing::info!(%user, "recovered"),
+    }
+    conclude(daemon, user, state, done).await;
+    daemon.set_recovered(user);
+    true
 }
 
 /// Logs the directories of users who are not in the ledger, as after a restore from a backup. They are an
@@ -150,20 +175,19 @@ async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Replays and sweeps a user's staging.
+/// Replays and sweeps a user's staging. What an attempt has settled before it was cut off counts under the number
+/// until its end is recorded.
 async fn recover_user(
     daemon: &Daemon,
     user: &UserName,
+    number: SessionId,
     patience: Patience,
 ) -> Result<(), RecoveryError> {
-    let turn = daemon.turn(user);
-    let _turn = turn.lock().await;
     let clearing = daemon.clearing(user);
     let _clearing = clearing.lock().await;
     if daemon.are_all_read_only() {
         return Err(RecoveryError::Stopped);
     }
-    let number = daemon.sessions.borrow_mut().number();
     recover_with(daemon, user, patience, async |recoverer| {
         sweep_user(daemon, recoverer, user, number).await
     })

@@ -6,6 +6,7 @@ use berth_common::points::{Point, reach};
 
 use super::{RecoveryError, recover};
 use crate::daemon::Daemon;
+use crate::ledger::{LedgerError, UserState};
 
 /// Why a home is read-only that was there before its user.
 const ADOPTED: &str = "the home was there before its user, and what is in it is not counted";
@@ -15,7 +16,7 @@ pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
     daemon.make_read_only_until_verified(user, ADOPTED);
 }
 
-/// Makes the directories of a user who is `Creating`, and lets it in.
+/// Makes the directories of a user who is `Creating`, and lets it in. The caller has the turn.
 ///
 /// # Errors
 /// The file system's and the ledger's.
@@ -29,13 +30,18 @@ pub(crate) async fn make_user(daemon: &Daemon, user: &UserName) -> Result<(), Re
     Ok(())
 }
 
-/// Takes the directories of a user away who is `Removing` and without sessions, then the row.
+/// Takes the directories of a user away who is `Removing` and without sessions, then the row. The caller has
+/// the turn.
 ///
 /// # Errors
 /// The file system's, the filer's and the ledger's. The row stays, for another try or the next start.
 pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
     let clearing = daemon.clearing(user);
     let _clearing = clearing.lock().await;
+    // Whoever asked may have waited here while it was done, and somebody of that name has come since.
+    if daemon.ledger.state_of(user).await? != UserState::Removing {
+        return Err(LedgerError::UserExists.into());
+    }
     let name = daemon.ledger.mint().await?;
     let (homes, retiring) = (daemon.homes.clone(), user.clone());
     off_thread(move || homes.retire(&retiring, name)).await?;

@@ -49,12 +49,13 @@ impl Serving {
     /// be gone on with after a refusal.
     pub(super) async fn extend(&self, op: OpId, name: StagingName, least: u64) {
         let begun = Instant::now();
-        let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
-            Ok(room) => room,
-            Err(error) => return self.refuse(op, error),
-        };
         let ledger = &self.daemon.ledger;
         let extended = loop {
+            // Unlinking frees space too.
+            let room = match self.refuses_changes().map_or_else(|| self.room_if_any(), Err) {
+                Ok(room) => room,
+                Err(error) => return self.refuse(op, error),
+            };
             let extended = ledger.extend(&self.user, self.session, name, least, room).await;
             let busy = extended == Err(LedgerError::Refused(ErrorCode::Busy));
             if !busy || begun.elapsed() >= UNLINKING {

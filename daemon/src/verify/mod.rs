@@ -23,6 +23,7 @@ use berth_common::ledger_protocol::HomeSum;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::daemon::{Daemon, Stopped};
+use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::FilerError;
 use crate::ledger::{LedgerError, UserState};
@@ -257,12 +258,13 @@ impl UnderWay {
         if !is_to_be_fixed(daemon, user) {
             return Err(VerifyError::ReadOnly);
         }
-        recovery::replay_and_correct(daemon, user, (bytes, entries)).await?;
+        let corrected = recovery::replay_and_correct(daemon, user, (bytes, entries)).await;
         if !is_to_be_fixed(daemon, user) {
-            // A sync has failed meanwhile, and the mark that says so was taken away with the other.
-            daemon.ledger.mark_unverified(user).await?;
+            // A sync has failed meanwhile, and the mark that says so may have been taken away with the other.
+            distrust::mark(daemon, user);
             return Err(VerifyError::ReadOnly);
         }
+        corrected?;
         daemon.make_writable(user);
         let mut found = verification(user, &usage, sum);
         // What was not settled yet explains a part; the sums did not fit, so that it is corrected anyway.

@@ -184,6 +184,39 @@ fn users_who_wait_for_the_ledger_at_the_start_are_recovered_after_it() {
 }
 
 #[test]
+fn who_comes_after_the_start_is_not_taken_for_one_who_waits_since_then() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let foreign = outage(&fakes);
+        let alice = user("alice");
+        assert!(fakes.daemon.ledger.begin_removal(&user("nobody")).await.is_err());
+        let daemon = fakes.daemon.clone();
+        let start =
+            tokio::task::spawn_local(async move { crate::recovery::at_start(&daemon).await });
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
+        recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![OwedName(900)] });
+        recoverer.obey().await;
+        start.await.unwrap().unwrap();
+        assert!(fakes.daemon.is_unrecovered(&alice));
+
+        let turn = fakes.daemon.turn(&alice);
+        let turn = turn.lock().await;
+        foreign.execute_batch("ROLLBACK").unwrap();
+        fakes.daemon.ledger.until_it_works().await;
+        fakes.daemon.ledger.begin_removal(&alice).await.unwrap();
+        fakes.daemon.ledger.finish_removal(&alice).await.unwrap();
+        fakes.daemon.forget_user(&alice);
+        fakes.add_user("alice").await;
+        drop(turn);
+        let swept = tokio::time::timeout(Duration::from_millis(300), fakes.recoverer()).await;
+        assert!(swept.is_err(), "what sessions have staged since would be swept");
+        let removed = crate::recovery::finish_removal(&fakes.daemon, &alice).await;
+        assert!(removed.is_err() && fakes.daemon.homes.open_home(&alice).is_ok(), "{removed:?}");
+    });
+}
+
+#[test]
 fn those_who_wait_behind_a_holder_that_is_not_replayed_are_refused() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
