@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
+use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::points::{Point, Rule, is_off, reach};
 use rustix::io::Errno;
 
@@ -76,9 +77,10 @@ impl RecoveryError {
     }
 }
 
-/// What a session left is replayed; of its uploads those without a file are dropped, and the others are
-/// nobody's from then on. Its worker and filer must be reaped, and none of its questions to the ledger under
-/// way. What is only to be removed is left to [`clear`], so that nobody waits for it.
+/// What a session left is replayed and its reservations are given back; of its uploads those without a file
+/// are dropped, and the others are nobody's from then on. Its worker and filer must be reaped, and none of its
+/// questions to the ledger under way. What is only to be removed is left to clearing ([`clear`]), so that
+/// nobody waits for it.
 ///
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
 /// there when the outage began: later ones get no row and no reservation, and leave nothing.
@@ -191,14 +193,15 @@ async fn replay_session(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
-    if left.intents.is_empty() && left.uploads.is_empty() {
+    if left.intents.is_empty() && left.reserved.is_empty() && left.uploads.is_empty() {
         return Ok(());
     }
     tracing::info!(
         session = session.0,
         %user,
         intents = left.intents.len(),
-        names = left.names.len(),
+        reserved = left.reserved.len(),
+        leftovers = left.leftovers.len(),
         uploads = left.uploads.len(),
         "replaying what the session left"
     );
@@ -217,12 +220,29 @@ async fn replay_orphans(
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
     replay(daemon, recoverer, user, &left.intents).await?;
+    // Here and not in clearing, which may wait for another session's tree: a reservation stands in the way of
+    // the client that tries again.
+    remove_without_row(daemon, recoverer, session, &left.reserved).await?;
     let (lost, _) = split_by_file(recoverer, left.uploads).await?;
     // A journal may be left of it; without the row nobody would know.
     recoverer.remove(&lost).await?;
     for name in lost {
         tracing::info!(session = session.0, %user, upload = name.0, "an upload without a file is dropped");
         daemon.ledger.drop_name(user, session, name).await?;
+    }
+    Ok(())
+}
+
+/// Removes what stands at a session's names without a row, and forgets them.
+async fn remove_without_row(
+    daemon: &Daemon,
+    recoverer: &mut Recoverer,
+    session: SessionId,
+    names: &[StagingName],
+) -> Result<(), RecoveryError> {
+    for names in names.chunks(NAMES_PER_MESSAGE) {
+        recoverer.remove(names).await?;
+        daemon.ledger.removed(session, names.to_vec()).await?;
     }
     Ok(())
 }

@@ -7,9 +7,8 @@
 //! sweep.
 
 use berth_common::ids::{SessionId, UserName};
-use berth_common::limits::NAMES_PER_MESSAGE;
 
-use super::{RecoveryError, has_left_nothing, record_end, recover, stop};
+use super::{RecoveryError, has_left_nothing, record_end, recover, remove_without_row, stop};
 use crate::daemon::Daemon;
 use crate::filer_handle::Recoverer;
 
@@ -41,9 +40,5 @@ async fn remove_left_overs(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
-    for names in left.names.chunks(NAMES_PER_MESSAGE) {
-        recoverer.remove(names).await?;
-        daemon.ledger.removed(session, names.to_vec()).await?;
-    }
-    Ok(())
+    remove_without_row(daemon, recoverer, session, &left.leftovers).await
 }

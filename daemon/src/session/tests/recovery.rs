@@ -90,7 +90,7 @@ fn nobody_waits_for_the_removal_of_what_a_dead_session_left() {
 
         // One clears at a time, and what is left is forgotten as it is removed.
         let left = fakes.daemon.ledger.orphans_of(SessionId(2)).await.unwrap();
-        assert_eq!(left.names, [second]);
+        assert_eq!(left.leftovers, [second]);
         clearing.send(&FilerToDaemon::Done { op: removal });
         clearing.obey().await;
         let clearing = fakes.recoverer().await;
@@ -115,6 +115,39 @@ async fn remove(filer: &FakeFiler, bytes: u64) -> StagingName {
     });
     assert!(matches!(filer.recv().await, DaemonToFiler::Settled { .. }));
     names[0]
+}
+
+#[test]
+fn a_dead_sessions_reservation_does_not_wait_for_the_removal_of_anothers_tree() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let alice = user("alice");
+        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
+        let (_client, worker, filer) = fakes.session().await;
+        remove(&filer, 40).await;
+        filer.crash();
+        worker.crash();
+        // The removal does not end.
+        let clearing = fakes.recoverer().await;
+        assert!(matches!(clearing.recv().await, DaemonToFiler::Remove { .. }));
+
+        let (_client2, worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer2, 900).await;
+        filer2.crash();
+        worker2.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Remove { op, names } = recoverer.recv().await else { panic!() };
+        assert_eq!(names, [name]);
+        assert_eq!(fakes.daemon.ledger.usage(&alice).await.unwrap().reserved_bytes, 900);
+        recoverer.send(&FilerToDaemon::Done { op });
+        recoverer.obey().await;
+        // The tree's session is still there.
+        fakes.sessions(1).await;
+        assert_eq!(fakes.daemon.ledger.usage(&alice).await.unwrap().reserved_bytes, 0);
+        // Its client tries again.
+        let (_client3, _worker3, filer3) = fakes.session().await;
+        reserve(&filer3, 900).await;
+    });
 }
 
 #[test]
