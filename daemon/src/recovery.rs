@@ -1,5 +1,5 @@
 //! Recovery: a dead session's intents are replayed, and at the start everybody's; then left-overs are removed
-//! ([`clear`]).
+//! ([`clear_later`]).
 //!
 //! A recovering filer looks and removes, the ledger decides ([`decide`]) and settles. What cannot be
 //! recovered makes the user's home read-only until a restart; an outage of the ledger is waited for, while
@@ -27,7 +27,7 @@ use crate::ledger::{
 };
 use crate::owed;
 pub(crate) use attempt::recover;
-pub(crate) use clearing::clear;
+pub(crate) use clearing::{ToClear, clear_later};
 pub(crate) use patience::patiently;
 pub(crate) use start::at_start;
 pub(crate) use users::{distrust_an_old_home, finish_removal, make_user};
@@ -79,7 +79,7 @@ impl RecoveryError {
 
 /// What a session left is replayed and its reservations are given back; of its uploads those without a file
 /// are dropped, and the others are nobody's from then on. Its worker and filer must be reaped, and none of its
-/// questions to the ledger under way. What is only to be removed is left to clearing ([`clear`]), so that
+/// questions to the ledger under way. What is only to be removed is left to clearing ([`clear_later`]), so that
 /// nobody waits for it.
 ///
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
@@ -292,12 +292,9 @@ pub(crate) async fn settle_owed(daemon: &Rc<Daemon>, user: &UserName) -> Result<
         }
         return settled;
     }
-    let (daemon, user) = (daemon.clone(), user.clone());
-    tokio::task::spawn_local(async move {
-        for number in numbers {
-            clear(&daemon, &user, number).await;
-        }
-    });
+    for number in numbers {
+        clear_later(daemon, user, number);
+    }
     Ok(())
 }
 
