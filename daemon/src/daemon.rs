@@ -22,6 +22,7 @@ use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerError};
+use crate::recovery::ToClear;
 use crate::serve::{Given, Serving};
 use crate::session::Event;
 use crate::sessions::Sessions;
@@ -72,6 +73,10 @@ pub(crate) struct Daemon {
     all_read_only: Cell<bool>,
     turns: RefCell<Turns>,
     clearings: RefCell<Turns>,
+    /// Dead sessions that wait for clearing.
+    pub(crate) to_clear: RefCell<ToClear>,
+    /// Raised when the daemon ends: what is not cleared by then is left to the next start.
+    pub(crate) clearing_ends: Flag,
 }
 
 /// Something that is done for a user by one at a time.
@@ -99,8 +104,7 @@ pub(crate) struct Control {
     pub(crate) events: mpsc::UnboundedSender<Event>,
     /// Its filer, once it serves.
     pub(crate) serving: RefCell<Option<Rc<Serving>>>,
-    /// Up when it is reaped and replayed. It is in the table for longer while what it left in staging is
-    /// removed.
+    /// Up when it is reaped and replayed.
     pub(crate) gone: Flag,
 }
 
@@ -152,6 +156,8 @@ impl Daemon {
             all_read_only: Cell::default(),
             turns: RefCell::default(),
             clearings: RefCell::default(),
+            to_clear: RefCell::default(),
+            clearing_ends: Flag::default(),
             config,
             identity,
             secret,

@@ -1,5 +1,5 @@
 //! Recovery: a dead session's intents are replayed, and at the start everybody's; then left-overs are removed
-//! ([`clear`]).
+//! ([`clear_later`]).
 //!
 //! A recovering filer looks and removes, the ledger decides ([`decide`]) and settles. What cannot be
 //! recovered makes the user's home read-only until a restart; an outage of the ledger is waited for, while
@@ -16,6 +16,7 @@ use std::rc::Rc;
 
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::Finding;
+use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::points::{Point, Rule, is_off, reach};
 use rustix::io::Errno;
 
@@ -27,7 +28,7 @@ use crate::ledger::{
 };
 use crate::owed;
 pub(crate) use attempt::recover;
-pub(crate) use clearing::clear;
+pub(crate) use clearing::{ToClear, clear_later};
 pub(crate) use patience::patiently;
 pub(crate) use start::at_start;
 pub(crate) use users::{distrust_an_old_home, finish_removal, make_user};
@@ -77,9 +78,10 @@ impl RecoveryError {
     }
 }
 
-/// What a session left is replayed; of its uploads those without a file are dropped, and the others are
-/// nobody's from then on. Its worker and filer must be reaped, and none of its questions to the ledger under
-/// way. What is only to be removed is left to [`clear`], so that nobody waits for it.
+/// What a session left is replayed and its reservations are given back; of its uploads those without a file
+/// are dropped, and the others are nobody's from then on. Its worker and filer must be reaped, and none of its
+/// questions to the ledger under way. What is only to be removed is left to clearing ([`clear_later`]), so that
+/// nobody waits for it.
 ///
 /// In an outage of the ledger this waits for its end. What waits so is bounded by the sessions that were
 /// there when the outage began: later ones get no row and no reservation, and leave nothing.
@@ -190,14 +192,15 @@ async fn replay_session(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = patiently(&daemon.ledger, async || daemon.ledger.orphans_of(session).await).await?;
-    if left.intents.is_empty() && left.uploads.is_empty() {
+    if left.intents.is_empty() && left.reserved.is_empty() && left.uploads.is_empty() {
         return Ok(());
     }
     tracing::info!(
         session = session.0,
         %user,
         intents = left.intents.len(),
-        names = left.names.len(),
+        reserved = left.reserved.len(),
+        leftovers = left.leftovers.len(),
         uploads = left.uploads.len(),
         "replaying what the session left"
     );
@@ -216,12 +219,29 @@ async fn replay_orphans(
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
     replay(daemon, recoverer, user, &left.intents).await?;
+    // Here and not in clearing, which may wait for another session's tree: a reservation stands in the way of
+    // the client that tries again.
+    remove_without_row(daemon, recoverer, session, &left.reserved).await?;
     let (lost, _) = split_by_file(recoverer, left.uploads).await?;
     // A journal may be left of it; without the row nobody would know.
     recoverer.remove(&lost).await?;
     for name in lost {
         tracing::info!(session = session.0, %user, upload = name.0, "an upload without a file is dropped");
         daemon.ledger.drop_name(user, session, name).await?;
+    }
+    Ok(())
+}
+
+/// Removes what stands at a session's names without a row, and forgets them.
+async fn remove_without_row(
+    daemon: &Daemon,
+    recoverer: &mut Recoverer,
+    session: SessionId,
+    names: &[StagingName],
+) -> Result<(), RecoveryError> {
+    for names in names.chunks(NAMES_PER_MESSAGE) {
+        recoverer.remove(names).await?;
+        daemon.ledger.removed(session, names.to_vec()).await?;
     }
     Ok(())
 }
@@ -271,12 +291,9 @@ pub(crate) async fn settle_owed(daemon: &Rc<Daemon>, user: &UserName) -> Result<
         }
         return settled;
     }
-    let (daemon, user) = (daemon.clone(), user.clone());
-    tokio::task::spawn_local(async move {
-        for number in numbers {
-            clear(&daemon, &user, number).await;
-        }
-    });
+    for number in numbers {
+        clear_later(daemon, user, number);
+    }
     Ok(())
 }
 

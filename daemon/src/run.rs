@@ -363,6 +363,8 @@ async fn stop_sessions(daemon: &Rc<Daemon>, signals: &mut Signals) {
 }
 
 async fn stop_helpers(daemon: &Daemon, spawner: &Spawner) {
+    // Its filers are killed.
+    daemon.clearing_ends.raise();
     daemon.workers.stop();
     daemon.filers.stop();
     if tokio::time::timeout(LAST_HELPERS, spawner.all_reaped()).await.is_err() {

@@ -1,7 +1,8 @@
 //! The table of sessions: plain data about each, and `C`, the means to reach it.
 //!
 //! A session is in the table from its connection until its worker and filer are reaped and its rows
-//! replayed, so that "not in the table" means that nothing of it is left (rule R10).
+//! replayed, so that "not in the table" means that nothing of it happens any more and it has no row (rule R10).
+//! What it left over in staging may still be removed then.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -89,7 +90,7 @@ impl<C> Sessions<C> {
         self.table.insert(id, entry);
     }
 
-    /// Nothing is left of it.
+    /// It is reaped and replayed.
     pub(crate) fn remove(&mut self, id: SessionId) {
         self.table.remove(&id);
     }

@@ -246,18 +246,16 @@ fn all_of(tx: &Tx<'_>, session: SessionId) -> Result<Vec<Holding>, Failure> {
 
 pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failure> {
     let mut orphans = Orphans::default();
-    let mut leftovers = Vec::new();
     for holding in all_of(tx, session)? {
         match holding.hold {
             Hold::Intent => {
                 orphans.intents.push(intents::find(tx, holding.user, holding.name)?.row)
             }
-            Hold::Reservation => orphans.names.push(holding.name),
-            Hold::Leftover => leftovers.push(holding.name),
+            Hold::Reservation => orphans.reserved.push(holding.name),
+            Hold::Leftover => orphans.leftovers.push(holding.name),
             Hold::Upload => orphans.uploads.push(holding.name),
         }
     }
-    orphans.names.append(&mut leftovers);
     Ok(orphans)
 }
 

@@ -175,10 +175,12 @@ pub(crate) struct IntentRow {
 pub(crate) struct Orphans {
     /// Intents to be examined, decided ([`super::decide`]) and settled.
     pub(crate) intents: Vec<IntentRow>,
-    /// Names without a durable row at which, or beside which (a journal), something may stand in
-    /// staging. To be removed at any time, and then told as `removed`; those that are only reserved
-    /// come first, since their reservations stand in others' way.
-    pub(crate) names: Vec<StagingName>,
+    /// Names that are only reserved, at which a file or an empty directory may stand in staging. To be
+    /// removed soon, and then told as `removed`, since the reservations stand in others' way.
+    pub(crate) reserved: Vec<StagingName>,
+    /// Settled names, at which a whole tree may stand in staging, or beside which a journal. To be removed
+    /// at any time, and then told as `removed`.
+    pub(crate) leftovers: Vec<StagingName>,
     /// Open uploads that the session has. What is missing in staging is to be dropped, the rest stays.
     pub(crate) uploads: Vec<StagingName>,
 }
@@ -186,7 +188,10 @@ pub(crate) struct Orphans {
 impl Orphans {
     /// Whether there is nothing of the session, so that not even its end has to be recorded.
     pub(crate) fn are_none(&self) -> bool {
-        self.intents.is_empty() && self.names.is_empty() && self.uploads.is_empty()
+        self.intents.is_empty()
+            && self.reserved.is_empty()
+            && self.leftovers.is_empty()
+            && self.uploads.is_empty()
     }
 }
 

@@ -2,19 +2,74 @@
 //!
 //! It may take minutes, and nobody waits for it: the rows are settled or dropped before, so the ticket
 //! and the uploads have passed on, and the names are never used again. Until it is removed, what is left
-//! counts as before. One filer at a time clears a user's staging or sweeps it ([`Daemon::clearing`]), so
-//! that neither finds the other's tree gone under its hands; what is cut off is left to the next start's
-//! sweep.
+//! counts as before. Of a session that waits for it there is a number in a queue and nothing else, so that
+//! no user comes to keep descriptors by dying often. One filer at a time clears a user's staging or sweeps it
+//! ([`Daemon::clearing`]), so that neither finds the other's tree gone under its hands; what is cut off is
+//! left to the next start's sweep.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
 
 use berth_common::ids::{SessionId, UserName};
-use berth_common::limits::NAMES_PER_MESSAGE;
 
-use super::{RecoveryError, has_left_nothing, record_end, recover, stop};
+use super::{RecoveryError, has_left_nothing, record_end, recover, remove_without_row, stop};
 use crate::daemon::Daemon;
 use crate::filer_handle::Recoverer;
 
+/// The dead sessions whose left-overs are to be removed, by user. A user is in it while a task clears.
+#[derive(Debug, Default)]
+pub(crate) struct ToClear {
+    waiting: BTreeMap<UserName, VecDeque<SessionId>>,
+}
+
+impl ToClear {
+    /// One more of a user's; whether a task has to be begun for the user.
+    fn add(&mut self, user: &UserName, session: SessionId) -> bool {
+        if let Some(queue) = self.waiting.get_mut(user) {
+            queue.push_back(session);
+            return false;
+        }
+        self.waiting.insert(user.clone(), VecDeque::from([session]));
+        true
+    }
+
+    /// The user's next one; with `None` the task is to end.
+    fn next(&mut self, user: &UserName) -> Option<SessionId> {
+        let next = self.waiting.get_mut(user).and_then(VecDeque::pop_front);
+        if next.is_none() {
+            self.waiting.remove(user);
+        }
+        next
+    }
+}
+
+/// Has removed, some time, what a session left that is replayed. Nothing of the session itself is needed for it.
+pub(crate) fn clear_later(daemon: &Rc<Daemon>, user: &UserName, session: SessionId) {
+    if !daemon.to_clear.borrow_mut().add(user, session) {
+        return;
+    }
+    let (daemon, user) = (daemon.clone(), user.clone());
+    tokio::task::spawn_local(async move {
+        tokio::select! {
+            biased;
+            () = daemon.clearing_ends.up() => {}
+            () = clear_all(&daemon, &user) => {}
+        }
+    });
+}
+
+async fn clear_all(daemon: &Daemon, user: &UserName) {
+    loop {
+        let next = daemon.to_clear.borrow_mut().next(user);
+        let Some(session) = next else {
+            return;
+        };
+        clear(daemon, user, session).await;
+    }
+}
+
 /// Has removed what a session left that is replayed, and forgets the session.
-pub(crate) async fn clear(daemon: &Daemon, user: &UserName, session: SessionId) {
+async fn clear(daemon: &Daemon, user: &UserName, session: SessionId) {
     if has_left_nothing(daemon, session).await {
         return;
     }
@@ -41,9 +96,25 @@ async fn remove_left_overs(
     session: SessionId,
 ) -> Result<(), RecoveryError> {
     let left = daemon.ledger.orphans_of(session).await?;
-    for names in left.names.chunks(NAMES_PER_MESSAGE) {
-        recoverer.remove(names).await?;
-        daemon.ledger.removed(session, names.to_vec()).await?;
+    remove_without_row(daemon, recoverer, session, &left.leftovers).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_sessions_are_cleared_in_turn_by_one_task() {
+        let (alice, bob) = (UserName::new("alice").unwrap(), UserName::new("bob").unwrap());
+        let mut queue = ToClear::default();
+        assert!(queue.add(&alice, SessionId(1)));
+        assert!(!queue.add(&alice, SessionId(2)));
+        assert!(queue.add(&bob, SessionId(3)), "users do not wait for each other");
+        assert_eq!(queue.next(&alice), Some(SessionId(1)));
+        assert_eq!(queue.next(&alice), Some(SessionId(2)));
+        assert!(!queue.add(&alice, SessionId(4)), "the task is still at the last one");
+        assert_eq!(queue.next(&alice), Some(SessionId(4)));
+        assert_eq!(queue.next(&alice), None);
+        assert!(queue.add(&alice, SessionId(5)), "it has ended");
     }
-    Ok(())
 }

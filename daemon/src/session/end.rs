@@ -1,5 +1,5 @@
-//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on. Then
-//! what is left over in staging is removed, for which nobody waits.
+//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on. What is
+//! left over in staging is removed by others, without the session.
 
 use std::time::{Duration, Instant};
 
@@ -37,8 +37,8 @@ pub(super) enum End {
 }
 
 impl Session {
-    /// Both processes end and are reaped, what they left is replayed, and those who wait go on; returns when
-    /// nothing of it is left in staging either. An order to kill that comes meanwhile takes what patience is
+    /// Both processes end and are reaped, what they left is replayed, and those who wait go on; its left-overs
+    /// in staging are to be cleared then. An order to kill that comes meanwhile takes what patience is
     /// left away.
     pub(super) async fn end(
         mut self,
@@ -88,7 +88,7 @@ impl Session {
         self.report(&worker, serving.as_deref()).await;
         self.control.gone.raise();
         if let Some(serving) = &serving {
-            recovery::clear(&self.daemon, &serving.user, self.id).await;
+            recovery::clear_later(&self.daemon, &serving.user, self.id);
         }
     }
 

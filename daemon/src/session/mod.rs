@@ -1,4 +1,4 @@
-//! One session, from its connection until nothing of it is left.
+//! One session, from its connection until it is reaped and replayed.
 //!
 //! A task owns the session: it reads what the worker asks ([`crate::broker`] says what may be asked when),
 //! takes events of its own helpers and of others who want to end it, and at the end sees to it that both
@@ -114,7 +114,7 @@ struct Session {
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
 
-/// Serves a client's connection by this worker. Returns when nothing of the session is left.
+/// Serves a client's connection by this worker. Returns when the session is reaped and replayed.
 pub(crate) async fn run(
     daemon: Rc<Daemon>,
     worker: SharedWorker,

@@ -28,7 +28,7 @@ async fn a_dead_sessions_intents_are_replayed_and_its_names_removed() {
     let other = bench.reserve(S2, 7).await.unwrap();
 
     let orphans = bench.ledger.orphans_of(S1).await.unwrap();
-    assert_eq!(orphans.names, [held]);
+    assert_eq!((orphans.reserved, orphans.leftovers), (vec![held], vec![]));
     let mut found: Vec<_> = orphans.intents.iter().map(|row| row.name).collect();
     found.sort();
     let mut expected = names.clone();
@@ -60,13 +60,14 @@ async fn a_dead_sessions_intents_are_replayed_and_its_names_removed() {
     assert!(is_protocol(bench.ledger.settle_replayed(&bench.alice, verdicts).await), "once only");
     let orphans = bench.ledger.orphans_of(S1).await.unwrap();
     assert_eq!(orphans.intents, []);
-    assert!([held, refused, sent, names[4]].iter().all(|name| orphans.names.contains(name)));
-    assert!(!orphans.names.contains(&open) && !orphans.names.contains(&lost));
+    assert_eq!(orphans.reserved, [held]);
+    assert!([refused, sent, names[4]].iter().all(|name| orphans.leftovers.contains(name)));
+    assert!(!orphans.leftovers.contains(&open) && !orphans.leftovers.contains(&lost));
 
     bench.ledger.session_ended(S1).await.unwrap();
     assert_eq!(bench.ledger.orphans_of(S1).await.unwrap(), Orphans::default());
     assert_eq!(bench.sums().await, (120, 10 + 200 + 7, 1, 1 + 1 + 1));
-    assert_eq!(bench.ledger.orphans_of(S2).await.unwrap().names, [other]);
+    assert_eq!(bench.ledger.orphans_of(S2).await.unwrap().reserved, [other]);
     let pending = bench.ledger.pending(&bench.alice).await.unwrap();
     assert_eq!(pending, Pending { intents: vec![], uploads: vec![open, lost] });
 }

@@ -281,7 +281,7 @@ async fn bytes_that_wait_to_be_unlinked_hold_up_new_reservations() {
     let take = bench.intend(S1, IntentItem::Take).await.unwrap();
     bench.settle(S1, take, Outcome::Removed { bytes: 5 * gib, entries: 1 }).await.unwrap();
     assert_eq!(bench.reserve(S2, 1).await.unwrap_err(), busy);
-    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [take]);
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().leftovers, [take]);
     bench.ledger.session_ended(S1).await.unwrap();
     bench.reserve(S2, 1).await.unwrap();
 }

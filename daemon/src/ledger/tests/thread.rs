@@ -101,7 +101,7 @@ async fn a_full_disk_refuses_the_whole_group_and_takes_back_both_halves() {
         assert_eq!(outcome, Err(LedgerError::Unavailable));
     }
     assert_eq!(bench.sums().await, before, "reading works");
-    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [held]);
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().reserved, [held]);
     assert!(bench.fatal.try_recv().is_err());
 
     bench.run("PRAGMA max_page_count = 1000000").await;

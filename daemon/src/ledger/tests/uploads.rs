@@ -161,7 +161,7 @@ async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     bench.settle(S1, small, Outcome::NotHappened).await.unwrap();
     assert_eq!(bench.sums().await, (0, 20, 0, 0));
     assert!(is_protocol(bench.intend(S1, stage(small, 10, None)).await));
-    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [small], "to be unlinked");
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().leftovers, [small], "to be unlinked");
     bench.ledger.gone(S1, vec![small]).await.unwrap();
     let left = bench.ledger.orphans_of(S1).await.unwrap();
     assert_eq!(left, Orphans { uploads: vec![big], ..Orphans::default() });
@@ -169,7 +169,7 @@ async fn a_refused_commit_reopens_an_upload_and_drops_a_reservation() {
     bench.intend(S1, stage(big, 30, None)).await.unwrap();
     bench.settle(S1, big, PLACED).await.unwrap();
     assert_eq!(bench.sums().await, (30, 0, 1, 0));
-    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().names, [big], "its journal");
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().leftovers, [big], "its journal");
     assert!(bench.ledger.uploads(&bench.alice, None, 9).await.unwrap().0.is_empty());
     let gone = bench.ledger.claim(&bench.alice, S1, big).await;
     assert_eq!(gone, Err(LedgerError::Refused(ErrorCode::NoSuchUpload)));

@@ -246,7 +246,7 @@ impl Fakes {
         (client, worker, filer)
     }
 
-    /// Waits until nothing of any session is left.
+    /// Waits until all sessions are reaped and replayed.
     pub(super) async fn no_sessions(&self) {
         self.daemon.no_sessions().await;
     }

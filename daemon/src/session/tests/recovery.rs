@@ -90,7 +90,7 @@ fn nobody_waits_for_the_removal_of_what_a_dead_session_left() {
 
         // One clears at a time, and what is left is forgotten as it is removed.
         let left = fakes.daemon.ledger.orphans_of(SessionId(2)).await.unwrap();
-        assert_eq!(left.names, [second]);
+        assert_eq!(left.leftovers, [second]);
         clearing.send(&FilerToDaemon::Done { op: removal });
         clearing.obey().await;
         let clearing = fakes.recoverer().await;
@@ -115,6 +115,87 @@ async fn remove(filer: &FakeFiler, bytes: u64) -> StagingName {
     });
     assert!(matches!(filer.recv().await, DaemonToFiler::Settled { .. }));
     names[0]
+}
+
+#[test]
+fn nothing_is_kept_of_a_session_but_its_number_while_what_it_left_is_removed() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        fakes.daemon.ledger.correct(&user("alice"), 60, 3).await.unwrap();
+        let (mut trees, mut kept) = (Vec::new(), Vec::new());
+        let mut first = None;
+        for session in 1..=3 {
+            let (_client, worker, filer) = fakes.session().await;
+            trees.push(remove(&filer, 10).await);
+            let control = fakes.daemon.control(SessionId(session)).unwrap();
+            let serving = control.serving.borrow().clone().unwrap();
+            kept.push((Rc::downgrade(&control), Rc::downgrade(&serving)));
+            drop((control, serving));
+            filer.crash();
+            worker.crash();
+            if first.is_none() {
+                // The removal does not end.
+                let clearing = fakes.recoverer().await;
+                let DaemonToFiler::Remove { op, names } = clearing.recv().await else { panic!() };
+                assert_eq!(names, trees);
+                first = Some((clearing, op));
+            }
+            fakes.no_sessions().await;
+        }
+        while kept
+            .iter()
+            .any(|(control, serving)| control.strong_count() > 0 || serving.strong_count() > 0)
+        {
+            tokio::task::yield_now().await;
+        }
+
+        // They are cleared all the same, one after the other.
+        let (mut clearing, mut op) = first.unwrap();
+        for tree in &trees[1..] {
+            clearing.send(&FilerToDaemon::Done { op });
+            clearing.obey().await;
+            clearing = fakes.recoverer().await;
+            let DaemonToFiler::Remove { op: next, names } = clearing.recv().await else { panic!() };
+            assert_eq!(names, [*tree]);
+            op = next;
+        }
+        // The last is cut off when the daemon ends.
+        fakes.daemon.clearing_ends.raise();
+        clearing.ended_untold().await;
+        assert_eq!(fakes.daemon.read_only_users(), []);
+    });
+}
+
+#[test]
+fn a_dead_sessions_reservation_does_not_wait_for_the_removal_of_anothers_tree() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let alice = user("alice");
+        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
+        let (_client, worker, filer) = fakes.session().await;
+        remove(&filer, 40).await;
+        filer.crash();
+        worker.crash();
+        // The removal does not end.
+        let clearing = fakes.recoverer().await;
+        assert!(matches!(clearing.recv().await, DaemonToFiler::Remove { .. }));
+
+        let (_client2, worker2, filer2) = fakes.session().await;
+        let name = reserve(&filer2, 900).await;
+        filer2.crash();
+        worker2.crash();
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Remove { op, names } = recoverer.recv().await else { panic!() };
+        assert_eq!(names, [name]);
+        assert_eq!(fakes.daemon.ledger.usage(&alice).await.unwrap().reserved_bytes, 900);
+        recoverer.send(&FilerToDaemon::Done { op });
+        recoverer.obey().await;
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.ledger.usage(&alice).await.unwrap().reserved_bytes, 0);
+        // Its client tries again.
+        let (_client3, _worker3, filer3) = fakes.session().await;
+        reserve(&filer3, 900).await;
+    });
 }
 
 #[test]
