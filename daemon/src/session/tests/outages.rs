@@ -149,24 +149,29 @@ fn more_than_one_removal_is_not_owed_at_once() {
     });
 }
 
+/// A start that finds something owed by alice, who waits for the ledger then.
+async fn start_in_an_outage(fakes: &Fakes) -> Connection {
+    let foreign = outage(fakes);
+    // Known to the ledger's thread.
+    assert!(fakes.daemon.ledger.begin_removal(&user("nobody")).await.is_err());
+    let daemon = fakes.daemon.clone();
+    let start = tokio::task::spawn_local(async move { crate::recovery::at_start(&daemon).await });
+    let recoverer = fakes.recoverer().await;
+    let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
+    recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![OwedName(900)] });
+    recoverer.obey().await;
+    start.await.unwrap().unwrap();
+    assert!(fakes.daemon.is_unrecovered(&user("alice")));
+    foreign
+}
+
 #[test]
 fn users_who_wait_for_the_ledger_at_the_start_are_recovered_after_it() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
-        let foreign = outage(&fakes);
         let alice = user("alice");
-        // Known to the ledger's thread.
-        assert!(fakes.daemon.ledger.begin_removal(&user("nobody")).await.is_err());
-        let daemon = fakes.daemon.clone();
-        let start =
-            tokio::task::spawn_local(async move { crate::recovery::at_start(&daemon).await });
-        let owed = vec![OwedName(900)];
-        let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
-        recoverer.send(&FilerToDaemon::OwedNames { op, names: owed });
-        recoverer.obey().await;
-        start.await.unwrap().unwrap();
-        assert!(fakes.daemon.is_unrecovered(&alice) && fakes.daemon.read_only_users().is_empty());
+        let foreign = start_in_an_outage(&fakes).await;
+        assert!(fakes.daemon.read_only_users().is_empty());
         let (_client, _worker, filer) = fakes.session().await;
         filer.send(&take());
         let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::LedgerUnavailable };
@@ -187,18 +192,8 @@ fn users_who_wait_for_the_ledger_at_the_start_are_recovered_after_it() {
 fn who_comes_after_the_start_is_not_taken_for_one_who_waits_since_then() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
-        let foreign = outage(&fakes);
         let alice = user("alice");
-        assert!(fakes.daemon.ledger.begin_removal(&user("nobody")).await.is_err());
-        let daemon = fakes.daemon.clone();
-        let start =
-            tokio::task::spawn_local(async move { crate::recovery::at_start(&daemon).await });
-        let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::ListOwed { op } = recoverer.recv().await else { panic!() };
-        recoverer.send(&FilerToDaemon::OwedNames { op, names: vec![OwedName(900)] });
-        recoverer.obey().await;
-        start.await.unwrap().unwrap();
-        assert!(fakes.daemon.is_unrecovered(&alice));
+        let foreign = start_in_an_outage(&fakes).await;
 
         let turn = fakes.daemon.turn(&alice);
         let turn = turn.lock().await;
