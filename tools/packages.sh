@@ -8,7 +8,7 @@ set -euo pipefail
 # What each step runs, and the Debian package that has it.
 NEEDED="cc:gcc libc-headers:libc6-dev"
 if [ "${1:-build}" = test ]; then
-    NEEDED="$NEEDED setpriv:util-linux strace:strace"
+    NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd"
 fi
 
 has() {
