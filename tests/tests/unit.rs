@@ -45,11 +45,12 @@ fn allowed() -> BTreeSet<String> {
 }
 
 /// The calls that strace's summary counts: the last column of lines that begin with a share of the time. There are
-/// headings besides, and a total.
+/// headings besides, remarks, and a total.
 fn counted(summary: &str) -> BTreeSet<String> {
     let calls = summary.lines().filter_map(|line| {
         let mut columns = line.split_whitespace();
-        columns.next()?.parse::<f64>().ok()?;
+        // A process's number, before what strace says of one that was killed, has no point.
+        columns.next().filter(|share| share.contains('.'))?.parse::<f64>().ok()?;
         columns.last().map(str::to_owned)
     });
     calls.filter(|call| call != "total").collect()
