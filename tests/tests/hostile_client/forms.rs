@@ -140,10 +140,9 @@ fn frames_that_contradict_themselves_or_the_phase_end_the_session() {
         // A request that no client may make at any time.
         message(&entry("Refused", &entry("error", &[0xa8]))),
     ];
-    let mut behind = encode_message(&berth_common::client_protocol::ClientToWorker::Usage {
-        id: RequestId(1),
-    })
-    .unwrap();
+    let mut behind =
+        encode_message(&berth_common::client_protocol::ClientToWorker::Usage { id: RequestId(1) })
+            .unwrap();
     behind.push(0xc0);
     behind[3] += 1;
     frames.push(behind);

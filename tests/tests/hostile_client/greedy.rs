@@ -23,11 +23,21 @@ const MOST_OF_A_WORKER: u64 = 64 << 20;
 
 /// So long has nothing more to be taken by the server until it is said to have stopped reading. That it was only
 /// slow lets a test pass which would have to fail, never the other way round.
-const STILL: Duration = Duration::from_secs(2);
+const STILL: Duration = Duration::from_secs(1);
+
+/// Requests in one TLS record, so that the client is faster than the server.
+const TOGETHER: usize = 100;
+
+/// Many times what fits the sockets' buffers.
+const MOST_RECORDS: usize = 20_000;
 
 /// Sends what `next` makes without waiting, until the server takes nothing more; how many of them it took.
 #[track_caller]
-fn send_until_full(socket: &TcpStream, most: usize, mut next: impl FnMut(usize) -> Vec<u8>) -> usize {
+fn send_until_full(
+    socket: &TcpStream,
+    most: usize,
+    mut next: impl FnMut(usize) -> Vec<u8>,
+) -> usize {
     socket.set_nonblocking(true).unwrap();
     for number in 0..most {
         let bytes = next(number);
@@ -60,21 +70,47 @@ fn by_hand(scene: &Scene) -> records::Records {
     raw.by_hand()
 }
 
-fn greedy(scene: &Scene, most: usize, request: impl Fn(RequestId) -> ClientToWorker) {
+fn greedy(scene: &Scene, request: impl Fn(RequestId) -> ClientToWorker) {
     let mut records = by_hand(scene);
     let worker = scene.worker();
     let socket = records.socket().try_clone().unwrap();
-    let taken = send_until_full(&socket, most, |number| {
-        let id = RequestId(10 + u32::try_from(number).unwrap());
-        let frame = encode_message(&request(id)).unwrap();
-        records.record(ContentType::ApplicationData, &frame)
-    });
+    let mut id = 10;
+    let taken = send_until_full(&socket, MOST_RECORDS, |_| {
+        let mut frames = Vec::new();
+        for _ in 0..TOGETHER {
+            frames.extend(encode_message(&request(RequestId(id))).unwrap());
+            id += 1;
+        }
+        records.record(ContentType::ApplicationData, &frames)
+    }) * TOGETHER;
     let peak = process::peak_bytes(worker);
     report(&format!("{taken} requests taken, the worker's peak {} KiB", peak / 1024));
     assert!(peak <= MOST_OF_A_WORKER, "{peak} bytes");
     scene.bob_is_served();
     drop((records, socket));
     scene.only_spares_are_left();
+}
+
+/// Tells the ledger of files that were put into mallory's home beside it.
+fn count_what_was_placed(scene: &Scene) {
+    let corrected = scene.server.berthctl(&["quota", "verify", "mallory", "--fix"]);
+    assert!(matches!(corrected.code, Some(0 | 7)), "{corrected:?}");
+}
+
+#[test]
+fn a_flood_before_the_login_ends_at_its_first_message_out_of_order() {
+    let scene = Scene::roomy();
+    let hello = ClientToWorker::Hello { versions: vec![1], client: "x".repeat(100) };
+    let first = ClientToWorker::LoginFirst { message: b"p=tls-exporter,,n=mallory,r=abc".to_vec() };
+    for message in [hello, first] {
+        let mut raw = scene.attacker(false);
+        raw.hello();
+        let flood = encode_message(&message).unwrap().repeat(5000);
+        // It may be ended before it has sent all of them.
+        let _ = raw.try_send_bytes(&flood);
+        assert_eq!(raw.closing(), Some(ErrorCode::Protocol), "{message:?}");
+    }
+    scene.assert_unharmed();
 }
 
 #[test]
@@ -85,11 +121,11 @@ fn answers_that_nobody_reads_stop_the_reading_of_requests() {
         std::fs::write(&name, "").unwrap();
         berth_tests::account::give(&name);
     }
-    scene.server.berthctl(&["quota", "verify", "mallory", "--fix"]);
-    greedy(&scene, 2_000_000, |id| ClientToWorker::List { id, path: RelPath::root() });
-    greedy(&scene, 2_000_000, |id| ClientToWorker::Usage { id });
+    count_what_was_placed(&scene);
+    greedy(&scene, |id| ClientToWorker::List { id, path: RelPath::root() });
+    greedy(&scene, |id| ClientToWorker::Usage { id });
     let missing = RelPath::new("missing").unwrap();
-    greedy(&scene, 2_000_000, |id| ClientToWorker::Get { id, path: missing.clone(), resume: None });
+    greedy(&scene, |id| ClientToWorker::Get { id, path: missing.clone(), resume: None });
     scene.assert_unharmed();
 }
 
@@ -99,7 +135,7 @@ fn a_download_that_is_taken_byte_by_byte_or_not_at_all_stalls() {
     let home = scene.server.home("mallory").join("large");
     Content::seed(1).write(&home, 32 << 20);
     berth_tests::account::give(&home);
-    scene.server.berthctl(&["quota", "verify", "mallory", "--fix"]);
+    count_what_was_placed(&scene);
     for reads in [false, true] {
         let mark = scene.server.log().mark();
         let mut raw = scene.mallory();
@@ -109,14 +145,16 @@ fn a_download_that_is_taken_byte_by_byte_or_not_at_all_stalls() {
         raw.send(&ClientToWorker::Get { id, path, resume: None });
         let over = || {
             let ended = |line: &berth_tests::log::Line| {
-                line.number("moved_leaves").is_some() && line.number("transfer") == Some(id.0.into())
+                line.number("moved_leaves").is_some()
+                    && line.number("transfer") == Some(id.0.into())
             };
             scene.server.log().after(mark, ended).into_iter().next()
         };
         let line = berth_tests::wait_for("the download ends", || {
             if reads {
                 // As slowly as can be; what TLS makes of single bytes does not matter.
-                let _ = rustix::net::recv(raw.socket(), &mut [0; 1], rustix::net::RecvFlags::DONTWAIT);
+                let _ =
+                    rustix::net::recv(raw.socket(), &mut [0; 1], rustix::net::RecvFlags::DONTWAIT);
                 let _ = within(Duration::from_millis(100), || over().map(|_| ()));
             }
             over()

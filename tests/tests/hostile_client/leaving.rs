@@ -210,7 +210,8 @@ fn leaving_in_the_middle_of_a_put_leaves_it_whole_or_resumable_or_gone() {
     drop(held);
     let uploads: BTreeSet<String> = scene.uploads().into_iter().collect();
     let names = |steps: &[Step]| -> BTreeSet<String> {
-        let all = steps.iter().flat_map(|(step, _)| Leaving::ALL.map(|how| format!("{step}-{how:?}")));
+        let all =
+            steps.iter().flat_map(|(step, _)| Leaving::ALL.map(|how| format!("{step}-{how:?}")));
         all.collect()
     };
     let home = scene.server.home("mallory");
@@ -303,10 +304,7 @@ const REQUESTS: &[Step] = &[
     }),
 ];
 
-fn get_ready(
-    raw: &mut Raw,
-    resume: Option<GetResume>,
-) -> berth_common::entry::HomeFingerprint {
+fn get_ready(raw: &mut Raw, resume: Option<GetResume>) -> berth_common::entry::HomeFingerprint {
     match raw.ask(|id| ClientToWorker::Get { id, path: path("large"), resume }) {
         WorkerToClient::GetReady { fingerprint, .. } => fingerprint,
         other => panic!("{other:?}"),
@@ -330,7 +328,8 @@ fn leaving_in_the_middle_of_a_request_leaves_it_done_or_not() {
     let id = open(&mut raw, put("large", LARGE as u64));
     crate::transfers::send_all(&mut raw, id, &content(LARGE));
     assert!(matches!(raw.message(), WorkerToClient::PutDone { .. }));
-    let made = raw.ask(|id| ClientToWorker::MakeDirectory { id, path: path("tree"), parents: false });
+    let made =
+        raw.ask(|id| ClientToWorker::MakeDirectory { id, path: path("tree"), parents: false });
     assert!(matches!(made, WorkerToClient::Done { .. }), "{made:?}");
     // More than fit one part of a listing.
     let most = 400;

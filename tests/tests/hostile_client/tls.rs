@@ -135,8 +135,28 @@ fn a_hello_in_a_thousand_pieces_is_a_hello_and_one_without_end_is_not() {
     assert!(answer_to(&scene, &record(22, &[]).repeat(5000)).len() < 100);
     let early = [hello_bytes(), record(23, &[0; 100]).repeat(2000)].concat();
     answer_to(&scene, &early);
+    // Announced as TLS has it, and more of it than any server passes over.
+    let announced =
+        [announcing_early_data(&hello_bytes()), record(23, &[0; 16000]).repeat(100)].concat();
+    answer_to(&scene, &announced);
     answer_to(&scene, &[hello_bytes(), hello_bytes()].concat());
     scene.assert_unharmed();
+}
+
+/// A hello with one more extension, `early_data`, which is empty.
+fn announcing_early_data(hello: &[u8]) -> Vec<u8> {
+    const RECORD: usize = 5;
+    let mut body = hello[RECORD..].to_vec();
+    // Behind type and length: version, random, session, suites, compressions.
+    let mut at = 4 + 2 + 32;
+    at += 1 + usize::from(body[at]);
+    at += 2 + usize::from(u16::from_be_bytes([body[at], body[at + 1]]));
+    at += 1 + usize::from(body[at]);
+    let extensions = u16::from_be_bytes([body[at], body[at + 1]]) + 4;
+    assert_eq!(usize::from(extensions), body.len() + 4 - at - 2, "the extensions come last");
+    body[at..at + 2].copy_from_slice(&extensions.to_be_bytes());
+    body.extend_from_slice(&[0, 42, 0, 0]);
+    record(22, &handshake(1, &body[4..]))
 }
 
 fn hello_bytes() -> Vec<u8> {
@@ -152,9 +172,8 @@ fn a_client_with_a_certificate_is_served_like_any_other() {
     let key = provider.key_provider.load_private_key(key.unwrap()).unwrap();
     let chain = vec![certified.cert.der().clone()];
     let mut config = tls_config();
-    config.client_auth_cert_resolver = Arc::new(rustls::sign::SingleCertAndKey::from(
-        rustls::sign::CertifiedKey::new(chain, key),
-    ));
+    config.client_auth_cert_resolver =
+        Arc::new(rustls::sign::SingleCertAndKey::from(rustls::sign::CertifiedKey::new(chain, key)));
     let mut raw = Raw::configured(connect(&scene), config).unwrap();
     raw.authenticate("mallory", "m").unwrap();
     drop(raw);
@@ -229,7 +248,7 @@ fn by_hand(scene: &Scene, logged_in: bool) -> records::Records {
 #[track_caller]
 fn closed(records: &records::Records, what: &str) {
     let mut rest = Vec::new();
-    let end = (&*records.socket()).read_to_end(&mut rest);
+    let end = { records.socket() }.read_to_end(&mut rest);
     let silent = end.is_err_and(|error| error.kind() == std::io::ErrorKind::WouldBlock);
     assert!(!silent, "{what}: the connection is still open");
 }
@@ -243,9 +262,8 @@ fn empty_records_without_end_put_no_deadline_off() {
         socket.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
         // Until the server ends it. What ends it is the deadline, or TLS's patience with them.
         wait_until("a flood of empty records is ended", || {
-            let flood: Vec<u8> = (0..100)
-                .flat_map(|_| records.record(ContentType::ApplicationData, &[]))
-                .collect();
+            let flood: Vec<u8> =
+                (0..100).flat_map(|_| records.record(ContentType::ApplicationData, &[])).collect();
             (&socket).write_all(&flood).is_err() || is_closed(&socket)
         });
     }
