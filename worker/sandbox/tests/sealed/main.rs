@@ -76,7 +76,7 @@ impl Sealed {
     /// Starts the child test `name`, which has a home with a file `f`, an empty staging, and a neighbour.
     fn start(name: &str) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let path = |name| directory.path().join(name);
+        let path = |name: &str| directory.path().join(name);
         ["home", "staging", "other"].iter().for_each(|name| fs::create_dir(path(name)).unwrap());
         ["home/f", "other/f"].iter().for_each(|name| fs::write(path(name), name).unwrap());
         let (mut channel, theirs) = UnixStream::pair().unwrap();
