@@ -148,7 +148,7 @@ fn frames_that_contradict_themselves_or_the_phase_end_the_session() {
     frames.push(behind);
     assert_protocol(&scene, &frames);
     // Before the login a message of the protocol may not be as long as after it, nor may a block come.
-    let long = put(&"x/".repeat(2000).trim_end_matches('/').to_owned(), 1);
+    let long = put("x/".repeat(2000).trim_end_matches('/'), 1);
     let long = berth_common::client_protocol::ClientToWorker::Put(long);
     let mut padded = encode_message(&long).unwrap();
     padded.resize(9000, 0);
@@ -204,7 +204,8 @@ fn garbage_of_every_length_without_tls_and_within_it_ends_the_connection() {
         // Within TLS's own records: what cannot be decrypted.
         let mut raw = scene.attacker(logged_in);
         let record = [&[0x17, 3, 3, 1, 0][..], &random.bytes(256)].concat();
-        let _ = (&*raw.socket()).write_all(&record);
+        let mut socket = raw.socket();
+        let _ = socket.write_all(&record);
         assert_eq!(raw.closing(), None);
     }
     scene.assert_unharmed();
