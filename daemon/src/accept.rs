@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::task::spawn_local;
 
+use crate::addresses::Entry;
 use crate::daemon::Daemon;
 use crate::listener::{Connection, Listener};
 use crate::places::Place;
@@ -82,10 +83,17 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
 /// Counts the connection for its address; one too many is closed.
 fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress> {
     let peer = connection.peer;
-    if daemon.addresses.borrow_mut().enter(peer.ip()) {
-        return Some(CountedAddress { daemon: daemon.clone(), peer });
+    let entry = daemon.addresses.borrow_mut().enter(peer.ip());
+    match entry {
+        Entry::Counted => return Some(CountedAddress { daemon: daemon.clone(), peer }),
+        Entry::Refused { first: true } => {
+            let most = daemon.settings().config.max_connections_per_address;
+            tracing::warn!(
+                addr = %peer, most,
+                "refused: too many connections from this address; the next are told when half have gone"
+            );
+        }
+        Entry::Refused { first: false } => {}
     }
-    let most = daemon.settings().config.max_connections_per_address;
-    tracing::warn!(addr = %peer, most, "refused: too many connections from this address");
     None
 }

@@ -23,6 +23,7 @@ mod filer_handle;
 mod holding;
 mod homes;
 mod identity;
+mod kernel;
 mod ledger;
 mod listener;
 mod lock;

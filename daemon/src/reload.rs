@@ -88,6 +88,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         data_dir,
         listen,
         user,
+        sandbox,
         tls_files: _,
         site_secret_file: _,
         log_format,
@@ -112,6 +113,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         ("data_dir", *data_dir != old.data_dir),
         ("listen", *listen != old.listen),
         ("user", *user != old.user),
+        ("sandbox", *sandbox != old.sandbox),
         ("log_format", *log_format != old.log_format),
         ("backlog", *backlog != old.backlog),
     ];
@@ -120,6 +122,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         data_dir: old.data_dir.clone(),
         listen: old.listen.clone(),
         user: old.user.clone(),
+        sandbox: old.sandbox,
         log_format: old.log_format,
         backlog: old.backlog,
         ..new

@@ -37,6 +37,7 @@ pub(crate) fn setup(
 ) -> Setup<DaemonToWorker, MadeWith> {
     let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
     let first = DaemonToWorker::Setup(WorkerSetup {
+        sandbox: config.sandbox,
         certificates: identity.certificates().map(|der| der.to_vec().into()).collect(),
         signature_scheme: identity.scheme(),
         server: concat!("berthd/", env!("CARGO_PKG_VERSION")).to_owned(),

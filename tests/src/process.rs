@@ -89,6 +89,19 @@ pub fn pss_bytes(pid: u32) -> u64 {
     kib * 1024
 }
 
+/// The most memory that a process ever had resident, in bytes.
+///
+/// # Panics
+/// When the process has ended.
+#[must_use]
+pub fn peak_bytes(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a VmHWM line");
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
+    kib * 1024
+}
+
 /// State and parent of a process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -3,6 +3,9 @@
 //! It shares the message types and SCRAM with the product and nothing else: not its connection,
 //! not its patience, not its checks. It blocks, and gives up after [`DEADLINE`].
 
+pub mod leaving;
+pub mod records;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::OwnedFd;
@@ -65,12 +68,20 @@ impl Raw {
     ///
     /// # Errors
     /// When the handshake fails.
-    pub fn over(mut socket: TcpStream) -> io::Result<Self> {
+    pub fn over(socket: TcpStream) -> io::Result<Self> {
+        Self::configured(socket, tls_config())
+    }
+
+    /// The same as a TLS client of another kind.
+    ///
+    /// # Errors
+    /// When the handshake fails.
+    pub fn configured(mut socket: TcpStream, config: ClientConfig) -> io::Result<Self> {
         socket.set_nodelay(true)?;
         socket.set_read_timeout(Some(DEADLINE))?;
         socket.set_write_timeout(Some(DEADLINE))?;
         let name = ServerName::try_from("berth").map_err(io::Error::other)?;
-        let mut tls = ClientConnection::new(tls_config(), name).map_err(io::Error::other)?;
+        let mut tls = ClientConnection::new(Arc::new(config), name).map_err(io::Error::other)?;
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)?;
         }
@@ -148,6 +159,21 @@ impl Raw {
     /// The system's.
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         self.stream.sock.local_addr()
+    }
+
+    /// The connection beneath TLS.
+    #[must_use]
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream.sock
+    }
+
+    /// Asks the server for new keys, by a `KeyUpdate` of TLS.
+    ///
+    /// # Errors
+    /// When the connection is lost.
+    pub fn update_keys(&mut self) -> io::Result<()> {
+        self.stream.conn.refresh_traffic_keys().map_err(io::Error::other)?;
+        self.stream.flush()
     }
 
     /// The TLS exporter, to which logins are bound.
@@ -263,7 +289,12 @@ pub fn tcp(to: SocketAddr, from: Option<SocketAddr>) -> io::Result<TcpStream> {
     Ok(socket.into())
 }
 
-fn tls_config() -> Arc<ClientConfig> {
+/// The TLS client that Berth serves.
+///
+/// # Panics
+/// When the provider has no TLS 1.3.
+#[must_use]
+pub fn tls_config() -> ClientConfig {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let verifier = Arc::new(AnyCertificate(Arc::clone(&provider)));
     let mut config = ClientConfig::builder_with_provider(provider)
@@ -273,7 +304,7 @@ fn tls_config() -> Arc<ClientConfig> {
         .with_custom_certificate_verifier(verifier)
         .with_no_client_auth();
     config.alpn_protocols = vec![ALPN.to_vec()];
-    Arc::new(config)
+    config
 }
 
 /// Trusts whoever answers: the server is ours, and SCRAM's binding would notice another.

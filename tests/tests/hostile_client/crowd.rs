@@ -1,0 +1,75 @@
+//! Connections that never come to anything, by the thousand: their address runs full, others are let in.
+
+use std::net::{SocketAddr, TcpStream};
+use std::time::Instant;
+
+use berth_tests::raw::leaving::is_closed;
+use berth_tests::raw::tcp;
+use berth_tests::{Options, Raw, process, report, wait_until};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use crate::scene::Scene;
+
+/// As many connections as one address tries to hold.
+const CROWD: usize = 1000;
+
+/// As many as it may have.
+const ADMITTED: usize = 64;
+
+/// Lets this process have as many descriptors as the system allows.
+fn allow_descriptors() {
+    let limits = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limits.maximum, ..limits };
+    setrlimit(Resource::Nofile, most).expect("descriptors for a thousand connections");
+}
+
+#[test]
+fn a_thousand_half_open_connections_from_one_address_do_not_keep_another_out() {
+    allow_descriptors();
+    // So that none of them ends by its deadline while it is being counted.
+    let scene = Scene::new(Options::new().set("login_seconds = 600"));
+    let crowd: Vec<TcpStream> =
+        (0..CROWD).map(|_| tcp(scene.address(), None).expect("a connection")).collect();
+    let open = || crowd.iter().filter(|socket| !is_closed(socket)).count();
+    wait_until("as many are left as an address may have", || open() == ADMITTED);
+    let sessions = || scene.server.list_sessions().unwrap().len();
+    wait_until("each of them has a worker", || sessions() == ADMITTED);
+
+    let from: SocketAddr = "127.0.0.2:0".parse().unwrap();
+    let began = Instant::now();
+    let mut bob = Raw::connect_from(&scene.server, Some(from)).expect("another address is let in");
+    bob.authenticate("bob", "b").expect("and may log in");
+    let took = began.elapsed();
+    report(&format!("login beside {CROWD} half-open connections: {took:?}"));
+    assert_eq!((open(), sessions()), (ADMITTED, ADMITTED + 1), "the crowd is still there");
+    scene.bob_is_served();
+    // The address itself is full, whoever else is behind it.
+    assert!(Raw::connect_from(&scene.server, None).is_err());
+    report(&format!(
+        "the daemon with them: {} KiB",
+        process::peak_bytes(scene.server.pid()) / 1024
+    ));
+    let told = scene.server.log().after(0, |line| line.message().starts_with("refused: too many"));
+    assert_eq!(told.len(), 1, "a flood of connections is no flood of log lines");
+    drop((bob, crowd));
+    scene.only_spares_are_left();
+    scene.assert_unharmed();
+}
+
+#[test]
+fn a_server_that_is_full_of_strangers_has_room_again_when_their_time_is_over() {
+    let options = Options::new()
+        .set("max_connections = 12")
+        .set("max_connections_per_address = 4")
+        .set("login_seconds = 2");
+    let scene = Scene::new(options);
+    let from = |number: usize| -> SocketAddr { format!("127.0.1.{number}:0").parse().unwrap() };
+    // From six addresses, four each: twice as many as there are places, so half of them wait in the backlog.
+    let strangers: Vec<_> =
+        (0..24).map(|number| tcp(scene.address(), Some(from(1 + number / 4))).unwrap()).collect();
+    wait_until("bob is let in after them", || {
+        scene.server.client("bob", "b").run(&["ls"]).code == Some(0)
+    });
+    wait_until("all of them are ended", || strangers.iter().all(is_closed));
+    scene.assert_unharmed();
+}
