@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo model storm test
+.PHONY: build demo model sandbox storm test
 
 # Optimised programs in target/release.
 build:
@@ -19,6 +19,10 @@ test:
 # The quota protocol's model, searched exhaustively.
 model:
 	@tools/model.sh
+
+# The programs of a release under the sandbox: no system call is missing in its tables.
+sandbox:
+	@tools/sandbox.sh
 
 # Random operations while random processes are killed: make storm KILLS=10000 SEED=7
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.
