@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo model storm test units
+.PHONY: build demo model sandbox storm test units
 
 # Optimised programs in target/release.
 build:
@@ -24,6 +24,10 @@ model:
 units:
 	@tools/packages.sh test
 	@tools/check-units.sh
+
+# The programs of a release under the sandbox: no system call is missing in its tables.
+sandbox:
+	@tools/sandbox.sh
 
 # Random operations while random processes are killed: make storm KILLS=10000 SEED=7
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.

@@ -19,7 +19,7 @@ pub(crate) struct Cli {
 /// What to do instead of serving.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Checks a configuration and the data directory's file system, and prints everything that is wrong.
+    /// Checks a configuration, the kernel and the data directory's file system, and prints everything that is wrong.
     Check {
         /// The configuration; without it the defaults are checked.
         #[arg(long, value_name = "FILE")]

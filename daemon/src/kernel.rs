@@ -4,7 +4,6 @@
 //! each helper is told what is required of it, finds out by itself, and ends when it does not get it.
 
 use std::fmt::Write as _;
-use std::io;
 
 use berth_common::sandbox_mode::{LEAST_LANDLOCK, SandboxMode};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};

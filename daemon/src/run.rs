@@ -102,7 +102,7 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
     if let Err(error) = kernel.judge(config.sandbox) {
         complaints.add(error);
     }
-    kernel.describe().iter().for_each(|line| say(line));
+    kernel.describe().iter().for_each(say);
     complaints.none()?;
     say(format_args!("{file_system}"));
     say(format_args!("the configuration is valid"));

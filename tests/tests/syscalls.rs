@@ -1,6 +1,7 @@
 //! What a worker asks of the kernel once it is ready, seen by strace: no path, no socket, no thread.
 //!
-//! The sandbox will make this a wall; this test shows beforehand that nothing has to be moved for it.
+//! The sandbox makes this a wall; this test shows from outside that nothing runs into it, for commands that a
+//! client may give.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -1,6 +1,12 @@
 //! Appends against the real filer: the joined file, what is reserved for it, and who wins when two come at once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "no test is confined"
+)]
 
 mod harness;
 

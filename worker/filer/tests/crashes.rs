@@ -3,7 +3,13 @@
 //! K0 before the intent, K1 between intent and act, K2 between act and settle, K3 after the settle. A filer
 //! in the role *recover* is asked what stands at the row's name.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "no test is confined"
+)]
 
 mod harness;
 

@@ -1,6 +1,12 @@
 //! How a filer ends: with its peers, and at the first word that breaks the protocol.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "no test is confined"
+)]
 
 mod harness;
 

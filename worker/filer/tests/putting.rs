@@ -1,6 +1,12 @@
 //! Puts against the real filer: what reaches the home, what the ledger is told, and what is left.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "no test is confined"
+)]
 
 mod harness;
 

@@ -1,7 +1,13 @@
 //! Uploads of unknown size against the real filer: what is leased, how far may be written, and what is left when it
 //! is too much.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "no test is confined"
+)]
 
 mod harness;
 

@@ -1,6 +1,7 @@
 //! The worker as a process of its own: its start, as the daemon makes it, and its end as a spare.
 
 #![allow(clippy::unwrap_used, reason = "clippy knows helpers of tests only within a crate's own")]
+#![allow(clippy::disallowed_methods, reason = "no test is confined")]
 
 use std::fs;
 use std::process::{Child, Command, Stdio};

@@ -98,6 +98,8 @@ pub(crate) fn run(name: &str) {
         "best-effort" => {
             live(worker, |_, _| berth_sandbox::confine_worker(SandboxMode::BestEffort));
         }
+        #[cfg(debug_assertions)]
+        "reporting" => live(worker, |_, _| berth_sandbox::confine_worker(SandboxMode::Report)),
         "serving" => live(filer, |home, staging| {
             let role = FilerRole::Serve { home: home.as_fd(), staging: staging.as_fd() };
             berth_sandbox::confine_filer(role, require)

@@ -23,7 +23,9 @@ use libc::{
 
 /// Makes the list of tests with their names.
 macro_rules! tests {
-    ($($test:ident,)*) => { [$((stringify!($test), $test as fn())),*] };
+    ($($(#[$attribute:meta])* $test:ident,)*) => {
+        [$($(#[$attribute])* (stringify!($test), $test as fn())),*]
+    };
 }
 
 fn main() -> ExitCode {
@@ -46,6 +48,8 @@ fn main() -> ExitCode {
         a_walking_filer_only_reads_the_home,
         best_effort_leaves_nothing_out_that_the_kernel_has,
         a_thread_from_before_is_refused,
+        #[cfg(debug_assertions)]
+        a_report_lets_a_forbidden_call_pass,
     };
     let mut failed = 0;
     for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&wanted)) {
@@ -285,4 +289,12 @@ fn a_thread_from_before_is_refused() {
     let filer = Sealed::start("threaded");
     let (status, text) = filer.end("end");
     assert!(status.code() == Some(1) && text.starts_with("threads: "), "{status:?} {text}");
+}
+
+#[cfg(debug_assertions)]
+fn a_report_lets_a_forbidden_call_pass() {
+    let mut worker = Sealed::start("reporting");
+    // As far as Landlock, which refuses it.
+    let open = format!("main {} {AT_FDCWD} p:/etc/passwd 0", libc::SYS_openat);
+    assert_eq!(worker.attempt(&open), EACCES);
 }
