@@ -21,6 +21,7 @@ use crate::exit::KillReason;
 use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
+use crate::incidents::Incidents;
 use crate::ledger::{Ledger, LedgerError};
 use crate::recovery::ToClear;
 use crate::serve::{Given, Serving};
@@ -56,8 +57,8 @@ pub(crate) struct Daemon {
     pub(crate) connections: Arc<Semaphore>,
     pub(crate) listen: RefCell<Vec<SocketAddr>>,
     pub(crate) started: Instant,
-    /// Helpers that crashed.
-    pub(crate) crashes: Cell<u64>,
+    /// What went wrong with helpers.
+    pub(crate) incidents: Rc<Incidents>,
     /// Raised when no new client or session is taken any more.
     pub(crate) stopping: Flag,
     /// A session is not there any more.
@@ -145,7 +146,7 @@ impl Daemon {
             connections: Arc::new(Semaphore::new(config.max_connections as usize)),
             listen: RefCell::default(),
             started: Instant::now(),
-            crashes: Cell::new(0),
+            incidents: workers.incidents().clone(),
             stopping: Flag::default(),
             session_gone: Notify::new(),
             owing: Notify::new(),

@@ -27,6 +27,7 @@ use crate::broker::{self, Phase, Step};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
+use crate::incidents::Task;
 use crate::listener::Connection;
 use crate::serve::Serving;
 use crate::tasks::Flag;
@@ -126,6 +127,7 @@ pub(crate) async fn run(
     let (events, mut inbox) = mpsc::unbounded_channel();
     let control = Rc::new(Control { events, serving: Default::default(), gone: Flag::default() });
     let pid = worker.process().pid;
+    worker.process().set_task(Task { session: Some(id), user: None, peer: Some(peer) });
     let now = Instant::now();
     daemon.sessions.borrow_mut().insert(id, peer, pid, control.clone(), now);
     tracing::info!(session = id.0, addr = %peer, worker = pid, "connection");

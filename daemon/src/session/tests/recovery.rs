@@ -511,7 +511,7 @@ fn a_change_that_was_made_in_a_home_that_is_read_only_by_now_is_not_told_to_have
         fakes.no_sessions().await;
         let pending = fakes.daemon.ledger.pending(&alice).await.unwrap();
         assert_eq!(pending.intents.len(), 1, "for the replay of the next start");
-        assert_eq!(fakes.daemon.crashes.get(), 0);
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }
 
@@ -525,6 +525,6 @@ fn a_filer_that_cannot_make_a_change_durable_is_ended() {
         filer.ended_untold().await;
         worker.ended().await;
         fakes.no_sessions().await;
-        assert_eq!(fakes.daemon.crashes.get(), 0);
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }
