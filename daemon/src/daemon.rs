@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use berth_common::ids::{OpId, SessionId, UserName};
 use berth_common::points::{Point, reach};
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, Semaphore, mpsc, watch};
 
 use crate::activity::Activity;
 use crate::addresses::Addresses;
@@ -72,12 +72,23 @@ pub(crate) struct Daemon {
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
     /// A sync of the file system failed: nobody's home is changed any more.
     all_read_only: Cell<bool>,
+    /// How many syncs of the file system are under way that will tell whether it has failed.
+    sync_checks: watch::Sender<u32>,
     turns: RefCell<Turns>,
     clearings: RefCell<Turns>,
     /// Dead sessions that wait for clearing.
     pub(crate) to_clear: RefCell<ToClear>,
     /// Raised when the daemon ends: what is not cleared by then is left to the next start.
     pub(crate) clearing_ends: Flag,
+}
+
+/// A sync of the file system that is under way.
+pub(crate) struct SyncCheck(Rc<Daemon>);
+
+impl Drop for SyncCheck {
+    fn drop(&mut self) {
+        self.0.sync_checks.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Something that is done for a user by one at a time.
@@ -155,6 +166,7 @@ impl Daemon {
             unrecovered: RefCell::default(),
             read_only: RefCell::default(),
             all_read_only: Cell::default(),
+            sync_checks: watch::Sender::new(0),
             turns: RefCell::default(),
             clearings: RefCell::default(),
             to_clear: RefCell::default(),
@@ -315,6 +327,23 @@ impl Daemon {
     /// They do not any more.
     pub(crate) fn set_recovered(&self, user: &UserName) {
         self.unrecovered.borrow_mut().remove(user);
+    }
+
+    // Whether the file system has failed.
+
+    /// It is being found out until what this returns is dropped.
+    pub(crate) fn begin_sync_check(self: &Rc<Self>) -> SyncCheck {
+        self.sync_checks.send_modify(|count| *count += 1);
+        SyncCheck(self.clone())
+    }
+
+    /// Waits until it is known whether the file system has failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn sync_checks_are_over(&self) {
+        // The sender is the daemon's own.
+        let _ = self.sync_checks.subscribe().wait_for(|count| *count == 0).await;
     }
 
     // Users whose homes are read-only.

@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 use crate::accept::Admission;
 use crate::auth::{self, AwaitingFinal, AwaitingPassword};
 use crate::broker::{self, Phase, Step};
+use crate::bucket::{Bucket, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
@@ -112,6 +113,7 @@ struct Session {
     /// The lookup or check that is under way.
     beside: Option<JoinHandle<()>>,
     closing: Option<CloseReason>,
+    seldom: Bucket,
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
 
@@ -143,6 +145,7 @@ pub(crate) async fn run(
         serving: None,
         beside: None,
         closing: None,
+        seldom: Bucket::new(SELDOM, now),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
     };
     daemon.activity.handshake_begins();
@@ -201,6 +204,10 @@ impl Session {
     /// What the worker says or asks.
     fn message(&mut self, message: WorkerToDaemon) -> Option<End> {
         self.daemon.activity.touch();
+        if broker::is_seldom(&message) && !self.seldom.take(1, Instant::now()) {
+            let name = broker::name(&message);
+            return Some(broke(format!("it sends {name} more often than any honest one does")));
+        }
         let phase = self.stage.phase();
         let step = broker::step(phase, &message);
         match (step, message) {

@@ -1,6 +1,7 @@
 //! Sessions from end to end, with a real ledger, real processes to kill and reap, and helpers that the
 //! test plays.
 
+mod breaks;
 mod ends;
 mod fakes;
 mod logins;
