@@ -233,9 +233,8 @@ fn a_worker_writes_no_more_than_its_uploads_were_granted() {
     running.wait().ok();
 
     // One of unknown size may write its lease, and as much again as it replaces.
-    let (streaming, mut pipe) = alice
-        .at(server.address(), server.fingerprint())
-        .spawn_piped(&["put", "-f", "-", "--to", "f"]);
+    let (streaming, mut pipe) =
+        alice.at(server.address(), server.fingerprint()).spawn_piped(&["put", "-", "--to", "f"]);
     pipe.write_all(&[7; 100_000]).unwrap();
     let streamer = wait_for("the lease is granted", || {
         let sessions = server.sessions_of("alice");
