@@ -278,14 +278,107 @@ pub struct Status {
     pub spare_workers: u32,
     /// Filers waiting for a login.
     pub spare_filers: u32,
-    /// Workers and filers that ended by a crash or a signal since the start.
-    pub crashes: u64,
+    /// Workers and filers that did not end as they should since the start.
+    pub incidents: Incidents,
     /// The tickets since the start.
     pub tickets: TicketTimes,
     /// The ledger since the start.
     pub ledger: LedgerWork,
     /// Users whose homes are read-only: after a disk error, or until their sums are verified.
     pub read_only_users: Vec<UserName>,
+}
+
+/// What went wrong with workers and filers since the start.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incidents {
+    /// With workers.
+    pub workers: IncidentCounts,
+    /// With filers.
+    pub filers: IncidentCounts,
+    /// The latest ones, the latest last.
+    pub latest: Vec<Incident>,
+}
+
+impl Incidents {
+    /// How many there were in all.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.workers.total() + self.filers.total()
+    }
+}
+
+/// How many processes of a program ended in which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct IncidentCounts {
+    /// By a signal that nobody sent, or by an error of their own.
+    pub crashed: u64,
+    /// By the sandbox, for a system call that they may not make.
+    pub sandbox: u64,
+    /// For want of memory: their own limit, or that of the service.
+    pub memory: u64,
+    /// Ended by the daemon because they did not answer, begin or end in time.
+    pub stalled: u64,
+    /// Ended by the daemon because they broke the protocol.
+    pub broke: u64,
+}
+
+impl IncidentCounts {
+    /// Of all kinds.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        let Self { crashed, sandbox, memory, stalled, broke } = self;
+        crashed + sandbox + memory + stalled + broke
+    }
+}
+
+/// A worker or filer that did not end as it should.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Seconds since the epoch.
+    pub at_s: u64,
+    /// Its program.
+    pub program: String,
+    /// Its process number.
+    pub pid: u32,
+    /// Its session, if it had one.
+    pub session: Option<SessionId>,
+    /// The user that it worked for, once logged in.
+    pub user: Option<UserName>,
+    /// The client's address and port, of a worker that had one.
+    pub peer: Option<String>,
+    /// In which way.
+    pub kind: IncidentKind,
+    /// A line for the administrator: what the daemon saw, and the last words of the process, escaped.
+    pub what: String,
+}
+
+/// In which way a process did not end as it should; see [`IncidentCounts`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum IncidentKind {
+    /// A signal, or an error of its own.
+    Crashed,
+    /// A forbidden system call.
+    Sandbox,
+    /// Want of memory.
+    Memory,
+    /// Over a deadline.
+    Stalled,
+    /// The protocol.
+    Broke,
+}
+
+impl IncidentKind {
+    /// One word, for logs and scripts: the name of its count.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Crashed => "crashed",
+            Self::Sandbox => "sandbox",
+            Self::Memory => "memory",
+            Self::Stalled => "stalled",
+            Self::Broke => "broke",
+        }
+    }
 }
 
 /// How long tickets were held, from the grant to the release, over all users.

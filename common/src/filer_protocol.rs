@@ -23,6 +23,9 @@ pub const MAX_OPERATIONS: usize = 256;
 /// Files that a worker may have open at once, uploads and files being read together. One more ends both.
 pub const MAX_HANDLES: usize = 1024;
 
+/// The exit code of a filer whose worker broke this protocol; its last words say how.
+pub const WORKER_BROKE_EXIT: u8 = 3;
+
 /// What a worker asks of its filer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum WorkerToFiler {

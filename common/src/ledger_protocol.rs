@@ -53,6 +53,8 @@ pub enum FilerToDaemon {
         op: OpId,
         /// 1 if nothing stands at the path, else 0.
         entries: u64,
+        /// Bytes of the file that it may replace: so many more may be written than are reserved.
+        replaces: u64,
     },
     /// Serve: has such a reservation grow. Answered by `Extended`, or refused when `least` does not fit.
     Extend {

@@ -42,6 +42,9 @@ pub const MAX_FILER_REQUESTS: usize = 32;
 /// Staging names in one message, so that it always fits a packet.
 pub const NAMES_PER_MESSAGE: usize = 4096;
 
+/// Changes of a home whose intents, or settles, go in one message: as many as share a ticket.
+pub const CHANGES_PER_MESSAGE: usize = 256;
+
 /// Findings in one message, which are larger than the names that they answer; so no `Examine` has more names.
 pub const FINDINGS_PER_MESSAGE: usize = 1024;
 

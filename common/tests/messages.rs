@@ -344,7 +344,7 @@ fn filer_to_daemon_round_trips() {
         },
         FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0, stages: None },
         FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(u64::MAX) },
-        FilerToDaemon::Lease { op: OP, entries: 1 },
+        FilerToDaemon::Lease { op: OP, entries: 1, replaces: 2 },
         FilerToDaemon::Extend { op: OP, name: NAME, least: u64::MAX },
         FilerToDaemon::Room { op: OP },
         FilerToDaemon::Claim { op: OP, name: NAME },
@@ -501,7 +501,20 @@ fn admin_messages_round_trip() {
         DaemonToAdmin::LedgerBackup { bytes: 1, md5: Md5::of(b"x"), version: 2, users: 3 },
         DaemonToAdmin::Status(Status {
             version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
-            users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7, crashes: 8,
+            users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7,
+            incidents: Incidents {
+                workers: IncidentCounts { crashed: 1, sandbox: 2, memory: 3, stalled: 4, broke: 5 },
+                filers: IncidentCounts::default(),
+                latest: [
+                    IncidentKind::Crashed, IncidentKind::Sandbox, IncidentKind::Memory,
+                    IncidentKind::Stalled, IncidentKind::Broke,
+                ]
+                .map(|kind| Incident {
+                    at_s: 1, program: "berth-worker".into(), pid: 2, session: Some(SessionId(3)),
+                    user: Some(user()), peer: Some("[::1]:1".into()), kind, what: "a".into(),
+                })
+                .into(),
+            },
             tickets: TicketTimes { granted: 9, p50_us: 10, p99_us: 11, most_us: 12 },
             ledger: LedgerWork { requests: 13, transactions: 14 },
             read_only_users: vec![user()],

@@ -337,7 +337,7 @@ async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
         sessions: sessions.iter().filter(|(_, entry)| entry.user.is_some()).count() as u32,
         spare_workers: daemon.workers.count(),
         spare_filers: daemon.filers.count(),
-        crashes: daemon.crashes.get(),
+        incidents: daemon.incidents.told(),
         tickets: daemon.tickets.borrow().times(),
         ledger: daemon.ledger.work(),
         read_only_users,

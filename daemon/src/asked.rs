@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use berth_common::ids::OpId;
 use berth_common::ledger_protocol::FilerToDaemon;
-use berth_common::limits::{MAX_FILER_REQUESTS, NAMES_PER_MESSAGE};
+use berth_common::limits::{CHANGES_PER_MESSAGE, MAX_FILER_REQUESTS, NAMES_PER_MESSAGE};
 
 /// Where a filer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -176,7 +176,7 @@ pub(crate) enum AskedTooMuch {
     #[error("it released a ticket that it does not hold")]
     Release,
     /// In one message.
-    #[error("it sent an empty message, or one of more than {NAMES_PER_MESSAGE} items")]
+    #[error("it sent an empty message, or one of too many items")]
     Items,
 }
 
@@ -236,16 +236,56 @@ impl Asked {
     }
 }
 
-/// Whether a message has a sensible number of items.
-pub(crate) fn check_items(count: usize) -> Result<(), AskedTooMuch> {
+/// Whether a message has a sensible number of names.
+pub(crate) fn check_names(count: usize) -> Result<(), AskedTooMuch> {
     if (1..=NAMES_PER_MESSAGE).contains(&count) { Ok(()) } else { Err(AskedTooMuch::Items) }
+}
+
+/// Whether an intent or a settle has a sensible number of changes: the ledger's thread is everybody's.
+pub(crate) fn check_changes(count: usize) -> Result<(), AskedTooMuch> {
+    if (1..=CHANGES_PER_MESSAGE).contains(&count) { Ok(()) } else { Err(AskedTooMuch::Items) }
+}
+
+/// What a message costs, by the rate at which a filer may send: one for each name or change in it.
+pub(crate) fn weight(message: &FilerToDaemon) -> usize {
+    match message {
+        FilerToDaemon::Intent { items, settle, .. } => {
+            items.len() + settle.as_ref().map_or(0, |settle| settle.items.len())
+        }
+        FilerToDaemon::Settle { items, .. } => items.len(),
+        FilerToDaemon::Gone { names } => names.len(),
+        FilerToDaemon::Reports { reports } => reports.len(),
+        FilerToDaemon::Findings { .. }
+        | FilerToDaemon::OwedNames { .. }
+        | FilerToDaemon::Listed { .. }
+        | FilerToDaemon::Walked { .. }
+        | FilerToDaemon::Done { .. }
+        | FilerToDaemon::Failed { .. }
+        | FilerToDaemon::SyncFailed { .. }
+        | FilerToDaemon::Ready
+        | FilerToDaemon::Joined
+        | FilerToDaemon::ReserveUpload { .. }
+        | FilerToDaemon::Reserve { .. }
+        | FilerToDaemon::Lease { .. }
+        | FilerToDaemon::Extend { .. }
+        | FilerToDaemon::Room { .. }
+        | FilerToDaemon::Claim { .. }
+        | FilerToDaemon::Drop { .. }
+        | FilerToDaemon::LetGo { .. }
+        | FilerToDaemon::Ticket { .. }
+        | FilerToDaemon::Released { .. }
+        | FilerToDaemon::Usage { .. }
+        | FilerToDaemon::Uploads { .. }
+        | FilerToDaemon::StagingSyncFailed
+        | FilerToDaemon::OutcomeUnknown => 1,
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use berth_common::entry::SourceFingerprint;
     use berth_common::ids::{StagingName, UploadToken};
-    use berth_common::ledger_protocol::HomeSum;
+    use berth_common::ledger_protocol::{HomeSum, IntentItem, Outcome, SettleItem, Settling};
     use berth_common::rel_path::RelPath;
 
     use super::*;
@@ -267,7 +307,7 @@ mod tests {
                 entries: 0,
             },
             FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0, stages: None },
-            FilerToDaemon::Lease { op: OP, entries: 0 },
+            FilerToDaemon::Lease { op: OP, entries: 0, replaces: 0 },
             FilerToDaemon::Extend { op: OP, name, least: 0 },
             FilerToDaemon::Room { op: OP },
             FilerToDaemon::Claim { op: OP, name },
@@ -352,10 +392,25 @@ mod tests {
     }
 
     #[test]
+    fn a_message_weighs_what_the_ledger_has_to_do_for_it() {
+        let items = vec![IntentItem::Take; 5];
+        let item = SettleItem { name: StagingName(1), outcome: Outcome::NotHappened };
+        let settle = Some(Settling { op: OP, items: vec![item; 7] });
+        assert_eq!(weight(&FilerToDaemon::Intent { op: OP, items, settle }), 12);
+        assert_eq!(weight(&FilerToDaemon::Gone { names: vec![StagingName(1); 9] }), 9);
+        assert_eq!(weight(&FilerToDaemon::Usage { op: OP }), 1);
+    }
+
+    #[test]
     fn empty_and_endless_messages_are_refused() {
-        assert_eq!(check_items(0), Err(AskedTooMuch::Items));
-        assert_eq!(check_items(NAMES_PER_MESSAGE), Ok(()));
-        assert_eq!(check_items(NAMES_PER_MESSAGE + 1), Err(AskedTooMuch::Items));
+        for (check, most) in [
+            (check_names as fn(usize) -> _, NAMES_PER_MESSAGE),
+            (check_changes, CHANGES_PER_MESSAGE),
+        ] {
+            assert_eq!(check(0), Err(AskedTooMuch::Items));
+            assert_eq!(check(most), Ok(()));
+            assert_eq!(check(most + 1), Err(AskedTooMuch::Items));
+        }
     }
 
     #[test]

@@ -284,6 +284,25 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
     }
 }
 
+/// Whether a message is one that no honest worker sends often, whatever its client does.
+pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
+    match message {
+        // As often as its client likes.
+        WorkerToDaemon::TransferStarted { .. }
+        | WorkerToDaemon::TransferEnded { .. }
+        | WorkerToDaemon::PasswordFirst { .. }
+        | WorkerToDaemon::PasswordFinal { .. } => false,
+        WorkerToDaemon::Ready
+        | WorkerToDaemon::Sign { .. }
+        | WorkerToDaemon::Handshaken { .. }
+        | WorkerToDaemon::SiteProof { .. }
+        | WorkerToDaemon::LoginFirst { .. }
+        | WorkerToDaemon::LoginFinal { .. }
+        | WorkerToDaemon::Progress { .. }
+        | WorkerToDaemon::Closing { .. } => true,
+    }
+}
+
 /// What a message is called in the log; its content never is.
 pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
     match message {

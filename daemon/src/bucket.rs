@@ -1,8 +1,31 @@
-//! A bound on how many messages a helper may send: a token bucket, pure.
+//! A bound on how many messages a helper may send: a token bucket, pure, and the rates of each role.
 //!
 //! Honest helpers never come near it; one that was taken over cannot keep the daemon busy for others.
 
 use std::time::Instant;
+
+/// What may be sent.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    /// Messages a second, for as long as it takes.
+    pub(crate) a_second: u32,
+    /// Messages at once.
+    pub(crate) at_once: u32,
+}
+
+/// Before a helper has a task: `Ready`, and a filer's `Joined`. A client's handshake and login are seven messages.
+pub(crate) const BEFORE_ITS_TASK: Rate = Rate { a_second: 1, at_once: 16 };
+
+/// A worker whose client has logged in: two messages for each transfer. Ten thousand files a second are more than
+/// one TLS stream and one filer can do.
+pub(crate) const SERVING_WORKER: Rate = Rate { a_second: 20_000, at_once: 20_000 };
+
+/// What a worker says seldom: how far its transfers are, every 5 s.
+pub(crate) const SELDOM: Rate = Rate { a_second: 2, at_once: 32 };
+
+/// A filer, by names rather than messages: a put reserves, intends, settles and forgets its name, and gives
+/// the ticket back. Ten thousand puts a second are more than a filer's system calls for them allow.
+pub(crate) const WORKING_FILER: Rate = Rate { a_second: 50_000, at_once: 50_000 };
 
 /// Fills at a rate up to a burst; each message takes one.
 #[derive(Debug)]
@@ -14,20 +37,21 @@ pub(crate) struct Bucket {
 }
 
 impl Bucket {
-    /// For `rate` messages a second, and `burst` at once.
-    pub(crate) fn new(rate: u32, burst: u32, now: Instant) -> Self {
-        let burst = f64::from(burst);
-        Self { rate: f64::from(rate), burst, left: burst, filled: now }
+    /// For this rate, and full.
+    pub(crate) fn new(rate: Rate, now: Instant) -> Self {
+        let burst = f64::from(rate.at_once);
+        Self { rate: f64::from(rate.a_second), burst, left: burst, filled: now }
     }
 
-    /// Takes one; `false` when there is none.
-    pub(crate) fn take(&mut self, now: Instant) -> bool {
+    /// Takes so many; `false` when there are not as many.
+    pub(crate) fn take(&mut self, count: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
         self.filled = now;
         self.left = (self.left + passed * self.rate).min(self.burst);
-        let enough = self.left >= 1.0;
+        let count = count as f64;
+        let enough = self.left >= count;
         if enough {
-            self.left -= 1.0;
+            self.left -= count;
         }
         enough
     }
@@ -42,14 +66,15 @@ mod tests {
     #[test]
     fn allows_the_burst_and_then_the_rate() {
         let start = Instant::now();
-        let mut bucket = Bucket::new(10, 3, start);
-        assert!((0..3).all(|_| bucket.take(start)));
-        assert!(!bucket.take(start));
+        let mut bucket = Bucket::new(Rate { a_second: 10, at_once: 3 }, start);
+        assert!((0..3).all(|_| bucket.take(1, start)));
+        assert!(!bucket.take(1, start));
         let later = start + Duration::from_millis(201);
-        assert!((0..2).all(|_| bucket.take(later)));
-        assert!(!bucket.take(later));
+        assert!((0..2).all(|_| bucket.take(1, later)));
+        assert!(!bucket.take(1, later));
         let much_later = later + Duration::from_secs(3600);
-        assert!((0..3).all(|_| bucket.take(much_later)));
-        assert!(!bucket.take(much_later), "it never holds more than the burst");
+        assert!(!bucket.take(4, much_later), "it never holds more than the burst");
+        assert!(bucket.take(3, much_later));
+        assert!(bucket.take(0, much_later));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 use berth_common::broker_protocol::DaemonToWorker;
 use berth_common::ids::{OpId, SessionId, UserName};
 use berth_common::points::{Point, reach};
-use tokio::sync::{Mutex, Notify, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 
 use crate::activity::Activity;
 use crate::addresses::Addresses;
@@ -22,6 +22,7 @@ use crate::exit::KillReason;
 use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
+use crate::incidents::Incidents;
 use crate::ledger::{Ledger, LedgerError};
 use crate::places::Places;
 use crate::recovery::ToClear;
@@ -66,8 +67,8 @@ pub(crate) struct Daemon {
     pub(crate) connections: Rc<Places>,
     pub(crate) listen: RefCell<Vec<SocketAddr>>,
     pub(crate) started: Instant,
-    /// Helpers that crashed.
-    pub(crate) crashes: Cell<u64>,
+    /// What went wrong with helpers.
+    pub(crate) incidents: Rc<Incidents>,
     /// Raised when no new client or session is taken any more.
     pub(crate) stopping: Flag,
     /// A session is not there any more.
@@ -81,12 +82,23 @@ pub(crate) struct Daemon {
     read_only: RefCell<BTreeMap<UserName, Stopped>>,
     /// A sync of the file system failed: nobody's home is changed any more.
     all_read_only: Cell<bool>,
+    /// How many syncs of the file system are under way that will tell whether it has failed.
+    sync_checks: watch::Sender<u32>,
     turns: RefCell<Turns>,
     clearings: RefCell<Turns>,
     /// Dead sessions that wait for clearing.
     pub(crate) to_clear: RefCell<ToClear>,
     /// Raised when the daemon ends: what is not cleared by then is left to the next start.
     pub(crate) clearing_ends: Flag,
+}
+
+/// A sync of the file system that is under way.
+pub(crate) struct SyncCheck(Rc<Daemon>);
+
+impl Drop for SyncCheck {
+    fn drop(&mut self) {
+        self.0.sync_checks.send_modify(|count| *count -= 1);
+    }
 }
 
 /// Something that is done for a user by one at a time.
@@ -155,7 +167,7 @@ impl Daemon {
             connections: Places::new(config.max_connections),
             listen: RefCell::default(),
             started: Instant::now(),
-            crashes: Cell::new(0),
+            incidents: workers.incidents().clone(),
             stopping: Flag::default(),
             session_gone: Notify::new(),
             owing: Notify::new(),
@@ -164,6 +176,7 @@ impl Daemon {
             unrecovered: RefCell::default(),
             read_only: RefCell::default(),
             all_read_only: Cell::default(),
+            sync_checks: watch::Sender::new(0),
             turns: RefCell::default(),
             clearings: RefCell::default(),
             to_clear: RefCell::default(),
@@ -343,6 +356,23 @@ impl Daemon {
     /// They do not any more.
     pub(crate) fn set_recovered(&self, user: &UserName) {
         self.unrecovered.borrow_mut().remove(user);
+    }
+
+    // Whether the file system has failed.
+
+    /// It is being found out until what this returns is dropped.
+    pub(crate) fn begin_sync_check(self: &Rc<Self>) -> SyncCheck {
+        self.sync_checks.send_modify(|count| *count += 1);
+        SyncCheck(self.clone())
+    }
+
+    /// Waits until it is known whether the file system has failed.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn sync_checks_are_over(&self) {
+        // The sender is the daemon's own.
+        let _ = self.sync_checks.subscribe().wait_for(|count| *count == 0).await;
     }
 
     // Users whose homes are read-only.

@@ -15,9 +15,12 @@ use berth_common::sandbox_mode::SandboxMode;
 use rustix::fd::{AsFd as _, OwnedFd};
 
 use crate::asked::{self, FilerPhase};
+use crate::bucket::WORKING_FILER;
 use crate::exit::{ExitReport, KillReason};
+use crate::incidents::Task;
 use crate::process::Peer;
 use crate::spares::{SparePhase, Spares};
+use crate::sys;
 
 /// A filer.
 pub(crate) type Filer = Peer<DaemonToFiler, FilerToDaemon>;
@@ -103,8 +106,13 @@ pub(crate) async fn serve(
     sandbox: SandboxMode,
 ) -> Result<(Rc<Filer>, OwnedFd), FilerError> {
     let (workers_end, filers_end) = Channel::<WorkerToFiler, FilerToWorker>::pair()?;
+    filer.process().set_task(Task { session: Some(session), user: Some(user.clone()), peer: None });
+    // It copies what is appended to, and is bounded by what the user may do; see docs/THREAT-MODEL.md.
+    filer.process().limit_file_sizes(None)?;
     let role = Role::Serve { user: user.clone(), session, sync, sandbox };
     let filers_end = filers_end.into_descriptor();
+    // A worker hands its filer nothing.
+    sys::refuse_descriptors(filers_end.as_fd())?;
     let rights = [home.as_fd(), staging.as_fd(), filers_end.as_fd()];
     filer.send(&DaemonToFiler::Join(role), &rights);
     Ok((joined(filer).await?, workers_end.into_descriptor()))
@@ -120,6 +128,7 @@ pub(crate) async fn walk(
     home: OwnedFd,
     sandbox: SandboxMode,
 ) -> Result<Unowned, FilerError> {
+    filer.process().set_task(Task { user: Some(user.clone()), ..Task::default() });
     let role = Role::Walk { user: user.clone(), sandbox };
     filer.send(&DaemonToFiler::Join(role), &[home.as_fd()]);
     Ok(Unowned::new(joined(filer).await?))
@@ -129,6 +138,7 @@ async fn joined(filer: Rc<Filer>) -> Result<Rc<Filer>, FilerError> {
     let guard = Unowned::new(filer.clone());
     let reason = match tokio::time::timeout(JOIN, filer.recv()).await {
         Ok(Ok(message)) if asked::may_send(FilerPhase::Joining, &message) => {
+            filer.set_rate(WORKING_FILER);
             return Ok(guard.owned().unwrap_or(filer));
         }
         Ok(Ok(other)) => Some(KillReason::Broken(asked::name(&other).to_owned())),
@@ -142,8 +152,8 @@ async fn joined(filer: Rc<Filer>) -> Result<Rc<Filer>, FilerError> {
 async fn ended(filer: &Filer, reason: Option<KillReason>) -> FilerError {
     let patience = if reason.is_some() { Duration::ZERO } else { FAREWELL };
     let reason = reason.unwrap_or(KillReason::TimedOut("did not end"));
-    let status = filer.process().end_within(patience, reason).await;
-    FilerError::Ended(ExitReport::new(status, filer.process().killed(), None))
+    filer.process().end_within(patience, reason).await;
+    FilerError::Ended(filer.process().report(None).await)
 }
 
 /// A filer in the role *recover*. It is killed when this is dropped before [`Recoverer::finish`].
@@ -164,6 +174,7 @@ impl Recoverer {
         sync: StagingSync,
         sandbox: SandboxMode,
     ) -> Result<Self, FilerError> {
+        filer.process().set_task(Task { user: Some(user.clone()), ..Task::default() });
         let role = Role::Recover { user: user.clone(), sync, sandbox };
         filer.send(&DaemonToFiler::Join(role), &[staging.as_fd()]);
         let filer = Unowned::new(joined(filer).await?);
@@ -352,6 +363,7 @@ impl Unowned {
             // The end of its channel tells it.
             drop(filer);
             process.end_within(FAREWELL, KillReason::TimedOut("did not end")).await;
+            process.report(None).await;
         }
     }
 }

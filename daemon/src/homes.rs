@@ -23,12 +23,32 @@ const STAGING: &str = "staging";
 pub(crate) struct Homes {
     users: OwnedFd,
     sync: StagingSync,
+    #[cfg(test)]
+    pub(crate) sync_fails: std::sync::atomic::AtomicBool,
 }
 
 impl Homes {
     /// Takes over the descriptor of `users/`, and what its file system needs.
     pub(crate) fn new(users: OwnedFd, sync: StagingSync) -> Self {
-        Self { users, sync }
+        Self {
+            users,
+            sync,
+            #[cfg(test)]
+            sync_fails: Default::default(),
+        }
+    }
+
+    /// Syncs the file system; takes as long as the disk needs. `users/` was opened before any filer, so this is
+    /// told, once, of any error that one of them was told of.
+    ///
+    /// # Errors
+    /// When something could not be written since the start, or since the last call.
+    pub(crate) fn sync_file_system(&self) -> io::Result<()> {
+        #[cfg(test)]
+        if self.sync_fails.load(std::sync::atomic::Ordering::Relaxed) {
+            return Err(Errno::IO.into());
+        }
+        Ok(rustix::fs::syncfs(&self.users)?)
     }
 
     /// How filers make staging durable.

@@ -5,23 +5,25 @@
 //! Nothing here waits for a peer: a channel that takes no message is a broken peer.
 
 use std::cell::{Cell, OnceCell, RefCell};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use berth_common::admin_protocol::IncidentKind;
+use berth_common::broker_protocol::CloseReason;
 use berth_common::channel::{Channel, ChannelError, Message};
-use rustix::fd::{BorrowedFd, OwnedFd};
-use rustix::process::Signal;
+use rustix::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::watch;
 
-use crate::bucket::Bucket;
-use crate::exit::KillReason;
+use crate::bucket::{BEFORE_ITS_TASK, Bucket, Rate};
+use crate::exit::{ExitReport, KillReason, Known};
+use crate::incidents::{Incidents, Task};
+use crate::last_words::LastWords;
+use crate::memory_events::MemoryEvents;
 use crate::sys;
-
-/// Messages a second, and at once, that a helper may send.
-const MESSAGE_RATE: u32 = 50_000;
-const MESSAGE_BURST: u32 = 100_000;
 
 /// A process that is a child of the daemon's.
 pub(crate) struct Process {
@@ -32,9 +34,79 @@ pub(crate) struct Process {
     pub(super) pidfd: Rc<AsyncFd<OwnedFd>>,
     pub(super) exit: watch::Receiver<Option<ExitStatus>>,
     pub(super) killed: OnceCell<KillReason>,
+    /// Its number may be another process's from now on.
+    pub(super) reaped: Cell<bool>,
+    pub(super) words: RefCell<LastWords>,
+    pub(super) told: OnceCell<ExitReport>,
+    pub(super) task: RefCell<Task>,
+    pub(super) witnesses: Witnesses,
+}
+
+/// Those who hear of the ends of all processes.
+#[derive(Clone, Debug)]
+pub(crate) struct Witnesses {
+    pub(crate) incidents: Rc<Incidents>,
+    pub(crate) memory: Rc<MemoryEvents>,
 }
 
 impl Process {
+    /// Says for whom it works, for what is told of its end.
+    pub(crate) fn set_task(&self, task: Task) {
+        *self.task.borrow_mut() = task;
+    }
+
+    /// Bounds how large it may make a file from now on; `None` lets it do what the daemon may. It still
+    /// writes within what is there already.
+    ///
+    /// # Errors
+    /// The system call's.
+    pub(crate) fn limit_file_sizes(&self, bytes: Option<u64>) -> std::io::Result<()> {
+        // It is our child, so until it is reaped, which this thread does, the number is no other's.
+        let Some(pid) = Pid::from_raw(self.pid.cast_signed()).filter(|_| !self.reaped.get()) else {
+            return Ok(());
+        };
+        // The hard limit stays: an ordinary user could never raise it again. A helper cannot raise either.
+        let most = rustix::process::getrlimit(Resource::Fsize).maximum;
+        let current = bytes.map(|bytes| most.map_or(bytes, |most| bytes.min(most))).or(most);
+        match rustix::process::prlimit(
+            Some(pid),
+            Resource::Fsize,
+            Rlimit { current, maximum: most },
+        ) {
+            Ok(_) | Err(rustix::io::Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until it is reaped, and tells how it ended. An end that is no honest one is counted and logged,
+    /// once, whoever asks.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn report(&self, closing: Option<&CloseReason>) -> ExitReport {
+        let status = self.reaped().await;
+        let tell = || {
+            let killed = self.killed();
+            let is_killed = status.signal() == Some(Signal::KILL.as_raw()) && killed.is_none();
+            let memory_was_short = is_killed && self.witnesses.memory.explain_a_kill();
+            let words = self.words.borrow();
+            let words = Some(&*words);
+            let report =
+                ExitReport::new(status, Known { killed, closing, words, memory_was_short });
+            if let Some(kind) = report.incident() {
+                self.add_incident(kind, report.to_string());
+            }
+            report
+        };
+        self.told.get_or_init(tell).clone()
+    }
+
+    /// Counts what somebody else had to say of it.
+    pub(crate) fn add_incident(&self, kind: IncidentKind, what: String) {
+        let task = self.task.borrow();
+        self.witnesses.incidents.add(self.program, self.pid, &task, kind, what);
+    }
+
     /// Sends SIGKILL, unless it is dead. The first reason counts.
     pub(crate) fn kill(&self, reason: KillReason) {
         drop(self.killed.set(reason));
@@ -86,6 +158,7 @@ pub(crate) struct Peer<Tx, Rx> {
     process: Rc<Process>,
     channel: AsyncFd<Channel<Tx, Rx>>,
     bucket: RefCell<Bucket>,
+    charged: Cell<u64>,
     sent_failed: Cell<bool>,
 }
 
@@ -99,7 +172,7 @@ pub(crate) enum PeerError {
     #[error("sent a malformed message: {0}")]
     Malformed(ChannelError),
     /// More messages than any honest helper sends.
-    #[error("sent too many messages")]
+    #[error("sent more messages than any honest one does")]
     Flood,
     /// The system call failed.
     #[error("cannot be read: {0}")]
@@ -124,10 +197,14 @@ impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
     /// When the channel cannot be made non-blocking or registered.
     pub(crate) fn new(process: Rc<Process>, channel: Channel<Tx, Rx>) -> std::io::Result<Self> {
         channel.set_nonblocking(true)?;
+        if Rx::MAX_DESCRIPTORS == 0 {
+            sys::refuse_descriptors(channel.as_fd())?;
+        }
         Ok(Self {
             process,
             channel: sys::watch(channel)?,
-            bucket: RefCell::new(Bucket::new(MESSAGE_RATE, MESSAGE_BURST, Instant::now())),
+            bucket: RefCell::new(Bucket::new(BEFORE_ITS_TASK, Instant::now())),
+            charged: Cell::new(0),
             sent_failed: Cell::new(false),
         })
     }
@@ -145,10 +222,34 @@ impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
         if self.sent_failed.replace(true) {
             return;
         }
-        // A process that is ending anyway is no failure: its exit tells why.
-        if !matches!(error, ChannelError::Closed) {
-            self.process.kill(KillReason::Channel(error.to_string()));
+        match error {
+            // A process that is ending anyway is no failure: its exit tells why.
+            ChannelError::Closed => {}
+            ChannelError::WouldBlock => {
+                self.process.kill(KillReason::TimedOut("does not read its channel"));
+            }
+            error => self.process.kill(KillReason::Channel(error.to_string())),
         }
+    }
+
+    /// It may send so much from now on.
+    pub(crate) fn set_rate(&self, rate: Rate) {
+        *self.bucket.borrow_mut() = Bucket::new(rate, Instant::now());
+    }
+
+    /// Whether it may have sent a message that costs so many others besides.
+    ///
+    /// # Errors
+    /// [`PeerError::Flood`].
+    pub(crate) fn charge(&self, more: usize) -> Result<(), PeerError> {
+        self.charged.set(self.charged.get() + more as u64);
+        let enough = self.bucket.borrow_mut().take(more, Instant::now());
+        if enough { Ok(()) } else { Err(PeerError::Flood) }
+    }
+
+    /// What it has sent in all, as far as it was charged for it.
+    pub(crate) fn charged(&self) -> u64 {
+        self.charged.get()
     }
 
     /// Receives the next message. Each call lets other tasks run first, so that one peer's messages
@@ -171,10 +272,7 @@ impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
                 Err(error) => return Err(PeerError::Malformed(error)),
             }
         };
-        if self.bucket.borrow_mut().take(Instant::now()) {
-            Ok(message)
-        } else {
-            Err(PeerError::Flood)
-        }
+        self.charge(1)?;
+        Ok(message)
     }
 }

@@ -179,6 +179,7 @@ async fn look(
     // The filer makes staging durable before it looks (R7).
     let findings = recoverer.examine(&names).await?;
     // Another filer may have been told of an error that this one's sync was not told of.
+    daemon.sync_checks_are_over().await;
     if daemon.stopped(user) == Some(Stopped::Damage) {
         return Err(RecoveryError::Stopped);
     }

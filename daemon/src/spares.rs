@@ -13,7 +13,8 @@ use berth_common::channel::Message;
 use tokio::sync::{Notify, oneshot};
 
 use crate::activity::Activity;
-use crate::exit::{ExitReport, KillReason};
+use crate::exit::KillReason;
+use crate::incidents::Incidents;
 use crate::process::Peer;
 use crate::spawn::Spawner;
 
@@ -117,6 +118,11 @@ where
         });
         tokio::task::spawn_local(this.clone().keep());
         this
+    }
+
+    /// What went wrong with the processes.
+    pub(crate) fn incidents(&self) -> &Rc<Incidents> {
+        self.spawner.incidents()
     }
 
     /// How many are ready.
@@ -297,8 +303,8 @@ where
             KillReason::Unneeded => Duration::from_secs(2),
             _ => Duration::ZERO,
         };
-        let status = process.end_within(patience, reason).await;
-        let report = ExitReport::new(status, process.killed(), None);
+        process.end_within(patience, reason).await;
+        let report = process.report(None).await;
         tracing::error!(program = self.program, pid = process.pid, %report, "a spare was lost");
         self.changed.notify_waiters();
     }

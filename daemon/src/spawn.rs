@@ -4,12 +4,13 @@
 //! environment is empty and nothing runs between fork and exec, so that the standard library uses
 //! `posix_spawn`, which does not get slower as the daemon grows.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
+use std::time::Duration;
 
 use berth_common::channel::{Channel, Message};
 use berth_common::points;
@@ -19,17 +20,26 @@ use rustix::process::{Pid, PidfdFlags};
 use tokio::sync::{Notify, watch};
 
 use crate::exit::KillReason;
-use crate::process::{Peer, Process};
+use crate::incidents::Incidents;
+use crate::memory_events::MemoryEvents;
+use crate::process::{Peer, Process, Witnesses};
 use crate::sys;
 
 /// Most bytes of a process's standard error that are logged; at this many the pipe is closed.
 const PANIC_BYTES: usize = 8 * 1024;
+
+/// Most lines of it that are logged.
+const PANIC_LINES: usize = 100;
+
+/// How long it may take to read what a process that is dead has written to its standard error.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// Knows where the helpers are, what they inherit and how many live.
 pub(crate) struct Spawner {
     directory: PathBuf,
     lock: OwnedFd,
     alive: Rc<Alive>,
+    witnesses: Witnesses,
 }
 
 /// How many processes are not reaped yet.
@@ -72,7 +82,14 @@ impl Spawner {
             let path = directory.join(program);
             std::fs::metadata(&path).map_err(missing(&path))?;
         }
-        Ok(Self { directory, lock, alive: Rc::default() })
+        let witnesses =
+            Witnesses { incidents: Rc::default(), memory: Rc::new(MemoryEvents::own()) };
+        Ok(Self { directory, lock, alive: Rc::default(), witnesses })
+    }
+
+    /// What went wrong with the processes.
+    pub(crate) fn incidents(&self) -> &Rc<Incidents> {
+        &self.witnesses.incidents
     }
 
     /// Starts one of the two programs.
@@ -98,6 +115,11 @@ impl Spawner {
         // Closes our copies of the child's ends, or its death would go unnoticed.
         drop(command);
         let process = self.watch(program, child, panics)?;
+        // Until it has a task it writes to no file: not even to the lock file, which it inherits.
+        if let Err(error) = process.limit_file_sizes(Some(0)) {
+            process.kill(KillReason::Internal(error.to_string()));
+            return Err(error);
+        }
         Peer::new(process.clone(), ours).inspect_err(|error| {
             process.kill(KillReason::Channel(error.to_string()));
         })
@@ -125,10 +147,22 @@ impl Spawner {
             }
         };
         let (report, exit) = watch::channel(None);
-        let process =
-            Rc::new(Process { program, pid, pidfd: pidfd.clone(), exit, killed: OnceCell::new() });
+        let process = Rc::new(Process {
+            program,
+            pid,
+            pidfd: pidfd.clone(),
+            exit,
+            killed: OnceCell::new(),
+            reaped: Cell::new(false),
+            words: RefCell::default(),
+            told: OnceCell::new(),
+            task: RefCell::default(),
+            witnesses: self.witnesses.clone(),
+        });
         let alive = self.alive.clone();
         alive.count.set(alive.count.get() + 1);
+        let panics = tokio::task::spawn_local(log_panics(process.clone(), panics));
+        let reaping = process.clone();
         tokio::task::spawn_local(async move {
             let status = loop {
                 if let Err(error) = pidfd.readable().await.map(|mut ready| ready.clear_ready()) {
@@ -140,11 +174,13 @@ impl Spawner {
                     Err(error) => tracing::error!(program, pid, %error, "cannot reap a process"),
                 }
             };
+            reaping.reaped.set(true);
+            // The pipe ended with the process, and what is in it belongs to its end.
+            drop(tokio::time::timeout(LAST_WORDS, panics).await);
             alive.count.set(alive.count.get() - 1);
             alive.changed.notify_waiters();
             report.send_replace(Some(status));
         });
-        tokio::task::spawn_local(log_panics(program, pid, panics));
         Ok(process)
     }
 
@@ -157,16 +193,23 @@ impl Spawner {
 }
 
 /// Logs what a process writes to its standard error, a line at a time as it comes: nothing, unless it panics
-/// or meets what an administrator has to know. Ends with the pipe, or at the bound.
-async fn log_panics(program: &'static str, pid: u32, pipe: OwnedFd) {
+/// or meets what an administrator has to know. The last of it is kept for the report of its end. Ends with the
+/// pipe, or at a bound.
+async fn log_panics(process: Rc<Process>, pipe: OwnedFd) {
     let Ok(pipe) = sys::watch(pipe) else { return };
+    let (program, pid) = (process.program, process.pid);
+    let lines = Cell::new(0);
     let report = |line: &[u8]| {
+        lines.set(lines.get() + 1);
         let text = String::from_utf8_lossy(line);
-        tracing::error!(program, pid, text = ?text.trim_end(), "a helper wrote to standard error");
+        process.words.borrow_mut().hear(&text);
+        if lines.get() <= PANIC_LINES {
+            tracing::error!(program, pid, text = ?text.trim_end(), "a helper wrote to standard error");
+        }
     };
     let mut text = Vec::new();
     let mut read = 0;
-    while read < PANIC_BYTES {
+    while read < PANIC_BYTES && lines.get() < PANIC_LINES {
         let Ok(mut ready) = pipe.readable().await else {
             break;
         };
@@ -230,7 +273,9 @@ mod tests {
 
     #[test]
     fn a_helper_inherits_channel_lock_and_pipe_and_no_environment() {
-        let script = "for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done >&1; \
+        // The daemon lets it write to no file, so it takes that back, as no demoted helper can.
+        let script = "until [ \"$(ulimit -S -f)\" = 0 ]; do :; done; ulimit -S -f unlimited; \
+                      for fd in 0 1 2; do readlink /proc/$$/fd/$fd; done >&1; \
                       tr '\\0' '\\n' < /proc/$$/environ | grep -c . >&1; \
                       for fd in /proc/$$/fd/*; do readlink $fd; done >&1; exit 3";
         let dir = helpers(script);
@@ -240,7 +285,7 @@ mod tests {
             let spawner = spawner(dir.path());
             let worker: Worker = spawner.spawn(WORKER).unwrap();
             let status = worker.process().reaped().await;
-            assert_eq!(ExitReport::new(status, None, None), ExitReport::Failed(3));
+            assert_eq!(status.code(), Some(3));
             assert!(matches!(worker.recv().await, Err(PeerError::Closed)));
             spawner.all_reaped().await;
         });
@@ -267,8 +312,7 @@ mod tests {
             let worker: Worker = spawner.spawn(WORKER).unwrap();
             worker.process().kill(KillReason::Administrator);
             worker.process().kill(KillReason::Shutdown);
-            let status = worker.process().reaped().await;
-            let report = ExitReport::new(status, worker.process().killed(), None);
+            let report = worker.process().report(None).await;
             assert_eq!(report, ExitReport::Killed(KillReason::Administrator));
             worker.process().kill(KillReason::Shutdown);
         });
@@ -280,12 +324,51 @@ mod tests {
         local(async {
             let spawner = spawner(dir.path());
             let worker: Worker = spawner.spawn(WORKER).unwrap();
-            let status = worker.process().reaped().await;
-            let report = ExitReport::new(status, None, None);
+            let report = worker.process().report(None).await;
             assert!(
-                matches!(report, ExitReport::Crashed(13) | ExitReport::Failed(1)),
+                matches!(report, ExitReport::Crashed(13, _) | ExitReport::Failed(1, _)),
                 "{report:?}"
             );
+        });
+    }
+
+    #[test]
+    fn what_a_process_says_last_is_in_the_report_of_its_end_which_is_told_once() {
+        let dir = helpers(
+            "echo first >&2; echo 'memory allocation of 7 bytes failed' >&2; kill -ABRT $$",
+        );
+        local(async {
+            let spawner = spawner(dir.path());
+            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            for _ in 0..2 {
+                let report = worker.process().report(None).await.to_string();
+                assert_eq!(report, "out of memory: memory allocation of 7 bytes failed");
+            }
+            let told = spawner.incidents().told();
+            assert_eq!((told.workers.memory, told.total(), told.latest.len()), (1, 1, 1));
+        });
+    }
+
+    #[test]
+    fn a_new_process_writes_to_no_file_until_it_may() {
+        let dir = helpers("exec sleep 600");
+        let limit = |worker: &Worker| {
+            let path = format!("/proc/{}/limits", worker.process().pid);
+            let limits = std::fs::read_to_string(path).unwrap();
+            let line = limits.lines().find_map(|line| line.strip_prefix("Max file size")).unwrap();
+            line.split_whitespace().next().unwrap().to_owned()
+        };
+        local(async {
+            let spawner = spawner(dir.path());
+            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            assert_eq!(limit(&worker), "0");
+            worker.process().limit_file_sizes(Some(12_345)).unwrap();
+            assert_eq!(limit(&worker), "12345");
+            worker.process().limit_file_sizes(None).unwrap();
+            assert_ne!(limit(&worker), "12345");
+            worker.process().kill(KillReason::Unneeded);
+            worker.process().reaped().await;
+            worker.process().limit_file_sizes(Some(1)).unwrap();
         });
     }
 

@@ -1,7 +1,7 @@
 //! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
-//! children must not inherit, taking those that a service manager has passed and forgetting its variables,
-//! trying a lease, asking SQLite for the system's error number, and asking the kernel what it has for the
-//! sandbox.
+//! children must not inherit, refusing those that peers send, taking those that a service manager has passed
+//! and forgetting its variables, trying a lease, asking SQLite for the system's error number, and asking the
+//! kernel what it has for the sandbox.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
@@ -69,6 +69,34 @@ fn refuse_other_threads() -> io::Result<()> {
     match std::fs::read_dir("/proc/self/task")?.count() {
         1 => Ok(()),
         count => Err(io::Error::other(format!("{count} threads run already"))),
+    }
+}
+
+/// The option's number, which libc does not know yet: that of `asm-generic/socket.h`, as x86-64 and aarch64 have.
+const SO_PASSRIGHTS: libc::c_int = 83;
+
+/// Has whoever sends a descriptor to this Unix socket refused (EPERM), so that none is even in flight. A kernel
+/// before 6.16 cannot; there a receiver that offers no room for descriptors loses them.
+///
+/// # Errors
+/// When it is no Unix socket.
+pub(crate) fn refuse_descriptors(socket: BorrowedFd<'_>) -> io::Result<()> {
+    let no: libc::c_int = 0;
+    let size = size_of_val(&no) as libc::socklen_t;
+    // SAFETY: the option's value is an integer that lives during the call, and the borrow keeps the socket open.
+    let done = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            SO_PASSRIGHTS,
+            (&raw const no).cast(),
+            size,
+        )
+    };
+    match io::Error::last_os_error() {
+        _ if done == 0 => Ok(()),
+        error if error.raw_os_error() == Some(libc::ENOPROTOOPT) => Ok(()),
+        error => Err(error),
     }
 }
 
@@ -155,6 +183,31 @@ mod tests {
         drop(writer);
         assert!(has_no_writer(reader.as_fd()).unwrap());
         assert!(has_no_writer(std::fs::File::open("/dev/null").unwrap().as_fd()).is_err());
+    }
+
+    #[test]
+    fn a_descriptor_for_a_socket_that_takes_none_is_refused_or_lost() {
+        use rustix::net::{
+            AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags,
+            SocketType, socketpair,
+        };
+        use std::os::fd::AsFd as _;
+        let kind = (AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC);
+        let (ours, theirs) = socketpair(kind.0, kind.1, kind.2, None).unwrap();
+        refuse_descriptors(ours.as_fd()).unwrap();
+        let file = tempfile::tempfile().unwrap();
+        let rights = [file.as_fd()];
+        let mut space = [std::mem::MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+        let mut control = SendAncillaryBuffer::new(&mut space);
+        control.push(SendAncillaryMessage::ScmRights(&rights));
+        let packet = [io::IoSlice::new(b"x")];
+        let sent = rustix::net::sendmsg(&theirs, &packet, &mut control, SendFlags::empty());
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+        let mut numbers = release.split(['.', '-']).map_while(|part| part.parse::<u32>().ok());
+        let version = (numbers.next().unwrap(), numbers.next().unwrap());
+        let expected = if version >= (6, 16) { Err(rustix::io::Errno::PERM) } else { Ok(1) };
+        assert_eq!(sent, expected, "on Linux {release}");
+        assert!(refuse_descriptors(file.as_fd()).is_err(), "a file is no socket");
     }
 
     #[test]

@@ -38,8 +38,7 @@ pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
                 continue;
             }
             if let Some(control) = daemon.control(holder.session) {
-                let reason = KillReason::TimedOut("did not give the ticket back");
-                drop(control.events.send(Event::Kill(reason)));
+                drop(control.events.send(Event::Kill(KillReason::KeptTicket)));
             }
         }
     }

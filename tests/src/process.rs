@@ -126,6 +126,19 @@ pub fn limit_file_sizes(pid: u32, bytes: Option<u64>) {
     assert!(set.success(), "prlimit: {set}");
 }
 
+/// Limits how much private memory a process may have (`RLIMIT_DATA`), from now on.
+///
+/// # Panics
+/// When the kernel refuses.
+pub fn limit_memory(pid: u32, bytes: u64) {
+    let set = crate::account::command(Path::new("prlimit"))
+        .arg(format!("--pid={pid}"))
+        .arg(format!("--data={bytes}:"))
+        .status()
+        .expect("prlimit can be run");
+    assert!(set.success(), "prlimit: {set}");
+}
+
 /// Takes such limits away from processes that may have ended meanwhile.
 ///
 /// # Panics

@@ -46,7 +46,7 @@ fn a_holder_of_the_ticket_that_hangs_is_killed_and_another_session_goes_on() {
         let end = server.log().wait_after(mark, "the session's end is told", |line| {
             line.message().starts_with("session ended") && of_the_holder(line.number("session"))
         });
-        let reason = end.text("worker").unwrap_or_default();
+        let reason = end.text("filer").unwrap_or_default();
         assert!(reason.contains("did not give the ticket back"), "{point}: {}", end.text);
         assert_exact(&server);
     }

@@ -1,6 +1,9 @@
 //! `berthctl status`.
 
-use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, LedgerWork, Status, TicketTimes};
+use berth_common::admin_protocol::{
+    AdminToDaemon, DaemonToAdmin, Incident, IncidentCounts, Incidents, LedgerWork, Status,
+    TicketTimes,
+};
 use serde_json::{Value, json};
 
 use super::failure::Failure;
@@ -31,14 +34,55 @@ fn lines(status: &Status) -> Vec<(&'static str, String)> {
         ("users", status.users.to_string()),
         ("connections", format!("{}, {} logged in", status.connections, status.sessions)),
         ("spares", format!("{} workers, {} filers", status.spare_workers, status.spare_filers)),
-        ("crashes", status.crashes.to_string()),
+        ("incidents", totals(&status.incidents)),
         ("ledger", ledger(&status.ledger)),
         ("tickets", tickets(&status.tickets)),
     ];
     if !status.read_only_users.is_empty() {
         lines.push(("read-only", read_only(status).join(", ")));
     }
+    // The latest first, as it is the one that is looked for.
+    let latest = status.incidents.latest.iter().rev();
+    lines.extend(latest.map(|incident| ("incident", told(incident))));
     lines
+}
+
+fn totals(incidents: &Incidents) -> String {
+    if incidents.total() == 0 {
+        return "none".to_owned();
+    }
+    let of = |name, counts: &IncidentCounts| {
+        let kinds = kinds(counts).into_iter().filter(|(_, count)| *count > 0);
+        let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
+        (!kinds.is_empty()).then(|| format!("{name}: {}", kinds.join(", ")))
+    };
+    let parts = [of("workers", &incidents.workers), of("filers", &incidents.filers)];
+    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// The counts by what they are called, in words that follow a number.
+fn kinds(counts: &IncidentCounts) -> [(&'static str, u64); 5] {
+    let IncidentCounts { crashed, sandbox, memory, stalled, broke } = *counts;
+    [
+        ("crashed", crashed),
+        ("ended by the sandbox", sandbox),
+        ("out of memory", memory),
+        ("stalled", stalled),
+        ("broke the protocol", broke),
+    ]
+}
+
+fn told(incident: &Incident) -> String {
+    let Incident { at_s, program, pid, session, user, peer, what, .. } = incident;
+    let mut line = format!("{} {program} {pid}", show::utc(at_s.cast_signed()));
+    if let Some(session) = session {
+        line.push_str(&format!(", session {session}"));
+    }
+    for part in [user.as_ref().map(|user| user.as_str()), peer.as_deref()].into_iter().flatten() {
+        line.push_str(", ");
+        line.push_str(part);
+    }
+    format!("{line}: {what}")
 }
 
 fn ledger(work: &LedgerWork) -> String {
@@ -67,7 +111,12 @@ fn status_json(status: &Status) -> Value {
         "sessions": status.sessions,
         "spare_workers": status.spare_workers,
         "spare_filers": status.spare_filers,
-        "crashes": status.crashes,
+        "crashes": status.incidents.total(),
+        "incidents": {
+            "workers": counts_json(&status.incidents.workers),
+            "filers": counts_json(&status.incidents.filers),
+            "latest": status.incidents.latest.iter().map(incident_json).collect::<Vec<_>>(),
+        },
         "tickets": {
             "granted": status.tickets.granted,
             "held_p50_us": status.tickets.p50_us,
@@ -82,9 +131,30 @@ fn status_json(status: &Status) -> Value {
     })
 }
 
+fn counts_json(counts: &IncidentCounts) -> Value {
+    let IncidentCounts { crashed, sandbox, memory, stalled, broke } = counts;
+    json!({
+        "crashed": crashed, "sandbox": sandbox, "memory": memory, "stalled": stalled, "broke": broke,
+    })
+}
+
+fn incident_json(incident: &Incident) -> Value {
+    json!({
+        "at_s": incident.at_s,
+        "program": incident.program,
+        "pid": incident.pid,
+        "session": incident.session.map(|session| session.0),
+        "user": incident.user.as_ref().map(|user| user.as_str()),
+        "peer": incident.peer,
+        "kind": incident.kind.name(),
+        "what": incident.what,
+    })
+}
+
 #[cfg(test)]
 mod tests {
-    use berth_common::ids::UserName;
+    use berth_common::admin_protocol::IncidentKind;
+    use berth_common::ids::{SessionId, UserName};
 
     use super::*;
 
@@ -95,6 +165,33 @@ mod tests {
         let times = TicketTimes { granted: 9, p50_us: 1_500, p99_us: 20_000, most_us: 31_040 };
         let shown = "9 granted; held p50 1.5 ms, p99 20.0 ms, most 31.0 ms";
         assert_eq!(tickets(&times), shown);
+    }
+
+    #[test]
+    fn incidents_are_told_by_kind_and_the_latest_by_name() {
+        let mut incidents = Incidents::default();
+        assert_eq!(totals(&incidents), "none");
+        incidents.workers = IncidentCounts { crashed: 2, broke: 1, ..IncidentCounts::default() };
+        assert_eq!(totals(&incidents), "workers: 2 crashed, 1 broke the protocol");
+        incidents.filers.memory = 3;
+        let shown = "workers: 2 crashed, 1 broke the protocol; filers: 3 out of memory";
+        assert_eq!(totals(&incidents), shown);
+        let incident = Incident {
+            at_s: 0,
+            program: "berth-worker".to_owned(),
+            pid: 7,
+            session: Some(SessionId(9)),
+            user: Some(UserName::new("bob").unwrap()),
+            peer: Some("10.0.0.7:55".to_owned()),
+            kind: IncidentKind::Broke,
+            what: "killed: broke the protocol: sent too many messages".to_owned(),
+        };
+        let line = told(&incident);
+        let end = " berth-worker 7, session 9, bob, 10.0.0.7:55: killed: broke the protocol: \
+                   sent too many messages";
+        assert!(line.ends_with(end), "{line}");
+        let json = incident_json(&incident);
+        assert_eq!((&json["kind"], &json["session"]), (&json!("broke"), &json!(9)));
     }
 
     #[test]
@@ -110,7 +207,7 @@ mod tests {
             sessions: 5,
             spare_workers: 6,
             spare_filers: 7,
-            crashes: 8,
+            incidents: Incidents::default(),
             tickets: TicketTimes { granted: 9, p50_us: 1_500, p99_us: 20_000, most_us: 31_040 },
             ledger: LedgerWork { requests: 10, transactions: 3 },
             read_only_users: Vec::new(),

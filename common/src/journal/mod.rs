@@ -330,6 +330,12 @@ impl Journal {
     }
 }
 
+/// Most bytes of the journal of a file of so many.
+#[must_use]
+pub fn size_for(data_bytes: u64) -> u64 {
+    layout::entries_end(data_bytes.div_ceil(crate::limits::LEAF_SIZE as u64))
+}
+
 /// Whole entries in a journal file of so many bytes, for one who lists uploads without opening them.
 #[must_use]
 pub fn entries_in(journal_bytes: u64) -> u64 {

@@ -30,18 +30,24 @@ impl Serving {
         }
         let ledger = &self.daemon.ledger;
         let reserved = ledger.reserve(&self.user, self.session, growth, entries).await;
+        if let (Ok(name), Some(size @ 1..)) = (&reserved, stages) {
+            self.writes(|writing| writing.open(*name, size, false));
+        }
         self.answer(op, reserved.map(|name| DaemonToFiler::Reserved { op, name }));
     }
 
     /// Begins the reservation of an upload of unknown size. It lives in memory: without a fingerprint of its
     /// source an upload cannot be resumed, so that nothing of it has to outlive the daemon.
-    pub(super) async fn lease(&self, op: OpId, entries: u64) {
+    pub(super) async fn lease(&self, op: OpId, entries: u64, replaces: u64) {
         let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
             Ok(room) => room,
             Err(error) => return self.refuse(op, error),
         };
         let ledger = &self.daemon.ledger;
         let leased = ledger.lease(&self.user, self.session, entries, room).await;
+        if let Ok((name, bytes)) = &leased {
+            self.writes(|writing| writing.lease(*name, replaces, *bytes));
+        }
         self.answer(op, leased.map(|(name, bytes)| DaemonToFiler::Leased { op, name, bytes }));
     }
 
@@ -66,6 +72,9 @@ impl Serving {
                 () = self.over.up() => break extended,
             }
         };
+        if let Ok(bytes) = &extended {
+            self.writes(|writing| writing.extend(name, *bytes));
+        }
         self.answer(op, extended.map(|bytes| DaemonToFiler::Extended { op, bytes }));
     }
 

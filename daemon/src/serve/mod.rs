@@ -6,6 +6,7 @@
 
 mod changes;
 mod uploads;
+mod writing;
 
 pub(crate) use changes::STUCK;
 
@@ -15,15 +16,17 @@ use std::time::Instant;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem};
 
-use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_items};
+use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_changes, check_names};
 use crate::daemon::Daemon;
 use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::ledger::{LedgerError, UploadRequest};
+use crate::process::Process;
 use crate::tasks::{Flag, Tasks};
+use writing::Writing;
 
 /// What comes with the ticket.
 #[derive(Debug, PartialEq, Eq)]
@@ -50,6 +53,9 @@ pub(crate) struct Serving {
     pub(crate) user: UserName,
     session: SessionId,
     filer: Rc<Filer>,
+    worker: Rc<Process>,
+    /// How large a file the worker may write.
+    writing: RefCell<Writing>,
     asked: RefCell<Asked>,
     /// It has got an owed name, and has not told yet that it is done with it.
     owes: Cell<bool>,
@@ -67,9 +73,26 @@ impl Serving {
         user: UserName,
         session: SessionId,
         filer: Rc<Filer>,
+        worker: Rc<Process>,
     ) -> Rc<Self> {
-        let (asked, owes, distrusts, tasks, over) = Default::default();
-        Rc::new(Self { daemon, user, session, filer, asked, owes, distrusts, tasks, over })
+        Rc::new(Self {
+            daemon,
+            user,
+            session,
+            filer,
+            worker,
+            writing: RefCell::default(),
+            asked: RefCell::default(),
+            owes: Cell::default(),
+            distrusts: Cell::default(),
+            tasks: Tasks::default(),
+            over: Flag::default(),
+        })
+    }
+
+    /// The worker's process.
+    pub(crate) fn worker(&self) -> &Rc<Process> {
+        &self.worker
     }
 
     /// The process.
@@ -80,7 +103,12 @@ impl Serving {
     /// Answers the filer until it ends, or breaks the rules and is killed.
     pub(crate) async fn run(self: Rc<Self>) {
         loop {
-            let message = match self.filer.recv().await {
+            let received = self.filer.recv().await.and_then(|message| {
+                // One is charged by the receipt.
+                self.filer.charge(asked::weight(&message).saturating_sub(1))?;
+                Ok(message)
+            });
+            let message = match received {
                 Ok(message) => message,
                 Err(error) => {
                     if let Some(reason) = error.kill_reason() {
@@ -183,9 +211,9 @@ impl Serving {
                 asked.ask(op)?;
                 self.tasks.spawn(async move { this.reserve(op, growth, entries, stages).await });
             }
-            FilerToDaemon::Lease { op, entries } => {
+            FilerToDaemon::Lease { op, entries, replaces } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.lease(op, entries).await });
+                self.tasks.spawn(async move { this.lease(op, entries, replaces).await });
             }
             FilerToDaemon::Extend { op, name, least } => {
                 asked.ask(op)?;
@@ -206,18 +234,21 @@ impl Serving {
             }
             FilerToDaemon::LetGo { name } => {
                 asked.note(1)?;
+                self.writes(|writing| writing.close(name));
                 self.tasks.spawn(async move { this.let_go(name).await });
             }
             FilerToDaemon::Intent { op, items, settle: None } => {
-                check_items(items.len())?;
+                check_changes(items.len())?;
                 asked.ask_ticket(op)?;
+                self.committing(&items);
                 self.tasks.spawn(async move { this.intent(op, items).await });
             }
             FilerToDaemon::Intent { op, items, settle: Some(settle) } => {
-                check_items(items.len())?;
-                check_items(settle.items.len())?;
+                check_changes(items.len())?;
+                check_changes(settle.items.len())?;
                 asked.ask_ticket(op)?;
                 asked.ask(settle.op)?;
+                self.committing(&items);
                 self.tasks.spawn(async move { this.settle_and_intent(settle, op, items).await });
             }
             FilerToDaemon::Ticket { op } => {
@@ -226,7 +257,7 @@ impl Serving {
                 self.ticket(op);
             }
             FilerToDaemon::Reports { reports } => {
-                check_items(reports.len())?;
+                check_names(reports.len())?;
                 self.daemon.windows.borrow_mut().report(&self.user, reports);
             }
             FilerToDaemon::Released { op } => {
@@ -235,12 +266,12 @@ impl Serving {
                 self.released(op)?;
             }
             FilerToDaemon::Settle { op, items } => {
-                check_items(items.len())?;
+                check_changes(items.len())?;
                 asked.ask(op)?;
                 self.tasks.spawn(async move { this.settle(op, items).await });
             }
             FilerToDaemon::Gone { names } => {
-                check_items(names.len())?;
+                check_names(names.len())?;
                 asked.note(names.len())?;
                 self.tasks.spawn(async move { this.gone(names).await });
             }
@@ -275,6 +306,34 @@ impl Serving {
             | FilerToDaemon::SyncFailed { .. } => {}
         }
         Ok(())
+    }
+
+    /// Something changes in what the worker may write, and its limit with it. Call it before the filer is told
+    /// what was granted, since the worker writes as soon as it has heard of it.
+    fn writes(&self, change: impl FnOnce(&mut Writing)) {
+        let mut writing = self.writing.borrow_mut();
+        let before = writing.limit();
+        change(&mut writing);
+        let now = writing.limit();
+        if now != before
+            && let Err(error) = self.worker.limit_file_sizes(Some(now))
+        {
+            self.kill(KillReason::Internal(format!(
+                "cannot bound what the worker writes: {error}"
+            )));
+        }
+    }
+
+    /// The worker has closed what is committed; nobody writes to it any more.
+    fn committing(&self, items: &[IntentItem]) {
+        self.writes(|writing| {
+            for item in items {
+                match item {
+                    IntentItem::Stage { name, .. } => writing.close(*name),
+                    IntentItem::Take | IntentItem::Over => {}
+                }
+            }
+        });
     }
 
     async fn usage(&self, op: OpId) {

@@ -39,6 +39,7 @@ impl Serving {
             match opened {
                 Ok(UploadOpening::Opened { name, resumed, superseded }) => {
                     reach(Point::RowDurable);
+                    self.writes(|writing| writing.open(name, request.source.size, true));
                     let answer = DaemonToFiler::UploadReserved { op, name, resumed, superseded };
                     return self.answer(op, Ok(answer));
                 }
@@ -108,6 +109,8 @@ impl Serving {
     pub(super) async fn drop_name(&self, op: OpId, name: StagingName) {
         let ledger = &self.daemon.ledger;
         let drop_it = async || ledger.drop_name(&self.user, self.session, name).await;
+        // Its files are gone.
+        self.writes(|writing| writing.close(name));
         let dropped = drop_it().await;
         let later = dropped == Err(LedgerError::Unavailable);
         self.answer(op, dropped.map(|()| DaemonToFiler::Done { op }));

@@ -3,6 +3,7 @@
 
 use std::time::{Duration, Instant};
 
+use berth_common::admin_protocol::IncidentKind;
 use berth_common::broker_protocol::CloseReason;
 use berth_common::points::{Rule, is_off};
 use tokio::sync::mpsc;
@@ -52,21 +53,25 @@ impl Session {
         let worker = self.worker.process().clone();
         let (serving, task) = self.serving.take().unzip();
         let kill = |reason: KillReason| {
-            worker.kill(reason.clone());
+            worker.kill(reason.of_worker());
             if let Some(serving) = &serving {
-                serving.kill(reason);
+                serving.kill(reason.of_filer());
             }
         };
-        let (worker_patience, filer_patience) = match end {
-            End::Worker => (FAREWELL, FINISH),
-            End::Filer => (BEREAVED, BEREAVED),
+        let (worker_patience, filer_patience, late) = match end {
+            End::Worker => (FAREWELL, FINISH, KillReason::TimedOut("did not end")),
+            End::Filer => (BEREAVED, BEREAVED, KillReason::Partner),
             End::Kill(reason) => {
                 kill(reason);
-                (Duration::ZERO, Duration::ZERO)
+                (Duration::ZERO, Duration::ZERO, KillReason::Partner)
             }
         };
+        let closing = self.closing.clone();
         let reaped = async {
-            reap_worker(&worker, worker_patience, admission).await;
+            worker.end_within(worker_patience, late).await;
+            // The client's place is free when its worker is gone.
+            drop(admission);
+            worker.report(closing.as_ref()).await;
             if let Some(serving) = &serving {
                 reap_filer(serving, filer_patience).await;
             }
@@ -112,21 +117,18 @@ impl Session {
         self.daemon.deliver(next);
     }
 
-    /// Counts crashes, and logs the end.
+    /// Logs the end.
     async fn report(&self, worker: &Process, serving: Option<&Serving>) {
         let closing = self.closing.as_ref();
-        let status = worker.reaped().await;
-        let report = ExitReport::new(status, worker.killed(), closing);
-        let mut crashed = u64::from(report.is_a_crash());
-        let mut filer_report = None;
-        if let Some(serving) = serving {
-            let filer = serving.filer().process();
-            let report = ExitReport::new(filer.reaped().await, filer.killed(), None);
-            crashed += u64::from(report.is_a_crash());
-            filer_report = Some(report);
-        }
-        self.daemon.crashes.set(self.daemon.crashes.get() + crashed);
-        self.log_end(&report, filer_report.as_ref(), closing, crashed > 0);
+        let report = worker.report(closing).await;
+        let filer = match serving {
+            Some(serving) => Some(serving.filer().process().report(None).await),
+            None => None,
+        };
+        let mut reports = filer.iter().chain([&report]);
+        let filer_charged = serving.map(|serving| serving.filer().charged());
+        let badly = reports.any(|report| report.incident().is_some() || report.blames_its_worker());
+        self.log_end(&report, filer.as_ref(), closing, badly, filer_charged);
     }
 
     fn log_end(
@@ -134,7 +136,8 @@ impl Session {
         report: &ExitReport,
         filer: Option<&ExitReport>,
         closing: Option<&CloseReason>,
-        crashed: bool,
+        badly: bool,
+        filer_charged: Option<u64>,
     ) {
         let sessions = self.daemon.sessions.borrow();
         let Some(entry) = sessions.get(self.id) else {
@@ -144,10 +147,17 @@ impl Session {
         let filer = filer.map(tracing::field::display);
         let closing = closing.map(tracing::field::debug);
         let (received, sent) = (entry.received, entry.sent);
+        tracing::debug!(
+            session,
+            user,
+            worker = self.worker.charged(),
+            filer = filer_charged,
+            "messages of the session's processes"
+        );
         let seconds = entry.age(Instant::now()).as_secs();
         let addr = self.peer;
         // The same line at two levels: the level is part of what tracing fixes at compile time.
-        if crashed {
+        if badly {
             tracing::warn!(
                 session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
                 "session ended badly"
@@ -161,12 +171,6 @@ impl Session {
     }
 }
 
-/// Frees the client's place when its worker is gone.
-async fn reap_worker(worker: &Process, patience: Duration, admission: Admission) {
-    worker.end_within(patience, KillReason::Partner).await;
-    drop(admission);
-}
-
 async fn reap_filer(serving: &Serving, patience: Duration) {
     if is_off(Rule::R10) {
         return;
@@ -174,8 +178,11 @@ async fn reap_filer(serving: &Serving, patience: Duration) {
     let filer = serving.filer().process();
     if tokio::time::timeout(patience, filer.reaped()).await.is_err() {
         // Not only the process: it may hang in the kernel, and others wait for its ticket.
-        serving.kill(KillReason::Partner);
-        filer.reaped().await;
+        serving.kill(KillReason::TimedOut("did not end with its worker"));
+    }
+    let report = filer.report(None).await;
+    if report.blames_its_worker() {
+        serving.worker().add_incident(IncidentKind::Broke, report.to_string());
     }
 }
 

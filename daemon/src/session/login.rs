@@ -13,7 +13,9 @@ use tokio::task::spawn_local;
 use super::attempt::{Attempt, held_back, record};
 use super::{Event, Session, SiteChallenge, Stage};
 use crate::auth::{self, Accepted, AddressKey, AwaitingFinal, LoginHello};
+use crate::bucket::SERVING_WORKER;
 use crate::filer_handle::Unowned;
+use crate::incidents::Task;
 use crate::serve::Serving;
 
 /// How far a login came.
@@ -125,8 +127,12 @@ impl Session {
         let pid = filer.process().pid;
         self.daemon.sessions.borrow_mut().set_filer(self.id, pid);
         tracing::info!(session = self.id.0, %user, addr = %self.peer, filer = pid, "login");
+        let (session, peer) = (Some(self.id), Some(self.peer));
+        self.worker.process().set_task(Task { session, user: Some(user.clone()), peer });
+        let worker = self.worker.process().clone();
+        self.worker.set_rate(SERVING_WORKER);
         self.worker.accept_login(server_final, &user, workers_end);
-        let serving = Serving::new(self.daemon.clone(), user, self.id, filer);
+        let serving = Serving::new(self.daemon.clone(), user, self.id, filer, worker);
         self.control.serving.replace(Some(serving.clone()));
         let events = self.control.events.clone();
         let task = spawn_local({

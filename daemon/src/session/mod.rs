@@ -24,10 +24,12 @@ use tokio::task::JoinHandle;
 use crate::accept::Admission;
 use crate::auth::{self, AwaitingFinal, AwaitingPassword};
 use crate::broker::{self, Phase, Step};
+use crate::bucket::{Bucket, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
 use crate::identity::Identity;
+use crate::incidents::Task;
 use crate::listener::Connection;
 use crate::serve::Serving;
 use crate::tasks::Flag;
@@ -118,6 +120,7 @@ struct Session {
     /// The lookup or check that is under way.
     beside: Option<JoinHandle<()>>,
     closing: Option<CloseReason>,
+    seldom: Bucket,
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
 
@@ -135,6 +138,7 @@ pub(crate) async fn run(
     let (events, mut inbox) = mpsc::unbounded_channel();
     let control = Rc::new(Control { events, serving: Default::default(), gone: Flag::default() });
     let pid = worker.process().pid;
+    worker.process().set_task(Task { session: Some(id), user: None, peer: Some(peer) });
     let now = Instant::now();
     daemon.sessions.borrow_mut().insert(id, peer, pid, control.clone(), now);
     tracing::info!(session = id.0, addr = %peer, worker = pid, "connection");
@@ -151,6 +155,7 @@ pub(crate) async fn run(
         serving: None,
         beside: None,
         closing: None,
+        seldom: Bucket::new(SELDOM, now),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
     };
     daemon.activity.handshake_begins();
@@ -214,6 +219,10 @@ impl Session {
     /// What the worker says or asks.
     fn message(&mut self, message: WorkerToDaemon) -> Option<End> {
         self.daemon.activity.touch();
+        if broker::is_seldom(&message) && !self.seldom.take(1, Instant::now()) {
+            let name = broker::name(&message);
+            return Some(broke(format!("it sends {name} more often than any honest one does")));
+        }
         let phase = self.stage.phase();
         let step = broker::step(phase, &message);
         match (step, message) {

@@ -10,9 +10,10 @@ use std::time::{Duration, Instant};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OwedName, StagingName};
 use berth_common::ledger_protocol::IntentItem;
+use berth_common::limits::CHANGES_PER_MESSAGE;
 
 /// Most changes in a batch, and most settles in one message: both fit a packet together.
-pub(crate) const MAX_BATCH: usize = 256;
+pub(crate) const MAX_BATCH: usize = CHANGES_PER_MESSAGE;
 
 /// After acting for so long the ticket is given back and asked for again, so that a large batch does not hold
 /// up the user's other sessions.

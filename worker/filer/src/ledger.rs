@@ -150,9 +150,15 @@ impl Ledger {
         }
     }
 
-    /// Begins the reservation of an upload of unknown size: its name, and the bytes that it has.
-    pub(crate) async fn lease(&self, entries: u64) -> Result<(StagingName, u64), ErrorCode> {
-        match self.ask(Queue::Reserving, move |op| FilerToDaemon::Lease { op, entries }).await? {
+    /// Begins the reservation of an upload of unknown size, which may replace so many bytes: its name, and the
+    /// bytes that it has.
+    pub(crate) async fn lease(
+        &self,
+        entries: u64,
+        replaces: u64,
+    ) -> Result<(StagingName, u64), ErrorCode> {
+        let question = move |op| FilerToDaemon::Lease { op, entries, replaces };
+        match self.ask(Queue::Reserving, question).await? {
             DaemonToFiler::Leased { name, bytes, .. } => Ok((name, bytes)),
             other => self.unexpected(other).await,
         }

@@ -4,6 +4,7 @@ use std::io;
 use std::process::ExitCode;
 
 use berth_common::channel::{Channel, ChannelError};
+use berth_common::filer_protocol::WORKER_BROKE_EXIT;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 use berth_common::points;
 use berth_sandbox::DemotionError;
@@ -41,7 +42,10 @@ pub(crate) fn run() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             log(format_args!("{error}"));
-            ExitCode::FAILURE
+            match error {
+                RunError::Worker(_) => ExitCode::from(WORKER_BROKE_EXIT),
+                _ => ExitCode::FAILURE,
+            }
         }
     }
 }

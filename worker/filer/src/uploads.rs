@@ -118,7 +118,7 @@ async fn open_stream(session: &Session, request: &OpenUpload) -> Result<Opened, 
     let (replaced, entries) = decide::room_of(target.as_ref(), request.existing)?;
     // Only the lease's bytes are known to fit on the disk.
     let free = if replaced > 0 { session.ledger.room().await? } else { 0 };
-    let (name, granted) = session.ledger.lease(entries).await?;
+    let (name, granted) = session.ledger.lease(entries, replaced).await?;
     reach(Point::Reserved);
     match session.staging.create(&name.file_name()) {
         Ok(data) => {

@@ -26,6 +26,7 @@ use crate::connection::{BufferPool, Parts, Traffic};
 use crate::helper::Helpers;
 use crate::session::{SessionActor, SessionParts};
 use crate::signer::{BrokerChannel, BrokerKey};
+use crate::sys;
 use crate::tls;
 use crate::transfer::Services;
 use crate::transfer::pipeline::Routes;
@@ -59,6 +60,7 @@ struct Client {
 /// Runs the worker. An orderly end, for whatever reason, is a success: the daemon was told the reason.
 pub(crate) fn run() -> ExitCode {
     abort_on_panic();
+    sys::fail_writes_beyond_the_limit();
     match live() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

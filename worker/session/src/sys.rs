@@ -18,6 +18,15 @@ pub(crate) fn register<Tx: Message, Rx: Message>(
     Ok(unsafe { AsyncFd::register(channel) }?)
 }
 
+/// A write beyond the limit on file sizes, which the daemon sets to what was granted, fails then (EFBIG), and does
+/// not end the process.
+pub(crate) fn fail_writes_beyond_the_limit() {
+    // SAFETY: ignoring a signal installs no handler, and no thread counts on another disposition.
+    unsafe {
+        libc::signal(libc::SIGXFSZ, libc::SIG_IGN);
+    }
+}
+
 /// Gives freed heap memory back to the system, so that an idle session keeps nothing of its transfers.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
@@ -47,6 +56,22 @@ mod tests {
         assert_eq!(received.unwrap().message, answer);
         channel_io::send(&near, &WorkerToFiler::Usage { op: OpId(2) }).await.unwrap();
         assert_eq!(far.recv().unwrap().message, WorkerToFiler::Usage { op: OpId(2) });
+    }
+
+    #[test]
+    fn a_write_beyond_the_limit_is_an_error() {
+        use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+        use std::io::Write as _;
+        super::fail_writes_beyond_the_limit();
+        let mut file = tempfile::tempfile().unwrap();
+        let before = getrlimit(Resource::Fsize);
+        // Other tests of this process write less to any file.
+        let current = Some(1 << 30);
+        setrlimit(Resource::Fsize, Rlimit { current, ..before }).unwrap();
+        std::io::Seek::seek(&mut file, std::io::SeekFrom::Start(1 << 30)).unwrap();
+        let error = file.write_all(b"x").unwrap_err();
+        setrlimit(Resource::Fsize, before).unwrap();
+        assert_eq!(error.kind(), std::io::ErrorKind::FileTooLarge);
     }
 
     #[test]

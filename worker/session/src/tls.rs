@@ -102,3 +102,31 @@ pub(crate) async fn accept(
         .map_err(HandshakeError::Tls)?;
     Ok(Accepted { stream, exporter })
 }
+
+#[cfg(test)]
+mod tests {
+    use berth_common::channel::Channel;
+    use berth_common::sandbox_mode::SandboxMode;
+
+    use super::*;
+
+    #[test]
+    fn nothing_can_be_resumed_and_nothing_comes_early() {
+        let setup = WorkerSetup {
+            sandbox: SandboxMode::Require,
+            certificates: Vec::new(),
+            signature_scheme: 0x0403,
+            server: String::new(),
+            boot_id: [0; 16],
+            idle_seconds: 1,
+            stall_seconds: 1,
+            login_seconds: 1,
+            max_transfers: 1,
+        };
+        let (channel, _daemon) = Channel::pair().unwrap();
+        let key = BrokerKey::new(setup.signature_scheme, Arc::new(channel));
+        let config = configuration(&setup, key).unwrap();
+        assert_eq!((config.send_tls13_tickets, config.max_early_data_size), (0, 0));
+        assert!(!config.ticketer.enabled() && !config.session_storage.can_cache());
+    }
+}

@@ -294,6 +294,11 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
         self.channel.get_ref().send(message, &[]).unwrap();
     }
 
+    /// The same to a daemon that may have ended it.
+    pub(super) fn try_send(&self, message: &Tx) -> Result<(), ChannelError> {
+        self.channel.get_ref().send(message, &[])
+    }
+
     pub(super) async fn recv(&self) -> Rx {
         self.receive().await.message
     }

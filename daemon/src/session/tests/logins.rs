@@ -19,7 +19,11 @@ fn a_wrong_password_is_refused_and_its_session_ends() {
         worker.send(&WorkerToDaemon::Closing { reason });
         worker.crash();
         fakes.no_sessions().await;
-        assert_eq!(fakes.daemon.crashes.get(), 1, "it died by a signal that nobody sent");
+        assert_eq!(
+            fakes.daemon.incidents.told().total(),
+            1,
+            "it died by a signal that nobody sent"
+        );
     });
 }
 

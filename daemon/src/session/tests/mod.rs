@@ -1,6 +1,7 @@
 //! Sessions from end to end, with a real ledger, real processes to kill and reap, and helpers that the
 //! test plays.
 
+mod breaks;
 mod ends;
 mod fakes;
 mod logins;
@@ -133,7 +134,7 @@ fn nothing_is_reserved_below_the_floor_of_free_space() {
         assert_eq!(filer.recv().await, refused);
         filer.send(&FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(0) });
         assert_eq!(filer.recv().await, refused, "a directory takes a little too");
-        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
+        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1, replaces: 0 });
         assert_eq!(filer.recv().await, refused);
         filer.send(&open_upload(1, OP));
         assert_eq!(filer.recv().await, refused);
@@ -177,7 +178,7 @@ fn a_lease_is_what_is_left_and_grows_by_what_comes_free() {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
         let first = reserve(&filer, 400).await;
-        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1 });
+        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1, replaces: 0 });
         let DaemonToFiler::Leased { name, bytes: 600, .. } = filer.recv().await else { panic!() };
         filer.send(&FilerToDaemon::Extend { op: OP, name, least: 601 });
         let DaemonToFiler::Refused { error, .. } = filer.recv().await else { panic!() };
@@ -295,6 +296,6 @@ fn a_user_who_is_locked_loses_the_sessions_at_once() {
         filer.ended().await;
         ending.await.unwrap();
         fakes.no_sessions().await;
-        assert_eq!(fakes.daemon.crashes.get(), 0);
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }

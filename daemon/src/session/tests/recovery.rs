@@ -1,5 +1,7 @@
 //! What dead sessions left: replayed, tried again, removed when its time is over.
 
+use std::sync::atomic::Ordering;
+
 use berth_common::error_code::ErrorCode;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
 
@@ -428,6 +430,7 @@ fn a_failed_sync_of_the_file_system_stops_everybody() {
         while fakes.daemon.ledger.pending(&bob).await.unwrap().intents.len() < 2 {
             tokio::task::yield_now().await;
         }
+        fakes.daemon.homes.sync_fails.store(true, Ordering::Relaxed);
         filer.send(&FilerToDaemon::StagingSyncFailed);
         filer3.ended().await;
         worker3.ended().await;
@@ -438,6 +441,23 @@ fn a_failed_sync_of_the_file_system_stops_everybody() {
         assert_eq!(fakes.daemon.ledger.pending(&bob).await.unwrap().intents.len(), 2);
         assert_eq!(fakes.daemon.ledger.usage(&bob).await.unwrap().used_bytes, 0);
         assert_all_stopped(&fakes).await;
+    });
+}
+
+#[test]
+fn a_filer_that_says_so_without_the_file_system_stops_its_own_user_alone() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        fakes.add_user("bob").await;
+        let (_client, _worker, filer) = fakes.session().await;
+        let (_client2, _worker2, filer2) = fakes.session_of("bob").await;
+        filer.send(&FilerToDaemon::StagingSyncFailed);
+        while !fakes.daemon.is_read_only(&user("alice")) {
+            tokio::task::yield_now().await;
+        }
+        fakes.daemon.sync_checks_are_over().await;
+        assert!(!fakes.daemon.is_read_only(&user("bob")));
+        reserve(&filer2, 1).await;
     });
 }
 
@@ -455,6 +475,7 @@ fn a_replay_that_is_under_way_when_another_users_sync_fails_settles_nothing() {
         worker.crash();
         let recoverer = fakes.recoverer().await;
         let DaemonToFiler::Examine { op, .. } = recoverer.recv().await else { panic!() };
+        fakes.daemon.homes.sync_fails.store(true, Ordering::Relaxed);
         filer2.send(&FilerToDaemon::StagingSyncFailed);
         while !fakes.daemon.are_all_read_only() {
             tokio::task::yield_now().await;
@@ -511,7 +532,7 @@ fn a_change_that_was_made_in_a_home_that_is_read_only_by_now_is_not_told_to_have
         fakes.no_sessions().await;
         let pending = fakes.daemon.ledger.pending(&alice).await.unwrap();
         assert_eq!(pending.intents.len(), 1, "for the replay of the next start");
-        assert_eq!(fakes.daemon.crashes.get(), 0);
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }
 
@@ -525,6 +546,6 @@ fn a_filer_that_cannot_make_a_change_durable_is_ended() {
         filer.ended_untold().await;
         worker.ended().await;
         fakes.no_sessions().await;
-        assert_eq!(fakes.daemon.crashes.get(), 0);
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }

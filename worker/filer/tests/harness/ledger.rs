@@ -110,7 +110,7 @@ impl Ledger {
                 }
             },
             FilerToDaemon::Room { op } => DaemonToFiler::Room { op, bytes: self.room },
-            FilerToDaemon::Lease { op, entries } => {
+            FilerToDaemon::Lease { op, entries, .. } => {
                 let (name, bytes) = (self.mint(), self.left().min(LEASE_BYTES).min(self.room));
                 self.open(name, bytes, entries, None);
                 DaemonToFiler::Leased { op, name, bytes }

@@ -8,7 +8,7 @@ mod messages;
 mod table;
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, Write as _};
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ use berth_common::ids::OpId;
 use tokio::sync::{mpsc, oneshot};
 
 pub(crate) use messages::*;
-use table::{Delivered, Question, Table};
+use table::{Delivered, Question, Table, WrongAnswer};
 
 use crate::channel_io::{self, AsyncChannel};
 use crate::sys;
@@ -166,9 +166,21 @@ impl FilesystemActor {
         let channel = Rc::clone(&self.channel);
         let next = async move { channel_io::receive(&channel).await };
         ctx.spawn(next.into_actor(self).map(|received, actor, ctx| {
-            match received.map_err(|_| ()).and_then(|received| actor.take(received, ctx)) {
+            let taken = match received {
+                Ok(received) => actor.take(received, ctx).map_err(|error| Some(error.to_string())),
+                // It has ended.
+                Err(ChannelError::Closed) => Err(None),
+                Err(error) => Err(Some(error.to_string())),
+            };
+            match taken {
                 Ok(()) => actor.listen(ctx),
-                Err(()) => actor.give_up(ctx),
+                Err(why) => {
+                    if let Some(why) = why {
+                        // The daemon logs it with the session's end. A pipe that is gone is ignored.
+                        let _ = writeln!(io::stderr(), "berth-worker: its filer: {why}");
+                    }
+                    actor.give_up(ctx);
+                }
             }
         }));
     }
@@ -177,12 +189,12 @@ impl FilesystemActor {
         &mut self,
         received: Received<FilerToWorker>,
         ctx: &mut Context<Self>,
-    ) -> Result<(), ()> {
+    ) -> Result<(), WrongAnswer> {
         if !received.descriptors.is_empty() {
             // Before anything else, since the filer holds back others until it hears of this.
             self.post(WorkerToFiler::DescriptorsTaken { messages: 1 }, ctx);
         }
-        match self.table.deliver(received).map_err(|_| ())? {
+        match self.table.deliver(received)? {
             Delivered::Taken => {}
             Delivered::UnwantedRead(handle) => self.post(WorkerToFiler::CloseRead { handle }, ctx),
             Delivered::UnwantedUpload(handle) => {

@@ -7,6 +7,7 @@ use berth_common::channel::Received;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::filer_protocol::FilerToWorker;
 use berth_common::ids::{Handle, OpId};
+use rustix::fs::FileType;
 use tokio::sync::{mpsc, oneshot};
 
 use super::messages::{Answer, Committed, OpenFile, OpenedUpload, Part};
@@ -40,7 +41,7 @@ pub(super) enum Delivered {
 
 /// The filer answered what was not asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the filer answered what was not asked")]
+#[error("the filer answered what was not asked, or handed over what is no file")]
 pub(super) struct WrongAnswer;
 
 /// The open questions.
@@ -75,6 +76,9 @@ impl Table {
         &mut self,
         received: Received<FilerToWorker>,
     ) -> Result<Delivered, WrongAnswer> {
+        if !received.descriptors.iter().all(is_regular_file) {
+            return Err(WrongAnswer);
+        }
         let op = op_of(&received.message);
         let question = self.open.remove(&op).ok_or(WrongAnswer)?;
         let mut descriptors = received.descriptors.into_iter();
@@ -175,6 +179,12 @@ fn fail(question: Question, error: berth_common::error_code::ErrorCode) {
         Question::Entries(asker) => drop(asker.send(Err(error))),
         Question::Uploads(asker) => drop(asker.send(Err(error))),
     }
+}
+
+/// A filer that was taken over could hand over a pipe, on which a helper would wait for ever.
+fn is_regular_file(descriptor: &OwnedFd) -> bool {
+    let stat = rustix::fs::fstat(descriptor);
+    stat.is_ok_and(|stat| FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile)
 }
 
 fn op_of(message: &FilerToWorker) -> OpId {

@@ -204,7 +204,9 @@ pub(super) fn parts(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
 pub(crate) fn error_code(error: &JournalError) -> ErrorCode {
     match error {
         JournalError::Io(error) => match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => ErrorCode::DiskFull,
+            io::ErrorKind::StorageFull
+            | io::ErrorKind::QuotaExceeded
+            | io::ErrorKind::FileTooLarge => ErrorCode::DiskFull,
             _ => ErrorCode::Internal,
         },
         _ => ErrorCode::Internal,
