@@ -96,7 +96,8 @@ fn wait(data_dir: BorrowedFd<'_>, patience: Duration) -> Result<OwnedFd, LockErr
 }
 
 fn open(data_dir: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, LockError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    // For reading: whoever inherits it could otherwise fill the disk through it, a worker before login too.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     rustix::fs::openat(data_dir, name, flags, Mode::RUSR | Mode::WUSR)
         .map_err(|error| LockError::Io(name, error.into()))
 }
