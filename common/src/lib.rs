@@ -28,5 +28,6 @@ pub mod limits;
 #[cfg(target_os = "linux")]
 pub mod points;
 pub mod rel_path;
+pub mod sandbox_mode;
 pub mod scram;
 pub mod thresholds;

@@ -49,4 +49,38 @@ pub enum DemotionError {
         #[source]
         source: io::Error,
     },
+    /// Step 6: there is another thread already, which Landlock would leave out.
+    #[error("threads: Landlock would leave others out")]
+    Threads(#[source] io::Error),
+    /// Step 6: the kernel refused what Landlock was asked for.
+    #[error("landlock: {0}")]
+    Landlock(String),
+    /// Step 6: the kernel's Landlock is missing or too old, and it is required.
+    #[error("landlock: its version is {found} (0 for none), {least} is the least")]
+    LandlockTooOld {
+        /// What the kernel has.
+        found: u32,
+        /// What it takes.
+        least: u32,
+    },
+    /// Step 8: a table has two rows for a call, of which one would be lost.
+    #[error("seccomp: the table has {0} twice")]
+    Table(&'static str),
+    /// Step 8: a filter could not be made or loaded.
+    #[error("seccomp: {0}")]
+    Seccomp(String),
+    /// Step 8: the handler that names forbidden calls could not be installed.
+    #[error("seccomp: the handler of SIGSYS cannot be installed")]
+    Handler(#[source] io::Error),
+}
+
+impl DemotionError {
+    // Their crates' types stay inside this one.
+    pub(crate) fn landlock(error: landlock::RulesetError) -> Self {
+        Self::Landlock(error.to_string())
+    }
+
+    pub(crate) fn filter(error: seccompiler::BackendError) -> Self {
+        Self::Seccomp(error.to_string())
+    }
 }

@@ -1,18 +1,30 @@
 //! Demotion: how `berth-worker` and `berth-filer` give up what they do not need.
 //!
-//! Each has one function here, called first in its `main`, that reads from top to bottom in the order
-//! that has to be kept; the daemon never calls them. Nothing that a client influences is read before they
-//! return. They start no thread, open no file and never give anything back.
+//! Each has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
+//! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
+//! The daemon never calls them. Nothing that a client influences is read before the last has returned. They
+//! start no thread, open no file and never give anything back.
 
+mod confined;
 mod error;
+mod filter;
+mod names;
+mod rights;
 mod steps;
 #[allow(unsafe_code)]
 mod sys;
+mod tables;
+mod trap;
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use berth_common::sandbox_mode::SandboxMode;
+
+pub use confined::Confined;
 pub use error::DemotionError;
 pub use steps::ResourceLimits;
+
+use crate::tables::Table;
 
 /// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
 pub const WORKER_LIMITS: ResourceLimits =
@@ -44,10 +56,24 @@ pub fn demote_worker() -> Result<OwnedFd, DemotionError> {
     steps::close_all_but_the_three()?;
     // 5. Not RLIMIT_NPROC: it counts the uid, not the process.
     steps::limit_resources(WORKER_LIMITS)?;
-    // 6. Landlock, without a single rule, comes here, while there is one thread.
-    // 7. The caller makes its TLS configuration, its runtime and its helper threads, and waits for them.
-    // 8. seccomp on all threads comes then, in a function of its own, and `Ready` after it.
     Ok(channel)
+}
+
+/// Takes the whole file system, the network and all other processes away from a worker that is demoted.
+///
+/// To be called on the main thread before any other thread exists. What the caller starts then, its runtime
+/// and its helper threads, has nothing either; [`Confined::seal`] follows when they are up.
+///
+/// # Errors
+/// One variant a step; with [`SandboxMode::Require`] also for what the kernel lacks. The process then is in
+/// between and must end.
+pub fn confine_worker(mode: SandboxMode) -> Result<Confined, DemotionError> {
+    // 6. While there is one thread: Landlock, without a single rule.
+    steps::be_one_thread()?;
+    let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
+    // 7. The caller makes its TLS configuration, its runtime and its helper threads, and waits for them.
+    // 8. Then it seals, and says `Ready`.
+    Confined::new(Table::Worker, mode, landlock)
 }
 
 /// Demotes a filer as far as it can be before it knows its directories, and returns its channel to the
@@ -68,11 +94,53 @@ pub fn demote_filer() -> Result<OwnedFd, DemotionError> {
     steps::keep_to_one_arena()?;
     steps::close_all_but_the_three()?;
     steps::limit_resources(FILER_LIMITS)?;
-    // 6. The caller starts its helper thread and waits until it is up, says `Ready`, and reads one message
-    //    of the daemon's: its role, with its directories.
-    // 7. Landlock on these directories and seccomp on all threads come then, in a function of their own;
-    //    only after that is a worker's first request read.
+    // The caller says `Ready`, and reads one message of the daemon's: its role, with its directories.
     Ok(channel)
+}
+
+/// What a filer is for, with the directories that are left to it.
+#[derive(Clone, Copy, Debug)]
+pub enum FilerRole<'a> {
+    /// It serves a session: changes to both.
+    Serve {
+        /// The user's home.
+        home: BorrowedFd<'a>,
+        /// The user's staging.
+        staging: BorrowedFd<'a>,
+    },
+    /// It recovers: moves and unlinks in staging.
+    Recover {
+        /// The user's staging.
+        staging: BorrowedFd<'a>,
+    },
+    /// It walks: reads names and sizes.
+    Walk {
+        /// The user's home.
+        home: BorrowedFd<'a>,
+    },
+}
+
+/// Leaves a demoted filer nothing but its role's directories.
+///
+/// To be called on the main thread before any other thread exists: the helper thread is started after it, since
+/// Landlock holds for the threads that are started later, and for no older one. [`Confined::seal`] follows
+/// when it is up.
+///
+/// # Errors
+/// One variant a step; with [`SandboxMode::Require`] also for what the kernel lacks. The process then is in
+/// between and must end.
+pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined, DemotionError> {
+    // 6. While there is one thread: Landlock, with a rule for each directory.
+    steps::be_one_thread()?;
+    let landlock = rights::restrict_filer(role).map_err(DemotionError::landlock)?;
+    // 7. The caller starts its helper thread, and waits until it is up.
+    // 8. Then it seals, and says `Joined`; only after that is a worker's first request read.
+    let table = match role {
+        FilerRole::Serve { .. } => Table::FilerServe,
+        FilerRole::Recover { .. } => Table::FilerRecover,
+        FilerRole::Walk { .. } => Table::FilerWalk,
+    };
+    Confined::new(table, mode, landlock)
 }
 
 /// Takes descriptor 0, the channel to the daemon, which the daemon placed there. Once a process.

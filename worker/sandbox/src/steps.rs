@@ -82,3 +82,8 @@ fn lower(resource: Resource, most: u64) -> io::Result<()> {
     let limit = Some(most.min(hard));
     Ok(rustix::process::setrlimit(resource, Rlimit { current: limit, maximum: limit })?)
 }
+
+/// Landlock restricts the thread that asks for it and those that it starts later: there must be no other.
+pub(crate) fn be_one_thread() -> Result<(), DemotionError> {
+    sys::check_for_one_thread().map_err(DemotionError::Threads)
+}

@@ -38,3 +38,13 @@ pub(crate) fn close_from(first: u32) -> io::Result<()> {
     let result = unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// Whether this thread is the only one; an error when it is not.
+pub(crate) fn check_for_one_thread() -> io::Result<()> {
+    // SAFETY: not to share with other threads what can only be shared with them changes nothing where there
+    // are none, and is refused where there are.
+    match unsafe { libc::unshare(libc::CLONE_THREAD) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}

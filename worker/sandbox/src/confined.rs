@@ -1,0 +1,69 @@
+//! A process between its last two steps: Landlock is in force, the table of system calls is not yet.
+
+use berth_common::sandbox_mode::{LEAST_LANDLOCK, SandboxMode};
+use seccompiler::{Error, SeccompAction};
+
+use crate::DemotionError;
+use crate::filter::Filters;
+use crate::tables::Table;
+use crate::trap;
+
+/// What is still to be done: [`Confined::seal`].
+#[must_use = "without being sealed the process may make any system call"]
+pub struct Confined {
+    filters: Filters,
+    mode: SandboxMode,
+    landlock: u32,
+}
+
+impl std::fmt::Debug for Confined {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Confined").field("landlock", &self.landlock).finish_non_exhaustive()
+    }
+}
+
+impl Confined {
+    pub(crate) fn new(
+        table: Table,
+        mode: SandboxMode,
+        landlock: u32,
+    ) -> Result<Self, DemotionError> {
+        if landlock < LEAST_LANDLOCK && mode != SandboxMode::BestEffort {
+            let least = LEAST_LANDLOCK;
+            return Err(DemotionError::LandlockTooOld { found: landlock, least });
+        }
+        let otherwise = match mode {
+            SandboxMode::Require | SandboxMode::BestEffort => SeccompAction::Trap,
+            #[cfg(debug_assertions)]
+            SandboxMode::Report => SeccompAction::Log,
+        };
+        Ok(Self { filters: Filters::compile(table, otherwise)?, mode, landlock })
+    }
+
+    /// The version of Landlock that is in force, 0 for none: the lesser of the kernel's and of what this
+    /// build knows.
+    #[must_use]
+    pub fn landlock(&self) -> u32 {
+        self.landlock
+    }
+
+    /// Closes the table on all threads, which have to be up: what a thread does while it starts stands in no
+    /// table. Returns whether it is closed.
+    ///
+    /// # Errors
+    /// When a filter cannot be loaded. A kernel without seccomp is none with [`SandboxMode::BestEffort`]. The
+    /// process then is in between and must end.
+    pub fn seal(self) -> Result<bool, DemotionError> {
+        trap::install().map_err(DemotionError::Handler)?;
+        match self.filters.load() {
+            Ok(()) => Ok(true),
+            Err(Error::Seccomp(error))
+                if self.mode == SandboxMode::BestEffort
+                    && matches!(error.raw_os_error(), Some(libc::EINVAL | libc::ENOSYS)) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(DemotionError::Seccomp(error.to_string())),
+        }
+    }
+}

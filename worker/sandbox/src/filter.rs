@@ -1,0 +1,70 @@
+//! Makes a table into seccomp filters and loads them on all threads.
+
+use seccompiler::{
+    BpfProgram, Error, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
+    SeccompFilter, SeccompRule, TargetArch,
+};
+
+use crate::error::DemotionError;
+use crate::tables::{Check, Condition, Table, Width};
+
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: TargetArch = TargetArch::x86_64;
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: TargetArch = TargetArch::aarch64;
+
+/// The two filters of a process, ready to be loaded. For a call the stricter answer of the two counts.
+pub(crate) struct Filters {
+    /// Says that there is no `clone3`: its flags are in memory, where no filter sees them.
+    absent: BpfProgram,
+    /// Allows what stands in the table.
+    allowed: BpfProgram,
+}
+
+impl Filters {
+    /// Compiles both. `otherwise` happens to a call that is not allowed; one of a foreign architecture
+    /// (32-bit calls) ends the process at once.
+    pub(crate) fn compile(table: Table, otherwise: SeccompAction) -> Result<Self, DemotionError> {
+        if let Some(name) = table.duplicate() {
+            return Err(DemotionError::Table(name));
+        }
+        let absent = [(libc::SYS_clone3, Vec::new())].into_iter().collect();
+        let enosys = SeccompAction::Errno(libc::ENOSYS as u32);
+        let absent = SeccompFilter::new(absent, SeccompAction::Allow, enosys, ARCHITECTURE);
+        let mut allowed = std::collections::BTreeMap::new();
+        for row in table.rows() {
+            let rules: Result<_, _> = row.when.iter().map(|list| rule(list)).collect();
+            allowed.insert(row.number, rules.map_err(DemotionError::filter)?);
+        }
+        let allowed = SeccompFilter::new(allowed, otherwise, SeccompAction::Allow, ARCHITECTURE);
+        let program = |filter: Result<SeccompFilter, _>| filter.and_then(BpfProgram::try_from);
+        Ok(Self {
+            absent: program(absent).map_err(DemotionError::filter)?,
+            allowed: program(allowed).map_err(DemotionError::filter)?,
+        })
+    }
+
+    /// Loads both on all threads. The table ends it: nothing can be loaded after it.
+    pub(crate) fn load(&self) -> Result<(), Error> {
+        seccompiler::apply_filter_all_threads(&self.absent)?;
+        seccompiler::apply_filter_all_threads(&self.allowed)
+    }
+}
+
+fn rule(conditions: &[Condition]) -> Result<SeccompRule, seccompiler::BackendError> {
+    let conditions: Result<_, _> = conditions.iter().map(condition).collect();
+    SeccompRule::new(conditions?)
+}
+
+fn condition(condition: &Condition) -> Result<SeccompCondition, seccompiler::BackendError> {
+    let (length, all) = match condition.width {
+        Width::Int => (SeccompCmpArgLen::Dword, u64::from(u32::MAX)),
+        Width::Long => (SeccompCmpArgLen::Qword, u64::MAX),
+    };
+    let (operator, value) = match condition.check {
+        Check::Is(value) => (SeccompCmpOp::Eq, value),
+        Check::Within(bits) => (SeccompCmpOp::MaskedEq(all & !bits), 0),
+        Check::OwnProcess => (SeccompCmpOp::Eq, u64::from(std::process::id())),
+    };
+    SeccompCondition::new(condition.argument, length, operator, value)
+}
