@@ -3,14 +3,16 @@
 
 use std::error::Error;
 use std::net::TcpStream;
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 
 use berth_common::channel::{Channel, ChannelError};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role};
 use berth_common::points;
+use berth_common::sandbox_mode::SandboxMode;
 use berth_puppets::machine::{Machine, Next};
 use berth_puppets::orders::Station;
 use berth_puppets::place;
+use berth_sandbox::FilerRole;
 
 /// As many as the real one has.
 const HELPERS: usize = 1;
@@ -25,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn live(address: &str) -> Result<(), Box<dyn Error>> {
     points::from_argument()?;
     let channel = berth_sandbox::demote_filer()?;
-    let machine = Machine::new(HELPERS)?;
+    let machine = Machine::new(0)?;
     let daemon = Channel::<FilerToDaemon, DaemonToFiler>::from_descriptor(channel)?;
     let mut line = TcpStream::connect(address)?;
     let own = [daemon.as_raw_fd(), line.as_raw_fd()];
@@ -38,7 +40,7 @@ fn live(address: &str) -> Result<(), Box<dyn Error>> {
         Err(ChannelError::Closed) => return Ok(()),
         Err(error) => return Err(error.into()),
     };
-    let DaemonToFiler::Join(_role) = first.message else {
+    let DaemonToFiler::Join(role) = first.message else {
         return Err("no role".into());
     };
     let directories: Vec<OwnedFd> = first.descriptors;
@@ -47,7 +49,15 @@ fn live(address: &str) -> Result<(), Box<dyn Error>> {
     if machine.obey(&mut line, Station::Joining, &descriptors)? == Next::End {
         return Ok(());
     }
-    // The second half of the demotion, by the role.
+    let directory = |index: usize| directories[index].as_fd();
+    let role = match role {
+        Role::Serve { .. } => FilerRole::Serve { home: directory(0), staging: directory(1) },
+        Role::Recover { .. } => FilerRole::Recover { staging: directory(0) },
+        Role::Walk { .. } => FilerRole::Walk { home: directory(0) },
+    };
+    let confined = berth_sandbox::confine_filer(role, SandboxMode::Require)?;
+    let machine = Machine::new(HELPERS)?;
+    confined.seal()?;
     machine.obey(&mut line, Station::Filer, &descriptors)?;
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::os::fd::AsRawFd as _;
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::{Channel, ChannelError};
 use berth_common::points;
+use berth_common::sandbox_mode::SandboxMode;
 use berth_puppets::line::MAGIC;
 use berth_puppets::machine::Machine;
 use berth_puppets::orders::{Order, Script, Station};
@@ -30,9 +31,10 @@ fn live(script: Script) -> Result<(), Box<dyn Error>> {
     let DaemonToWorker::Setup(_) = daemon.recv()?.message else {
         return Err("no set-up".into());
     };
+    let confined = berth_sandbox::confine_worker(SandboxMode::Require)?;
     let machine = Machine::new(HELPERS)?;
     play(&machine, script.at_start);
-    // The second half of the demotion.
+    confined.seal()?;
     play(&machine, script.demoted);
     daemon.send(&WorkerToDaemon::Ready, &[])?;
     play(&machine, script.as_a_spare);
@@ -45,6 +47,7 @@ fn live(script: Script) -> Result<(), Box<dyn Error>> {
         return Err("no client".into());
     };
     let mut client = TcpStream::from(socket);
+    client.set_nonblocking(false)?;
     let mut magic = [0; MAGIC.len()];
     client.read_exact(&mut magic)?;
     if magic != *MAGIC {
