@@ -9,6 +9,7 @@ use crate::channel::Message;
 use crate::error_code::ErrorCode;
 use crate::ids::{RequestId, SessionId, UserName};
 use crate::rel_path::RelPath;
+use crate::sandbox_mode::SandboxMode;
 use crate::scram::ScramVerifier;
 
 /// What a worker tells and asks the daemon.
@@ -184,6 +185,8 @@ pub enum DaemonToWorker {
 /// All that a worker needs before a client.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WorkerSetup {
+    /// How much of the sandbox has to be there.
+    pub sandbox: SandboxMode,
     /// The certificate chain in DER, the server's own first. The key stays with the daemon.
     pub certificates: Vec<serde_bytes::ByteBuf>,
     /// The TLS signature scheme of the key.

@@ -10,6 +10,7 @@ use crate::entry::{SourceFingerprint, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{OpId, OwedName, SessionId, StagingName, UploadToken, UserName};
 use crate::rel_path::RelPath;
+use crate::sandbox_mode::SandboxMode;
 
 /// What a filer tells and asks the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -511,6 +512,8 @@ pub enum Role {
         session: SessionId,
         /// How staging is made durable.
         sync: StagingSync,
+        /// How much of the sandbox has to be there.
+        sandbox: SandboxMode,
     },
     /// Recovers. Carries staging alone.
     Recover {
@@ -518,11 +521,15 @@ pub enum Role {
         user: UserName,
         /// How staging is made durable.
         sync: StagingSync,
+        /// How much of the sandbox has to be there.
+        sandbox: SandboxMode,
     },
     /// Walks the home for a verification, reading only. Carries the home alone.
     Walk {
         /// Whose.
         user: UserName,
+        /// How much of the sandbox has to be there.
+        sandbox: SandboxMode,
     },
 }
 

@@ -19,6 +19,7 @@ use berth_common::frame;
 use berth_common::ids::*;
 use berth_common::ledger_protocol::*;
 use berth_common::rel_path::RelPath;
+use berth_common::sandbox_mode::SandboxMode;
 use berth_common::scram::ScramVerifier;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -243,6 +244,7 @@ fn daemon_to_worker_round_trips() {
         PasswordChanged, PasswordRefused, Refuse, Shutdown,
     } vec![
         DaemonToWorker::Setup(WorkerSetup {
+            sandbox: SandboxMode::Require,
             certificates: vec![ByteBuf::from(vec![0x30; 400])],
             signature_scheme: 0x0403,
             server: "berthd".into(),
@@ -411,9 +413,14 @@ fn daemon_to_filer_round_trips() {
             user: user(),
             session: SessionId(1),
             sync: StagingSync::Directory,
+            sandbox: SandboxMode::Require,
         }),
-        DaemonToFiler::Join(Role::Recover { user: user(), sync: StagingSync::FileSystem }),
-        DaemonToFiler::Join(Role::Walk { user: user() }),
+        DaemonToFiler::Join(Role::Recover {
+            user: user(),
+            sync: StagingSync::FileSystem,
+            sandbox: SandboxMode::BestEffort,
+        }),
+        DaemonToFiler::Join(Role::Walk { user: user(), sandbox: SandboxMode::Require }),
         DaemonToFiler::Reserved { op: OP, name: NAME },
         DaemonToFiler::Leased { op: OP, name: NAME, bytes: 0 },
         DaemonToFiler::Extended { op: OP, bytes: u64::MAX },

@@ -11,6 +11,7 @@ use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role, StagingSync};
 use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
+use berth_common::sandbox_mode::SandboxMode;
 use rustix::fd::{AsFd as _, OwnedFd};
 
 use crate::asked::{self, FilerPhase};
@@ -99,9 +100,10 @@ pub(crate) async fn serve(
     session: SessionId,
     (home, staging): (OwnedFd, OwnedFd),
     sync: StagingSync,
+    sandbox: SandboxMode,
 ) -> Result<(Rc<Filer>, OwnedFd), FilerError> {
     let (workers_end, filers_end) = Channel::<WorkerToFiler, FilerToWorker>::pair()?;
-    let role = Role::Serve { user: user.clone(), session, sync };
+    let role = Role::Serve { user: user.clone(), session, sync, sandbox };
     let filers_end = filers_end.into_descriptor();
     let rights = [home.as_fd(), staging.as_fd(), filers_end.as_fd()];
     filer.send(&DaemonToFiler::Join(role), &rights);
@@ -116,8 +118,9 @@ pub(crate) async fn walk(
     filer: Rc<Filer>,
     user: &UserName,
     home: OwnedFd,
+    sandbox: SandboxMode,
 ) -> Result<Unowned, FilerError> {
-    let role = Role::Walk { user: user.clone() };
+    let role = Role::Walk { user: user.clone(), sandbox };
     filer.send(&DaemonToFiler::Join(role), &[home.as_fd()]);
     Ok(Unowned::new(joined(filer).await?))
 }
@@ -159,8 +162,9 @@ impl Recoverer {
         user: &UserName,
         staging: OwnedFd,
         sync: StagingSync,
+        sandbox: SandboxMode,
     ) -> Result<Self, FilerError> {
-        let role = Role::Recover { user: user.clone(), sync };
+        let role = Role::Recover { user: user.clone(), sync, sandbox };
         filer.send(&DaemonToFiler::Join(role), &[staging.as_fd()]);
         let filer = Unowned::new(joined(filer).await?);
         Ok(Self { filer, next: 0 })

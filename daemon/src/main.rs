@@ -22,6 +22,7 @@ mod filer_handle;
 mod holding;
 mod homes;
 mod identity;
+mod kernel;
 mod ledger;
 mod listener;
 mod lock;

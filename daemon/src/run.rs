@@ -31,6 +31,7 @@ use crate::exit::KillReason;
 use crate::file_system::FileSystem;
 use crate::homes::Homes;
 use crate::identity::Identity;
+use crate::kernel::Kernel;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
 use crate::lock::{DaemonLock, wait_for_old_helpers};
@@ -96,6 +97,11 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
             String::new()
         }
     };
+    let kernel = Kernel::ask();
+    if let Err(error) = kernel.judge(config.sandbox) {
+        complaints.add(error);
+    }
+    kernel.describe().iter().for_each(|line| say(line));
     complaints.none()?;
     say(format_args!("{file_system}"));
     say(format_args!("the configuration is valid"));
@@ -106,6 +112,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     points::from_environment()?;
     let config = Config::load(args.config.as_deref(), args.overrides())?;
     log::start(config.log_format);
+    examine_kernel(&config)?;
     let bound = become_user(&config)?;
     close_to_others()?;
     check_descriptors(&config);
@@ -169,6 +176,16 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     drop(runtime);
     drop(lock);
     served
+}
+
+/// The kernel must have what confines workers and filers, if that is required.
+fn examine_kernel(config: &Config) -> Result<(), Fatal> {
+    let kernel = Kernel::ask();
+    for missing in kernel.judge(config.sandbox)? {
+        tracing::warn!("the system user is no wall between sessions: {missing}");
+    }
+    tracing::info!(kernel = ?kernel, mode = ?config.sandbox, "the sandbox of workers and filers");
+    Ok(())
 }
 
 /// What homes and staging lie on must keep what the ledger's protocol rests on; tells how filers make

@@ -1,5 +1,6 @@
 //! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
-//! children must not inherit, trying a lease, and asking SQLite for the system's error number.
+//! children must not inherit, trying a lease, asking SQLite for the system's error number, and asking the
+//! kernel what it has for the sandbox.
 
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
@@ -61,6 +62,49 @@ pub(crate) fn has_no_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
 pub(crate) fn errno_of(db: &rusqlite::Connection) -> i32 {
     // SAFETY: the handle is open for as long as the connection is borrowed, and is only read here.
     unsafe { rusqlite::ffi::sqlite3_system_errno(db.handle()) }
+}
+
+/// The version of Landlock. Restricts nothing.
+///
+/// # Errors
+/// When there is none, or it is switched off.
+pub(crate) fn landlock_version() -> io::Result<u32> {
+    /// `LANDLOCK_CREATE_RULESET_VERSION`.
+    const VERSION: libc::c_uint = 1;
+    let no_rules = std::ptr::null::<libc::c_void>();
+    // SAFETY: with this flag there is no structure to read, and no ruleset is made.
+    match unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, no_rules, 0usize, VERSION) } {
+        -1 => Err(io::Error::last_os_error()),
+        version => Ok(version.try_into().unwrap_or(0)),
+    }
+}
+
+/// Whether filters of system calls can be loaded for all threads at once. Restricts nothing.
+pub(crate) fn has_seccomp_filters() -> bool {
+    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC;
+    let no_filter = std::ptr::null::<libc::c_void>();
+    // SAFETY: the null pointer is refused when the kernel comes to read the filter.
+    let result = unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, flags, no_filter)
+    };
+    // Only a kernel that knows operation and flag comes that far.
+    result == -1 && io::Error::last_os_error().raw_os_error() == Some(libc::EFAULT)
+}
+
+/// Whether a socket can refuse descriptors.
+pub(crate) fn has_passrights() -> bool {
+    /// `SO_PASSRIGHTS`, the same on all architectures that Berth is built for.
+    const PASSRIGHTS: libc::c_int = 83;
+    let Ok((socket, _other)) = std::os::unix::net::UnixStream::pair() else {
+        return false;
+    };
+    let (mut value, mut length) = (0 as libc::c_int, size_of::<libc::c_int>() as libc::socklen_t);
+    let (value, length) = (&raw mut value, &raw mut length);
+    // SAFETY: the socket is open, and the kernel writes at most `length` bytes to `value`.
+    unsafe {
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, PASSRIGHTS, value.cast(), length)
+            == 0
+    }
 }
 
 #[cfg(test)]

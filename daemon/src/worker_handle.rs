@@ -24,6 +24,7 @@ pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon>;
 pub(crate) fn setup(config: &Config, identity: &Identity, boot: BootId) -> DaemonToWorker {
     let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
     DaemonToWorker::Setup(WorkerSetup {
+        sandbox: config.sandbox,
         certificates: identity.certificates().map(|der| der.to_vec().into()).collect(),
         signature_scheme: identity.scheme(),
         server: concat!("berthd/", env!("CARGO_PKG_VERSION")).to_owned(),

@@ -11,6 +11,7 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use berth_common::sandbox_mode::SandboxMode;
 pub(crate) use file::FileConfig;
 
 use crate::auth::FailurePolicy;
@@ -28,6 +29,8 @@ pub(crate) struct Config {
     pub(crate) tls_files: Option<TlsFiles>,
     /// The site secret, if there is one.
     pub(crate) site_secret_file: Option<PathBuf>,
+    /// How much of the sandbox has to be there.
+    pub(crate) sandbox: SandboxMode,
     pub(crate) log_format: LogFormat,
     /// Connections that the kernel holds until they are accepted.
     pub(crate) backlog: i32,
@@ -198,6 +201,17 @@ impl Config {
                 None
             }
         };
+        let sandbox = match raw.sandbox.as_str() {
+            "require" => SandboxMode::Require,
+            "best-effort" => SandboxMode::BestEffort,
+            #[cfg(debug_assertions)]
+            "report" => SandboxMode::Report,
+            other => {
+                complaints
+                    .push(format!("sandbox: {other:?} is neither \"require\" nor \"best-effort\""));
+                SandboxMode::Require
+            }
+        };
         let log_format = match raw.log_format.as_str() {
             "text" => LogFormat::Text,
             "json" => LogFormat::Json,
@@ -220,6 +234,7 @@ impl Config {
             user: raw.user.clone(),
             tls_files,
             site_secret_file: raw.site_secret_file.clone(),
+            sandbox,
             log_format,
             backlog: number("backlog", raw.backlog, 1..=65_535) as i32,
             max_connections: number("max_connections", raw.max_connections, 1..=100_000) as u32,

@@ -58,6 +58,7 @@ fn all_complaints_come_at_once() {
         listen = ["localhost", "127.0.0.1:1", "127.0.0.1:1"]
         user = "root"
         key = "k.pem"
+        sandbox = "none"
         log_format = "xml"
         backlog = 0
         login_seconds = "ten"
@@ -72,6 +73,7 @@ fn all_complaints_come_at_once() {
         "user: \"root\"",
         "certificate: it is needed",
         "log_format: \"xml\"",
+        "sandbox: \"none\" is neither",
         "backlog: 0 is not between 1 and 65535",
         "login_seconds: ",
         "max_conections: there is no such key",
@@ -80,7 +82,7 @@ fn all_complaints_come_at_once() {
     ] {
         assert!(got.iter().any(|line| line.starts_with(expected)), "{expected} in {got:#?}");
     }
-    assert_eq!(got.len(), 10, "{got:#?}");
+    assert_eq!(got.len(), 11, "{got:#?}");
 }
 
 #[test]

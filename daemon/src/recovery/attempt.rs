@@ -63,7 +63,8 @@ async fn recover_once(
         None => make_staging(daemon, user).await?,
     };
     let filer = daemon.filers.take().await;
-    let mut recoverer = Recoverer::join(filer, user, staging, daemon.homes.sync()).await?;
+    let (sync, sandbox) = (daemon.homes.sync(), daemon.config.sandbox);
+    let mut recoverer = Recoverer::join(filer, user, staging, sync, sandbox).await?;
     let done = work(&mut recoverer).await;
     if let Err(RecoveryError::Filer(FilerError::Unsynced(_))) = &done {
         // Before anybody else's recovery can look.

@@ -126,8 +126,8 @@ impl Attempt {
             tries += 1;
             let directories = daemon.homes.open(user).map_err(FilerError::Home)?;
             let filer = daemon.filers.take().await;
-            let sync = daemon.homes.sync();
-            match filer_handle::serve(filer, user, self.session, directories, sync).await {
+            let (sync, sandbox) = (daemon.homes.sync(), daemon.config.sandbox);
+            match filer_handle::serve(filer, user, self.session, directories, sync, sandbox).await {
                 Err(FilerError::Ended(report)) if tries < FILERS => {
                     tracing::warn!(session = self.session.0, %user, %report, "a filer did not join");
                 }

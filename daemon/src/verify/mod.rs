@@ -246,7 +246,8 @@ impl UnderWay {
         let turn = daemon.turn(user);
         let _turn = turn.lock().await;
         let home = daemon.homes.open_home(user)?;
-        let mut walker = Walker::join(daemon.filers.take().await, user, home).await?;
+        let mut walker =
+            Walker::join(daemon.filers.take().await, user, home, daemon.config.sandbox).await?;
         while !walker.list().await? {}
         let sum = walker.sum().await?;
         walker.finish().await;
@@ -279,7 +280,7 @@ impl UnderWay {
         // It lists nothing yet; no session waits for its start.
         let home = self.daemon.homes.open_home(&self.user)?;
         let filer = self.daemon.filers.take().await;
-        let mut walker = Walker::join(filer, &self.user, home).await?;
+        let mut walker = Walker::join(filer, &self.user, home, self.daemon.config.sandbox).await?;
         let found = if held {
             self.walk_held(&mut walker, fix).await
         } else {

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use berth_common::ids::{OpId, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, HomeReport, HomeSum};
+use berth_common::sandbox_mode::SandboxMode;
 use rustix::fd::OwnedFd;
 
 use crate::asked::FilerPhase;
@@ -22,8 +23,9 @@ impl Walker {
         filer: Rc<Filer>,
         user: &UserName,
         home: OwnedFd,
+        sandbox: SandboxMode,
     ) -> Result<Self, FilerError> {
-        Ok(Self { filer: filer_handle::walk(filer, user, home).await?, op: OpId(0) })
+        Ok(Self { filer: filer_handle::walk(filer, user, home, sandbox).await?, op: OpId(0) })
     }
 
     /// Tells it what sessions did.

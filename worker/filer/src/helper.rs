@@ -4,8 +4,8 @@
 //! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
 //! at a time, since each keeps directories open; what may be done in one slice of a walk takes its turn
 //! without waiting for the others' ends. The thread is started
-//! before the seccomp filter is loaded and lives as long as the process; it makes no thread of its own and
-//! never touches a channel.
+//! when Landlock is in force, which it inherits, and before the table of system calls is closed; it lives as
+//! long as the process, makes no thread of its own and never touches a channel.
 
 use std::collections::VecDeque;
 use std::io;

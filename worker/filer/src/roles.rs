@@ -1,9 +1,15 @@
 //! The role that the daemon's first message fixes for good, with the directories that go with it.
+//!
+//! Each is entered in the same order: Landlock leaves the role's directories alone while there is one thread;
+//! the helper thread is started, which inherits that; the table of system calls is closed on both; and only then
+//! the daemon is told `Joined`, so that no worker's request is read before.
 
 use std::io;
+use std::os::fd::AsFd as _;
 
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role};
+use berth_sandbox::{FilerRole, confine_filer};
 
 use crate::helper::Helper;
 use crate::home::Home;
@@ -14,37 +20,37 @@ use crate::staging::Staging;
 use crate::walking;
 
 /// Takes the role that `first` gives and lives it to its end.
-pub(crate) fn enter(
-    daemon: DaemonChannel,
-    first: Received<DaemonToFiler>,
-    helper: Helper,
-) -> Result<(), RunError> {
+pub(crate) fn enter(daemon: DaemonChannel, first: Received<DaemonToFiler>) -> Result<(), RunError> {
     let mut directories = first.descriptors.into_iter();
     // The channel has checked that as many descriptors came as the message states.
     let mut next =
         || directories.next().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput));
     match first.message {
-        DaemonToFiler::Join(Role::Serve { sync, .. }) => {
-            let home = Home::new(&next()?)?;
-            let staging = Staging::new(&next()?, sync)?;
-            let worker = Channel::from_descriptor(next()?)?;
+        DaemonToFiler::Join(Role::Serve { sync, sandbox, .. }) => {
+            let (home, staging, worker) = (next()?, next()?, next()?);
+            let role = FilerRole::Serve { home: home.as_fd(), staging: staging.as_fd() };
+            let confined = confine_filer(role, sandbox)?;
+            let helper = Helper::start()?;
+            let (home, staging) = (Home::new(&home)?, Staging::new(&staging, sync)?);
+            let worker = Channel::from_descriptor(worker)?;
             let server = Server::new(daemon, worker, home, staging, helper)?;
-            // Landlock on home and staging, then seccomp on both threads, come here: after this line
-            // a worker's first request is read.
+            confined.seal()?;
             server.joined().serve()
         }
-        DaemonToFiler::Join(Role::Recover { sync, .. }) => {
-            let staging = Staging::new(&next()?, sync)?;
-            // Landlock on staging, then seccomp on both threads, come here.
+        DaemonToFiler::Join(Role::Recover { sync, sandbox, .. }) => {
+            let staging = next()?;
+            let confined = confine_filer(FilerRole::Recover { staging: staging.as_fd() }, sandbox)?;
+            let staging = Staging::new(&staging, sync)?;
+            confined.seal()?;
             match daemon.send(&FilerToDaemon::Joined, &[]) {
                 Ok(()) => recover::recover(&daemon, staging),
                 Err(ChannelError::Closed) => Ok(()),
                 Err(error) => Err(RunError::Daemon(error.to_string())),
             }
         }
-        DaemonToFiler::Join(Role::Walk { .. }) => {
+        DaemonToFiler::Join(Role::Walk { sandbox, .. }) => {
             let home = next()?;
-            // Landlock on the home, reading only, then seccomp on both threads, come here.
+            confine_filer(FilerRole::Walk { home: home.as_fd() }, sandbox)?.seal()?;
             match daemon.send(&FilerToDaemon::Joined, &[]) {
                 Ok(()) => walking::walk(&daemon, home),
                 Err(ChannelError::Closed) => Ok(()),

@@ -10,7 +10,6 @@ use berth_sandbox::DemotionError;
 use rustix::fs::Mode;
 
 use crate::errors::log;
-use crate::helper::Helper;
 use crate::roles;
 
 /// The daemon's channel, as this process holds it.
@@ -52,12 +51,10 @@ fn live() -> Result<(), RunError> {
     let channel = berth_sandbox::demote_filer()?;
     // What this process makes is its user's alone, whatever it inherited.
     rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    // The helper is up before Landlock and seccomp, which come with the role.
-    let helper = Helper::start()?;
     let daemon = DaemonChannel::from_descriptor(channel)?;
     let told = daemon.send(&FilerToDaemon::Ready, &[]).and_then(|()| daemon.recv());
     match told {
-        Ok(first) => roles::enter(daemon, first, helper),
+        Ok(first) => roles::enter(daemon, first),
         // A spare that is not needed any more.
         Err(ChannelError::Closed) => Ok(()),
         Err(error) => Err(RunError::Daemon(error.to_string())),

@@ -24,8 +24,11 @@ const NAMES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{
     RemoveDir | RemoveFile | MakeDir | MakeReg | MakeSym | MakeFifo | MakeSock
 });
 
-/// Files that are written, and names that go from one directory to another.
-const CONTENT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | Truncate | Refer});
+/// Names that go from one directory to another.
+const MOVES: BitFlags<AccessFs> = make_bitflags!(AccessFs::{Refer});
+
+/// Files that are written.
+const CONTENT: BitFlags<AccessFs> = make_bitflags!(AccessFs::{WriteFile | Truncate});
 
 /// Gives up everything. Returns the kernel's version of Landlock, 0 for none.
 pub(crate) fn restrict_worker() -> Result<u32, RulesetError> {
@@ -36,11 +39,14 @@ pub(crate) fn restrict_worker() -> Result<u32, RulesetError> {
 pub(crate) fn restrict_filer(role: FilerRole<'_>) -> Result<u32, RulesetError> {
     let ruleset = ruleset()?;
     enforce(match role {
-        FilerRole::Serve { home, staging } => ruleset
-            .add_rule(PathBeneath::new(home, READING | NAMES | CONTENT))?
-            .add_rule(PathBeneath::new(staging, READING | NAMES | CONTENT))?,
+        FilerRole::Serve { home, staging } => {
+            let rights = READING | NAMES | MOVES | CONTENT;
+            ruleset
+                .add_rule(PathBeneath::new(home, rights))?
+                .add_rule(PathBeneath::new(staging, rights))?
+        }
         FilerRole::Recover { staging } => {
-            ruleset.add_rule(PathBeneath::new(staging, READING | NAMES))?
+            ruleset.add_rule(PathBeneath::new(staging, READING | NAMES | MOVES))?
         }
         FilerRole::Walk { home } => ruleset.add_rule(PathBeneath::new(home, READING))?,
     })

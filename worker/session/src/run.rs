@@ -59,12 +59,7 @@ struct Client {
 /// Runs the worker. An orderly end, for whatever reason, is a success: the daemon was told the reason.
 pub(crate) fn run() -> ExitCode {
     abort_on_panic();
-    let served = points::from_argument()
-        .map_err(WorkerError::from)
-        .and_then(|()| Ok(berth_sandbox::demote_worker()?))
-        .and_then(|channel| Ok(BrokerChannel::from_descriptor(channel)?))
-        .and_then(serve);
-    match served {
+    match live() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // Not `eprintln`, which panics when the daemon has read enough from the pipe and closed it.
@@ -84,40 +79,66 @@ fn abort_on_panic() {
     }));
 }
 
-/// Serves one client, from the set-up on. Called by a demoted process, and by tests.
-///
-/// # Errors
-/// See [`WorkerError`]. A daemon that closes the channel before there is a client ends the worker without
-/// an error: it was a spare.
-pub(crate) fn serve(channel: BrokerChannel) -> Result<(), WorkerError> {
-    let channel = Arc::new(channel);
+fn live() -> Result<(), WorkerError> {
+    points::from_argument()?;
+    let channel = berth_sandbox::demote_worker()?;
+    let channel = Arc::new(BrokerChannel::from_descriptor(channel)?);
     let Some(setup) = await_setup(&channel)? else {
         return Ok(());
     };
+    let confined = berth_sandbox::confine_worker(setup.sandbox)?;
+    let prepared = Prepared::new(channel, setup)?;
+    confined.seal()?;
+    prepared.serve()
+}
 
-    // All that starts a thread or allocates for good, before any client is known.
-    let key = BrokerKey::new(setup.signature_scheme, Arc::clone(&channel));
-    let config = tls::configuration(&setup, key)?;
-    let system = actix_rt::System::new();
-    let helpers = Helpers::start()?;
+/// A worker that has all that starts a thread or allocates for good, before any client is known.
+pub(crate) struct Prepared {
+    channel: Arc<BrokerChannel>,
+    setup: WorkerSetup,
+    config: Arc<ServerConfig>,
+    system: actix_rt::SystemRunner,
+    helpers: Helpers,
+}
 
-    channel.send(&WorkerToDaemon::Ready, &[])?;
-    let Some(client) = await_client(&channel)? else {
-        return Ok(());
-    };
+impl Prepared {
+    /// Makes the TLS configuration, the runtime and the helper threads, and waits until these are up.
+    pub(crate) fn new(
+        channel: Arc<BrokerChannel>,
+        setup: WorkerSetup,
+    ) -> Result<Self, WorkerError> {
+        let key = BrokerKey::new(setup.signature_scheme, Arc::clone(&channel));
+        let config = tls::configuration(&setup, key)?;
+        let system = actix_rt::System::new();
+        let helpers = Helpers::start()?;
+        Ok(Self { channel, setup, config, system, helpers })
+    }
 
-    let session = serve_client(client, setup, config, helpers, Arc::clone(&channel));
-    let reason = system.block_on(session)?;
-    // The daemon always reads; that there is no room just now must not cost it the last word.
-    channel.set_nonblocking(false)?;
-    match channel.send(&WorkerToDaemon::Closing { reason }, &[]) {
-        // A daemon that is gone needs no reason.
-        Ok(()) | Err(ChannelError::Closed) => Ok(()),
-        Err(error) => Err(error.into()),
+    /// Serves one client. Called by a demoted process, and by tests.
+    ///
+    /// # Errors
+    /// See [`WorkerError`]. A daemon that closes the channel before there is a client ends the worker without
+    /// an error: it was a spare.
+    pub(crate) fn serve(self) -> Result<(), WorkerError> {
+        let Self { channel, setup, config, system, helpers } = self;
+        channel.send(&WorkerToDaemon::Ready, &[])?;
+        let Some(client) = await_client(&channel)? else {
+            return Ok(());
+        };
+
+        let session = serve_client(client, setup, config, helpers, Arc::clone(&channel));
+        let reason = system.block_on(session)?;
+        // The daemon always reads; that there is no room just now must not cost it the last word.
+        channel.set_nonblocking(false)?;
+        match channel.send(&WorkerToDaemon::Closing { reason }, &[]) {
+            // A daemon that is gone needs no reason.
+            Ok(()) | Err(ChannelError::Closed) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 
-fn await_setup(channel: &BrokerChannel) -> Result<Option<WorkerSetup>, WorkerError> {
+pub(crate) fn await_setup(channel: &BrokerChannel) -> Result<Option<WorkerSetup>, WorkerError> {
     match channel.recv() {
         Ok(Received { message: DaemonToWorker::Setup(setup), .. }) => Ok(Some(setup)),
         Ok(_) => Err(WorkerError::Unexpected),

@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use berth_common::broker_protocol::{DaemonToWorker, WorkerSetup, WorkerToDaemon};
 use berth_common::channel::Channel;
+use berth_common::sandbox_mode::SandboxMode;
 use serde_bytes::ByteBuf;
 
 type DaemonEnd = Channel<DaemonToWorker, WorkerToDaemon>;
@@ -27,6 +28,7 @@ fn setup() -> DaemonToWorker {
     let key = rcgen::KeyPair::generate().unwrap();
     let params = rcgen::CertificateParams::new(vec!["localhost".into()]).unwrap();
     DaemonToWorker::Setup(WorkerSetup {
+        sandbox: SandboxMode::Require,
         certificates: vec![ByteBuf::from(params.self_signed(&key).unwrap().der().to_vec())],
         signature_scheme: 0x0403,
         server: "test".into(),

@@ -16,6 +16,7 @@ use berth_common::entry::Limits;
 use berth_common::ids::{StagingName, UserName};
 use berth_common::journal::BootId;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Finding, Role, StagingSync};
+use berth_common::sandbox_mode::SandboxMode;
 use berth_common::scram::{ChannelBinding, ClientFirst, ScramVerifier};
 use rustix::fd::OwnedFd;
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, Signal};
@@ -166,7 +167,8 @@ impl Fakes {
         let filer = self.filer().await;
         let role = filer.recv().await;
         let sync = self.daemon.homes.sync();
-        assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice"), sync }));
+        let sandbox = SandboxMode::Require;
+        assert_eq!(role, DaemonToFiler::Join(Role::Recover { user: user("alice"), sync, sandbox }));
         filer.send(&FilerToDaemon::Joined);
         filer
     }

@@ -22,7 +22,13 @@ fn begin(fakes: &Fakes, fix: bool) -> Verifying {
 async fn walker(fakes: &Fakes) -> FakeFiler {
     let filer = fakes.filer().await;
     let received = filer.receive().await;
-    assert_eq!(received.message, DaemonToFiler::Join(Role::Walk { user: user("alice") }));
+    assert_eq!(
+        received.message,
+        DaemonToFiler::Join(Role::Walk {
+            user: user("alice"),
+            sandbox: berth_common::sandbox_mode::SandboxMode::Require
+        })
+    );
     assert_eq!(received.descriptors.len(), 1);
     filer.send(&FilerToDaemon::Joined);
     filer

@@ -23,6 +23,7 @@ use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, SessionId, UploadToken, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, Settling, StagingSync};
 use berth_common::rel_path::RelPath;
+use berth_common::sandbox_mode::SandboxMode;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 pub use ledger::Ledger;
@@ -170,6 +171,7 @@ impl Bench {
             user,
             session: SessionId(1),
             sync: StagingSync::Directory,
+            sandbox: SandboxMode::Require,
         });
         daemon.send(&role, &[home.as_fd(), staging.as_fd(), theirs.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
@@ -183,6 +185,7 @@ impl Bench {
         let role = DaemonToFiler::Join(Role::Recover {
             user: UserName::new("alice").unwrap(),
             sync: StagingSync::Directory,
+            sandbox: SandboxMode::Require,
         });
         daemon.send(&role, &[staging.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
@@ -199,7 +202,10 @@ impl Bench {
     pub fn walk_again(&mut self, start: impl FnOnce(FilerEnd, &Path) -> Box<dyn Any>) {
         let daemon = self.start(start);
         let home = File::open(&self.home).unwrap();
-        let role = DaemonToFiler::Join(Role::Walk { user: UserName::new("alice").unwrap() });
+        let role = DaemonToFiler::Join(Role::Walk {
+            user: UserName::new("alice").unwrap(),
+            sandbox: SandboxMode::Require,
+        });
         daemon.send(&role, &[home.as_fd()]).unwrap();
         assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Joined);
         self.daemon = Some(daemon);

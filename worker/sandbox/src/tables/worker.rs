@@ -1,6 +1,8 @@
 //! What a worker may besides: its runtime and its client's connection. No path, no name, no new descriptor.
 
-use libc::{F_DUPFD_CLOEXEC, F_GETFD, FIONBIO, IPPROTO_TCP, SO_TYPE, SOL_SOCKET, TCP_NODELAY};
+use libc::{
+    F_DUPFD_CLOEXEC, F_GETFD, F_GETFL, FIONBIO, IPPROTO_TCP, SO_TYPE, SOL_SOCKET, TCP_NODELAY,
+};
 
 use super::{Row, is, table};
 
@@ -11,8 +13,9 @@ pub(super) const ROWS: &[Row] = table! {
     #[cfg(target_arch = "x86_64")]
     SYS_epoll_wait;
     SYS_ioctl [is(1, FIONBIO as i32)];
-    // Not F_SETOWN and F_SETSIG, which send signals to others. F_GETFD is std's, with debug assertions.
-    SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)];
+    // Not F_SETOWN and F_SETSIG, which send signals to others. F_GETFD is asked by std and F_GETFL by tokio,
+    // both with debug assertions.
+    SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)] [is(1, F_GETFL)];
     // The client's connection, and the filer's channel, which is checked to be one.
     SYS_setsockopt [is(1, IPPROTO_TCP), is(2, TCP_NODELAY)];
     SYS_getsockopt [is(1, SOL_SOCKET), is(2, SO_TYPE)];

@@ -11,6 +11,7 @@ use std::thread;
 
 use berth_common::broker_protocol::{WorkerSetup, WorkerToDaemon};
 use berth_common::channel::Channel;
+use berth_common::sandbox_mode::SandboxMode;
 use client::Client;
 use fake_daemon::FakeDaemon;
 use fake_filer::Home;
@@ -28,6 +29,7 @@ struct Bench {
 /// What the daemon tells a worker in these tests, unless a test says otherwise.
 fn setup() -> WorkerSetup {
     WorkerSetup {
+        sandbox: SandboxMode::Require,
         certificates: Vec::new(),
         signature_scheme: 0x0403,
         server: "berthd test".into(),
@@ -50,7 +52,11 @@ impl Bench {
         site_challenge: Option<[u8; 32]>,
     ) -> Self {
         let (daemon, worker) = Channel::pair().unwrap();
-        let worker = thread::spawn(move || run::serve(worker));
+        let worker = thread::spawn(move || {
+            let channel = Arc::new(worker);
+            let setup = run::await_setup(&channel)?;
+            setup.map_or(Ok(()), |setup| run::Prepared::new(channel, setup)?.serve())
+        });
         let (daemon, socket) = FakeDaemon::start(daemon, setup, site_challenge, Arc::clone(home));
         Self { daemon, worker, socket }
     }
