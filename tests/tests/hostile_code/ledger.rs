@@ -27,10 +27,7 @@ struct Joined {
 impl Joined {
     fn new(scene: &Scene) -> Self {
         let filers = scene.server.puppet_filers();
-        let (mut filer, mut worker) = scene.filer(&filers);
-        let daemon = filer.descriptor(0);
-        filer.send(daemon, &FilerToDaemon::Joined).unwrap();
-        worker.accepted().unwrap();
+        let (filer, worker) = scene.filer(&filers);
         Self { filer, worker }
     }
 

@@ -4,7 +4,6 @@
 use berth_common::channel::Message;
 use berth_common::broker_protocol::WorkerToDaemon;
 use berth_common::codec;
-use berth_common::ledger_protocol::FilerToDaemon;
 use berth_puppets::orders::Script;
 use berth_tests::process;
 use berth_tests::puppets::{Order, log_in};
@@ -52,10 +51,7 @@ fn a_filers_end_is_logged_as_what_it_is() {
     let scene = Scene::new();
     for (order, name) in ends().into_iter().filter(|(_, name)| !name.is_empty()) {
         let filers = scene.server.puppet_filers();
-        let (mut filer, mut worker) = scene.filer(&filers);
-        let daemon = filer.descriptor(0);
-        filer.send(daemon, &FilerToDaemon::Joined).unwrap();
-        worker.accepted().unwrap();
+        let (mut filer, worker) = scene.filer(&filers);
         filers.stop();
         filer.begin(&order);
         filer.ended();

@@ -8,6 +8,7 @@ use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, Limits, SourceFingerprint};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{StagingName, UploadToken};
+use berth_common::ledger_protocol::FilerToDaemon;
 use berth_common::rel_path::RelPath;
 use berth_puppets::orders::Script;
 use berth_tests::exact::assert_exact;
@@ -64,7 +65,10 @@ impl Scene {
         let mut worker = self.server.puppet();
         worker.handshake().unwrap();
         worker.prove("alice", "a").unwrap();
-        (filers.join(), worker)
+        let mut filer = filers.join();
+        filer.send(filer.descriptor(0), &FilerToDaemon::Joined).unwrap();
+        worker.accepted().unwrap();
+        (filer, worker)
     }
 
     /// An upload of bob's that waits to be gone on with.

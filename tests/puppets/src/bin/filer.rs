@@ -8,7 +8,6 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd};
 use berth_common::channel::{Channel, ChannelError};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role};
 use berth_common::points;
-use berth_common::sandbox_mode::SandboxMode;
 use berth_puppets::machine::{Machine, Next};
 use berth_puppets::orders::Station;
 use berth_puppets::place;
@@ -50,12 +49,14 @@ fn live(address: &str) -> Result<(), Box<dyn Error>> {
         return Ok(());
     }
     let directory = |index: usize| directories[index].as_fd();
-    let role = match role {
-        Role::Serve { .. } => FilerRole::Serve { home: directory(0), staging: directory(1) },
-        Role::Recover { .. } => FilerRole::Recover { staging: directory(0) },
-        Role::Walk { .. } => FilerRole::Walk { home: directory(0) },
+    let (role, mode) = match role {
+        Role::Serve { sandbox, .. } => {
+            (FilerRole::Serve { home: directory(0), staging: directory(1) }, sandbox)
+        }
+        Role::Recover { sandbox, .. } => (FilerRole::Recover { staging: directory(0) }, sandbox),
+        Role::Walk { sandbox, .. } => (FilerRole::Walk { home: directory(0) }, sandbox),
     };
-    let confined = berth_sandbox::confine_filer(role, SandboxMode::Require)?;
+    let confined = berth_sandbox::confine_filer(role, mode)?;
     let machine = Machine::new(HELPERS)?;
     confined.seal()?;
     machine.obey(&mut line, Station::Filer, &descriptors)?;

@@ -8,7 +8,6 @@ use std::os::fd::AsRawFd as _;
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::{Channel, ChannelError};
 use berth_common::points;
-use berth_common::sandbox_mode::SandboxMode;
 use berth_puppets::line::MAGIC;
 use berth_puppets::machine::Machine;
 use berth_puppets::orders::{Order, Script, Station};
@@ -28,10 +27,10 @@ fn live(script: Script) -> Result<(), Box<dyn Error>> {
     points::from_argument()?;
     let channel = berth_sandbox::demote_worker()?;
     let daemon = Channel::<WorkerToDaemon, DaemonToWorker>::from_descriptor(channel)?;
-    let DaemonToWorker::Setup(_) = daemon.recv()?.message else {
+    let DaemonToWorker::Setup(setup) = daemon.recv()?.message else {
         return Err("no set-up".into());
     };
-    let confined = berth_sandbox::confine_worker(SandboxMode::Require)?;
+    let confined = berth_sandbox::confine_worker(setup.sandbox)?;
     let machine = Machine::new(HELPERS)?;
     play(&machine, script.at_start);
     confined.seal()?;
