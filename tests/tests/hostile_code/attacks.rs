@@ -118,8 +118,7 @@ fn play_one(scene: &Scene, place: Place, attack: &Attack) -> Option<String> {
             (puppet, None, None)
         }
         Place::Filer => {
-            let filers = scene.server.puppet_filers();
-            let (filer, worker) = scene.filer(&filers);
+            let (filer, worker) = scene.filer();
             let directories = (filer.descriptor(2), filer.descriptor(3));
             (filer, Some(worker), Some(directories))
         }

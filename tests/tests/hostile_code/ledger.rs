@@ -26,8 +26,7 @@ struct Joined {
 
 impl Joined {
     fn new(scene: &Scene) -> Self {
-        let filers = scene.server.puppet_filers();
-        let (filer, worker) = scene.filer(&filers);
+        let (filer, worker) = scene.filer();
         Self { filer, worker }
     }
 
@@ -106,10 +105,11 @@ fn a_message_out_of_its_phase_ends_that_session_alone() {
 fn a_filer_that_speaks_too_early_is_no_filer() {
     let scene = Scene::new();
     for station in 0..3 {
+        scene.wait_for_rest();
+        let filers = scene.server.puppet_filers();
         let mut worker = scene.server.puppet();
         worker.handshake().unwrap();
         worker.prove("alice", "a").unwrap();
-        let filers = scene.server.puppet_filers();
         // Before it is ready, before it has joined, and when it has said that it is ready twice.
         let mut filer = filers.next();
         let daemon = filer.descriptor(0);
@@ -358,7 +358,7 @@ fn a_flood_of_questions_ends_its_session_while_another_works_on() {
 
 #[test]
 fn a_ticket_that_is_not_given_back_ends_its_holder_and_others_go_on() {
-    let scene = Scene::with(Options::new().set("ticket_seconds = 1"));
+    let scene = Scene::with(Options::new().set("ticket_seconds = 2"));
     let mut joined = Joined::new(&scene);
     let answer = joined.ask(&FilerToDaemon::Ticket { op: OP });
     assert!(matches!(answer, DaemonToFiler::Granted { .. }), "{answer:?}");

@@ -15,6 +15,7 @@ mod filers;
 mod ledger;
 mod packets;
 mod phases;
+mod remains;
 mod scene;
 mod table;
 mod writes;

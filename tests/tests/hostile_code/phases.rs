@@ -50,9 +50,7 @@ fn a_workers_end_is_logged_as_what_it_is() {
 fn a_filers_end_is_logged_as_what_it_is() {
     let scene = Scene::new();
     for (order, name) in ends().into_iter().filter(|(_, name)| !name.is_empty()) {
-        let filers = scene.server.puppet_filers();
-        let (mut filer, worker) = scene.filer(&filers);
-        filers.stop();
+        let (mut filer, worker) = scene.filer();
         filer.begin(&order);
         filer.ended();
         let (_, end) = scene.ends_of(worker.pid());
@@ -66,6 +64,7 @@ fn a_filers_end_is_logged_as_what_it_is() {
 fn filers_that_end_before_they_serve_cost_the_login_alone() {
     let scene = Scene::new();
     for stations in 0..3 {
+        scene.wait_for_rest();
         let filers = scene.server.puppet_filers();
         let mut worker = scene.server.puppet();
         worker.handshake().unwrap();

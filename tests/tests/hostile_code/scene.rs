@@ -13,9 +13,10 @@ use berth_common::rel_path::RelPath;
 use berth_puppets::orders::Script;
 use berth_tests::exact::assert_exact;
 use berth_tests::log::Line;
-use berth_tests::puppets::{Puppet, PuppetFilers, log_in};
+use berth_tests::disk::entries;
+use berth_tests::puppets::{Puppet, log_in};
 use berth_tests::wait::within;
-use berth_tests::{Options, Raw, Received, Server, ledger};
+use berth_tests::{Options, Raw, Received, Server, ledger, wait_until};
 
 /// Bytes that alice may have.
 pub(crate) const QUOTA: u64 = 10 << 20;
@@ -61,7 +62,9 @@ impl Scene {
     }
 
     /// A puppet that is alice's filer, with its worker, which is one too.
-    pub(crate) fn filer(&self, filers: &PuppetFilers) -> (Puppet, Puppet) {
+    pub(crate) fn filer(&self) -> (Puppet, Puppet) {
+        self.wait_for_rest();
+        let filers = self.server.puppet_filers();
         let mut worker = self.server.puppet();
         worker.handshake().unwrap();
         worker.prove("alice", "a").unwrap();
@@ -80,6 +83,15 @@ impl Scene {
         let sql = "SELECT name FROM uploads";
         let name: i64 = ledger::open(&self.server.data()).query_row(sql, [], |row| row.get(0)).unwrap();
         StagingName(name as u64)
+    }
+
+    /// Waits until no filer is needed to recover or to clear what earlier sessions of alice's have left: it would
+    /// be the puppet that the next session is to have.
+    pub(crate) fn wait_for_rest(&self) {
+        self.server.wait_for_no_session_of("alice");
+        wait_until("staging is cleared", || {
+            entries(&self.server.staging("alice")).is_empty()
+        });
     }
 
     /// Claims that bob's session works: he puts a file and gets it back.
@@ -109,6 +121,18 @@ impl Scene {
         server.real_workers();
         assert_exact(&server);
         server.berthctl(&["status"]).ok();
+    }
+
+    /// The server alone, with real workers, when bob's session has ended.
+    pub(crate) fn into_server(self) -> Server {
+        let Self { server, steady } = self;
+        drop(steady);
+        server.real_workers();
+        server.wait_for_no_session_of("bob");
+        // The spare that waits is a puppet.
+        drop(server.real_login("bob", "b"));
+        server.wait_for_no_session_of("bob");
+        server
     }
 
     /// The line that tells how the session of this worker's puppet ended.
