@@ -198,4 +198,3 @@ fn accept(listener: &TcpListener) -> TcpStream {
     stream.set_read_timeout(Some(DEADLINE)).unwrap();
     stream
 }
-

@@ -4,9 +4,7 @@
 use std::io;
 use std::os::fd::{BorrowedFd, IntoRawFd as _, RawFd};
 
-use rustix::net::{
-    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags,
-};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendFlags};
 
 /// Makes a system call, and gives what the kernel returns: an errno is negative.
 pub(crate) fn call(number: u64, arguments: [u64; 6]) -> i64 {
@@ -84,10 +82,8 @@ pub(crate) fn is_readable(descriptor: RawFd, wait_ms: u32) -> io::Result<bool> {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     // SAFETY: as above.
     let socket = unsafe { BorrowedFd::borrow_raw(descriptor) };
-    let wait = Timespec {
-        tv_sec: (wait_ms / 1000).into(),
-        tv_nsec: (wait_ms % 1000 * 1_000_000).into(),
-    };
+    let wait =
+        Timespec { tv_sec: (wait_ms / 1000).into(), tv_nsec: (wait_ms % 1000 * 1_000_000).into() };
     Ok(poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&wait))? > 0)
 }
 

@@ -80,7 +80,11 @@ pub(super) fn daemon(
 
     let mut daemon = account::command(&binaries.path("berthd"))
         .envs(options.points.iter().map(|file| ("BERTH_TEST_POINTS", file)))
-        .args(options.puppets.then(|| format!("--libexec-dir={}", puppets::place_of(directory).display())))
+        .args(
+            options
+                .puppets
+                .then(|| format!("--libexec-dir={}", puppets::place_of(directory).display())),
+        )
         .arg("--config")
         .arg(&config)
         .current_dir(directory)

@@ -47,7 +47,10 @@ fn questions(at: &RelPath) -> Vec<WorkerToFiler> {
         WorkerToFiler::OpenRead { op, path: at() },
         WorkerToFiler::OpenUpload { op, upload: crate::asking::at(upload("x", Some(3)), at()) },
         WorkerToFiler::OpenUpload { op, upload: crate::asking::at(upload("x", None), at()) },
-        WorkerToFiler::OpenUpload { op, upload: crate::asking::at(upload("x", Some(2 << 20)), at()) },
+        WorkerToFiler::OpenUpload {
+            op,
+            upload: crate::asking::at(upload("x", Some(2 << 20)), at()),
+        },
         WorkerToFiler::MakeDirectory { op, path: at(), parents: false },
         WorkerToFiler::MakeDirectory { op, path: at(), parents: true },
         WorkerToFiler::Rename { op, from: at(), to: path("stolen"), overwrite: true },
@@ -158,7 +161,8 @@ fn links_lead_nowhere_and_staging_has_no_name() {
                 question,
                 WorkerToFiler::OpenUpload { .. } | WorkerToFiler::MakeDirectory { .. }
             );
-            let makes_parents = matches!(question, WorkerToFiler::MakeDirectory { parents: true, .. });
+            let makes_parents =
+                matches!(question, WorkerToFiler::MakeDirectory { parents: true, .. });
             let free = is_free || (!at.starts_with("to-") && makes_parents);
             // Names that are only like others' are the user's to give.
             if makes && free {

@@ -59,7 +59,8 @@ fn what_was_never_opened_or_asked_ends_both() {
             asking.tell(&message).unwrap();
             // It may be what had ended just before; else it ends both.
             match asking.ask(|op| WorkerToFiler::Usage { op }) {
-                Ok((FilerToWorker::Usage { .. }, _)) if matches!(message, WorkerToFiler::ListMore { .. }) => {}
+                Ok((FilerToWorker::Usage { .. }, _))
+                    if matches!(message, WorkerToFiler::ListMore { .. }) => {}
                 Ok((other, _)) => panic!("{message:?}: {other:?}"),
                 Err(_) => assert_ended(&scene, asking, &format!("{message:?}")),
             }

@@ -178,7 +178,8 @@ fn send_with_descriptors(
     packet: &[u8],
     descriptors: &[i32],
 ) -> Result<(), Fate> {
-    let words = |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
+    let words =
+        |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
     let bytes = puppet.put(packet)?;
     let part = puppet.put(&words(&[bytes, packet.len() as u64]))?;
     let length = 16 + 4 * descriptors.len() as u64;
@@ -197,9 +198,8 @@ fn what_is_not_its_own_is_not_to_be_had() {
     // An upload of bob's that waits to be gone on with, and one that is alice's but another session's.
     let bobs = scene.open_upload_of_bobs();
     for name in [bobs, StagingName(0), StagingName(u64::MAX), StagingName(1 << 62)] {
-        let mut joined = Joined::new(&scene);
-        joined.assert_refused_or_broke(&scene, &FilerToDaemon::Claim { op: OP, name });
         for message in [
+            FilerToDaemon::Claim { op: OP, name },
             FilerToDaemon::Extend { op: OP, name, least: 1 },
             FilerToDaemon::Drop { op: OP, name },
             settle(name, Outcome::NotHappened),
@@ -261,7 +261,8 @@ fn absurd_numbers_are_refused_and_sums_stay_right() {
     let most = [u64::MAX, 1 << 63, (1 << 63) - 1, 1 << 62];
     for number in most {
         let mut joined = Joined::new(&scene);
-        let reserve = |growth, entries, stages| FilerToDaemon::Reserve { op: OP, growth, entries, stages };
+        let reserve =
+            |growth, entries, stages| FilerToDaemon::Reserve { op: OP, growth, entries, stages };
         joined.assert_refused(&reserve(number, 1, None));
         joined.assert_refused(&reserve(0, 0, Some(number)));
         joined.assert_refused(&reserve(number, number, Some(number)));
@@ -274,12 +275,15 @@ fn absurd_numbers_are_refused_and_sums_stay_right() {
             entries,
         };
         joined.assert_refused(&upload(number, 1, number));
-        for message in [reserve(0, number, None), upload(0, number, 1), FilerToDaemon::Lease { op: OP, entries: number }] {
-            let mut joined = Joined::new(&scene);
-            joined.assert_answered_or_broke(&scene, &message);
-        }
         drop(joined);
-        scene.server.wait_for_no_session_of("alice");
+        for message in [
+            reserve(0, number, None),
+            upload(0, number, 1),
+            FilerToDaemon::Lease { op: OP, entries: number },
+        ] {
+            Joined::new(&scene).assert_answered_or_broke(&scene, &message);
+        }
+        scene.wait_for_rest();
     }
     scene.assert_exact();
 }
@@ -289,7 +293,8 @@ fn empty_and_endless_lists_and_numbers_twice_end_the_session() {
     let scene = Scene::new();
     let names = |count: usize| FilerToDaemon::Gone { names: vec![StagingName(1); count] };
     let item = SettleItem { name: StagingName(1), outcome: Outcome::NotHappened };
-    let unclear = |count: usize| FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; count] };
+    let unclear =
+        |count: usize| FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; count] };
     let together = |items, settled| FilerToDaemon::Intent {
         op: OP,
         items,
@@ -312,7 +317,9 @@ fn empty_and_endless_lists_and_numbers_twice_end_the_session() {
         vec![FilerToDaemon::Ticket { op: OP }, FilerToDaemon::Ticket { op: OpId(2) }],
         vec![FilerToDaemon::Ticket { op: OP }, FilerToDaemon::Released { op: OpId(2) }],
         vec![usage.clone(), usage],
-        (0..=MAX_FILER_REQUESTS as u32 + 200).map(|op| FilerToDaemon::Usage { op: OpId(op) }).collect(),
+        (0..=MAX_FILER_REQUESTS as u32 + 200)
+            .map(|op| FilerToDaemon::Usage { op: OpId(op) })
+            .collect(),
         (0..100).map(|_| names(NAMES_PER_MESSAGE)).collect(),
     ];
     for sequence in sequences {
@@ -344,7 +351,8 @@ fn a_flood_of_questions_ends_its_session_while_another_works_on() {
         FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; 1024] },
     ] {
         let mut joined = Joined::new(&scene);
-        let Order::Send { descriptor, packet, .. } = order(joined.filer.descriptor(0), &message) else {
+        let Order::Send { descriptor, packet, .. } = order(joined.filer.descriptor(0), &message)
+        else {
             unreachable!()
         };
         joined.filer.begin(&Order::Send { descriptor, packet, times: 10_000_000, per_second: 0 });
@@ -364,11 +372,8 @@ fn a_ticket_that_is_not_given_back_ends_its_holder_and_others_go_on() {
     assert!(matches!(answer, DaemonToFiler::Granted { .. }), "{answer:?}");
     scene.server.real_workers();
     let mut other = scene.server.real_login("alice", "a");
-    let made = other.ask(|id| ClientToWorker::MakeDirectory {
-        id,
-        path: path("made"),
-        parents: false,
-    });
+    let made =
+        other.ask(|id| ClientToWorker::MakeDirectory { id, path: path("made"), parents: false });
     assert!(matches!(made, WorkerToClient::Done { .. }), "{made:?}");
     joined.filer.ended();
     let (_, filer) = scene.ends_of(joined.worker.pid());
@@ -383,7 +388,8 @@ fn lies_about_what_was_removed_hurt_the_liars_user_alone() {
     let scene = Scene::new();
     for (bytes, entries) in [(u64::MAX, u64::MAX), (1 << 62, 1), (1, 1 << 62), (1 << 40, 1 << 40)] {
         let mut joined = Joined::new(&scene);
-        let DaemonToFiler::Granted { names, .. } = joined.ask(&intent(vec![IntentItem::Take])) else {
+        let DaemonToFiler::Granted { names, .. } = joined.ask(&intent(vec![IntentItem::Take]))
+        else {
             break;
         };
         joined.tell(&FilerToDaemon::Released { op: OP }).unwrap();

@@ -19,4 +19,3 @@ mod remains;
 mod scene;
 mod table;
 mod writes;
-

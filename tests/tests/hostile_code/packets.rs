@@ -19,7 +19,10 @@ pub(crate) fn broken(right: &impl Message) -> Vec<(&'static str, Vec<u8>)> {
         ("a message with something behind it", trailing),
         ("two messages in one packet", [whole.clone(), whole].concat()),
         ("a variant that there is not", encoded("Nonsense")),
-        ("a map with a variant that there is not", [vec![0x81], encoded("Root"), vec![0xc0]].concat()),
+        (
+            "a map with a variant that there is not",
+            [vec![0x81], encoded("Root"), vec![0xc0]].concat(),
+        ),
         ("a number for a variant", vec![0x81, 0xcd, 0xff, 0xff, 0xc0]),
         ("a map of two variants", vec![0x82, 0x00, 0xc0, 0x01, 0xc0]),
         ("text that claims four GiB", vec![0xdb, 0xff, 0xff, 0xff, 0xff, b'a']),

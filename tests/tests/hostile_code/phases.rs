@@ -1,8 +1,8 @@
 //! Puppets that exit, crash, hang or are stopped at each station of their lives: it shows as what it is, and
 //! another session's transfers go on.
 
-use berth_common::channel::Message;
 use berth_common::broker_protocol::WorkerToDaemon;
+use berth_common::channel::Message;
 use berth_common::codec;
 use berth_puppets::orders::Script;
 use berth_tests::process;
@@ -91,7 +91,10 @@ fn workers_that_end_before_they_have_a_client_cost_nobody_a_session() {
         Script { at_start: vec![Order::Exit(3)], ..Script::default() },
         Script { demoted: vec![Order::Fault], ..Script::default() },
         Script { demoted: vec![flood, Order::Exit(0)], ..Script::default() },
-        Script { demoted: vec![send(&WorkerToDaemon::Handshaken { exporter: [0; 32] })], ..Script::default() },
+        Script {
+            demoted: vec![send(&WorkerToDaemon::Handshaken { exporter: [0; 32] })],
+            ..Script::default()
+        },
         Script { as_a_spare: vec![send(&WorkerToDaemon::Ready)], ..Script::default() },
         Script { as_a_spare: vec![Order::Exit(0)], ..Script::default() },
     ];
@@ -100,9 +103,10 @@ fn workers_that_end_before_they_have_a_client_cost_nobody_a_session() {
         scene.server.puppet_workers(&script);
         // The spare that waited is used up; the next ones are lost one after the other.
         let _ = std::net::TcpStream::connect(scene.server.address());
-        scene.server.log().wait_after(mark, "a spare is lost", |line| {
-            line.message() == "a spare was lost"
-        });
+        scene
+            .server
+            .log()
+            .wait_after(mark, "a spare is lost", |line| line.message() == "a spare was lost");
         scene.assert_steady();
         scene.server.puppet_workers(&Script::default());
         // In time somebody gets in again.

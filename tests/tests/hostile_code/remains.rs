@@ -5,8 +5,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem};
 use berth_common::ids::OpId;
+use berth_common::ledger_protocol::{
+    DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
+};
 use berth_tests::disk::Sums;
 use berth_tests::puppets::{Puppet, certificate_verify};
 

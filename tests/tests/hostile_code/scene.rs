@@ -11,9 +11,9 @@ use berth_common::ids::{StagingName, UploadToken};
 use berth_common::ledger_protocol::FilerToDaemon;
 use berth_common::rel_path::RelPath;
 use berth_puppets::orders::Script;
+use berth_tests::disk::entries;
 use berth_tests::exact::assert_exact;
 use berth_tests::log::Line;
-use berth_tests::disk::entries;
 use berth_tests::puppets::{Puppet, log_in};
 use berth_tests::wait::within;
 use berth_tests::{Options, Raw, Received, Server, ledger, wait_until};
@@ -81,7 +81,8 @@ impl Scene {
         let ready = steady.begin_put("large", source);
         assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");
         let sql = "SELECT name FROM uploads";
-        let name: i64 = ledger::open(&self.server.data()).query_row(sql, [], |row| row.get(0)).unwrap();
+        let name: i64 =
+            ledger::open(&self.server.data()).query_row(sql, [], |row| row.get(0)).unwrap();
         StagingName(name as u64)
     }
 
@@ -89,9 +90,7 @@ impl Scene {
     /// be the puppet that the next session is to have.
     pub(crate) fn wait_for_rest(&self) {
         self.server.wait_for_no_session_of("alice");
-        wait_until("staging is cleared", || {
-            entries(&self.server.staging("alice")).is_empty()
-        });
+        wait_until("staging is cleared", || entries(&self.server.staging("alice")).is_empty());
     }
 
     /// Claims that bob's session works: he puts a file and gets it back.
@@ -172,7 +171,14 @@ impl Steady {
         let (path, token) = (RelPath::new(path).unwrap(), UploadToken([1; 16]));
         self.raw.ask(|id| {
             let existing = Existing::Replace;
-            ClientToWorker::Put(Put { id, path, source: source.into(), token, mode: 0o644, existing })
+            ClientToWorker::Put(Put {
+                id,
+                path,
+                source: source.into(),
+                token,
+                mode: 0o644,
+                existing,
+            })
         })
     }
 

@@ -123,7 +123,11 @@ fn a_committed_file_is_out_of_its_writers_reach() {
     assert!(matches!(truncated, Err(Fate::Refused(libc::EBADF | libc::EINVAL))), "{truncated:?}");
     assert_eq!(fs::read(scene.server.home("alice").join("f")).unwrap(), vec![7; SMALL as usize]);
     let metadata = fs::metadata(scene.server.home("alice").join("f")).unwrap();
-    assert_eq!(std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7077, 0, "no setuid, nobody else");
+    assert_eq!(
+        std::os::unix::fs::MetadataExt::mode(&metadata) & 0o7077,
+        0,
+        "no setuid, nobody else"
+    );
     drop(asking);
     scene.assert_exact();
 }

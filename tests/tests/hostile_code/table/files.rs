@@ -38,17 +38,27 @@ pub(super) fn rows() -> Vec<Attack> {
 
 fn lock() -> Vec<Attack> {
     vec![
-        refused("write: to the lock file", |p, _| {
-            let bytes = p.put(b"x")?;
-            call(p, SYS_write, &[LOCK, bytes, 1])
-        }, &[EBADF]),
-        refused("pwrite64: to the lock file", |p, _| {
-            let bytes = p.put(b"x")?;
-            call(p, SYS_pwrite64, &[LOCK, bytes, 1, 1 << 30])
-        }, &[EBADF]),
-        refused("ftruncate: the lock file", |p, _| {
-            call(p, SYS_ftruncate, &[LOCK, 1 << 40])
-        }, &[EBADF, EINVAL]),
+        refused(
+            "write: to the lock file",
+            |p, _| {
+                let bytes = p.put(b"x")?;
+                call(p, SYS_write, &[LOCK, bytes, 1])
+            },
+            &[EBADF],
+        ),
+        refused(
+            "pwrite64: to the lock file",
+            |p, _| {
+                let bytes = p.put(b"x")?;
+                call(p, SYS_pwrite64, &[LOCK, bytes, 1, 1 << 30])
+            },
+            &[EBADF],
+        ),
+        refused(
+            "ftruncate: the lock file",
+            |p, _| call(p, SYS_ftruncate, &[LOCK, 1 << 40]),
+            &[EBADF, EINVAL],
+        ),
         ended_untried("flock: lets the lock go that the next daemon waits for", |p, _| {
             call(p, SYS_flock, &[LOCK, LOCK_UN as u64])
         }),
@@ -93,14 +103,20 @@ fn others() -> Vec<Attack> {
             call(p, SYS_sendfile, &[p.descriptor(1) as u64, LOCK, 0, 1])
         }),
         ended_untried("sync: the machine", |p, _| call(p, SYS_sync, &[])),
-        out_of_reach("getdents64: of what is no directory", |p, _| {
-            let room = p.put(&[0; 256])?;
-            call(p, SYS_getdents64, &[LOCK, room, 256])
-        }, &[ENOTDIR])
+        out_of_reach(
+            "getdents64: of what is no directory",
+            |p, _| {
+                let room = p.put(&[0; 256])?;
+                call(p, SYS_getdents64, &[LOCK, room, 256])
+            },
+            &[ENOTDIR],
+        )
         .untried(),
-        out_of_reach("copy_file_range: the lock file's bytes", |p, _| {
-            call(p, SYS_copy_file_range, &[LOCK, 0, LOCK, 0, 1, 0])
-        }, &[EBADF])
+        out_of_reach(
+            "copy_file_range: the lock file's bytes",
+            |p, _| call(p, SYS_copy_file_range, &[LOCK, 0, LOCK, 0, 1, 0]),
+            &[EBADF],
+        )
         .untried(),
         own("unlinkat: a name in the own home", |p, t| {
             let name = p.text("own")?;
@@ -114,9 +130,7 @@ fn others() -> Vec<Attack> {
             worker: Want::Remains("its own time"),
             filer: Want::Remains("its own time"),
             free: Without::Works,
-            ..ended("burns time", |p, _| {
-                (0..100).try_for_each(|_| call(p, SYS_sched_yield, &[]))
-            })
+            ..ended("burns time", |p, _| (0..100).try_for_each(|_| call(p, SYS_sched_yield, &[])))
         },
     ]
 }

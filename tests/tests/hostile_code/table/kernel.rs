@@ -64,7 +64,9 @@ fn processes() -> Vec<Attack> {
         }),
         ended("unshare: its directory", |p, _| call(p, SYS_unshare, &[CLONE_FS as u64])),
         ended_untried("setns: a neighbour's", |p, _| call(p, SYS_setns, &[0, 0])),
-        ended_untried("setpgid: a neighbour's", |p, t| call(p, SYS_setpgid, &[t.process.into(), 0])),
+        ended_untried("setpgid: a neighbour's", |p, t| {
+            call(p, SYS_setpgid, &[t.process.into(), 0])
+        }),
         ended_untried("setsid: a session", |p, _| call(p, SYS_setsid, &[])),
         ended_untried("wait4: for anybody", |p, _| {
             call(p, SYS_wait4, &[u64::MAX, 0, WNOHANG as u64, 0])
@@ -159,9 +161,7 @@ fn privileged() -> Vec<Attack> {
         ended_untried("fsopen: a file system", |p, _| call(p, SYS_fsopen, &[0, 0])),
         ended_untried("move_mount: a file system", |p, _| call(p, SYS_move_mount, &[0; 5])),
         ended_untried("pivot_root: the root", |p, _| call(p, SYS_pivot_root, &[0, 0])),
-        ended_untried("chroot: the root", |p, _| {
-            on_path(p, SYS_chroot, Path::new("/"), &[])
-        }),
+        ended_untried("chroot: the root", |p, _| on_path(p, SYS_chroot, Path::new("/"), &[])),
         ended("open_tree: a mount", |p, _| {
             let path = p.text("/")?;
             call(p, SYS_open_tree, &[super::CWD, path, 0x8_0000])

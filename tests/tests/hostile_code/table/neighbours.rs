@@ -180,7 +180,9 @@ fn resources() -> Vec<Attack> {
         ended("ioprio_set: a neighbour's", |p, t| {
             call(p, SYS_ioprio_set, &[1, t.process.into(), (3 << 13) | 7])
         }),
-        ended("prctl: outlives its parent", |p, _| call(p, SYS_prctl, &[PR_SET_PDEATHSIG as u64, 0])),
+        ended("prctl: outlives its parent", |p, _| {
+            call(p, SYS_prctl, &[PR_SET_PDEATHSIG as u64, 0])
+        }),
         ended("prctl: shows its memory", |p, _| call(p, SYS_prctl, &[PR_SET_DUMPABLE as u64, 1])),
         ended("prctl: takes another name", |p, _| {
             let name = p.text("berthd")?;

@@ -55,7 +55,11 @@ fn opens() -> Vec<Attack> {
         out_of_reach("openat2: the ledger", |p, t| open(p, &ledger(t), O_RDWR), deny),
         out_of_reach("openat2: the ledger, to read", |p, t| open(p, &ledger(t), O_RDONLY), deny),
         out_of_reach("openat2: the key", |p, t| open(p, &key(t), O_RDONLY), deny),
-        out_of_reach("openat2: another user's file", |p, t| open(p, &others_file(t), O_RDONLY), deny),
+        out_of_reach(
+            "openat2: another user's file",
+            |p, t| open(p, &others_file(t), O_RDONLY),
+            deny,
+        ),
         out_of_reach(
             "openat2: another user's file, from the own home",
             |p, t| {
@@ -65,36 +69,56 @@ fn opens() -> Vec<Attack> {
             },
             deny,
         ),
-        out_of_reach("openat2: a new file in another's home", |p, t| {
-            let path = t.data.join(format!("users/bob/staging/new-{}", t.own));
-            open(p, &path, O_RDWR | O_CREAT)
-        }, deny)
+        out_of_reach(
+            "openat2: a new file in another's home",
+            |p, t| {
+                let path = t.data.join(format!("users/bob/staging/new-{}", t.own));
+                open(p, &path, O_RDWR | O_CREAT)
+            },
+            deny,
+        )
         .untried(),
-        out_of_reach("openat2: all users' names", |p, t| {
-            open(p, &t.data.join("users"), O_RDONLY | O_DIRECTORY)
-        }, deny),
-        out_of_reach("openat2: an account of the machine", |p, _| {
-            open(p, Path::new("/etc/passwd"), O_RDONLY)
-        }, deny),
+        out_of_reach(
+            "openat2: all users' names",
+            |p, t| open(p, &t.data.join("users"), O_RDONLY | O_DIRECTORY),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: an account of the machine",
+            |p, _| open(p, Path::new("/etc/passwd"), O_RDONLY),
+            deny,
+        ),
         out_of_reach("openat2: a program", |p, _| open(p, Path::new("/bin/sh"), O_RDONLY), deny),
-        out_of_reach("openat2: its own memory as a file", |p, _| {
-            open(p, Path::new("/proc/self/mem"), O_RDWR)
-        }, deny),
-        out_of_reach("openat2: a neighbour's memory as a file", |p, t| {
-            open(p, format!("/proc/{}/mem", t.process).as_ref(), O_RDWR)
-        }, deny),
-        out_of_reach("openat2: all processes", |p, _| {
-            open(p, Path::new("/proc"), O_RDONLY | O_DIRECTORY)
-        }, deny),
-        out_of_reach("openat2: its descriptors, as a directory", |p, _| {
-            open(p, Path::new("/proc/self/fd"), O_RDONLY | O_DIRECTORY)
-        }, deny),
-        out_of_reach("openat2: the lock file again, to write", |p, t| {
-            open(p, &t.data.join("lock"), O_RDWR)
-        }, deny),
-        out_of_reach("openat2: a shared memory file", |p, t| {
-            open(p, format!("/dev/shm/berth-test-{}", t.own).as_ref(), O_RDWR | O_CREAT)
-        }, deny)
+        out_of_reach(
+            "openat2: its own memory as a file",
+            |p, _| open(p, Path::new("/proc/self/mem"), O_RDWR),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: a neighbour's memory as a file",
+            |p, t| open(p, format!("/proc/{}/mem", t.process).as_ref(), O_RDWR),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: all processes",
+            |p, _| open(p, Path::new("/proc"), O_RDONLY | O_DIRECTORY),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: its descriptors, as a directory",
+            |p, _| open(p, Path::new("/proc/self/fd"), O_RDONLY | O_DIRECTORY),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: the lock file again, to write",
+            |p, t| open(p, &t.data.join("lock"), O_RDWR),
+            deny,
+        ),
+        out_of_reach(
+            "openat2: a shared memory file",
+            |p, t| open(p, format!("/dev/shm/berth-test-{}", t.own).as_ref(), O_RDWR | O_CREAT),
+            deny,
+        )
         .untried(),
         out_of_reach("openat2: a device", |p, _| open(p, Path::new("/dev/null"), O_RDWR), deny),
         out_of_reach("openat2: a terminal", |p, _| open(p, Path::new("/dev/ptmx"), O_RDWR), deny)
@@ -149,9 +173,7 @@ fn looks() -> Vec<Attack> {
     vec![
         ended("open: the ledger", |p, t| on_path(p, SYS_open, &ledger(t), &[O_RDWR as u64])),
         ended("openat: the key", |p, t| at_path(p, SYS_openat, &key(t), &[O_RDONLY as u64])),
-        ended_untried("creat: a file", |p, t| {
-            on_path(p, SYS_creat, &t.data.join("new"), &[0o600])
-        }),
+        ended_untried("creat: a file", |p, t| on_path(p, SYS_creat, &t.data.join("new"), &[0o600])),
         ended("stat: the ledger", |p, t| {
             let room = p.put(&[0; 256])?;
             on_path(p, SYS_stat, &ledger(t), &[room])
@@ -271,32 +293,50 @@ fn changes() -> Vec<Attack> {
             let new = p.text("fifo")?;
             call(p, SYS_mknodat, &[own_directory(t), new, u64::from(S_IFIFO) | 0o600, 0])
         }),
-        out_of_reach("unlinkat: the ledger", |p, t| at_path(p, SYS_unlinkat, &ledger(t), &[0]), deny)
-            .untried(),
-        out_of_reach("mkdirat: in another's home", |p, t| {
-            at_path(p, SYS_mkdirat, &t.data.join("users/bob/home/new"), &[0o700])
-        }, deny)
+        out_of_reach(
+            "unlinkat: the ledger",
+            |p, t| at_path(p, SYS_unlinkat, &ledger(t), &[0]),
+            deny,
+        )
         .untried(),
-        out_of_reach("renameat2: another user's file to the own home", |p, t| {
-            let (from, to) = (p.text(others_file(t))?, p.text("stolen")?);
-            call(p, SYS_renameat2, &[CWD, from, own_directory(t), to, 0])
-        }, deny)
+        out_of_reach(
+            "mkdirat: in another's home",
+            |p, t| at_path(p, SYS_mkdirat, &t.data.join("users/bob/home/new"), &[0o700]),
+            deny,
+        )
         .untried(),
-        out_of_reach("renameat2: exchanges an own file for the ledger", |p, t| {
-            let (from, to) = (p.text("own")?, p.text(ledger(t))?);
-            let exchange = u64::from(RENAME_EXCHANGE);
-            call(p, SYS_renameat2, &[own_directory(t), from, CWD, to, exchange])
-        }, &[EACCES, EXDEV, ENOENT])
+        out_of_reach(
+            "renameat2: another user's file to the own home",
+            |p, t| {
+                let (from, to) = (p.text(others_file(t))?, p.text("stolen")?);
+                call(p, SYS_renameat2, &[CWD, from, own_directory(t), to, 0])
+            },
+            deny,
+        )
+        .untried(),
+        out_of_reach(
+            "renameat2: exchanges an own file for the ledger",
+            |p, t| {
+                let (from, to) = (p.text("own")?, p.text(ledger(t))?);
+                let exchange = u64::from(RENAME_EXCHANGE);
+                call(p, SYS_renameat2, &[own_directory(t), from, CWD, to, exchange])
+            },
+            &[EACCES, EXDEV, ENOENT],
+        )
         .untried(),
         ended_untried("renameat2: leaves a device behind", |p, t| {
             let (from, to) = (p.text("own")?, p.text("new")?);
             let own = own_directory(t);
             call(p, SYS_renameat2, &[own, from, own, to, u64::from(RENAME_WHITEOUT)])
         }),
-        out_of_reach("linkat: another user's file into the own home", |p, t| {
-            let (from, to) = (p.text(others_file(t))?, p.text("stolen")?);
-            call(p, SYS_linkat, &[CWD, from, own_directory(t), to, 0])
-        }, deny)
+        out_of_reach(
+            "linkat: another user's file into the own home",
+            |p, t| {
+                let (from, to) = (p.text(others_file(t))?, p.text("stolen")?);
+                call(p, SYS_linkat, &[CWD, from, own_directory(t), to, 0])
+            },
+            deny,
+        )
         .untried(),
         ended_untried("linkat: by a descriptor", |p, t| {
             let (from, to) = (p.text("")?, p.text("stolen")?);
@@ -307,11 +347,15 @@ fn changes() -> Vec<Attack> {
             let follow = AT_SYMLINK_FOLLOW as u64;
             call(p, SYS_linkat, &[CWD, from, own_directory(t), to, follow])
         }),
-        out_of_reach("linkat: the key without reading it, by /proc", |p, t| {
-            let file = open_from(p, CWD, &key(t), O_PATH)?;
-            let (from, to) = (p.text(format!("/proc/self/fd/{file}"))?, p.text("stolen")?);
-            call(p, SYS_linkat, &[CWD, from, own_directory(t), to, 0])
-        }, deny)
+        out_of_reach(
+            "linkat: the key without reading it, by /proc",
+            |p, t| {
+                let file = open_from(p, CWD, &key(t), O_PATH)?;
+                let (from, to) = (p.text(format!("/proc/self/fd/{file}"))?, p.text("stolen")?);
+                call(p, SYS_linkat, &[CWD, from, own_directory(t), to, 0])
+            },
+            deny,
+        )
         .untried()
         .worker("openat2"),
     ]
