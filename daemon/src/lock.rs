@@ -143,7 +143,7 @@ mod tests {
     fn a_lock_file_without_rights_is_a_lock_file_all_the_same() {
         let (dir, fd) = data_dir();
         drop(wait(fd.as_fd(), Duration::ZERO).unwrap());
-        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0);
+        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o000);
         std::fs::set_permissions(dir.path().join(HELPER_LOCK), nobody).unwrap();
         let lock = wait(fd.as_fd(), Duration::ZERO).unwrap();
         // Not even for its owner to write.

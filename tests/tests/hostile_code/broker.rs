@@ -52,8 +52,11 @@ fn messages() -> Vec<WorkerToDaemon> {
     ]
 }
 
+/// Takes a puppet so far.
+type Reach = fn(&mut Puppet);
+
 /// How far a puppet goes before it misbehaves, and the messages (by their places) that are right then.
-const PHASES: [(&str, fn(&mut Puppet), &[usize]); 5] = [
+const PHASES: [(&str, Reach, &[usize]); 5] = [
     ("handshake", |_| {}, &[1]),
     ("signed", signed, &[2]),
     ("before login", |puppet| drop(puppet.handshake().unwrap()), &[4]),
