@@ -8,7 +8,7 @@ use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, HomeReport, HomeSum, IntentItem, Outcome, SettleItem, Settling,
 };
-use berth_common::limits::{MAX_FILER_REQUESTS, NAMES_PER_MESSAGE};
+use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
 use berth_tests::puppets::{Fate, Order, Puppet};
 use berth_tests::{Options, ledger};
@@ -289,7 +289,7 @@ fn absurd_numbers_are_refused_and_sums_stay_right() {
 }
 
 #[test]
-fn empty_and_endless_lists_and_numbers_twice_end_the_session() {
+fn empty_and_endless_lists_and_tickets_out_of_turn_end_the_session() {
     let scene = Scene::new();
     let names = |count: usize| FilerToDaemon::Gone { names: vec![StagingName(1); count] };
     let item = SettleItem { name: StagingName(1), outcome: Outcome::NotHappened };
@@ -300,7 +300,6 @@ fn empty_and_endless_lists_and_numbers_twice_end_the_session() {
         items,
         settle: Some(Settling { op: OP, items: settled }),
     };
-    let usage = FilerToDaemon::Usage { op: OP };
     let sequences = [
         vec![names(0)],
         vec![names(NAMES_PER_MESSAGE + 1)],
@@ -316,10 +315,6 @@ fn empty_and_endless_lists_and_numbers_twice_end_the_session() {
         vec![FilerToDaemon::Released { op: OP }],
         vec![FilerToDaemon::Ticket { op: OP }, FilerToDaemon::Ticket { op: OpId(2) }],
         vec![FilerToDaemon::Ticket { op: OP }, FilerToDaemon::Released { op: OpId(2) }],
-        vec![usage.clone(), usage],
-        (0..=MAX_FILER_REQUESTS as u32 + 200)
-            .map(|op| FilerToDaemon::Usage { op: OpId(op) })
-            .collect(),
         (0..100).map(|_| names(NAMES_PER_MESSAGE)).collect(),
     ];
     for sequence in sequences {

@@ -14,7 +14,7 @@ use crate::scene::Scene;
 /// How a process ends itself, and what the log calls it.
 fn ends() -> [(Order, &'static str); 4] {
     [
-        (Order::Exit(3), "exit code 3"),
+        (Order::Exit(7), "exit code 7"),
         (Order::Fault, "signal 11"),
         (Order::Panic, "exit code 101"),
         (Order::Hog { most: 0 }, ""),
