@@ -6,7 +6,7 @@
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bins --exclude berth-puppets
 
 # A real server with two users, a large file there and back, killed half way and resumed.
 demo:
