@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build deb demo model package-test storm test
+.PHONY: build deb demo model package-test storm test units
 
 # Optimised programs in target/release.
 build:
@@ -27,6 +27,11 @@ test:
 # The quota protocol's model, searched exhaustively.
 model:
 	@tools/model.sh
+
+# The systemd units: valid, shut in as far as is claimed, and their user and directories.
+units:
+	@tools/packages.sh test
+	@tools/check-units.sh
 
 # Random operations while random processes are killed: make storm KILLS=10000 SEED=7
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.

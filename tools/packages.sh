@@ -8,7 +8,7 @@ set -euo pipefail
 # What each step runs, and the Debian package that has it.
 NEEDED="cc:gcc libc-headers:libc6-dev"
 case ${1:-build} in
-    test) NEEDED="$NEEDED setpriv:util-linux strace:strace" ;;
+    test) NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd" ;;
     deb) NEEDED="$NEEDED dh:debhelper man:man-db" ;;
     package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg" ;;
 esac

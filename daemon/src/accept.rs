@@ -8,11 +8,11 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use tokio::sync::OwnedSemaphorePermit;
 use tokio::task::spawn_local;
 
 use crate::daemon::Daemon;
 use crate::listener::{Connection, Listener};
+use crate::places::Place;
 use crate::session;
 
 /// How long to wait when the system has no descriptors or memory left.
@@ -20,7 +20,7 @@ const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// What a connection has of the bounds on connections, until its worker is reaped.
 pub(crate) struct Admission {
-    _permit: OwnedSemaphorePermit,
+    _place: Place,
     _address: CountedAddress,
 }
 
@@ -64,8 +64,7 @@ async fn accept_all(daemon: &Rc<Daemon>, listener: &Listener) {
 async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> {
     // Somebody must be waiting before a place is taken, or idle listeners would keep others' clients out.
     listener.waiting().await?;
-    let places = daemon.connections.clone();
-    let permit = places.acquire_owned().await.map_err(io::Error::other)?;
+    let place = daemon.connections.take().await;
     daemon.workers.available().await;
     let Some(connection) = listener.accept().await? else {
         return Ok(());
@@ -74,9 +73,9 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
         return Ok(());
     };
     // Another listener may have been faster; this one connection waits here then.
-    let worker = daemon.workers.take().await;
-    let admission = Admission { _permit: permit, _address: address };
-    spawn_local(session::run(daemon.clone(), worker, connection, admission));
+    let (worker, identity) = daemon.workers.take_with().await;
+    let admission = Admission { _place: place, _address: address };
+    spawn_local(session::run(daemon.clone(), worker, identity, connection, admission));
     Ok(())
 }
 
@@ -86,7 +85,7 @@ fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress>
     if daemon.addresses.borrow_mut().enter(peer.ip()) {
         return Some(CountedAddress { daemon: daemon.clone(), peer });
     }
-    let most = daemon.config.max_connections_per_address;
+    let most = daemon.settings().config.max_connections_per_address;
     tracing::warn!(addr = %peer, most, "refused: too many connections from this address");
     None
 }

@@ -20,6 +20,11 @@ impl Addresses {
         Self { most, counts: HashMap::new() }
     }
 
+    /// From now on so many are allowed; those who are there stay.
+    pub(crate) fn set_most(&mut self, most: u32) {
+        self.most = most;
+    }
+
     /// Counts a connection; `false`, and not counted, when it would be one too many.
     pub(crate) fn enter(&mut self, address: IpAddr) -> bool {
         let count = self.counts.entry(AddressKey::from(address)).or_default();
@@ -69,6 +74,17 @@ mod tests {
         assert!(addresses.enter(ip("2001:db8:1:3::1")));
         assert!(addresses.enter(ip("10.0.0.1")));
         assert!(!addresses.enter(ip("::ffff:10.0.0.1")));
+    }
+
+    #[test]
+    fn a_lower_bound_ends_nobody_and_lets_nobody_in_until_enough_have_left() {
+        let mut addresses = Addresses::new(2);
+        assert!(addresses.enter(ip("10.0.0.1")) && addresses.enter(ip("10.0.0.1")));
+        addresses.set_most(1);
+        addresses.leave(ip("10.0.0.1"));
+        assert!(!addresses.enter(ip("10.0.0.1")));
+        addresses.leave(ip("10.0.0.1"));
+        assert!(addresses.enter(ip("10.0.0.1")));
     }
 
     #[test]

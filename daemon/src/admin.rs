@@ -331,7 +331,7 @@ async fn status(daemon: &Daemon) -> Result<Status, AdminError> {
         pid: std::process::id(),
         uptime_s: daemon.started.elapsed().as_secs(),
         listen: daemon.listen.borrow().iter().map(ToString::to_string).collect(),
-        fingerprint: daemon.identity.fingerprint().to_string(),
+        fingerprint: daemon.settings().identity.fingerprint().to_string(),
         users,
         connections: sessions.len() as u32,
         sessions: sessions.iter().filter(|(_, entry)| entry.user.is_some()).count() as u32,

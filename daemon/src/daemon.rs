@@ -9,9 +9,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Instant;
 
+use berth_common::broker_protocol::DaemonToWorker;
 use berth_common::ids::{OpId, SessionId, UserName};
 use berth_common::points::{Point, reach};
-use tokio::sync::{Mutex, Notify, Semaphore, mpsc};
+use tokio::sync::{Mutex, Notify, mpsc};
 
 use crate::activity::Activity;
 use crate::addresses::Addresses;
@@ -22,23 +23,32 @@ use crate::filer_handle::SpareFilers;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, LedgerError};
+use crate::places::Places;
 use crate::recovery::ToClear;
 use crate::serve::{Given, Serving};
 use crate::session::Event;
 use crate::sessions::Sessions;
+use crate::spares::Setup;
 use crate::tasks::Flag;
 use crate::tickets::{Grant, Tickets};
 use crate::verify::{Holds, Windows};
 use crate::worker_handle::SpareWorkers;
 
+/// What the administrator has set, and a reload replaces as a whole. Whoever needs what held when something began
+/// keeps it.
+pub(crate) struct Settings {
+    pub(crate) config: Config,
+    /// New workers' certificates, and the key to them.
+    pub(crate) identity: Rc<Identity>,
+    /// What a client must know before it may log in, if the site has such a secret.
+    pub(crate) site_secret: Option<Rc<[u8]>>,
+}
+
 /// The daemon's state.
 pub(crate) struct Daemon {
-    pub(crate) config: Config,
-    pub(crate) identity: Identity,
+    settings: RefCell<Rc<Settings>>,
     /// Decoy salts are made from it.
     pub(crate) secret: [u8; 32],
-    /// What a client must know before it may log in, if the site has such a secret.
-    pub(crate) site_secret: Option<Vec<u8>>,
     pub(crate) ledger: Ledger,
     pub(crate) homes: Arc<Homes>,
     pub(crate) workers: Rc<SpareWorkers>,
@@ -52,8 +62,8 @@ pub(crate) struct Daemon {
     pub(crate) windows: RefCell<Windows>,
     pub(crate) failures: RefCell<Failures>,
     pub(crate) addresses: RefCell<Addresses>,
-    /// A permit for each connection that may be there.
-    pub(crate) connections: Arc<Semaphore>,
+    /// A place for each connection that may be there.
+    pub(crate) connections: Rc<Places>,
     pub(crate) listen: RefCell<Vec<SocketAddr>>,
     pub(crate) started: Instant,
     /// Helpers that crashed.
@@ -111,7 +121,7 @@ pub(crate) struct Control {
 /// What a [`Daemon`] is made of.
 pub(crate) struct Parts {
     pub(crate) config: Config,
-    pub(crate) identity: Identity,
+    pub(crate) identity: Rc<Identity>,
     pub(crate) secret: [u8; 32],
     pub(crate) site_secret: Option<Vec<u8>>,
     pub(crate) ledger: Ledger,
@@ -142,7 +152,7 @@ impl Daemon {
             windows: RefCell::default(),
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
-            connections: Arc::new(Semaphore::new(config.max_connections as usize)),
+            connections: Places::new(config.max_connections),
             listen: RefCell::default(),
             started: Instant::now(),
             crashes: Cell::new(0),
@@ -158,16 +168,35 @@ impl Daemon {
             clearings: RefCell::default(),
             to_clear: RefCell::default(),
             clearing_ends: Flag::default(),
-            config,
-            identity,
+            settings: RefCell::new(Rc::new(Settings {
+                config,
+                identity,
+                site_secret: site_secret.map(Into::into),
+            })),
             secret,
-            site_secret,
             ledger,
             homes: Arc::new(homes),
             workers,
             filers,
             activity,
         })
+    }
+
+    /// What is set now.
+    pub(crate) fn settings(&self) -> Rc<Settings> {
+        self.settings.borrow().clone()
+    }
+
+    /// Sets all of it anew, and what follows from it; sessions go on.
+    pub(crate) fn set(&self, settings: Settings, workers: Setup<DaemonToWorker, Rc<Identity>>) {
+        let config = &settings.config;
+        self.connections.set_most(config.max_connections);
+        self.addresses.borrow_mut().set_most(config.max_connections_per_address);
+        self.failures.borrow_mut().set_policy(config.failures);
+        self.ledger.set_bounds(config.ledger_bounds());
+        self.workers.renew(config.spare_workers, workers);
+        self.filers.resize(config.spare_filers);
+        self.settings.replace(Rc::new(settings));
     }
 
     /// A session's control.

@@ -35,6 +35,20 @@ pub(crate) struct ListenError {
     source: io::Error,
 }
 
+/// Why a descriptor that was passed cannot be served.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum NoListener {
+    /// It is of another kind.
+    #[error("it is no TCP socket")]
+    NoTcp,
+    /// It is connected, or only bound.
+    #[error("it does not listen: Accept=no is needed")]
+    DoesNotListen,
+    /// It is no socket, or closed.
+    #[error("it cannot be used as a socket: {0}")]
+    System(#[from] Errno),
+}
+
 fn explain(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::AddrInUse => "another program, perhaps another berthd, has this port".into(),
@@ -58,6 +72,27 @@ impl Bound {
                 Ok(Self { socket, addr })
             })
             .map_err(|errno| ListenError { addr, source: errno.into() })
+    }
+
+    /// Takes over a socket that a service manager has opened and bound. Its backlog and its families are the
+    /// manager's choice.
+    ///
+    /// # Errors
+    /// [`NoListener`] for anything but a TCP socket that listens.
+    pub(crate) fn passed(socket: OwnedFd) -> Result<Self, NoListener> {
+        let is_tcp = matches!(
+            (sockopt::socket_domain(&socket)?, sockopt::socket_type(&socket)?),
+            (AddressFamily::INET | AddressFamily::INET6, SocketType::STREAM)
+        ) && sockopt::socket_protocol(&socket)? == Some(rustix::net::ipproto::TCP);
+        if !is_tcp {
+            return Err(NoListener::NoTcp);
+        }
+        if !sockopt::socket_acceptconn(&socket)? {
+            return Err(NoListener::DoesNotListen);
+        }
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        let addr = rustix::net::getsockname(&socket)?.try_into()?;
+        Ok(Self { socket, addr })
     }
 
     /// Gives it to the runtime.
@@ -128,7 +163,7 @@ impl Listener {
         let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
         match rustix::net::acceptfrom_with(ready.get_inner(), flags) {
             Ok((socket, peer)) => {
-                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok());
+                let peer = peer.and_then(|peer| SocketAddr::try_from(peer).ok()).map(canonical);
                 // A client that has gone already has no options to be set.
                 let prepared = prepare(&socket).ok().and(peer);
                 Ok(prepared.map(|peer| Connection { socket, peer }))
@@ -140,6 +175,14 @@ impl Listener {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// A socket that serves both families tells an IPv4 address as an IPv6 one.
+fn canonical(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        std::net::IpAddr::V4(ip) => SocketAddr::from((ip, peer.port())),
+        std::net::IpAddr::V6(_) => peer,
     }
 }
 
@@ -192,6 +235,33 @@ mod tests {
         let v6 = Bound::new("[::]:0".parse().unwrap(), 4).unwrap();
         let v4 = SocketAddr::from(([0, 0, 0, 0], v6.addr.port()));
         Bound::new(v4, 4).unwrap();
+    }
+
+    #[test]
+    fn a_socket_that_was_passed_has_to_be_tcp_and_to_listen() {
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = socket.local_addr().unwrap();
+        let client = std::net::TcpStream::connect(addr).unwrap();
+        assert!(matches!(Bound::passed(client.into()), Err(NoListener::DoesNotListen)));
+        let bound = Bound::passed(socket.into()).unwrap();
+        assert_eq!(bound.addr, addr);
+        assert!(
+            rustix::fs::fcntl_getfl(&bound.socket).unwrap().contains(rustix::fs::OFlags::NONBLOCK)
+        );
+        let udp = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert!(matches!(Bound::passed(udp.into()), Err(NoListener::NoTcp)));
+        let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
+        assert!(matches!(Bound::passed(unix.into()), Err(NoListener::NoTcp)));
+        let file = tempfile::tempfile().unwrap();
+        assert!(matches!(Bound::passed(file.into()), Err(NoListener::System(Errno::NOTSOCK))));
+    }
+
+    #[test]
+    fn a_mapped_address_is_told_as_the_ipv4_address_that_it_is() {
+        let told = |text: &str| canonical(text.parse().unwrap()).to_string();
+        assert_eq!(told("[::ffff:10.0.0.7]:99"), "10.0.0.7:99");
+        assert_eq!(told("[2001:db8::7]:99"), "[2001:db8::7]:99");
+        assert_eq!(told("10.0.0.7:99"), "10.0.0.7:99");
     }
 
     #[test]

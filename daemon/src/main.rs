@@ -2,6 +2,7 @@
 //! the ledger and the administrator's socket, and parses nothing of what clients send but SCRAM messages.
 
 mod accept;
+mod activation;
 mod activity;
 mod addresses;
 mod admin;
@@ -26,10 +27,13 @@ mod ledger;
 mod listener;
 mod lock;
 mod log;
+mod notify;
 mod owed;
+mod places;
 mod privileges;
 mod process;
 mod recovery;
+mod reload;
 mod run;
 mod serve;
 mod session;

@@ -9,6 +9,7 @@ use std::io::{ErrorKind, Write as _};
 use std::path::Path;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
 use berth_common::ids::UserName;
@@ -17,7 +18,6 @@ use berth_common::ledger_protocol::StagingSync;
 use berth_common::points;
 use clap::Parser as _;
 use rustix::fd::{AsFd as _, OwnedFd};
-use rustix::process::Resource;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::{LocalSet, spawn_local};
 
@@ -34,12 +34,15 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
 use crate::lock::{DaemonLock, wait_for_old_helpers};
+use crate::notify::{Notifier, SharedNotifier};
 use crate::privileges::{Target, close_to_others};
+use crate::reload::Reloader;
 use crate::session::Event;
-use crate::spares::Spares;
+use crate::spares::{Setup, Spares};
 use crate::spawn::{FILER, Spawner, WORKER};
 use crate::{
-    admin, expiry, file_system, filer_handle, log, owed, recovery, verify, watch, worker_handle,
+    activation, admin, expiry, file_system, filer_handle, log, owed, recovery, verify, watch,
+    worker_handle,
 };
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
@@ -49,11 +52,9 @@ const LAST_REPLAYS: Duration = Duration::from_secs(30);
 /// How long the last helpers may take to be reaped.
 const LAST_HELPERS: Duration = Duration::from_secs(5);
 
-/// Descriptors that a session takes: channel, pidfd and panic pipe of its worker and of its filer.
-const PER_CONNECTION: u64 = 6;
-
-/// Descriptors for all else: sessions that begin, spares, administrators, the ledger.
-const BESIDES: u64 = 256;
+/// The longest that the end takes after the grace time, with some seconds to spare.
+const AFTER_GRACE: Duration =
+    LAST_REPLAYS.saturating_add(LAST_HELPERS).saturating_add(Duration::from_secs(10));
 
 /// Why the daemon does not serve: a sentence for the administrator.
 type Fatal = Box<dyn std::error::Error>;
@@ -68,7 +69,7 @@ pub(crate) fn run() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("berthd: {error}");
+            log::say_why_it_ends(&error);
             ExitCode::FAILURE
         }
     }
@@ -83,7 +84,7 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
     {
         complaints.add(error);
     }
-    if let Err(error) = site_secret(&config) {
+    if let Err(error) = config.site_secret() {
         complaints.add(error);
     }
     if let Err(error) = Target::find(&config.user) {
@@ -103,13 +104,16 @@ fn check(file: Option<&Path>) -> Result<(), Fatal> {
 }
 
 fn serve(args: &Serve) -> Result<(), Fatal> {
+    // First of all: there is one thread, and no descriptor besides those that were passed.
+    let passed = activation::take()?;
+    let notifier: SharedNotifier = Rc::new(Notifier::from_environment()?);
     points::from_environment()?;
     let config = Config::load(args.config.as_deref(), args.overrides())?;
     log::start(config.log_format);
-    let bound = become_user(&config)?;
+    let bound = become_user(&config, passed)?;
     close_to_others()?;
-    check_descriptors(&config);
-    let data_dir = DataDir::open(&config.data_dir)?;
+    config.check_descriptors();
+    let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let lock = DaemonLock::take(data_dir.fd())?;
     // An ordinary user binds only now, so that "is running" is told before "port in use".
     let bound = bound.map_or_else(|| bind(&config), Ok)?;
@@ -117,8 +121,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let sync = examine_file_system(&data_dir, &users)?;
     let homes = Homes::new(users, sync);
     let secret = data_dir.secret()?;
-    let site_secret = site_secret(&config)?;
-    let identity = Identity::load(config.tls_files.as_ref(), &data_dir)?;
+    let site_secret = config.site_secret()?;
+    let identity = Rc::new(Identity::load(config.tls_files.as_ref(), &data_dir)?);
     let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
     let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
     refuse_a_lost_ledger(&data_dir)?;
@@ -132,13 +136,19 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
         // A write past the limit on a file's size fails then, as on a full disk, and does not end the daemon.
         let _file_sizes = signal(SignalKind::from_raw(libc::SIGXFSZ))?;
         let activity = Rc::new(Activity::default());
-        let setup = worker_handle::setup(&config, &identity, boot_id());
+        let reloader = Reloader {
+            file: args.config.clone(),
+            overrides: args.overrides(),
+            data_dir: data_dir.clone(),
+            boot: boot_id(),
+        };
+        let setup = worker_handle::setup(&config, &identity, reloader.boot);
         let workers = Spares::start(
             WORKER,
             config.spare_workers,
             spawner.clone(),
             activity.clone(),
-            Some(setup),
+            setup,
             worker_handle::may_send,
         );
         let filers = Spares::start(
@@ -146,7 +156,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             config.spare_filers,
             spawner.clone(),
             activity.clone(),
-            None,
+            Setup::none(),
             filer_handle::may_send,
         );
         let daemon = Daemon::new(Parts {
@@ -160,7 +170,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             filers,
             activity,
         });
-        let served = serve_clients(&daemon, &data_dir, bound).await;
+        let served = serve_clients(&daemon, &reloader, &notifier, bound).await;
         stop_helpers(&daemon, &spawner).await;
         daemon.ledger.close().await;
         served
@@ -216,26 +226,17 @@ fn check_file_system(data_dir: &Path) -> Result<String, Fatal> {
     Ok(format!("{path:?} is on {name} ({how}), which takes {sync}, since {why}{warning}"))
 }
 
-/// Says so when there are not enough descriptors for as many connections as may be.
-fn check_descriptors(config: &Config) {
-    let needed = u64::from(config.max_connections) * PER_CONNECTION + BESIDES;
-    if let Some(most) = rustix::process::getrlimit(Resource::Nofile).current
-        && most < needed
-    {
-        tracing::warn!(
-            most,
-            needed,
-            "too few open files are allowed for max_connections; raise LimitNOFILE or lower it"
-        );
+/// As root: binds, and becomes the configured user for good. Sockets that were passed take the place of `listen`.
+/// `None` for an ordinary user who is to bind itself.
+fn become_user(config: &Config, passed: Vec<Bound>) -> Result<Option<Vec<Bound>>, Fatal> {
+    let passed = (!passed.is_empty()).then_some(passed);
+    if passed.is_some() {
+        tracing::info!("the sockets are the service manager's; listen and backlog are not used");
     }
-}
-
-/// As root: binds, and becomes the configured user for good. `None` for an ordinary user.
-fn become_user(config: &Config) -> Result<Option<Vec<Bound>>, Fatal> {
     let Some(target) = Target::find(&config.user)? else {
-        return Ok(None);
+        return Ok(passed);
     };
-    let bound = bind(config)?;
+    let bound = passed.map_or_else(|| bind(config), Ok)?;
     DataDir::make_for(&config.data_dir, target.ids())?;
     target.become_for_good()?;
     Ok(Some(bound))
@@ -244,19 +245,6 @@ fn become_user(config: &Config) -> Result<Option<Vec<Bound>>, Fatal> {
 fn bind(config: &Config) -> Result<Vec<Bound>, Fatal> {
     let bound = config.listen.iter().map(|addr| Bound::new(*addr, config.backlog));
     Ok(bound.collect::<Result<_, _>>()?)
-}
-
-/// The site secret without the white space around it.
-fn site_secret(config: &Config) -> Result<Option<Vec<u8>>, Fatal> {
-    let Some(path) = &config.site_secret_file else {
-        return Ok(None);
-    };
-    let bytes = std::fs::read(path)
-        .map_err(|error| format!("cannot read site_secret_file {path:?}: {error}"))?;
-    match bytes.trim_ascii() {
-        [] => Err(format!("site_secret_file {path:?} is empty").into()),
-        secret => Ok(Some(secret.to_vec())),
-    }
 }
 
 /// An empty ledger beside homes was truncated or removed: a new one would know nothing of them, and give
@@ -289,8 +277,7 @@ fn ledger_options(config: &Config) -> Options {
         // Helpers die with their parent. Nothing may be answered any more.
         std::process::exit(70);
     };
-    let upload_expiry_s = i64::try_from(config.upload_expiry.as_secs()).unwrap_or(i64::MAX);
-    Options { upload_expiry_s, max_uploads: config.max_uploads, ..Options::new(on_fatal) }
+    Options { bounds: config.ledger_bounds(), ..Options::new(on_fatal) }
 }
 
 /// Which boot it is, for the journals; unknown where the kernel does not tell.
@@ -303,20 +290,23 @@ fn boot_id() -> BootId {
 
 async fn serve_clients(
     daemon: &Rc<Daemon>,
-    data_dir: &DataDir,
+    reloader: &Reloader,
+    notifier: &SharedNotifier,
     bound: Vec<Bound>,
 ) -> Result<(), Fatal> {
     let mut signals = Signals::new()?;
+    // Also while it starts, when it would else end the daemon; it is answered when that is over.
+    let mut hangup = signal(SignalKind::hangup())?;
     let recovered = tokio::select! {
-        recovered = recovery::at_start(daemon) => recovered,
+        recovered = notifier.while_starting(recovery::at_start(daemon)) => recovered,
         name = signals.next() => {
             tracing::info!(signal = name, "stopped before serving");
             return Ok(());
         }
     };
     recovered?;
-    let admin = admin::bind(data_dir)?;
-    let fingerprint = daemon.identity.fingerprint();
+    let admin = admin::bind(&reloader.data_dir)?;
+    let fingerprint = daemon.settings().identity.fingerprint();
     tracing::info!(%fingerprint, "certificate");
     say(format_args!("certificate SHA256:{fingerprint}"));
     for bound in bound {
@@ -327,15 +317,30 @@ async fn serve_clients(
         tracing::info!(%addr, "listening");
         say(format_args!("listening on {addr}"));
     }
+    notifier.ready();
     spawn_local(verify::verify_unverified(daemon.clone()));
     let services = [
         spawn_local(admin::serve(daemon.clone(), admin)),
         spawn_local(watch::watch_tickets(daemon.clone())),
         spawn_local(expiry::expire_uploads(daemon.clone())),
         spawn_local(owed::settle_after_outages(daemon.clone())),
+        spawn_local({
+            let (daemon, notifier) = (daemon.clone(), notifier.clone());
+            async move { notifier.tend(&daemon).await }
+        }),
     ];
-    let name = signals.next().await;
+    let name = loop {
+        tokio::select! {
+            name = signals.next() => break name,
+            _ = hangup.recv() => {
+                notifier.reloading();
+                reloader.reload(daemon).await;
+                notifier.ready();
+            }
+        }
+    };
     tracing::info!(signal = name, "stopping");
+    notifier.stopping(daemon.settings().config.shutdown_grace + AFTER_GRACE);
     stop_sessions(daemon, &mut signals).await;
     services.iter().for_each(tokio::task::JoinHandle::abort);
     Ok(())
@@ -344,7 +349,7 @@ async fn serve_clients(
 /// No new connections; running transfers may end within the grace time, or until a second signal.
 async fn stop_sessions(daemon: &Rc<Daemon>, signals: &mut Signals) {
     daemon.stopping.raise();
-    let grace = daemon.config.shutdown_grace;
+    let grace = daemon.settings().config.shutdown_grace;
     let tell = |event: &dyn Fn() -> Event| {
         for (_, entry) in daemon.sessions.borrow().iter() {
             drop(entry.control.events.send(event()));

@@ -1,7 +1,8 @@
 //! Spare helpers: spawned before they are needed, so that a connection or a login costs no spawn.
 //!
 //! Replacements wait for an idle moment, unless somebody waits for one. A program that fails to start is
-//! started again ever more slowly. A spare that speaks or dies before it is taken is removed.
+//! started again ever more slowly. A spare that speaks or dies before it is taken is removed. When the
+//! configuration has changed, all are replaced by such as are set up by it.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -38,16 +39,30 @@ pub(crate) enum SparePhase {
 /// The part of a helper's phase table for these phases.
 type MaySend<Rx> = fn(SparePhase, &Rx) -> bool;
 
+/// What a new process is made with.
+pub(crate) struct Setup<Tx, Kept = ()> {
+    /// What it is sent first.
+    pub(crate) first: Option<Tx>,
+    /// What belongs to that, and is kept for whoever takes it.
+    pub(crate) kept: Kept,
+}
+
+impl<Tx> Setup<Tx> {
+    /// Nothing.
+    pub(crate) fn none() -> Self {
+        Self { first: None, kept: () }
+    }
+}
+
 /// The spares of one program.
-pub(crate) struct Spares<Tx, Rx> {
+pub(crate) struct Spares<Tx, Rx, Kept = ()> {
     program: &'static str,
-    target: usize,
+    target: Cell<usize>,
     spawner: Rc<Spawner>,
     activity: Rc<Activity>,
-    /// What a new process is sent first.
-    first: Option<Tx>,
+    setup: RefCell<Rc<Setup<Tx, Kept>>>,
     may_send: MaySend<Rx>,
-    ready: RefCell<VecDeque<Spare<Tx, Rx>>>,
+    ready: RefCell<VecDeque<Spare<Tx, Rx, Kept>>>,
     starting: RefCell<Vec<Rc<Peer<Tx, Rx>>>>,
     waiting: Cell<usize>,
     failures: Cell<u32>,
@@ -55,8 +70,9 @@ pub(crate) struct Spares<Tx, Rx> {
     changed: Notify,
 }
 
-struct Spare<Tx, Rx> {
+struct Spare<Tx, Rx, Kept> {
     peer: Rc<Peer<Tx, Rx>>,
+    setup: Rc<Setup<Tx, Kept>>,
     taken: oneshot::Sender<()>,
 }
 
@@ -69,23 +85,28 @@ impl Drop for Waiting<'_> {
     }
 }
 
-impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
-    /// Keeps `target` spares of a program from now on. A new process is sent `first`, and is ready when
-    /// it has sent what it may send while it starts.
+impl<Tx, Rx, Kept> Spares<Tx, Rx, Kept>
+where
+    Tx: Message + 'static,
+    Rx: Message + 'static,
+    Kept: Clone + 'static,
+{
+    /// Keeps `target` spares of a program from now on. A new process is ready when it has sent what it may
+    /// send while it starts.
     pub(crate) fn start(
         program: &'static str,
         target: u32,
         spawner: Rc<Spawner>,
         activity: Rc<Activity>,
-        first: Option<Tx>,
+        setup: Setup<Tx, Kept>,
         may_send: MaySend<Rx>,
     ) -> Rc<Self> {
         let this = Rc::new(Self {
             program,
-            target: target as usize,
+            target: Cell::new(target as usize),
             spawner,
             activity,
-            first,
+            setup: RefCell::new(Rc::new(setup)),
             may_send,
             ready: RefCell::default(),
             starting: RefCell::default(),
@@ -116,14 +137,22 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
     /// # Cancel safety
     /// None is lost.
     pub(crate) async fn take(&self) -> Rc<Peer<Tx, Rx>> {
+        self.take_with().await.0
+    }
+
+    /// The same, with what is kept beside it.
+    ///
+    /// # Cancel safety
+    /// None is lost.
+    pub(crate) async fn take_with(&self) -> (Rc<Peer<Tx, Rx>>, Kept) {
         let _waiting = self.wait();
         loop {
             let spare = self.ready.borrow_mut().pop_front();
-            if let Some(Spare { peer, taken }) = spare {
+            if let Some(Spare { peer, setup, taken }) = spare {
                 self.changed.notify_waiters();
                 // Its guardian is gone when it has just died: the taker finds that out.
                 let _ = taken.send(());
-                return peer;
+                return (peer, setup.kept.clone());
             }
             self.changed.notified().await;
         }
@@ -132,10 +161,34 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
     /// Ends all spares and makes no more.
     pub(crate) fn stop(&self) {
         self.stopped.set(true);
+        self.retire_all();
+    }
+
+    /// Replaces all spares by as many as this, made with this. Those that were taken stay.
+    pub(crate) fn renew(&self, target: u32, setup: Setup<Tx, Kept>) {
+        self.target.set(target as usize);
+        self.setup.replace(Rc::new(setup));
+        self.retire_all();
+    }
+
+    /// Keeps so many from now on.
+    pub(crate) fn resize(&self, target: u32) {
+        self.target.set(target as usize);
+        let mut ready = self.ready.borrow_mut();
+        while ready.len() > self.target.get() {
+            if let Some(spare) = ready.pop_back() {
+                spare.peer.process().kill(KillReason::Unneeded);
+            }
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Their guardians see that they are not there any more; the spawner reaps them.
+    fn retire_all(&self) {
         for spare in self.ready.borrow_mut().drain(..) {
             spare.peer.process().kill(KillReason::Unneeded);
         }
-        for peer in self.starting.borrow().iter() {
+        for peer in self.starting.borrow_mut().drain(..) {
             peer.process().kill(KillReason::Unneeded);
         }
         self.changed.notify_waiters();
@@ -151,7 +204,7 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
         while !self.stopped.get() {
             let coming = self.ready.borrow().len() + self.starting.borrow().len();
             let awaited = self.waiting.get() > coming;
-            if coming >= self.target && !awaited {
+            if coming >= self.target.get() && !awaited {
                 self.changed.notified().await;
                 continue;
             }
@@ -184,12 +237,14 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
 
     /// Stays with a helper from its start until it is taken or ends.
     async fn tend(self: Rc<Self>, peer: Rc<Peer<Tx, Rx>>) {
-        if let Some(first) = &self.first {
+        let setup = self.setup.borrow().clone();
+        if let Some(first) = &setup.first {
             peer.send(first, &[]);
         }
         let answer = tokio::time::timeout(START, peer.recv()).await;
         self.starting.borrow_mut().retain(|other| !Rc::ptr_eq(other, &peer));
-        if self.stopped.get() {
+        // What it said before it was retired does not count.
+        if peer.process().killed() == Some(&KillReason::Unneeded) {
             return;
         }
         let failure = match answer {
@@ -205,14 +260,14 @@ impl<Tx: Message + 'static, Rx: Message + 'static> Spares<Tx, Rx> {
             }
             None => {
                 self.failures.set(0);
-                self.guard(peer).await;
+                self.guard(peer, setup).await;
             }
         }
     }
 
-    async fn guard(&self, peer: Rc<Peer<Tx, Rx>>) {
+    async fn guard(&self, peer: Rc<Peer<Tx, Rx>>, setup: Rc<Setup<Tx, Kept>>) {
         let (taken, is_taken) = oneshot::channel();
-        self.ready.borrow_mut().push_back(Spare { peer: peer.clone(), taken });
+        self.ready.borrow_mut().push_back(Spare { peer: peer.clone(), setup, taken });
         self.changed.notify_waiters();
         tokio::pin!(is_taken);
         let message = loop {

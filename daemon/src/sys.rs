@@ -1,8 +1,9 @@
 //! The daemon's only unsafe code: registering a descriptor with the runtime, marking those that
-//! children must not inherit, trying a lease, and asking SQLite for the system's error number.
+//! children must not inherit, taking those that a service manager has passed and forgetting its variables,
+//! trying a lease, and asking SQLite for the system's error number.
 
 use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd as _, OwnedFd};
 
 use berth_common::channel::Channel;
 use tokio::io::Interest;
@@ -34,6 +35,39 @@ pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     match unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, flags) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Takes the descriptors that a service manager has opened for this process (`LISTEN_FDS`), and removes the
+/// variables that say so. A second call finds none.
+///
+/// # Errors
+/// When the variables are no numbers or speak of what is not open, and while other threads run.
+pub(crate) fn take_passed_descriptors() -> io::Result<Vec<OwnedFd>> {
+    refuse_other_threads()?;
+    // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+    let passed = unsafe { sd_notify::listen_fds_and_unset_env() }?;
+    // SAFETY: they are open, were opened for this process, and nobody can be told of them a second time.
+    Ok(passed.map(|fd| unsafe { OwnedFd::from_raw_fd(fd) }).collect())
+}
+
+/// Removes variables from the environment.
+///
+/// # Errors
+/// While other threads run.
+pub(crate) fn forget_variables(names: &[&str]) -> io::Result<()> {
+    refuse_other_threads()?;
+    for name in names {
+        // SAFETY: this is the only thread, so nobody reads the environment meanwhile.
+        unsafe { std::env::remove_var(name) };
+    }
+    Ok(())
+}
+
+fn refuse_other_threads() -> io::Result<()> {
+    match std::fs::read_dir("/proc/self/task")?.count() {
+        1 => Ok(()),
+        count => Err(io::Error::other(format!("{count} threads run already"))),
     }
 }
 
@@ -94,6 +128,15 @@ mod tests {
         close_on_exec_from(3).unwrap();
         let flags = rustix::io::fcntl_getfd(&file).unwrap();
         assert_eq!(flags, rustix::io::FdFlags::CLOEXEC);
+    }
+
+    #[test]
+    fn the_environment_is_left_alone_beside_other_threads() {
+        // The test's own thread is not the first.
+        let before = std::env::var_os("PATH");
+        assert!(take_passed_descriptors().is_err());
+        assert!(forget_variables(&["PATH"]).is_err());
+        assert_eq!(std::env::var_os("PATH"), before);
     }
 
     #[test]

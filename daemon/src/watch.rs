@@ -24,7 +24,8 @@ pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
             tracing::warn!(%user, "a dead holder of the ticket is not replayed yet; nobody waits for it");
             daemon.turn_away_from(&user);
         }
-        let slow = daemon.tickets.borrow_mut().slow(WARN, daemon.config.ticket, Instant::now());
+        let slow =
+            daemon.tickets.borrow_mut().slow(WARN, daemon.settings().config.ticket, Instant::now());
         for holder in slow {
             // A verification bounds itself how long it holds the ticket.
             if daemon.holds.borrow().has(holder.session) {

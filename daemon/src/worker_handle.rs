@@ -12,18 +12,23 @@ use crate::broker::{self, Phase, Step};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::process::Peer;
-use crate::spares::{SparePhase, Spares};
+use crate::spares::{Setup, SparePhase, Spares};
 
 /// A worker.
 pub(crate) type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
 
-/// The spare workers.
-pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon>;
+/// The spare workers, each with the identity whose certificates it has: its handshake is signed with the key of
+/// that one, also when there is a newer one by then.
+pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon, Rc<Identity>>;
 
 /// What every new worker is sent first.
-pub(crate) fn setup(config: &Config, identity: &Identity, boot: BootId) -> DaemonToWorker {
+pub(crate) fn setup(
+    config: &Config,
+    identity: &Rc<Identity>,
+    boot: BootId,
+) -> Setup<DaemonToWorker, Rc<Identity>> {
     let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
-    DaemonToWorker::Setup(WorkerSetup {
+    let first = DaemonToWorker::Setup(WorkerSetup {
         certificates: identity.certificates().map(|der| der.to_vec().into()).collect(),
         signature_scheme: identity.scheme(),
         server: concat!("berthd/", env!("CARGO_PKG_VERSION")).to_owned(),
@@ -32,7 +37,8 @@ pub(crate) fn setup(config: &Config, identity: &Identity, boot: BootId) -> Daemo
         stall_seconds: seconds(config.stall),
         login_seconds: seconds(config.login),
         max_transfers: config.max_transfers,
-    })
+    });
+    Setup { first: Some(first), kept: identity.clone() }
 }
 
 /// What a worker may send before it has a client, by the broker's table.

@@ -21,6 +21,7 @@ pub mod exact;
 pub mod files;
 pub mod ledger;
 pub mod log;
+pub mod manager;
 pub mod outcome;
 #[cfg(debug_assertions)]
 pub mod points;
@@ -35,6 +36,7 @@ pub mod wait;
 
 pub use client::{Client, Running};
 pub use files::Content;
+pub use manager::Manager;
 pub use outcome::Outcome;
 #[cfg(debug_assertions)]
 pub use points::{Points, Stopped};

@@ -195,6 +195,19 @@ impl Server {
         Ok(())
     }
 
+    /// Writes another configuration, which holds after [`Server::hang_up`] or at the next start.
+    pub fn configure(&mut self, options: Options) {
+        self.options = options;
+        start::configure(self.directory.path(), &self.options);
+    }
+
+    /// Asks the daemon to read its configuration again (SIGHUP), and waits until it says this.
+    pub fn hang_up(&self, until: &str) -> crate::log::Line {
+        let mark = self.log.mark();
+        process::signal(self.pid(), Signal::HUP);
+        self.log.wait_after(mark, until, |line| line.message().contains(until))
+    }
+
     /// Leaves the directory where it is when the server is dropped, for somebody to look at.
     pub fn keep_directory(&mut self) {
         self.directory.disable_cleanup(true);

@@ -89,6 +89,11 @@ impl Failures {
         Self { policy, entries: HashMap::new(), by_age: BTreeMap::new(), next: 0 }
     }
 
+    /// What is remembered is answered by this policy from now on.
+    pub(crate) fn set_policy(&mut self, policy: FailurePolicy) {
+        self.policy = policy;
+    }
+
     /// Whether this address may try to log in now.
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! The configuration: a strict file type, checked into a runtime type with all complaints at once.
 //!
-//! `berthd` and `berthd check` run the same code. Nothing here opens what a key names.
+//! `berthd`, `berthd check` and a reload run the same code. Of what keys name, only the site secret is opened here.
 
 mod file;
 
@@ -13,7 +13,16 @@ use std::time::Duration;
 
 pub(crate) use file::FileConfig;
 
+use rustix::process::Resource;
+
 use crate::auth::FailurePolicy;
+use crate::ledger::Bounds;
+
+/// Descriptors that a session takes: channel, pidfd and panic pipe of its worker and of its filer.
+const PER_CONNECTION: u64 = 6;
+
+/// Descriptors for all else: sessions that begin, spares, administrators, the ledger.
+const BESIDES: u64 = 256;
 
 /// The checked configuration.
 #[derive(Clone, Debug)]
@@ -88,6 +97,17 @@ pub(crate) enum ConfigError {
     Complaints(Complaints),
 }
 
+/// Why there is no site secret where one is set.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SiteSecretError {
+    /// Its file cannot be read.
+    #[error("cannot read site_secret_file {0:?}: {1}")]
+    Read(PathBuf, #[source] io::Error),
+    /// It would let everybody in.
+    #[error("site_secret_file {0:?} is empty")]
+    Empty(PathBuf),
+}
+
 /// All that is wrong with a configuration, one sentence each.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Complaints {
@@ -99,6 +119,11 @@ impl Complaints {
     /// One more.
     pub(crate) fn add(&mut self, sentence: impl fmt::Display) {
         self.sentences.push(sentence.to_string());
+    }
+
+    /// All of them.
+    pub(crate) fn sentences(&self) -> &[String] {
+        &self.sentences
     }
 
     /// Whether there is none.
@@ -159,6 +184,42 @@ impl Config {
             config.log_format = format;
         }
         Ok((config, Complaints { source, sentences }))
+    }
+
+    /// The site secret without the white space around it.
+    ///
+    /// # Errors
+    /// When its file cannot be read, or is empty.
+    pub(crate) fn site_secret(&self) -> Result<Option<Vec<u8>>, SiteSecretError> {
+        let Some(path) = &self.site_secret_file else {
+            return Ok(None);
+        };
+        let bytes =
+            std::fs::read(path).map_err(|error| SiteSecretError::Read(path.to_owned(), error))?;
+        match bytes.trim_ascii() {
+            [] => Err(SiteSecretError::Empty(path.to_owned())),
+            secret => Ok(Some(secret.to_vec())),
+        }
+    }
+
+    /// Says so when there are not enough descriptors for as many connections as may be.
+    pub(crate) fn check_descriptors(&self) {
+        let needed = u64::from(self.max_connections) * PER_CONNECTION + BESIDES;
+        if let Some(most) = rustix::process::getrlimit(Resource::Nofile).current
+            && most < needed
+        {
+            tracing::warn!(
+                most,
+                needed,
+                "too few open files are allowed for max_connections; raise LimitNOFILE or lower it"
+            );
+        }
+    }
+
+    /// What of it is the ledger's.
+    pub(crate) fn ledger_bounds(&self) -> Bounds {
+        let upload_expiry_s = i64::try_from(self.upload_expiry.as_secs()).unwrap_or(i64::MAX);
+        Bounds { upload_expiry_s, max_uploads: self.max_uploads }
     }
 
     fn check(raw: &FileConfig, complaints: &mut Vec<String>) -> Self {

@@ -31,6 +31,7 @@ mod model;
 mod names;
 mod opening;
 mod outage;
+mod pulse;
 mod replay;
 mod request;
 mod restored;
@@ -54,9 +55,10 @@ pub(crate) use model::{
     Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
     UserRecord, UserState, UserStates,
 };
+pub(crate) use pulse::Health;
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
 pub(crate) use schema::OpenError;
-pub(crate) use thread::{Ledger, Options};
+pub(crate) use thread::{Bounds, Ledger, Options};
 
 impl Ledger {
     /// Opens the ledger, or makes it (mode 0600), and starts its thread, which ends with the last
@@ -80,6 +82,16 @@ impl Ledger {
     /// What was done since the start.
     pub(crate) fn work(&self) -> LedgerWork {
         self.done()
+    }
+
+    /// How its thread does.
+    pub(crate) fn health(&self) -> Health {
+        self.pulse.health()
+    }
+
+    /// What holds from the next transaction on, for uploads that are there too.
+    pub(crate) fn set_bounds(&self, bounds: Bounds) {
+        *self.bounds.lock().unwrap_or_else(PoisonError::into_inner) = bounds;
     }
 
     /// Makes a consistent copy of what is committed, without holding up the ledger's thread. It runs

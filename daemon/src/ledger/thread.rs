@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use berth_common::admin_protocol::LedgerWork;
@@ -25,6 +25,7 @@ use tokio::sync::{oneshot, watch};
 use super::crossings::Crossings;
 use super::model::LedgerError;
 use super::outage::Outage;
+use super::pulse::Pulse;
 use super::request::{self, Asked, Failure, Job, Outcome, Tx};
 use super::schema::OpenError;
 use super::{names, schema};
@@ -39,12 +40,25 @@ const CHECKPOINT_PAGES: i32 = 1000;
 /// How often it is tried whether the ledger works again.
 const RETRY_EVERY: Duration = Duration::from_millis(500);
 
-/// What the ledger is told at its start.
-pub(crate) struct Options {
+/// What may be changed while it runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Bounds {
     /// Seconds after which an upload expires that nobody works on; 7 days by default.
     pub(crate) upload_expiry_s: i64,
     /// Open uploads that a user may have; 1000 by default.
     pub(crate) max_uploads: u32,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { upload_expiry_s: 7 * 24 * 3600, max_uploads: 1000 }
+    }
+}
+
+/// What the ledger is told at its start.
+pub(crate) struct Options {
+    /// What the administrator has set.
+    pub(crate) bounds: Bounds,
     /// Seconds since the epoch, now; the system's clock by default.
     pub(crate) clock: Box<dyn Fn() -> i64 + Send>,
     /// How often it is tried, after a failure, whether the ledger works again; twice a second by default.
@@ -59,8 +73,7 @@ impl Options {
     /// The defaults, with what is to be done when the ledger is lost.
     pub(crate) fn new(on_fatal: impl FnOnce(String) + Send + 'static) -> Self {
         Self {
-            upload_expiry_s: 7 * 24 * 3600,
-            max_uploads: 1000,
+            bounds: Bounds::default(),
             clock: Box::new(|| {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
                 i64::try_from(now.as_secs()).unwrap_or(i64::MAX)
@@ -77,6 +90,8 @@ pub(crate) struct Ledger {
     queue: mpsc::Sender<Message>,
     pub(super) works: watch::Receiver<bool>,
     done: Arc<Done>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) bounds: Arc<Mutex<Bounds>>,
     /// The database's file, for copies of it; one is made at a time.
     pub(super) path: Arc<Mutex<PathBuf>>,
 }
@@ -103,12 +118,15 @@ impl Ledger {
         count_transactions(&mut db, done.clone())?;
         let path = db.path().map(PathBuf::from).unwrap_or_default();
         let (sender, works) = watch::channel(true);
-        let Options { upload_expiry_s, max_uploads, clock, retry_every, on_fatal } = options;
+        let Options { bounds, clock, retry_every, on_fatal } = options;
         let outage = Outage::new(retry_every, sender);
-        let own = done.clone();
+        let (pulse, bounds) = (Arc::new(Pulse::new()), Arc::new(Mutex::new(bounds)));
+        let own = (done.clone(), pulse.clone(), bounds.clone());
         let thread = std::thread::Builder::new().name("ledger".into());
         thread.spawn(move || {
-            let mut state = Thread { db, upload_expiry_s, max_uploads, clock, done: own, outage };
+            let (done, pulse, bounds) = own;
+            pulse.belongs_to_this_thread();
+            let mut state = Thread { db, bounds, clock, done, pulse, outage };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(requests))) {
                 Ok(Ok(stop)) => {
@@ -123,7 +141,7 @@ impl Ledger {
                 Err(_) => on_fatal("the ledger's thread has panicked".into()),
             }
         })?;
-        Ok(Self { queue, works, done, path: Arc::new(Mutex::new(path)) })
+        Ok(Self { queue, works, done, pulse, bounds, path: Arc::new(Mutex::new(path)) })
     }
 
     pub(super) async fn read<T: Send + 'static>(
@@ -249,10 +267,10 @@ struct Fatal(rusqlite::Error);
 
 struct Thread {
     db: Connection,
-    upload_expiry_s: i64,
-    max_uploads: u32,
+    bounds: Arc<Mutex<Bounds>>,
     clock: Box<dyn Fn() -> i64 + Send>,
     done: Arc<Done>,
+    pulse: Arc<Pulse>,
     outage: Outage,
 }
 
@@ -266,10 +284,12 @@ impl Thread {
         // Names are there from the start, for what goes on while the ledger cannot be written.
         self.try_to_write()?;
         while queue.stop.is_none() {
+            self.pulse.rests();
             let first = match self.outage.retry_in(Instant::now()) {
                 None => queue.messages.recv().map_err(|_| RecvTimeoutError::Disconnected),
                 Some(wait) => queue.messages.recv_timeout(wait),
             };
+            self.pulse.begins();
             let first = match first {
                 Ok(first) => first,
                 Err(RecvTimeoutError::Timeout) => {
@@ -355,11 +375,12 @@ impl Thread {
         // Readers do without the write lock, so that a ledger that cannot be written can be read.
         let writes = group.iter().any(|job| job.writes());
         let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
+        let bounds = *self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         let tx = Tx {
             db: &self.db,
             now_s: (self.clock)(),
-            upload_expiry_s: self.upload_expiry_s,
-            max_uploads: self.max_uploads,
+            upload_expiry_s: bounds.upload_expiry_s,
+            max_uploads: bounds.max_uploads,
             crossings: Crossings::default(),
             outage: self.outage.is_on(),
         };

@@ -234,7 +234,7 @@ impl Serving {
             tracing::error!(%error, "cannot tell the free space");
             ErrorCode::Internal
         })?;
-        free.checked_sub(self.daemon.config.min_free_bytes).ok_or(ErrorCode::DiskFull)
+        free.checked_sub(self.daemon.settings().config.min_free_bytes).ok_or(ErrorCode::DiskFull)
     }
 }
 

@@ -87,7 +87,7 @@ impl Attempt {
     pub(super) async fn join(self, daemon: &Rc<Daemon>, accepted: Accepted) -> Outcome {
         let user = &accepted.user;
         let (session, addr) = (self.session.0, self.addr);
-        let most = daemon.config.max_sessions_per_user;
+        let most = daemon.settings().config.max_sessions_per_user;
         if !daemon.sessions.borrow_mut().log_in(self.session, user, most) {
             tracing::warn!(session, %user, %addr, most, "one session too many");
             return Outcome::Refused(ErrorCode::TooManySessions { limit: most });

@@ -11,7 +11,7 @@ use rustix::fd::OwnedFd;
 use tokio::task::spawn_local;
 
 use super::attempt::{Attempt, held_back, record};
-use super::{Event, Session, Stage};
+use super::{Event, Session, SiteChallenge, Stage};
 use crate::auth::{self, Accepted, AddressKey, AwaitingFinal, LoginHello};
 use crate::filer_handle::Unowned;
 use crate::serve::Serving;
@@ -36,14 +36,14 @@ pub(crate) struct Login {
 impl Session {
     /// The client's answer to the site challenge.
     pub(super) fn site_proof(&mut self, proof: &[u8; 32]) {
-        let Stage::SitePending { challenge } = self.stage else {
+        let Stage::SitePending(SiteChallenge { challenge, secret }) = &self.stage else {
             return;
         };
-        let secret = self.daemon.site_secret.as_deref().unwrap_or_default();
+        let holds = auth::site_proof_holds(secret, challenge, &self.exporter, proof);
         if let Err(error) = self.check_address() {
             return self.refuse(error);
         }
-        if auth::site_proof_holds(secret, &challenge, &self.exporter, proof) {
+        if holds {
             self.worker.accept_site();
             self.stage = Stage::LoginPending;
             return;

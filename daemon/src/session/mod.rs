@@ -27,6 +27,7 @@ use crate::broker::{self, Phase, Step};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
+use crate::identity::Identity;
 use crate::listener::Connection;
 use crate::serve::Serving;
 use crate::tasks::Flag;
@@ -56,18 +57,23 @@ pub(crate) enum Event {
     FilerEnded,
 }
 
+/// What a client must prove after the handshake, where the site has a secret: the one of its connection's time.
+struct SiteChallenge {
+    challenge: [u8; 32],
+    secret: Rc<[u8]>,
+}
+
 /// What the session knows in its phase.
 enum Stage {
-    /// With the site challenge that the client gets after the handshake, if the site has a secret.
+    /// With the identity whose certificates the worker has.
     Handshake {
-        challenge: Option<[u8; 32]>,
+        identity: Rc<Identity>,
+        site: Option<SiteChallenge>,
     },
     Signed {
-        challenge: Option<[u8; 32]>,
+        site: Option<SiteChallenge>,
     },
-    SitePending {
-        challenge: [u8; 32],
-    },
+    SitePending(SiteChallenge),
     LoginPending,
     LoginLookup,
     LoginChallenged(Box<AwaitingFinal>),
@@ -84,7 +90,7 @@ impl Stage {
         match self {
             Self::Handshake { .. } => Phase::Handshake,
             Self::Signed { .. } => Phase::Signed,
-            Self::SitePending { .. } => Phase::SitePending,
+            Self::SitePending(_) => Phase::SitePending,
             Self::LoginPending => Phase::LoginPending,
             Self::LoginLookup => Phase::LoginLookup,
             Self::LoginChallenged(_) => Phase::LoginChallenged,
@@ -118,6 +124,7 @@ struct Session {
 pub(crate) async fn run(
     daemon: Rc<Daemon>,
     worker: SharedWorker,
+    identity: Rc<Identity>,
     connection: Connection,
     admission: Admission,
 ) {
@@ -129,14 +136,14 @@ pub(crate) async fn run(
     let now = Instant::now();
     daemon.sessions.borrow_mut().insert(id, peer, pid, control.clone(), now);
     tracing::info!(session = id.0, addr = %peer, worker = pid, "connection");
-    let deadline = tokio::time::Instant::now() + daemon.config.login + LOGIN_SLACK;
+    let deadline = tokio::time::Instant::now() + daemon.settings().config.login + LOGIN_SLACK;
     let mut session = Session {
         daemon: daemon.clone(),
         id,
         peer,
         worker,
         control,
-        stage: Stage::Handshake { challenge: None },
+        stage: Stage::Handshake { identity, site: None },
         exporter: [0; 32],
         serving: None,
         beside: None,
@@ -158,12 +165,17 @@ pub(crate) async fn run(
 
 impl Session {
     fn begin(&mut self, socket: rustix::fd::OwnedFd) -> Result<(), getrandom::Error> {
-        let challenge = match &self.daemon.site_secret {
-            Some(_) => Some(auth::site_challenge()?),
+        let challenged = match &self.daemon.settings().site_secret {
+            Some(secret) => {
+                Some(SiteChallenge { challenge: auth::site_challenge()?, secret: secret.clone() })
+            }
             None => None,
         };
+        let challenge = challenged.as_ref().map(|site| site.challenge);
         self.worker.give_client(self.id, socket, challenge);
-        self.stage = Stage::Handshake { challenge };
+        if let Stage::Handshake { site, .. } = &mut self.stage {
+            *site = challenged;
+        }
         Ok(())
     }
 
@@ -264,19 +276,18 @@ impl Session {
         }
     }
 
-    /// The one signature of the handshake.
+    /// The one signature of the handshake, by the key of the certificate that the worker has.
     fn sign(&mut self, scheme: u16, content: &[u8]) -> Option<End> {
-        let Stage::Handshake { challenge } = self.stage else {
+        let Stage::Handshake { identity, site } = &mut self.stage else {
             return None;
         };
-        let identity = &self.daemon.identity;
         if scheme != identity.scheme() || !is_certificate_verify(content) {
             return Some(broke("it asked to sign what is no CertificateVerify".to_owned()));
         }
         match identity.sign(content) {
             Ok(signature) => {
                 self.worker.give_signature(signature);
-                self.stage = Stage::Signed { challenge };
+                self.stage = Stage::Signed { site: site.take() };
                 None
             }
             Err(error) => Some(End::Kill(KillReason::Internal(format!("cannot sign: {error}")))),
@@ -284,13 +295,14 @@ impl Session {
     }
 
     fn handshaken(&mut self, exporter: [u8; 32]) {
-        let Stage::Signed { challenge } = self.stage else {
+        let Stage::Signed { site } = &mut self.stage else {
             return;
         };
+        let site = site.take();
         self.leave_handshake();
         self.exporter = exporter;
-        self.stage = match challenge {
-            Some(challenge) => Stage::SitePending { challenge },
+        self.stage = match site {
+            Some(site) => Stage::SitePending(site),
             None => Stage::LoginPending,
         };
     }

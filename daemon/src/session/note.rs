@@ -26,7 +26,7 @@ impl Session {
                     "transfer begins"
                 );
                 let transfer = Transfer { direction, path, size, begun: now };
-                let most = daemon.config.max_transfers;
+                let most = daemon.settings().config.max_transfers;
                 if !sessions.transfer_started(self.id, id, transfer, most) {
                     return Some(broke("it began a transfer too many".to_owned()));
                 }

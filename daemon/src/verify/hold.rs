@@ -67,7 +67,7 @@ impl Hold {
         daemon.holds.borrow_mut().holds.insert(number, Some(waiting));
         let hold = Self { daemon: daemon.clone(), user: user.clone(), number };
         daemon.request_ticket(user, number, OP, Given::Names(Vec::new()));
-        let patience = daemon.config.ticket + PATIENCE;
+        let patience = daemon.settings().config.ticket + PATIENCE;
         match tokio::time::timeout(patience, granted).await {
             Ok(Ok(())) => Some(hold),
             Ok(Err(_)) | Err(_) => None,

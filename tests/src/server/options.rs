@@ -1,6 +1,8 @@
 //! How a test's server differs from one with the defaults.
 
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// What a server is started with.
 #[derive(Clone, Debug, Default)]
@@ -10,6 +12,9 @@ pub struct Options {
     pub(super) data_dir: Option<PathBuf>,
     pub(super) beneath: Option<PathBuf>,
     pub(super) points: Option<PathBuf>,
+    pub(super) passed: Option<Arc<TcpListener>>,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) without_network: bool,
 }
 
 impl Options {
@@ -38,6 +43,27 @@ impl Options {
     #[must_use]
     pub fn points(mut self, points: &crate::Points) -> Self {
         self.points = Some(points.file().to_owned());
+        self
+    }
+
+    /// With this socket passed to the daemon, as a service manager does; it stays open here.
+    #[must_use]
+    pub fn passing(mut self, listener: &Arc<TcpListener>) -> Self {
+        self.passed = Some(Arc::clone(listener));
+        self
+    }
+
+    /// With one more variable in the daemon's environment.
+    #[must_use]
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// In a network of its own, in which there is nothing. Needs root.
+    #[must_use]
+    pub fn without_network(mut self) -> Self {
+        self.without_network = true;
         self
     }
 

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -70,16 +70,13 @@ pub(super) fn daemon(
     options: &Options,
     mut meanwhile: impl FnMut(u32),
 ) -> Result<Started, Refusal> {
-    let config = directory.join("berthd.toml");
-    fs::write(&config, configuration(directory, options)).unwrap();
-    account::give(&config);
-
-    let mut daemon = account::command(&binaries.path("berthd"))
+    let config = configure(directory, options);
+    let mut daemon = command(&binaries.path("berthd"), options)
         .envs(options.points.iter().map(|file| ("BERTH_TEST_POINTS", file)))
+        .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .arg("--config")
         .arg(&config)
         .current_dir(directory)
-        .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
@@ -109,6 +106,53 @@ pub(super) fn daemon(
             Err(Refusal { code, stdout: stdout.finished(), stderr: log.finished() })
         }
     }
+}
+
+/// The program with nothing, or with a socket as descriptor 3, which it is told by the variables that it looks at.
+/// A shell sees to both and becomes the program, since only the process itself knows its number.
+fn command(berthd: &Path, options: &Options) -> Command {
+    const PASS: &str = "exec 3<&0 0</dev/null
+        export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=berth
+        exec \"$@\"";
+    let mut command = match &options.passed {
+        Some(listener) => {
+            let mut shell = account::command(Path::new("/bin/sh"));
+            let socket = listener.try_clone().expect("a descriptor");
+            shell.args(["-c", PASS, "sh"]).arg(berthd).stdin(std::os::fd::OwnedFd::from(socket));
+            shell
+        }
+        None => {
+            let mut alone = account::command(berthd);
+            alone.stdin(Stdio::null());
+            alone
+        }
+    };
+    if options.without_network {
+        command = in_an_empty_network(command, options);
+    }
+    command
+}
+
+/// The same command, run by `unshare`, which becomes it.
+fn in_an_empty_network(inner: Command, options: &Options) -> Command {
+    let mut outer = Command::new("unshare");
+    outer.args(["--net", "--"]).arg(inner.get_program()).args(inner.get_args()).env_clear();
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    match &options.passed {
+        Some(socket) => {
+            outer.stdin(std::os::fd::OwnedFd::from(socket.try_clone().expect("a descriptor")))
+        }
+        None => outer.stdin(Stdio::null()),
+    };
+    outer
+}
+
+/// Writes the configuration file.
+pub(super) fn configure(directory: &Path, options: &Options) -> PathBuf {
+    let config = directory.join("berthd.toml");
+    fs::write(&config, configuration(directory, options)).unwrap();
+    account::give(&config);
+    config
 }
 
 /// The configuration file: what every test needs, then what this one asks for.

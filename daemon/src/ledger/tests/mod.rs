@@ -77,8 +77,7 @@ fn open(path: PathBuf, outside: &Outside) -> Result<(Ledger, mpsc::Receiver<Stri
     db.commit_hook(Some(hook))?;
     let (sender, fatal) = mpsc::channel();
     let options = Options {
-        upload_expiry_s: EXPIRY_S,
-        max_uploads: MAX_UPLOADS,
+        bounds: Bounds { upload_expiry_s: EXPIRY_S, max_uploads: MAX_UPLOADS },
         clock: Box::new(move || clock.load(Ordering::Relaxed)),
         retry_every: Duration::ZERO,
         ..Options::new(move |text| drop(sender.send(text)))

@@ -10,7 +10,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::time::Duration;
 
-use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
+use berth_common::broker_protocol::{DaemonToWorker, WorkerSetup, WorkerToDaemon};
 use berth_common::channel::{Channel, ChannelError, Message, Received};
 use berth_common::entry::Limits;
 use berth_common::ids::{StagingName, UserName};
@@ -31,7 +31,7 @@ use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
-use crate::spares::Spares;
+use crate::spares::{Setup, Spares};
 use crate::spawn::{FILER, Spawner, WORKER};
 use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
 
@@ -93,12 +93,9 @@ impl Fakes {
         config.spare_filers = 1;
         change(&mut config);
         let data_dir = DataDir::open(&config.data_dir).unwrap();
-        let identity = Identity::load(None, &data_dir).unwrap();
-        let options = Options {
-            upload_expiry_s: config.upload_expiry.as_secs() as i64,
-            max_uploads: config.max_uploads,
-            ..Options::new(|error| panic!("{error}"))
-        };
+        let identity = Rc::new(Identity::load(None, &data_dir).unwrap());
+        let options =
+            Options { bounds: config.ledger_bounds(), ..Options::new(|error| panic!("{error}")) };
         let ledger = Ledger::open(&data_dir.ledger(), options).unwrap();
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
@@ -109,7 +106,7 @@ impl Fakes {
             config.spare_workers,
             spawner.clone(),
             activity.clone(),
-            Some(setup),
+            setup,
             worker_handle::may_send,
         );
         let filers = Spares::start(
@@ -117,7 +114,7 @@ impl Fakes {
             config.spare_filers,
             spawner.clone(),
             activity.clone(),
-            None,
+            Setup::none(),
             filer_handle::may_send,
         );
         let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), sync);
@@ -143,10 +140,15 @@ impl Fakes {
 
     /// The next worker to be spawned, set up and ready.
     pub(super) async fn worker(&self) -> FakeWorker {
+        self.worker_set_up().await.0
+    }
+
+    /// The same, with what it was set up with.
+    pub(super) async fn worker_set_up(&self) -> (FakeWorker, WorkerSetup) {
         let worker: FakeWorker = self.helper("1001").await;
-        assert!(matches!(worker.recv().await, DaemonToWorker::Setup(_)));
+        let DaemonToWorker::Setup(setup) = worker.recv().await else { panic!() };
         worker.send(&WorkerToDaemon::Ready);
-        worker
+        (worker, setup)
     }
 
     /// The next filer to be spawned, ready.
@@ -208,7 +210,7 @@ impl Fakes {
         let DaemonToWorker::Client { site_challenge, .. } = received.message else { panic!() };
         assert_eq!(received.descriptors.len(), 1);
         worker.send(&WorkerToDaemon::Sign {
-            scheme: self.daemon.identity.scheme(),
+            scheme: self.daemon.settings().identity.scheme(),
             message: [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat(),
         });
         assert!(matches!(worker.recv().await, DaemonToWorker::Signed { .. }));

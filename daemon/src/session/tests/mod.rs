@@ -6,6 +6,7 @@ mod fakes;
 mod logins;
 mod outages;
 mod recovery;
+mod reloads;
 mod verifying;
 
 use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};

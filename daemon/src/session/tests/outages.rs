@@ -10,7 +10,7 @@ use super::*;
 
 /// Another program that writes the ledger and does not come to an end.
 fn outage(fakes: &Fakes) -> Connection {
-    let path = fakes.daemon.config.data_dir.join("ledger.sqlite");
+    let path = fakes.daemon.settings().config.data_dir.join("ledger.sqlite");
     let foreign = Connection::open(path).unwrap();
     foreign.busy_timeout(Duration::from_secs(10)).unwrap();
     foreign.execute_batch("BEGIN IMMEDIATE").unwrap();

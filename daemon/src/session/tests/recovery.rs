@@ -224,7 +224,7 @@ fn a_user_is_removed_after_what_dead_sessions_left() {
         clearing.obey().await;
         let emptying = fakes.recoverer().await;
         let DaemonToFiler::Empty { op } = emptying.recv().await else { panic!() };
-        let staging = fakes.daemon.config.data_dir.join("users/alice/staging");
+        let staging = fakes.daemon.settings().config.data_dir.join("users/alice/staging");
         for retired in std::fs::read_dir(staging).unwrap() {
             std::fs::remove_dir(retired.unwrap().path()).unwrap();
         }
