@@ -73,9 +73,9 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
         return Ok(());
     };
     // Another listener may have been faster; this one connection waits here then.
-    let (worker, identity) = daemon.workers.take_with().await;
+    let (worker, made_with) = daemon.workers.take_with().await;
     let admission = Admission { _place: place, _address: address };
-    spawn_local(session::run(daemon.clone(), worker, identity, connection, admission));
+    spawn_local(session::run(daemon.clone(), worker, made_with, connection, admission));
     Ok(())
 }
 

@@ -32,7 +32,7 @@ use crate::spares::Setup;
 use crate::tasks::Flag;
 use crate::tickets::{Grant, Tickets};
 use crate::verify::{Holds, Windows};
-use crate::worker_handle::SpareWorkers;
+use crate::worker_handle::{MadeWith, SpareWorkers};
 
 /// What the administrator has set, and a reload replaces as a whole. Whoever needs what held when something began
 /// keeps it.
@@ -188,7 +188,7 @@ impl Daemon {
     }
 
     /// Sets all of it anew, and what follows from it; sessions go on.
-    pub(crate) fn set(&self, settings: Settings, workers: Setup<DaemonToWorker, Rc<Identity>>) {
+    pub(crate) fn set(&self, settings: Settings, workers: Setup<DaemonToWorker, MadeWith>) {
         let config = &settings.config;
         self.connections.set_most(config.max_connections);
         self.addresses.borrow_mut().set_most(config.max_connections_per_address);

@@ -62,7 +62,7 @@ impl Notifier {
 
     /// Recovery is over, and the listeners are open.
     pub(crate) fn ready(&self) {
-        self.tell(&[NotifyState::Ready, NotifyState::Status("serving")]);
+        self.tell(&[NotifyState::Ready]);
     }
 
     /// A reload begins; [`Notifier::ready`] ends it, whatever came of it.
@@ -198,7 +198,7 @@ mod tests {
     fn states_go_out_as_lines() {
         let (_dir, socket, notifier) = manager();
         notifier.ready();
-        assert_eq!(said(&socket), "READY=1\nSTATUS=serving\n");
+        assert_eq!(said(&socket), "READY=1\n");
         notifier.reloading();
         let reloading = said(&socket);
         let usec = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap();

@@ -17,16 +17,24 @@ use crate::spares::{Setup, SparePhase, Spares};
 /// A worker.
 pub(crate) type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
 
-/// The spare workers, each with the identity whose certificates it has: its handshake is signed with the key of
-/// that one, also when there is a newer one by then.
-pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon, Rc<Identity>>;
+/// The spare workers, each with what it was set up with.
+pub(crate) type SpareWorkers = Spares<DaemonToWorker, WorkerToDaemon, MadeWith>;
+
+/// What of a worker's setup the daemon holds it to for as long as it lives, whatever was reloaded since.
+#[derive(Clone)]
+pub(crate) struct MadeWith {
+    /// It has the certificates, so its handshake is signed with their key.
+    pub(crate) identity: Rc<Identity>,
+    /// It begins no more than these at once.
+    pub(crate) max_transfers: u32,
+}
 
 /// What every new worker is sent first.
 pub(crate) fn setup(
     config: &Config,
     identity: &Rc<Identity>,
     boot: BootId,
-) -> Setup<DaemonToWorker, Rc<Identity>> {
+) -> Setup<DaemonToWorker, MadeWith> {
     let seconds = |duration: std::time::Duration| duration.as_secs() as u32;
     let first = DaemonToWorker::Setup(WorkerSetup {
         certificates: identity.certificates().map(|der| der.to_vec().into()).collect(),
@@ -38,7 +46,8 @@ pub(crate) fn setup(
         login_seconds: seconds(config.login),
         max_transfers: config.max_transfers,
     });
-    Setup { first: Some(first), kept: identity.clone() }
+    let kept = MadeWith { identity: identity.clone(), max_transfers: config.max_transfers };
+    Setup { first: Some(first), kept }
 }
 
 /// What a worker may send before it has a client, by the broker's table.

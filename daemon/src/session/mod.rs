@@ -31,7 +31,7 @@ use crate::identity::Identity;
 use crate::listener::Connection;
 use crate::serve::Serving;
 use crate::tasks::Flag;
-use crate::worker_handle::SharedWorker;
+use crate::worker_handle::{MadeWith, SharedWorker};
 
 use end::{End, broke, lost};
 use login::Outcome;
@@ -113,6 +113,7 @@ struct Session {
     stage: Stage,
     /// The daemon's knowledge of the TLS channel, as the worker told it once.
     exporter: [u8; 32],
+    max_transfers: u32,
     serving: Option<(Rc<Serving>, JoinHandle<()>)>,
     /// The lookup or check that is under way.
     beside: Option<JoinHandle<()>>,
@@ -124,11 +125,12 @@ struct Session {
 pub(crate) async fn run(
     daemon: Rc<Daemon>,
     worker: SharedWorker,
-    identity: Rc<Identity>,
+    made_with: MadeWith,
     connection: Connection,
     admission: Admission,
 ) {
     let Connection { socket, peer } = connection;
+    let MadeWith { identity, max_transfers } = made_with;
     let id = daemon.sessions.borrow_mut().number();
     let (events, mut inbox) = mpsc::unbounded_channel();
     let control = Rc::new(Control { events, serving: Default::default(), gone: Flag::default() });
@@ -145,6 +147,7 @@ pub(crate) async fn run(
         control,
         stage: Stage::Handshake { identity, site: None },
         exporter: [0; 32],
+        max_transfers,
         serving: None,
         beside: None,
         closing: None,

@@ -26,8 +26,7 @@ impl Session {
                     "transfer begins"
                 );
                 let transfer = Transfer { direction, path, size, begun: now };
-                let most = daemon.settings().config.max_transfers;
-                if !sessions.transfer_started(self.id, id, transfer, most) {
+                if !sessions.transfer_started(self.id, id, transfer, self.max_transfers) {
                     return Some(broke("it began a transfer too many".to_owned()));
                 }
             }

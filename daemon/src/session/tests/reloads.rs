@@ -2,11 +2,13 @@
 //! what has begun goes on as it began.
 
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
+use berth_common::broker_protocol::{DaemonToWorker, Direction, WorkerToDaemon};
 use berth_common::error_code::ErrorCode;
+use berth_common::ids::RequestId;
 use berth_common::journal::BootId;
+use berth_common::rel_path::RelPath;
 use berth_common::scram::site_proof;
 
 use super::fakes::{EXPORTER, FakeWorker, Fakes, SITE_SECRET, run};
@@ -100,5 +102,27 @@ fn a_client_is_asked_for_the_site_secret_of_its_connections_time() {
         set(&fakes, None, |_| {});
         worker.send(&WorkerToDaemon::SiteProof { proof });
         assert_eq!(worker.recv().await, DaemonToWorker::SiteAccepted);
+    });
+}
+
+#[test]
+fn a_session_keeps_the_transfers_that_its_worker_was_promised() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.max_transfers = 2).await;
+        let (_client, worker, _filer) = fakes.session().await;
+        set(&fakes, None, |config| config.max_transfers = 1);
+        for id in [1, 2] {
+            worker.send(&WorkerToDaemon::TransferStarted {
+                id: RequestId(id),
+                direction: Direction::Put,
+                path: RelPath::new("file").unwrap(),
+                size: Some(1),
+            });
+        }
+        let transfers =
+            || fakes.daemon.sessions.borrow().page(None, 1, Instant::now()).0[0].transfers;
+        while transfers() != 2 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
     });
 }
