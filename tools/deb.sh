@@ -22,7 +22,8 @@ done
 
 say "writing manual pages and completions"
 # Like the tests of the same generator, so that where they have run nothing is compiled for it.
-cargo run --quiet --locked --package berth-cli --example manual "$STAGE"
+date=$(date --utc --date="@$(dpkg-parsechangelog --show-field Timestamp)" +%F)
+cargo run --quiet --locked --package berth-cli --example manual "$STAGE" "$date"
 
 # A page that cannot be set is found here and not by its reader.
 for page in "$STAGE"/manual/*.[0-9] docs/man/*.[0-9]; do

@@ -4,12 +4,12 @@
 use clap_mangen::roff::{Roff, bold, roman};
 
 /// The whole page, in roff, with `more` as its last sections.
-pub(crate) fn render(example: &str, more: &str) -> String {
+pub(crate) fn render(example: &str, date: &str, more: &str) -> String {
     let mut groups = example.split("\n\n").map(Group::new);
     let head = groups.next().unwrap_or_default();
     let mut roff = Roff::default();
     let source = concat!("Berth ", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", ["BERTHD.TOML", "5", "", source, "Berth"]);
+    roff.control("TH", ["BERTHD.TOML", "5", date, source, "Berth"]);
     roff.control("SH", ["NAME"]).text([roman("berthd.toml - configuration of berthd")]);
     roff.control("SH", ["DESCRIPTION"]);
     for line in head.comment {
@@ -57,7 +57,11 @@ mod tests {
 
     #[test]
     fn keys_that_are_explained_together_stand_together() {
-        let page = render("# Head.\n\n# Both.\na = 1\n#b = \"x\"\n\n# Last.\nc = 2\n", ".SH END\n");
+        let page = render(
+            "# Head.\n\n# Both.\na = 1\n#b = \"x\"\n\n# Last.\nc = 2\n",
+            "2026-11-21",
+            ".SH END\n",
+        );
         let keys = page.split(".SH KEYS\n").nth(1).unwrap();
         assert_eq!(
             keys,

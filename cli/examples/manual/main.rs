@@ -1,5 +1,5 @@
 //! Writes the manual pages berth(1), berthctl(8) and berthd.toml(5), and completions for bash, fish and zsh:
-//! `cargo run --example manual DIRECTORY`.
+//! `cargo run --example manual DIRECTORY DATE`, with the date of the release.
 //!
 //! Called when packages are built, and never shipped. The commands' pages come from the definitions of their
 //! command lines and from `sections.rs`, which has what clap does not know of; that of the configuration from
@@ -9,7 +9,7 @@ mod keys;
 mod page;
 mod sections;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 use std::{fs, io};
 
@@ -29,38 +29,42 @@ const SHELLS: [(Shell, &str, fn(&str) -> String); 3] = [
 const CONFIGURATION: &str = include_str!("../../../systemd/berthd.toml");
 
 fn main() -> ExitCode {
-    let Some(directory) = std::env::args_os().nth(1).map(PathBuf::from) else {
-        eprintln!("manual: name the directory to write to");
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [directory, date] = arguments.as_slice() else {
+        eprintln!("manual: name the directory to write to, and the date of the release");
         return ExitCode::from(2);
     };
-    match write(&directory) {
+    match write(Path::new(directory), date) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("manual: {}: {error}", directory.display());
+            eprintln!("manual: {directory}: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
 /// `berth` with the section and the hand-written part of its page.
-fn berth() -> Page {
-    Page { command: berth_cli::args::Args::command(), section: 1, more: sections::BERTH }
+fn berth(date: &str) -> Page {
+    let command = berth_cli::args::Args::command();
+    Page { command, section: 1, date: date.to_owned(), more: sections::BERTH }
 }
 
 /// The same for `berthctl`.
-fn berthctl() -> Page {
-    Page { command: berth_cli::admin::Arguments::command(), section: 8, more: sections::BERTHCTL }
+fn berthctl(date: &str) -> Page {
+    let command = berth_cli::admin::Arguments::command();
+    Page { command, section: 8, date: date.to_owned(), more: sections::BERTHCTL }
 }
 
-fn write(directory: &Path) -> io::Result<()> {
+fn write(directory: &Path, date: &str) -> io::Result<()> {
     let manual = directory.join("manual");
     fs::create_dir_all(&manual)?;
-    for page in [berth(), berthctl()] {
+    for page in [berth(date), berthctl(date)] {
         let name = page.command.get_name().to_owned();
         fs::write(manual.join(format!("{name}.{}", page.section)), page.render()?)?;
         complete(page.command, &name, &directory.join("completions").join(&name))?;
     }
-    fs::write(manual.join("berthd.toml.5"), keys::render(CONFIGURATION, sections::BERTHD_TOML))
+    let page = keys::render(CONFIGURATION, date, sections::BERTHD_TOML);
+    fs::write(manual.join("berthd.toml.5"), page)
 }
 
 /// Writes `DIRECTORY/SHELL/FILE` for each shell.
@@ -78,8 +82,10 @@ fn complete(mut command: Command, name: &str, directory: &Path) -> io::Result<()
 mod tests {
     use super::*;
 
-    fn text(page: Page) -> String {
-        page.render().unwrap()
+    const DATE: &str = "2026-11-21";
+
+    fn text(page: fn(&str) -> Page) -> String {
+        page(DATE).render().unwrap()
     }
 
     /// Asserts that a page has every visible option and command below `command`.
@@ -101,9 +107,9 @@ mod tests {
     #[test]
     fn a_page_has_every_option_and_every_command() {
         for page in [berth, berthctl] {
-            let command = page().command;
+            let command = page(DATE).command;
             assert!(command.has_subcommands());
-            assert_has_all_of(&text(page()), &command);
+            assert_has_all_of(&text(page), &command);
         }
     }
 
@@ -113,7 +119,7 @@ mod tests {
             page.lines().filter_map(|line| line.strip_prefix(".SH ")).map(str::to_owned).collect()
         };
         assert_eq!(
-            sections(&text(berth())),
+            sections(&text(berth)),
             [
                 "NAME",
                 "SYNOPSIS",
@@ -133,7 +139,7 @@ mod tests {
             ]
         );
         assert_eq!(
-            sections(&text(berthctl())),
+            sections(&text(berthctl)),
             [
                 "NAME",
                 "SYNOPSIS",
@@ -151,14 +157,14 @@ mod tests {
 
     #[test]
     fn options_of_all_commands_are_told_once() {
-        let page = text(berth());
+        let page = text(berth);
         assert_eq!(page.matches("\n\\fB\\-\\-fingerprint\\fR").count(), 1);
     }
 
     #[test]
     fn every_shell_has_completions_for_both_programs() {
         let directory = tempfile::tempdir().unwrap();
-        write(directory.path()).unwrap();
+        write(directory.path(), DATE).unwrap();
         for file in ["bash/berth", "zsh/_berth", "fish/berth.fish"] {
             let text = fs::read_to_string(directory.path().join("completions/berth").join(file));
             assert!(text.unwrap().contains("fingerprint"), "{file}");
@@ -169,7 +175,7 @@ mod tests {
 
     #[test]
     fn the_configurations_page_has_every_key_of_the_example_with_its_default() {
-        let page = keys::render(CONFIGURATION, sections::BERTHD_TOML);
+        let page = keys::render(CONFIGURATION, DATE, sections::BERTHD_TOML);
         let assigned = |line: &str| {
             let line = line.trim_start_matches('#');
             let (key, value) = line.split_once(" = ")?;

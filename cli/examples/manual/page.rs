@@ -16,6 +16,8 @@ pub(crate) struct Page {
     pub(crate) command: Command,
     /// Of the manual.
     pub(crate) section: u8,
+    /// Of the release, as YYYY-MM-DD.
+    pub(crate) date: String,
     /// The last sections, in roff.
     pub(crate) more: &'static str,
 }
@@ -28,9 +30,11 @@ impl Page {
     pub(crate) fn render(&self) -> io::Result<String> {
         let command = &self.command;
         let version = command.get_version().unwrap_or_default();
-        let man = Man::new(command.clone().disable_help_subcommand(true))
+        let usage = format!("{} [OPTIONS] COMMAND [ARGUMENTS]", command.get_name());
+        let man = Man::new(command.clone().override_usage(usage))
             .title(command.get_name().to_uppercase())
             .section(self.section.to_string())
+            .date(&self.date)
             .source(format!("Berth {version}"))
             .manual("Berth");
         let mut page = rendered(|out| man.render_title(out))?;
@@ -56,7 +60,9 @@ fn commands(command: &Command, name: &str, page: &mut String) -> io::Result<()> 
             continue;
         }
         // The options of all commands are told once, since what is taken out before it is built lacks them.
-        let man = Man::new(inner.clone().bin_name(&name).disable_help_flag(true));
+        let mut inner = inner.clone().bin_name(&name).disable_help_flag(true);
+        let usage = inner.render_usage().to_string().replace("Usage: ", "");
+        let man = Man::new(inner.override_usage(usage));
         *page += &format!(".SS \"{name}\"\n");
         *page += &without_heading(&body(|out| man.render_synopsis_section(out))?);
         *page += ".PP\n";
