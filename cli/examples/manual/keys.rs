@@ -17,10 +17,11 @@ pub(crate) fn render(example: &str, date: &str, more: &str) -> String {
     }
     roff.control("SH", ["KEYS"]);
     for group in groups {
-        for (number, (key, value)) in group.keys.iter().enumerate() {
+        for (number, Key { name, value, is_set }) in group.keys.iter().enumerate() {
             // One explanation for all of them.
             roff.control(if number == 0 { "TP" } else { "TQ" }, []);
-            roff.text([bold(*key), roman(format!(" = {value}"))]);
+            let remark = if *is_set { "" } else { " (not set by default)" };
+            roff.text([bold(*name), roman(format!(" = {value}{remark}"))]);
         }
         for line in group.comment {
             roff.text([roman(line)]);
@@ -34,8 +35,15 @@ pub(crate) fn render(example: &str, date: &str, more: &str) -> String {
 struct Group<'a> {
     /// Without the `#` and the space.
     comment: Vec<&'a str>,
-    /// With their values; those that are commented out too, which have no default.
-    keys: Vec<(&'a str, &'a str)>,
+    keys: Vec<Key<'a>>,
+}
+
+/// A key as the example assigns it.
+struct Key<'a> {
+    name: &'a str,
+    value: &'a str,
+    /// Whether it is not commented out.
+    is_set: bool,
 }
 
 impl<'a> Group<'a> {
@@ -44,10 +52,17 @@ impl<'a> Group<'a> {
         for line in text.lines() {
             match line.strip_prefix("# ") {
                 Some(sentence) => group.comment.push(sentence),
-                None => group.keys.extend(line.trim_start_matches('#').split_once(" = ")),
+                None => group.keys.extend(Key::new(line)),
             }
         }
         group
+    }
+}
+
+impl<'a> Key<'a> {
+    fn new(line: &'a str) -> Option<Self> {
+        let (name, value) = line.trim_start_matches('#').split_once(" = ")?;
+        Some(Self { name, value, is_set: !line.starts_with('#') })
     }
 }
 
@@ -65,7 +80,7 @@ mod tests {
         let keys = page.split(".SH KEYS\n").nth(1).unwrap();
         assert_eq!(
             keys,
-            ".TP\n\\fBa\\fR = 1\n.TQ\n\\fBb\\fR = \"x\"\nBoth.\n.TP\n\\fBc\\fR = 2\nLast.\n.SH END\n"
+            ".TP\n\\fBa\\fR = 1\n.TQ\n\\fBb\\fR = \"x\" (not set by default)\nBoth.\n.TP\n\\fBc\\fR = 2\nLast.\n.SH END\n"
         );
     }
 }

@@ -186,7 +186,7 @@ mod tests {
         let keys: Vec<_> = CONFIGURATION.lines().filter_map(assigned).collect();
         assert!(keys.len() > 20);
         for (key, value) in keys {
-            let line = format!("\n\\fB{key}\\fR = {}\n", value.replace('-', "\\-"));
+            let line = format!("\n\\fB{key}\\fR = {}", value.replace('-', "\\-"));
             assert!(page.contains(&line), "{line:?}");
         }
     }
