@@ -69,7 +69,7 @@ ends_in() {
 
 # Runs a command in the container, as root, with an environment of its own.
 inside() {
-    nsenter --target "$INIT" --mount --uts --ipc --net --pid --root --wd=/ -- \
+    nsenter --target "$INIT" --mount --uts --ipc --net --pid --root --wd="/proc/$INIT/root" -- \
         env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
         DEBIAN_FRONTEND=noninteractive BERTH_PASSWORD="$BERTH_PASSWORD" "$@"
 }
@@ -120,7 +120,8 @@ done
 systemd-nspawn --quiet --boot --directory="$CLEAN" --register=no --keep-unit --private-network \
     --machine=berth-package-test --console=pipe </dev/null >"$WORK/boot.log" 2>&1 &
 CONTAINER=$!
-has_init() { INIT=$(ps -o pid= --ppid "$CONTAINER" | tr -d ' ') && [ -n "$INIT" ]; }
+# Processes that prepare the container have come and gone by then.
+has_init() { INIT=$(ps -o pid=,comm= --ppid "$CONTAINER" | awk '$2 == "systemd" { print $1 }') && [ -n "$INIT" ]; }
 is_booted() {
     ! is_gone "$CONTAINER" || { tail -n 20 "$WORK/boot.log" >&2; fail "the container cannot be booted"; }
     [ "$(inside systemctl is-system-running 2>/dev/null)" = running ]
