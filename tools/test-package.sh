@@ -84,7 +84,7 @@ expect() {
     [ "$got" = "$expected" ] || fail "$*: expected \"$expected\", got \"$got\""
     printf '%s: %s\n' "$*" "$got"
 }
-berth() { shown berth --accept-new -H alice@localhost "$@"; }
+berth() { shown berth --accept-new -H alice@127.0.0.1 "$@"; }
 is_installed() { [ "$(inside dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 
 step "A clean root"
@@ -168,7 +168,7 @@ step "Using it"
 shown berthctl user add alice --quota 1GiB
 inside sh -c "mkdir /root/w && cd /root/w && printf 'hello\n' >small && head -c $UPLOAD_BYTES /dev/urandom >large"
 berth put /root/w/small
-expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@localhost md5 small
+expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@127.0.0.1 md5 small
 shown berthctl status
 
 step "A client that comes while the service is stopped waits, and starts it"
@@ -184,7 +184,7 @@ shown systemctl restart berthd.service
 
 step "Upgrading in the middle of an upload"
 ledger_before=$(inside stat -c %i $DATA/ledger.sqlite)
-inside berth --accept-new -H alice@localhost put /root/w/large >"$WORK/put.log" 2>&1 &
+inside berth --accept-new -H alice@127.0.0.1 put /root/w/large >"$WORK/put.log" 2>&1 &
 PUT=$!
 HALF=$((UPLOAD_BYTES / 2 / LEAF_BYTES * 16))
 is_half_way() {
@@ -213,9 +213,9 @@ say "the client that was interrupted: exit code $code; $(tail -n 2 "$WORK/put.lo
 berth uploads
 if [ "$code" -ne 0 ]; then
     # What the server has of it is gone on with.
-    shown berth --accept-new -H alice@localhost --json put /root/w/large | tee "$WORK/again.log"
+    shown berth --accept-new -H alice@127.0.0.1 --json put /root/w/large | tee "$WORK/again.log"
 fi
-expect "$(inside md5sum /root/w/large | cut -d' ' -f1)  large" berth -H alice@localhost md5 large
+expect "$(inside md5sum /root/w/large | cut -d' ' -f1)  large" berth -H alice@127.0.0.1 md5 large
 shown berthctl quota verify
 
 step "Removing: configuration and data are kept"
@@ -235,7 +235,7 @@ expect inactive systemctl is-active berthd.socket
 expect enabled systemctl is-enabled berthd.service
 inside rm /usr/sbin/policy-rc.d
 shown systemctl start berthd.service
-expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@localhost md5 small
+expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@127.0.0.1 md5 small
 
 step "Purging with a user's files: they are kept, and it says so"
 shown apt-get purge -qq -y berth-server 2>&1 | tee "$WORK/purge.log" | tail -n 6
@@ -247,7 +247,7 @@ expect "" sh -c 'ls /etc/systemd/system/*.wants | grep berth'
 
 step "Installing again: the files are served"
 shown apt-get install -qq -y /packages/server.deb 2>&1 | tail -n 4
-expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@localhost md5 small
+expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@127.0.0.1 md5 small
 
 step "Purging without users: nothing is left"
 shown berthctl user remove --yes alice
