@@ -84,6 +84,7 @@ expect() {
     [ "$got" = "$expected" ] || fail "$*: expected \"$expected\", got \"$got\""
     printf '%s: %s\n' "$*" "$got"
 }
+apt() { shown apt-get -qq -y -o Dpkg::Use-Pty=0 "$@" </dev/null; }
 berth() { shown berth --accept-new -H alice@127.0.0.1 "$@"; }
 is_installed() { [ "$(inside dpkg-query -W -f '${db:Status-Abbrev}' "$1" 2>/dev/null)" = "ii " ]; }
 
@@ -131,7 +132,7 @@ wait_until 120 "the container is running" is_booted
 expect running systemctl is-system-running
 
 step "Installing: the service is enabled and runs, and the port is systemd's"
-shown apt-get install -qq -y --no-install-recommends /packages/server.deb /packages/client.deb 2>&1 | tail -n 8
+apt install --no-install-recommends /packages/server.deb /packages/client.deb
 is_installed berth-server && is_installed berth-client || fail "the packages are not installed"
 expect enabled systemctl is-enabled berthd.service
 expect enabled systemctl is-enabled berthd.socket
@@ -198,7 +199,7 @@ wait_until 60 "half of the upload" is_half_way
 client=$(client_of_put)
 [ -n "$client" ] || { cat "$WORK/put.log"; fail "the upload ended too early"; }
 inside kill -STOP "$client"
-shown apt-get install -qq -y /packages/server-next.deb 2>&1 | tail -n 4
+apt install /packages/server-next.deb
 expect "$version.1" dpkg-query -W -f '${Version}' berth-server
 expect active systemctl is-active berthd.service
 expect active systemctl is-active berthd.socket
@@ -207,19 +208,22 @@ expect "$ledger_before" stat -c %i $DATA/ledger.sqlite
 expect "shutdown_grace_seconds = 1" grep ^shutdown_grace /etc/berth/berthd.toml
 shown berthctl user list
 inside kill -CONT "$client"
+# nsenter has stopped with it.
+ps -o pid= --ppid "$PUT" | xargs --no-run-if-empty kill -CONT
 code=0
 wait "$PUT" || code=$?
 say "the client that was interrupted: exit code $code; $(tail -n 2 "$WORK/put.log")"
 berth uploads
 if [ "$code" -ne 0 ]; then
     # What the server has of it is gone on with.
-    shown berth --accept-new -H alice@127.0.0.1 --json put /root/w/large | tee "$WORK/again.log"
+    berth --json put /root/w/large | tee "$WORK/again.log"
+    grep -q '"resumed_leaves":[1-9]' "$WORK/again.log" || fail "the upload began anew"
 fi
 expect "$(inside md5sum /root/w/large | cut -d' ' -f1)  large" berth -H alice@127.0.0.1 md5 large
 shown berthctl quota verify
 
 step "Removing: configuration and data are kept"
-shown apt-get remove -qq -y berth-server 2>&1 | tail -n 4
+apt remove berth-server
 inside test ! -e /usr/sbin/berthd || fail "the program is left"
 inside test -e $DATA/ledger.sqlite || fail "the ledger is gone"
 inside test -e $DATA/users/alice/home/large || fail "a file is gone"
@@ -229,7 +233,7 @@ expect inactive systemctl is-active berthd.service
 
 step "Installing again where the policy starts no services: it does not run until it is told to"
 inside sh -c 'printf "#!/bin/sh\nexit 101\n" >/usr/sbin/policy-rc.d && chmod 755 /usr/sbin/policy-rc.d'
-shown apt-get install -qq -y /packages/server-next.deb 2>&1 | tail -n 4
+apt install /packages/server-next.deb
 expect inactive systemctl is-active berthd.service
 expect inactive systemctl is-active berthd.socket
 expect enabled systemctl is-enabled berthd.service
@@ -238,7 +242,7 @@ shown systemctl start berthd.service
 expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@127.0.0.1 md5 small
 
 step "Purging with a user's files: they are kept, and it says so"
-shown apt-get purge -qq -y berth-server 2>&1 | tee "$WORK/purge.log" | tail -n 6
+apt purge berth-server 2>&1 | tee "$WORK/purge.log"
 grep -q 'users have homes in it' "$WORK/purge.log" || fail "it did not say that files are kept"
 inside test -e $DATA/users/alice/home/large || fail "a file is gone"
 inside test -e $DATA/ledger.sqlite || fail "the ledger is gone"
@@ -246,12 +250,12 @@ inside test ! -e /etc/berth || fail "the configuration is left"
 expect "" sh -c 'ls /etc/systemd/system/*.wants | grep berth'
 
 step "Installing again: the files are served"
-shown apt-get install -qq -y /packages/server.deb 2>&1 | tail -n 4
+apt install /packages/server.deb
 expect "b1946ac92492d2347c6235b4d2611184  small" berth -H alice@127.0.0.1 md5 small
 
 step "Purging without users: nothing is left"
 shown berthctl user remove --yes alice
-shown apt-get purge -qq -y berth-server berth-client 2>&1 | tail -n 6
+apt purge berth-server berth-client
 for path in $DATA /etc/berth /usr/libexec/berth /usr/share/doc/berth-server /usr/bin/berth \
     /lib/systemd/system/berthd.service; do
     inside test ! -e "$path" || fail "$path is left"

@@ -18,12 +18,10 @@ use clap_complete::Shell;
 
 use crate::page::Page;
 
-/// The shells that packages have completions for, with what they call the file for a command.
-const SHELLS: [(Shell, &str, fn(&str) -> String); 3] = [
-    (Shell::Bash, "bash", |name| name.to_owned()),
-    (Shell::Fish, "fish", |name| format!("{name}.fish")),
-    (Shell::Zsh, "zsh", |name| format!("_{name}")),
-];
+/// The shells that packages have completions for, and what comes before and after the command's name in the
+/// name of its file.
+const SHELLS: [(Shell, &str, &str); 3] =
+    [(Shell::Bash, "", ""), (Shell::Fish, "", ".fish"), (Shell::Zsh, "_", "")];
 
 /// The configuration with every key, its default and what it means.
 const CONFIGURATION: &str = include_str!("../../../systemd/berthd.toml");
@@ -69,10 +67,10 @@ fn write(directory: &Path, date: &str) -> io::Result<()> {
 
 /// Writes `DIRECTORY/SHELL/FILE` for each shell.
 fn complete(mut command: Command, name: &str, directory: &Path) -> io::Result<()> {
-    for (shell, subdirectory, file) in SHELLS {
-        let directory = directory.join(subdirectory);
+    for (shell, before, after) in SHELLS {
+        let directory = directory.join(shell.to_string());
         fs::create_dir_all(&directory)?;
-        let mut completions = fs::File::create(directory.join(file(name)))?;
+        let mut completions = fs::File::create(directory.join(format!("{before}{name}{after}")))?;
         clap_complete::generate(shell, &mut command, name, &mut completions);
     }
     Ok(())
