@@ -1,12 +1,20 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo model sandbox storm test units
+.PHONY: build deb demo model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
 	cargo build --release --workspace --bins --exclude berth-puppets
+
+# Debian packages of server and client, in target/debian.
+deb:
+	@tools/deb.sh
+
+# These packages on a clean root: installed, used, upgraded, removed, purged. Takes minutes, and root.
+package-test: deb
+	@tools/test-package.sh
 
 # A real server with two users, a large file there and back, killed half way and resumed.
 demo:

@@ -244,3 +244,12 @@ fn every_tool_is_a_script_that_stops_at_the_first_failure() {
         assert!(sourced || text.contains("set -euo pipefail"), "{}", script.display());
     }
 }
+
+#[test]
+fn the_packages_have_the_version_of_the_programs() {
+    let version = manifest("")["workspace"]["package"]["version"].clone();
+    let changelog = fs::read_to_string(root().join("debian/changelog")).unwrap();
+    let packaged = changelog.split(['(', ')']).nth(1).unwrap();
+    let (upstream, _) = packaged.rsplit_once('-').unwrap();
+    assert_eq!(Some(upstream), version.as_str());
+}
