@@ -32,6 +32,7 @@ pub(super) struct Worker {
     has_site_secret: bool,
     signatures: u32,
     site_passed: bool,
+    challenges: u32,
     proofs: u32,
     logged_in: bool,
 }
@@ -43,6 +44,7 @@ impl Worker {
             has_site_secret,
             signatures: 0,
             site_passed: !has_site_secret,
+            challenges: 0,
             proofs: 0,
             logged_in: false,
         }
@@ -96,6 +98,8 @@ impl Worker {
             }
             Step::LoginFirst => {
                 assert!(self.site_passed && !self.logged_in, "{before:?}");
+                self.challenges += 1;
+                assert_eq!(self.challenges, 1, "a second challenge");
                 self.phase = Phase::LoginLookup;
             }
             Step::LoginFinal => {

@@ -108,8 +108,9 @@ impl Conversation {
                 self.shutting_down = true;
             }
             11 => self.end(),
-            // b: a block comes, m, t: the helper finds it good or not, q: the filer has more room
-            2 => self.upload(id, |upload| upload.block(digit >> 3)),
+            // b: the next block comes, i: another one, m, t: the helper finds it good or not, q: the filer has more room
+            2 => self.upload(id, |upload| upload.block(0)),
+            9 => self.upload(id, |upload| upload.block(4 + (digit >> 3 & 3))),
             13 => self.upload(id, |upload| upload.checked(true)),
             20 => self.upload(id, |upload| upload.checked(false)),
             17 => self.upload(id, |upload| upload.answer(1 << 22, variant)),
@@ -143,7 +144,7 @@ impl Conversation {
             22 => C::PasswordFinal { id, message: scram },
             18 => {
                 self.requests += 1;
-                match self.requests % 9 {
+                match (number + 8 * u32::from(variant)) % 9 {
                     0 => C::Stat { id, path },
                     1 => C::List { id, path },
                     2 => C::MakeDirectory { id, path, parents: variant },
