@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build deb demo model package-test sandbox storm test units
+.PHONY: build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
@@ -41,3 +41,11 @@ sandbox:
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.
 storm:
 	@tools/storm.sh
+
+# One fuzz target, by the nightly compiler: make fuzz TARGET=frames SECONDS=3600
+fuzz:
+	@FUZZ_FOR=$(SECONDS) tools/fuzz.sh run $(TARGET)
+
+# Each fuzz target for FUZZ_SECONDS (60).
+fuzz-smoke:
+	@tools/fuzz.sh smoke

@@ -9,7 +9,7 @@ cd "$ROOT"
 tools/packages.sh test
 
 say "building a release"
-cargo build --release --workspace --bins
+cargo build --release --workspace --bins --exclude berth-puppets
 target=${CARGO_TARGET_DIR:-target}
 BERTH_BIN_DIR=$(cd "$target/release" && pwd)
 export BERTH_BIN_DIR

@@ -1,57 +1,5 @@
-//! `berthd`: the supervisor of Berth's processes. It listens, spawns workers and filers, keeps the TLS key,
-//! the ledger and the administrator's socket, and parses nothing of what clients send but SCRAM messages.
-
-mod accept;
-mod activation;
-mod activity;
-mod addresses;
-mod admin;
-mod asked;
-mod auth;
-mod broker;
-mod bucket;
-mod certificate_verify;
-mod cli;
-mod config;
-mod daemon;
-mod data_dir;
-mod distrust;
-mod exit;
-mod expiry;
-mod file_system;
-mod filer_handle;
-mod holding;
-mod homes;
-mod identity;
-mod incidents;
-mod kernel;
-mod last_words;
-mod ledger;
-mod listener;
-mod lock;
-mod log;
-mod memory_events;
-mod notify;
-mod owed;
-mod places;
-mod privileges;
-mod process;
-mod recovery;
-mod reload;
-mod run;
-mod serve;
-mod session;
-mod sessions;
-mod spares;
-mod spawn;
-#[allow(unsafe_code)]
-mod sys;
-mod tasks;
-mod tickets;
-mod verify;
-mod watch;
-mod worker_handle;
+//! The program `berthd`. All of it is in the library, so that the fuzz targets reach it.
 
 fn main() -> std::process::ExitCode {
-    run::run()
+    berth_daemon::run()
 }

@@ -57,6 +57,7 @@ fn users_of(library: &str, kinds: &[&str]) -> Vec<&'static str> {
 /// All Rust sources, with their text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut waiting: Vec<_> = MEMBERS.iter().map(|(_, directory)| root().join(directory)).collect();
+    waiting.push(root().join("fuzz"));
     let mut sources = Vec::new();
     while let Some(directory) = waiting.pop() {
         for path in berth_tests::disk::entries(&directory) {
@@ -83,7 +84,9 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Whether a file has nothing but tests.
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
+    path.components().any(|part| part.as_os_str() == "tests")
+        || path.ends_with("tests.rs")
+        || path.ends_with("fuzz/replay.rs")
 }
 
 /// Whether `line` has `word` as a word of its own.
@@ -176,6 +179,26 @@ fn unsafe_stands_in_sys_modules_alone() {
                 assert!(has_word(next, "sys"), "{place}: only a module `sys` may have this");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_fuzzed_is_in_no_program_and_has_a_corpus() {
+    for (name, directory) in MEMBERS {
+        let library = root().join(directory).join("src/lib.rs");
+        let text = fs::read_to_string(library).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        if let Some(at) = lines.iter().position(|line| *line == "pub mod fuzzing;") {
+            let condition = lines[at - 1];
+            assert!(condition.contains("any(fuzzing, test)"), "{name}: {condition}");
+        }
+    }
+    let fuzz = root().join("fuzz");
+    for target in berth_tests::disk::entries(&fuzz.join("fuzz_targets")) {
+        let name = target.file_stem().unwrap();
+        let corpus = berth_tests::disk::entries(&fuzz.join("corpus").join(name));
+        assert!(!corpus.is_empty(), "{} has no corpus", target.display());
+        assert!(fuzz.join("dictionaries").join(name).exists(), "{}", target.display());
     }
 }
 
