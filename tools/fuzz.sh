@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fuzzes: tools/fuzz.sh smoke runs each target for FUZZ_SECONDS (60), two at once; tools/fuzz.sh run TARGET runs one
-# for SECONDS (600). What is found lies in fuzz/artifacts afterwards, new coverage in fuzz/found.
+# for SECONDS (600); tools/fuzz.sh build only builds. What is found lies in fuzz/artifacts afterwards, new coverage in fuzz/found.
 # Prints why, and ends with 75, when the fuzzer cannot be had: no nightly compiler, no registry.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -71,9 +71,10 @@ case ${1:-} in
         done
         exit "$failed"
         ;;
+    build) ;;
     run) fuzz "${2:?which target? ${TARGETS[*]}}" "${FUZZ_FOR:-600}" ;;
     *)
-        complain "smoke, or run TARGET, where TARGET is one of: ${TARGETS[*]}"
+        complain "build, smoke, or run TARGET, where TARGET is one of: ${TARGETS[*]}"
         exit 2
         ;;
 esac
