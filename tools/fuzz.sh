@@ -19,6 +19,7 @@ WHERE=(--fuzz-dir fuzz --target-dir "$ROOT/target/fuzz")
 LIMITS=(-malloc_limit_mb=4 -rss_limit_mb=1024 -timeout=10)
 
 need_fuzzer() {
+    tools/packages.sh fuzz
     if ! cargo +nightly --version >/dev/null 2>&1; then
         say "skipped: no nightly compiler here (rustup toolchain install nightly); the corpora run in make test"
         exit "$UNAVAILABLE"

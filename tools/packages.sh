@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `deb` or `package-test`.
+# Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `fuzz`, `deb` or `package-test`.
 # As root it installs missing Debian packages; as anybody else it says what to install.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -9,6 +9,8 @@ set -euo pipefail
 NEEDED="cc:gcc libc-headers:libc6-dev"
 case ${1:-build} in
     test) NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd" ;;
+    # libFuzzer is C++.
+    fuzz) NEEDED="$NEEDED c++:g++" ;;
     deb) NEEDED="$NEEDED dh:debhelper man:man-db" ;;
     package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg" ;;
 esac
