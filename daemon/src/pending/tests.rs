@@ -80,9 +80,9 @@ fn without_any_place_somebody_goes_though_few_are_pending() {
     let enter = |scene: &mut Scene, session, address| {
         scene.pending.enter(SessionId(session), ip(address), true, scene.now)
     };
-    assert_eq!(enter(&mut scene, 1, "10.0.0.1"), Arrival::Fits, "nobody is there to be ended");
-    scene.come("10.0.0.1");
-    assert_eq!(ended(enter(&mut scene, 3, "10.0.1.1")), Some(1));
+    assert_eq!(enter(&mut scene, 8, "10.0.0.1"), Arrival::Fits, "nobody is there to be ended");
+    assert_eq!(scene.come("10.0.0.1"), Arrival::Fits);
+    assert_eq!(ended(enter(&mut scene, 9, "10.0.1.1")), Some(1));
 }
 
 #[test]
