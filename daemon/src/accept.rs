@@ -1,4 +1,4 @@
-//! From the backlog to a worker: the bounds are checked first, and nothing is accepted that cannot be served.
+//! From the backlog to a worker: the bounds are checked first, and then one connection at a time waits for a worker.
 //!
 //! While all workers are taken, or all places are those of users who have logged in, connections wait in the
 //! kernel's backlog, so that a flood costs no memory of the daemon's. For the others there is always somebody to
@@ -16,7 +16,7 @@ use crate::addresses::Entry;
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
 use crate::listener::{Connection, Listener};
-use crate::pending::Arrival;
+use crate::pending::{Arrival, Lack};
 use crate::places::Place;
 use crate::session::{self, Event};
 
@@ -40,7 +40,7 @@ struct PendingLogin {
 
 impl Drop for PendingLogin {
     fn drop(&mut self) {
-        self.daemon.pending.borrow_mut().leave(self.session);
+        self.daemon.pending.borrow_mut().leave(self.session, Instant::now());
     }
 }
 
@@ -88,17 +88,16 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
         None if daemon.pending.borrow().is_empty() => Some(daemon.connections.take().await),
         place => place,
     };
-    daemon.workers.available().await;
     let Some(connection) = listener.accept().await? else {
         return Ok(());
     };
     let Some(address) = admit(daemon, &connection) else {
         return Ok(());
     };
-    let Some(pending) = enter(daemon, &connection, place.is_none()) else {
+    let lack = Lack { place: place.is_none(), worker: daemon.workers.count() == 0 };
+    let Some(pending) = enter(daemon, &connection, lack) else {
         return Ok(());
     };
-    // Another listener may have been faster; this one connection waits here then.
     let (worker, made_with) = daemon.workers.take_with().await;
     let place = match place {
         Some(place) => place,
@@ -131,10 +130,10 @@ fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress>
 
 /// Gives the connection its number among those that have not logged in; who has to go for it is ended, or it is
 /// closed itself.
-fn enter(daemon: &Rc<Daemon>, connection: &Connection, no_place: bool) -> Option<PendingLogin> {
+fn enter(daemon: &Rc<Daemon>, connection: &Connection, lack: Lack) -> Option<PendingLogin> {
     let session = daemon.sessions.borrow_mut().number();
     let address = connection.peer.ip();
-    let arrival = daemon.pending.borrow_mut().enter(session, address, no_place, Instant::now());
+    let arrival = daemon.pending.borrow_mut().enter(session, address, lack, Instant::now());
     let (Arrival::Displaces(_, named) | Arrival::Refused(named)) = arrival else {
         return Some(PendingLogin { daemon: daemon.clone(), session });
     };

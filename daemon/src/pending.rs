@@ -4,7 +4,12 @@
 //! others hardly notice it. Networks are compared first and addresses within them second, so that an office whose
 //! network has one bad machine is not kept out with it. Among equals the oldest goes, and not before it has had
 //! [`GRACE`]; until then it is the newcomer that is refused, so that a flood of equals neither ends logins that are
-//! under way nor costs a process each time. `accept` carries the decisions out. Time is an argument.
+//! under way nor costs a process each time.
+//!
+//! Connections that come and go cost a process each too. Where workers run short, a network that has had many of
+//! them for nothing is refused ([`IN_VAIN`]), so that others do not wait behind it.
+//!
+//! `accept` carries the decisions out. Time is an argument.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -15,9 +20,17 @@ use std::time::{Duration, Instant};
 use berth_common::ids::SessionId;
 
 use crate::auth::AddressKey;
+use crate::bucket::{Bucket, Rate};
 
 /// What a login takes over a slow line. So long nobody is ended for one whose network has as many.
 pub(crate) const GRACE: Duration = Duration::from_secs(3);
+
+/// How many connections of a network may end without a login before workers are made for others first. A worker
+/// takes some milliseconds to make, so that this is a small part of what a machine can do.
+const IN_VAIN: Rate = Rate { a_second: 64, at_once: 256 };
+
+/// Most networks of which it is known how many were in vain. Of more than these nothing is known again.
+const MOST_KNOWN: usize = 4096;
 
 /// A flood is over when nobody was ended or refused for so long; the next one is told again.
 const CALM: Duration = Duration::from_secs(60);
@@ -60,6 +73,7 @@ pub(crate) struct Pending {
     most: u32,
     /// In the order in which they came.
     waiting: BTreeMap<SessionId, Waiting>,
+    in_vain: HashMap<Network, Bucket>,
     named: HashSet<Network>,
     pressed: Option<Instant>,
 }
@@ -68,6 +82,15 @@ pub(crate) struct Pending {
 struct Waiting {
     address: AddressKey,
     since: Instant,
+}
+
+/// What a newcomer would need and is not there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Lack {
+    /// A place for another connection of any kind.
+    pub(crate) place: bool,
+    /// A spare worker.
+    pub(crate) worker: bool,
 }
 
 /// What becomes of a newcomer. Networks are given that are to be named in the log.
@@ -110,7 +133,13 @@ impl Shares {
 impl Pending {
     /// Room for so many.
     pub(crate) fn new(most: u32) -> Self {
-        Self { most, waiting: BTreeMap::new(), named: HashSet::new(), pressed: None }
+        Self {
+            most,
+            waiting: BTreeMap::new(),
+            in_vain: HashMap::new(),
+            named: HashSet::new(),
+            pressed: None,
+        }
     }
 
     /// From now on there is room for so many; those who are there stay, until others come.
@@ -129,16 +158,21 @@ impl Pending {
     }
 
     /// A connection comes, younger than all others. Somebody has to go for it when the table is full, or when
-    /// there is no place for another connection of any kind.
+    /// there is no place at all.
     pub(crate) fn enter(
         &mut self,
         session: SessionId,
         address: IpAddr,
-        no_place: bool,
+        lack: Lack,
         now: Instant,
     ) -> Arrival {
         let newcomer = Waiting { address: address.into(), since: now };
-        let is_full = no_place || self.waiting.len() >= self.most as usize;
+        let network = newcomer.address.into();
+        let bucket = self.in_vain.get_mut(&network);
+        if lack.worker && bucket.is_some_and(|bucket| !bucket.has_one(now)) {
+            return Arrival::Refused(self.name(network, now));
+        }
+        let is_full = lack.place || self.waiting.len() >= self.most as usize;
         let Some((victim, goes)) = is_full.then(|| self.first_to_go(newcomer)).flatten() else {
             self.waiting.insert(session, newcomer);
             return Arrival::Fits;
@@ -146,7 +180,7 @@ impl Pending {
         let named = self.name(goes.address.into(), now);
         match victim {
             Some(victim) => {
-                self.waiting.remove(&victim);
+                self.leave(victim, now);
                 self.waiting.insert(session, newcomer);
                 Arrival::Displaces(victim, named)
             }
@@ -154,9 +188,25 @@ impl Pending {
         }
     }
 
-    /// It has logged in, or ended. One that was displaced may leave as well.
-    pub(crate) fn leave(&mut self, session: SessionId) {
+    /// It has logged in.
+    pub(crate) fn log_in(&mut self, session: SessionId) {
         self.waiting.remove(&session);
+    }
+
+    /// It has ended: in vain, if it is still in the table.
+    pub(crate) fn leave(&mut self, session: SessionId, now: Instant) {
+        let Some(waiting) = self.waiting.remove(&session) else {
+            return;
+        };
+        if self.in_vain.len() >= MOST_KNOWN {
+            self.in_vain.retain(|_, bucket| !bucket.is_full(now));
+        }
+        if self.in_vain.len() >= MOST_KNOWN {
+            self.in_vain.clear();
+        }
+        let network = waiting.address.into();
+        let bucket = self.in_vain.entry(network).or_insert_with(|| Bucket::new(IN_VAIN, now));
+        bucket.take(1, now);
     }
 
     /// Who has to go for a newcomer, or with no number the newcomer itself. `None` when nobody is there.

@@ -130,14 +130,6 @@ where
         self.ready.borrow().len() as u32
     }
 
-    /// Waits until there is one.
-    pub(crate) async fn available(&self) {
-        let _waiting = self.wait();
-        while self.ready.borrow().is_empty() {
-            self.changed.notified().await;
-        }
-    }
-
     /// Takes one, waiting for it if there is none.
     ///
     /// # Cancel safety

@@ -22,7 +22,7 @@ impl Scene {
 
     fn come(&mut self, address: &str) -> Arrival {
         self.last += 1;
-        self.pending.enter(SessionId(self.last), ip(address), false, self.now)
+        self.pending.enter(SessionId(self.last), ip(address), Lack::default(), self.now)
     }
 
     fn wait(&mut self, time: Duration) {
@@ -77,8 +77,9 @@ fn within_a_network_the_address_with_most_goes_first() {
 #[test]
 fn without_any_place_somebody_goes_though_few_are_pending() {
     let mut scene = Scene::new(9);
+    let lack = Lack { place: true, worker: false };
     let enter = |scene: &mut Scene, session, address| {
-        scene.pending.enter(SessionId(session), ip(address), true, scene.now)
+        scene.pending.enter(SessionId(session), ip(address), lack, scene.now)
     };
     assert_eq!(enter(&mut scene, 8, "10.0.0.1"), Arrival::Fits, "nobody is there to be ended");
     assert_eq!(scene.come("10.0.0.1"), Arrival::Fits);
@@ -90,11 +91,11 @@ fn who_has_left_is_not_ended_and_leaves_room() {
     let mut scene = Scene::new(2);
     scene.come("10.0.0.1");
     scene.come("10.0.0.1");
-    scene.pending.leave(SessionId(1));
+    scene.pending.log_in(SessionId(1));
     assert!(!scene.pending.has(SessionId(1)));
     assert_eq!(scene.come("10.0.0.1"), Arrival::Fits);
     assert_eq!(ended(scene.come("10.0.1.1")), Some(2));
-    scene.pending.leave(SessionId(2));
+    scene.pending.leave(SessionId(2), scene.now);
     assert!(scene.pending.has(SessionId(4)), "a displaced one that leaves takes nobody along");
 }
 
@@ -107,6 +108,46 @@ fn a_lower_bound_ends_nobody_by_itself_and_one_goes_for_each_that_comes() {
     scene.pending.set_most(1);
     assert_eq!(ended(scene.come("10.0.1.1")), Some(1));
     assert!(scene.pending.has(SessionId(2)));
+}
+
+#[test]
+fn a_network_whose_connections_come_and_go_is_refused_while_workers_are_short() {
+    let mut scene = Scene::new(9);
+    let short = Lack { place: false, worker: true };
+    let enter = |scene: &mut Scene, address: &str, lack| {
+        scene.last += 1;
+        let session = SessionId(scene.last);
+        (session, scene.pending.enter(session, ip(address), lack, scene.now))
+    };
+    for _ in 0..2000 {
+        let (session, arrival) = enter(&mut scene, "10.0.1.1", short);
+        assert_eq!(arrival, Arrival::Fits, "who logs in may come as often as it likes");
+        scene.pending.log_in(session);
+    }
+    for host in 0..IN_VAIN.at_once {
+        let address = format!("10.0.0.{}", host % 256);
+        let (session, arrival) = enter(&mut scene, &address, short);
+        assert_eq!(arrival, Arrival::Fits);
+        scene.pending.leave(session, scene.now);
+    }
+    assert!(is_refused(enter(&mut scene, "10.0.0.1", short).1));
+    assert_eq!(enter(&mut scene, "10.0.1.1", short).1, Arrival::Fits, "others are not");
+    assert_eq!(enter(&mut scene, "10.0.0.1", Lack::default()).1, Arrival::Fits);
+    scene.wait(Duration::from_secs(1));
+    assert_eq!(enter(&mut scene, "10.0.0.1", short).1, Arrival::Fits);
+}
+
+#[test]
+fn what_is_known_of_networks_is_bounded() {
+    let mut pending = Pending::new(1);
+    for network in 0..=MOST_KNOWN {
+        let [.., high, low] = network.to_be_bytes();
+        let address = IpAddr::from([10, high, low, 1]);
+        let now = Instant::now();
+        pending.enter(SessionId(1), address, Lack::default(), now);
+        pending.leave(SessionId(1), now);
+        assert!(pending.in_vain.len() <= MOST_KNOWN);
+    }
 }
 
 #[test]
@@ -201,7 +242,7 @@ proptest! {
                 Act::Come(address) => {
                     let before = model.there.len();
                     let expected = model.come(session, address, most, now);
-                    let goes = match pending.enter(SessionId(session), address, false, now) {
+                    let goes = match pending.enter(SessionId(session), address, Lack::default(), now) {
                         Arrival::Fits => None,
                         Arrival::Displaces(SessionId(victim), _) => Some(victim),
                         Arrival::Refused(_) => Some(session),
@@ -210,7 +251,7 @@ proptest! {
                     prop_assert!(model.there.len() <= most.max(before));
                 }
                 Act::Leave(at) => if at < model.there.len() {
-                    pending.leave(SessionId(model.there.remove(at).0));
+                    pending.leave(SessionId(model.there.remove(at).0), now);
                 },
                 Act::Wait(ms) => now += Duration::from_millis(ms),
                 Act::Bound(bound) => {

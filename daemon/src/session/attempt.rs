@@ -88,7 +88,7 @@ impl Attempt {
         let user = &accepted.user;
         let (session, addr) = (self.session.0, self.addr);
         // From here on nobody is let in at its cost. Before the proof is known to be right it is anybody's.
-        daemon.pending.borrow_mut().leave(self.session);
+        daemon.pending.borrow_mut().log_in(self.session);
         let most = daemon.settings().config.max_sessions_per_user;
         if !daemon.sessions.borrow_mut().log_in(self.session, user, most) {
             tracing::warn!(session, %user, %addr, most, "one session too many");

@@ -80,8 +80,6 @@ fn without_a_place_for_it_a_newcomer_gets_a_strangers_and_no_users() {
         let (_second_client, _second) = held(&fakes, HERE).await;
         let (_newcomer, _its_worker) = held(&fakes, ELSEWHERE).await;
         first.ended().await;
-        // Nobody is accepted before there is a spare.
-        let _spare = fakes.worker().await;
         // Each network has one: the oldest of them is too young to go.
         closed(stranger(&fakes, [127, 0, 9, 1])).await;
         fakes.sessions(3).await;
@@ -110,8 +108,8 @@ fn a_reload_bounds_those_who_come_from_then_on() {
     run(|| async {
         let fakes = Fakes::start(|config| config.max_logins_pending = 1).await;
         let (_first_client, _first) = held(&fakes, HERE).await;
-        let old_spare = fakes.worker().await;
         closed(stranger(&fakes, HERE)).await;
+        let old_spare = fakes.worker().await;
         set(&fakes, None, |config| config.max_logins_pending = 2);
         old_spare.ended().await;
         let (_second_client, _second) = held(&fakes, HERE).await;
