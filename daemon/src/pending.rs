@@ -2,9 +2,11 @@
 //!
 //! Whoever comes is let in at the cost of the network that has most of them, so that a flood displaces itself and
 //! others hardly notice it. Networks are compared first and addresses within them second, so that an office whose
-//! network has one bad machine is not kept out with it. Among equals the oldest goes, and not before it has had
-//! [`GRACE`]; until then it is the newcomer that is refused, so that a flood of equals neither ends logins that are
-//! under way nor costs a process each time.
+//! network has one bad machine is not kept out with it. Among equals go first those who have not finished their
+//! handshake, and of these the oldest.
+//! For a newcomer of its own network, or when it has finished its handshake, an equal goes only after [`GRACE`]:
+//! until then it is the newcomer that is refused, so that a flood neither ends logins that are under way nor costs
+//! a process each time.
 //!
 //! Connections that come and go cost a process each too. Where workers run short, a network that has had many of
 //! them for nothing is refused ([`IN_VAIN`]), so that others do not wait behind it.
@@ -22,8 +24,8 @@ use berth_common::ids::SessionId;
 use crate::auth::AddressKey;
 use crate::bucket::{Bucket, Rate};
 
-/// What a login takes over a slow line. So long nobody is ended for one whose network has as many.
-pub(crate) const GRACE: Duration = Duration::from_secs(3);
+/// What a login takes over a slow line.
+const GRACE: Duration = Duration::from_secs(3);
 
 /// How many connections of a network may end without a login before workers are made for others first. A worker
 /// takes some milliseconds to make, so that this is a small part of what a machine can do.
@@ -82,6 +84,7 @@ pub(crate) struct Pending {
 struct Waiting {
     address: AddressKey,
     since: Instant,
+    has_shaken_hands: bool,
 }
 
 /// What a newcomer would need and is not there.
@@ -166,7 +169,7 @@ impl Pending {
         lack: Lack,
         now: Instant,
     ) -> Arrival {
-        let newcomer = Waiting { address: address.into(), since: now };
+        let newcomer = Waiting { address: address.into(), since: now, has_shaken_hands: false };
         let network = newcomer.address.into();
         let bucket = self.in_vain.get_mut(&network);
         if lack.worker && bucket.is_some_and(|bucket| !bucket.has_one(now)) {
@@ -185,6 +188,13 @@ impl Pending {
                 Arrival::Displaces(victim, named)
             }
             None => Arrival::Refused(named),
+        }
+    }
+
+    /// It has finished its handshake, as a client does and most of a flood does not.
+    pub(crate) fn shake_hands(&mut self, session: SessionId) {
+        if let Some(waiting) = self.waiting.get_mut(&session) {
+            waiting.has_shaken_hands = true;
         }
     }
 
@@ -214,11 +224,15 @@ impl Pending {
         let addresses = self.waiting.values().map(|waiting| waiting.address);
         let shares = Shares::count(addresses.chain([newcomer.address]));
         let share = |waiting: &Waiting| shares.of(waiting.address);
-        let (oldest, waiting) =
-            self.waiting.iter().max_by_key(|(session, it)| (share(it), Reverse(**session)))?;
+        let (first, waiting) = self
+            .waiting
+            .iter()
+            .max_by_key(|(session, it)| (share(it), !it.has_shaken_hands, Reverse(**session)))?;
         let age = newcomer.since.saturating_duration_since(waiting.since);
-        let may_end = share(waiting) > share(&newcomer) || age >= GRACE;
-        Some(if may_end { (Some(*oldest), *waiting) } else { (None, newcomer) })
+        let network = |waiting: &Waiting| Network::from(waiting.address);
+        let is_spared = waiting.has_shaken_hands || network(waiting) == network(&newcomer);
+        let goes = share(waiting) > share(&newcomer) || !is_spared || age >= GRACE;
+        Some(if goes { (Some(*first), *waiting) } else { (None, newcomer) })
     }
 
     /// This network, if it is to be named: once in a flood.

@@ -72,6 +72,20 @@ fn within_a_network_the_address_with_most_goes_first() {
     }
     assert_eq!(ended(scene.come("10.0.0.7")), Some(2));
     assert!(is_refused(scene.come("10.0.0.8")), "one each, all of them young");
+    assert_eq!(ended(scene.come("10.0.1.1")), Some(1));
+}
+
+#[test]
+fn among_equal_networks_who_has_shaken_hands_is_spared() {
+    let mut scene = Scene::new(2);
+    scene.come("10.0.0.1");
+    scene.pending.shake_hands(SessionId(1));
+    scene.come("10.0.1.1");
+    assert_eq!(ended(scene.come("10.0.2.1")), Some(2), "it is younger, and mute");
+    scene.pending.shake_hands(SessionId(3));
+    assert!(is_refused(scene.come("10.0.3.1")));
+    scene.wait(GRACE);
+    assert_eq!(ended(scene.come("10.0.3.1")), Some(1));
 }
 
 #[test]
@@ -170,19 +184,30 @@ fn each_network_is_named_once_until_it_has_been_calm() {
     assert_eq!(scene.pending.named.len(), MOST_NAMED);
 }
 
+#[derive(Clone, Copy)]
+struct There {
+    session: u64,
+    address: IpAddr,
+    since: Instant,
+    has_shaken_hands: bool,
+}
+
+fn network(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(v4) => v4.octets()[..3].to_vec(),
+        IpAddr::V6(v6) => v6.octets()[..6].to_vec(),
+    }
+}
+
 /// The same in the plainest way: who is there, oldest first.
 #[derive(Default)]
 struct Model {
-    there: Vec<(u64, IpAddr, Instant)>,
+    there: Vec<There>,
 }
 
 impl Model {
     fn share(&self, of: IpAddr, newcomer: IpAddr) -> (usize, usize) {
-        let all = || self.there.iter().map(|(_, address, _)| *address).chain([newcomer]);
-        let network = |address: IpAddr| match address {
-            IpAddr::V4(v4) => v4.octets()[..3].to_vec(),
-            IpAddr::V6(v6) => v6.octets()[..6].to_vec(),
-        };
+        let all = || self.there.iter().map(|it| it.address).chain([newcomer]);
         let address = |address: IpAddr| match address {
             IpAddr::V4(v4) => v4.octets().to_vec(),
             IpAddr::V6(v6) => v6.octets()[..8].to_vec(),
@@ -197,17 +222,22 @@ impl Model {
     fn come(&mut self, session: u64, newcomer: IpAddr, most: usize, now: Instant) -> Option<u64> {
         let mut goes = None;
         if self.there.len() >= most && !self.there.is_empty() {
-            let shares = self.there.iter().map(|(_, address, _)| self.share(*address, newcomer));
+            let shares = self.there.iter().map(|it| self.share(it.address, newcomer));
             let largest = shares.max().unwrap();
-            let first = |it: &&(u64, IpAddr, Instant)| self.share(it.1, newcomer) == largest;
-            let oldest = *self.there.iter().find(first).unwrap();
-            if largest == self.share(newcomer, newcomer) && now - oldest.2 < GRACE {
+            let mut first =
+                self.there.iter().filter(|it| self.share(it.address, newcomer) == largest);
+            let mute = first.clone().find(|it| !it.has_shaken_hands);
+            let first = *mute.or_else(|| first.next()).unwrap();
+            let spared = mute.is_none() || network(first.address) == network(newcomer);
+            let equal = largest == self.share(newcomer, newcomer);
+            if equal && spared && now - first.since < GRACE {
                 return Some(session);
             }
-            goes = Some(oldest.0);
-            self.there.retain(|it| it.0 != oldest.0);
+            goes = Some(first.session);
+            self.there.retain(|it| it.session != first.session);
         }
-        self.there.push((session, newcomer, now));
+        let has_shaken_hands = false;
+        self.there.push(There { session, address: newcomer, since: now, has_shaken_hands });
         goes
     }
 }
@@ -216,6 +246,7 @@ impl Model {
 enum Act {
     Come(IpAddr),
     Leave(usize),
+    ShakeHands(usize),
     Wait(u64),
     Bound(u32),
 }
@@ -227,6 +258,7 @@ fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
         6 => prop_oneof![3 => v4, 1 => v6].prop_map(Act::Come),
         2 => (0..8_usize).prop_map(Act::Leave),
+        2 => (0..8_usize).prop_map(Act::ShakeHands),
         2 => (0..4000_u64).prop_map(Act::Wait),
         1 => (1..8_u32).prop_map(Act::Bound),
     ]
@@ -251,7 +283,11 @@ proptest! {
                     prop_assert!(model.there.len() <= most.max(before));
                 }
                 Act::Leave(at) => if at < model.there.len() {
-                    pending.leave(SessionId(model.there.remove(at).0), now);
+                    pending.leave(SessionId(model.there.remove(at).session), now);
+                },
+                Act::ShakeHands(at) => if let Some(it) = model.there.get_mut(at) {
+                    it.has_shaken_hands = true;
+                    pending.shake_hands(SessionId(it.session));
                 },
                 Act::Wait(ms) => now += Duration::from_millis(ms),
                 Act::Bound(bound) => {
@@ -260,7 +296,7 @@ proptest! {
                 }
             }
             let there: Vec<u64> = pending.waiting.keys().map(|session| session.0).collect();
-            let expected: Vec<u64> = model.there.iter().map(|it| it.0).collect();
+            let expected: Vec<u64> = model.there.iter().map(|it| it.session).collect();
             prop_assert_eq!(there, expected);
         }
     }

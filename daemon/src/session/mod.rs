@@ -313,6 +313,7 @@ impl Session {
         };
         let site = site.take();
         self.leave_handshake();
+        self.daemon.pending.borrow_mut().shake_hands(self.id);
         self.exporter = exporter;
         self.stage = match site {
             Some(site) => Stage::SitePending(site),
