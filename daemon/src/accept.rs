@@ -1,28 +1,47 @@
-//! From the backlog to a worker: the bounds are checked first, and nothing is accepted that cannot be served.
+//! From the backlog to a worker: the bounds are checked first, and then one connection at a time waits for a worker.
 //!
-//! While all workers are taken, or as many connections are there as may be, connections wait in the
-//! kernel's backlog, so that a flood costs no memory of the daemon's.
+//! While all workers are taken, or all places are those of users who have logged in, connections wait in the
+//! kernel's backlog, so that a flood costs no memory of the daemon's. For the others there is always somebody to
+//! make room ([`crate::pending`]), so that strangers who hold their connections keep nobody in the backlog.
 
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use berth_common::ids::SessionId;
 use tokio::task::spawn_local;
 
 use crate::addresses::Entry;
 use crate::daemon::Daemon;
+use crate::exit::KillReason;
 use crate::listener::{Connection, Listener};
+use crate::pending::{Arrival, Lack};
 use crate::places::Place;
-use crate::session;
+use crate::session::{self, Event};
 
 /// How long to wait when the system has no descriptors or memory left.
 const SHORTAGE: Duration = Duration::from_millis(100);
 
 /// What a connection has of the bounds on connections, until its worker is reaped.
 pub(crate) struct Admission {
+    /// The number that its session is to have.
+    pub(crate) session: SessionId,
     _place: Place,
     _address: CountedAddress,
+    _pending: PendingLogin,
+}
+
+/// A connection that is in the table of those that have not logged in, unless it has.
+struct PendingLogin {
+    daemon: Rc<Daemon>,
+    session: SessionId,
+}
+
+impl Drop for PendingLogin {
+    fn drop(&mut self) {
+        self.daemon.pending.borrow_mut().leave(self.session, Instant::now());
+    }
 }
 
 /// A connection that is counted for its address.
@@ -65,17 +84,28 @@ async fn accept_all(daemon: &Rc<Daemon>, listener: &Listener) {
 async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> {
     // Somebody must be waiting before a place is taken, or idle listeners would keep others' clients out.
     listener.waiting().await?;
-    let place = daemon.connections.take().await;
-    daemon.workers.available().await;
+    let place = match daemon.connections.try_take() {
+        None if daemon.pending.borrow().is_empty() => Some(daemon.connections.take().await),
+        place => place,
+    };
     let Some(connection) = listener.accept().await? else {
         return Ok(());
     };
     let Some(address) = admit(daemon, &connection) else {
         return Ok(());
     };
-    // Another listener may have been faster; this one connection waits here then.
+    let lack = Lack { place: place.is_none(), worker: daemon.workers.count() == 0 };
+    let Some(pending) = enter(daemon, &connection, lack) else {
+        return Ok(());
+    };
     let (worker, made_with) = daemon.workers.take_with().await;
-    let admission = Admission { _place: place, _address: address };
+    let place = match place {
+        Some(place) => place,
+        // Whoever was ended for it is about to leave one.
+        None => daemon.connections.take().await,
+    };
+    let session = pending.session;
+    let admission = Admission { session, _place: place, _address: address, _pending: pending };
     spawn_local(session::run(daemon.clone(), worker, made_with, connection, admission));
     Ok(())
 }
@@ -96,4 +126,31 @@ fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress>
         Entry::Refused { first: false } => {}
     }
     None
+}
+
+/// Gives the connection its number among those that have not logged in; who has to go for it is ended, or it is
+/// closed itself.
+fn enter(daemon: &Rc<Daemon>, connection: &Connection, lack: Lack) -> Option<PendingLogin> {
+    let session = daemon.sessions.borrow_mut().number();
+    let address = connection.peer.ip();
+    let arrival = daemon.pending.borrow_mut().enter(session, address, lack, Instant::now());
+    let (Arrival::Displaces(_, named) | Arrival::Refused(named)) = arrival else {
+        return Some(PendingLogin { daemon: daemon.clone(), session });
+    };
+    if let Some(network) = named {
+        let most = daemon.settings().config.max_logins_pending;
+        tracing::warn!(
+            %network, most,
+            "too many connections have not logged in: some of this network are ended or refused; \
+             told once until it has been calm for a minute"
+        );
+    }
+    let Arrival::Displaces(victim, _) = arrival else {
+        return None;
+    };
+    // One that is not in the table of sessions yet finds out when it begins.
+    if let Some(control) = daemon.control(victim) {
+        drop(control.events.send(Event::Kill(KillReason::Displaced)));
+    }
+    Some(PendingLogin { daemon: daemon.clone(), session })
 }

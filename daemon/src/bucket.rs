@@ -43,6 +43,16 @@ impl Bucket {
         Self { rate: f64::from(rate.a_second), burst, left: burst, filled: now }
     }
 
+    /// Whether there is one to be taken.
+    pub(crate) fn has_one(&mut self, now: Instant) -> bool {
+        self.take(0, now) && self.left >= 1.0
+    }
+
+    /// Whether nothing is missing: a new one would be the same.
+    pub(crate) fn is_full(&mut self, now: Instant) -> bool {
+        self.take(0, now) && self.left >= self.burst
+    }
+
     /// Takes so many; `false` when there are not as many.
     pub(crate) fn take(&mut self, count: usize, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.filled).as_secs_f64();
@@ -76,5 +86,9 @@ mod tests {
         assert!(!bucket.take(4, much_later), "it never holds more than the burst");
         assert!(bucket.take(3, much_later));
         assert!(bucket.take(0, much_later));
+        assert!(!bucket.has_one(much_later) && !bucket.is_full(much_later));
+        let last = much_later + Duration::from_millis(150);
+        assert!(bucket.has_one(last) && !bucket.is_full(last));
+        assert!(bucket.is_full(last + Duration::from_secs(1)));
     }
 }

@@ -24,6 +24,7 @@ use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::incidents::Incidents;
 use crate::ledger::{Ledger, LedgerError};
+use crate::pending::Pending;
 use crate::places::Places;
 use crate::recovery::ToClear;
 use crate::serve::{Given, Serving};
@@ -65,6 +66,8 @@ pub(crate) struct Daemon {
     pub(crate) addresses: RefCell<Addresses>,
     /// A place for each connection that may be there.
     pub(crate) connections: Rc<Places>,
+    /// Those of them that have not logged in.
+    pub(crate) pending: RefCell<Pending>,
     pub(crate) listen: RefCell<Vec<SocketAddr>>,
     pub(crate) started: Instant,
     /// What went wrong with helpers.
@@ -165,6 +168,7 @@ impl Daemon {
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
             connections: Places::new(config.max_connections),
+            pending: RefCell::new(Pending::new(config.max_logins_pending)),
             listen: RefCell::default(),
             started: Instant::now(),
             incidents: workers.incidents().clone(),
@@ -204,6 +208,7 @@ impl Daemon {
     pub(crate) fn set(&self, settings: Settings, workers: Setup<DaemonToWorker, MadeWith>) {
         let config = &settings.config;
         self.connections.set_most(config.max_connections);
+        self.pending.borrow_mut().set_most(config.max_logins_pending);
         self.addresses.borrow_mut().set_most(config.max_connections_per_address);
         self.failures.borrow_mut().set_policy(config.failures);
         self.ledger.set_bounds(config.ledger_bounds());

@@ -26,6 +26,8 @@ pub(crate) enum KillReason {
     Administrator,
     /// Another session took an upload over.
     TakenOver,
+    /// It had not logged in, and had to go for another connection.
+    Displaced,
     /// Its partner ended.
     Partner,
     /// The daemon stops.
@@ -52,6 +54,7 @@ impl KillReason {
             Self::KeptTicket
             | Self::Administrator
             | Self::TakenOver
+            | Self::Displaced
             | Self::Partner
             | Self::Shutdown
             | Self::Unneeded
@@ -69,6 +72,9 @@ impl fmt::Display for KillReason {
             Self::KeptTicket => f.write_str("was too slow: did not give the ticket back"),
             Self::Administrator => f.write_str("ended by an administrator"),
             Self::TakenOver => f.write_str("its upload was taken over"),
+            Self::Displaced => {
+                f.write_str("had not logged in, and had to go for another connection")
+            }
             Self::Partner => f.write_str("its partner ended"),
             Self::Shutdown => f.write_str("the server stops"),
             Self::Unneeded => f.write_str("not needed any more"),
@@ -158,6 +164,7 @@ impl ExitReport {
                 KillReason::TimedOut(_) | KillReason::KeptTicket => Some(IncidentKind::Stalled),
                 KillReason::Administrator
                 | KillReason::TakenOver
+                | KillReason::Displaced
                 | KillReason::Partner
                 | KillReason::Shutdown
                 | KillReason::Unneeded
@@ -322,6 +329,7 @@ mod tests {
         assert_eq!(killed(KillReason::Broken("x".into())), Some(IncidentKind::Broke));
         assert_eq!(killed(KillReason::TimedOut("x")), Some(IncidentKind::Stalled));
         assert_eq!(killed(KillReason::Administrator), None);
+        assert_eq!(killed(KillReason::Displaced), None);
         assert_eq!(ExitReport::Refused(ErrorCode::Version).incident(), None);
     }
 

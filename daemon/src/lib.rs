@@ -37,6 +37,7 @@ mod log;
 mod memory_events;
 mod notify;
 mod owed;
+mod pending;
 mod places;
 mod privileges;
 mod process;

@@ -32,16 +32,26 @@ impl Places {
         Rc::new(Self { most: Cell::new(most), taken: Cell::new(0), changed: Notify::new() })
     }
 
+    /// Takes one if it is free.
+    pub(crate) fn try_take(self: &Rc<Self>) -> Option<Place> {
+        if self.taken.get() >= self.most.get() {
+            return None;
+        }
+        self.taken.set(self.taken.get() + 1);
+        Some(Place(self.clone()))
+    }
+
     /// Takes one, waiting until it is free.
     ///
     /// # Cancel safety
     /// None is lost.
     pub(crate) async fn take(self: &Rc<Self>) -> Place {
-        while self.taken.get() >= self.most.get() {
+        loop {
+            if let Some(place) = self.try_take() {
+                return place;
+            }
             self.changed.notified().await;
         }
-        self.taken.set(self.taken.get() + 1);
-        Place(self.clone())
     }
 
     /// From now on there are so many.

@@ -95,6 +95,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         backlog,
         max_connections: _,
         max_connections_per_address: _,
+        max_logins_pending: _,
         max_sessions_per_user: _,
         max_transfers: _,
         max_uploads: _,

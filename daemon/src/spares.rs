@@ -130,14 +130,6 @@ where
         self.ready.borrow().len() as u32
     }
 
-    /// Waits until there is one.
-    pub(crate) async fn available(&self) {
-        let _waiting = self.wait();
-        while self.ready.borrow().is_empty() {
-            self.changed.notified().await;
-        }
-    }
-
     /// Takes one, waiting for it if there is none.
     ///
     /// # Cancel safety
@@ -208,15 +200,19 @@ where
 
     async fn keep(self: Rc<Self>) {
         while !self.stopped.get() {
-            let coming = self.ready.borrow().len() + self.starting.borrow().len();
-            let awaited = self.waiting.get() > coming;
-            if coming >= self.target.get() && !awaited {
+            let awaited = self.is_awaited();
+            if self.coming() >= self.target.get() && !awaited {
                 self.changed.notified().await;
                 continue;
             }
             match self.failures.get() {
                 0 if awaited => {}
-                0 => self.activity.idle(IDLE_WAIT).await,
+                // Whoever waits from now on would wait for that moment, which may never come while clients
+                // dawdle in their handshakes.
+                0 => tokio::select! {
+                    () = self.activity.idle(IDLE_WAIT) => {}
+                    () = self.awaited() => {}
+                },
                 count => tokio::time::sleep(pause(count)).await,
             }
             if !self.stopped.get() {
@@ -224,6 +220,21 @@ where
             }
             // Those who wait for it, and those who can now be served, come first.
             tokio::task::yield_now().await;
+        }
+    }
+
+    fn coming(&self) -> usize {
+        self.ready.borrow().len() + self.starting.borrow().len()
+    }
+
+    fn is_awaited(&self) -> bool {
+        self.waiting.get() > self.coming()
+    }
+
+    /// Until somebody waits for one that is not even starting.
+    async fn awaited(&self) {
+        while !self.is_awaited() {
+            self.changed.notified().await;
         }
     }
 

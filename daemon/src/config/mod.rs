@@ -46,6 +46,8 @@ pub(crate) struct Config {
     pub(crate) max_connections: u32,
     /// An IPv6 address counts by its /64.
     pub(crate) max_connections_per_address: u32,
+    /// Connections that have not logged in.
+    pub(crate) max_logins_pending: u32,
     pub(crate) max_sessions_per_user: u32,
     pub(crate) max_transfers: u32,
     /// Open, resumable uploads of one user.
@@ -304,6 +306,8 @@ impl Config {
                 raw.max_connections_per_address,
                 1..=100_000,
             ) as u32,
+            max_logins_pending: number("max_logins_pending", raw.max_logins_pending, 1..=100_000)
+                as u32,
             max_sessions_per_user: number(
                 "max_sessions_per_user",
                 raw.max_sessions_per_user,

@@ -87,6 +87,8 @@ impl Attempt {
     pub(super) async fn join(self, daemon: &Rc<Daemon>, accepted: Accepted) -> Outcome {
         let user = &accepted.user;
         let (session, addr) = (self.session.0, self.addr);
+        // From here on nobody is let in at its cost. Before the proof is known to be right it is anybody's.
+        daemon.pending.borrow_mut().log_in(self.session);
         let most = daemon.settings().config.max_sessions_per_user;
         if !daemon.sessions.borrow_mut().log_in(self.session, user, most) {
             tracing::warn!(session, %user, %addr, most, "one session too many");

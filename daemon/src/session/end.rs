@@ -156,8 +156,11 @@ impl Session {
         );
         let seconds = entry.age(Instant::now()).as_secs();
         let addr = self.peer;
-        // The same line at two levels: the level is part of what tracing fixes at compile time.
-        if badly {
+        // The same line at more than one level: the level is part of what tracing fixes at compile time.
+        if matches!(report, ExitReport::Killed(KillReason::Displaced)) {
+            // A flood of connections is to be no flood of log lines; its networks are named by `accept`.
+            tracing::debug!(session, %addr, worker = %report, seconds, "session ended");
+        } else if badly {
             tracing::warn!(
                 session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
                 "session ended badly"

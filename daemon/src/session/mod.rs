@@ -134,7 +134,7 @@ pub(crate) async fn run(
 ) {
     let Connection { socket, peer } = connection;
     let MadeWith { identity, max_transfers } = made_with;
-    let id = daemon.sessions.borrow_mut().number();
+    let id = admission.session;
     let (events, mut inbox) = mpsc::unbounded_channel();
     let control = Rc::new(Control { events, serving: Default::default(), gone: Flag::default() });
     let pid = worker.process().pid;
@@ -160,8 +160,9 @@ pub(crate) async fn run(
     };
     daemon.activity.handshake_begins();
     let end = match session.begin(socket) {
-        // It was accepted just before, and not in the table yet when the others were told.
+        // It was accepted just before, and not in the table yet when it was to be told.
         Ok(()) if daemon.stopping.is_up() => End::Kill(KillReason::Shutdown),
+        Ok(()) if !daemon.pending.borrow().has(id) => End::Kill(KillReason::Displaced),
         Ok(()) => session.talk(&mut inbox).await,
         Err(error) => End::Kill(KillReason::Internal(error.to_string())),
     };
@@ -312,6 +313,7 @@ impl Session {
         };
         let site = site.take();
         self.leave_handshake();
+        self.daemon.pending.borrow_mut().shake_hands(self.id);
         self.exporter = exporter;
         self.stage = match site {
             Some(site) => Stage::SitePending(site),

@@ -211,12 +211,7 @@ impl Fakes {
         let received = worker.receive().await;
         let DaemonToWorker::Client { site_challenge, .. } = received.message else { panic!() };
         assert_eq!(received.descriptors.len(), 1);
-        worker.send(&WorkerToDaemon::Sign {
-            scheme: self.daemon.settings().identity.scheme(),
-            message: [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat(),
-        });
-        assert!(matches!(worker.recv().await, DaemonToWorker::Signed { .. }));
-        worker.send(&WorkerToDaemon::Handshaken { exporter: EXPORTER });
+        worker.shake_hands(self.daemon.settings().identity.scheme()).await;
         (client, worker, site_challenge.map(|bytes| bytes.into_array()))
     }
 
@@ -351,6 +346,16 @@ impl<Tx: Message, Rx: Message> Fake<Tx, Rx> {
 }
 
 impl FakeWorker {
+    /// It gets its signature, and ends its handshake.
+    pub(super) async fn shake_hands(&self, scheme: u16) {
+        self.send(&WorkerToDaemon::Sign {
+            scheme,
+            message: [&[b' '; 64][..], b"TLS 1.3, server CertificateVerify\0", &[7; 32]].concat(),
+        });
+        assert!(matches!(self.recv().await, DaemonToWorker::Signed { .. }));
+        self.send(&WorkerToDaemon::Handshaken { exporter: EXPORTER });
+    }
+
     /// The client logs in as alice: all of it up to the daemon's answer.
     pub(super) async fn log_in(&self, password: &str) {
         self.log_in_as("alice", password).await;

@@ -2,6 +2,7 @@
 //! test plays.
 
 mod breaks;
+mod displaced;
 mod ends;
 mod fakes;
 mod logins;

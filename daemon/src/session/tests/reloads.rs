@@ -29,7 +29,11 @@ fn ed25519() -> Identity {
 }
 
 /// Sets this identity and this secret, and what is changed in the configuration.
-fn set(fakes: &Fakes, secret: Option<&[u8]>, change: impl FnOnce(&mut Config)) -> Rc<Identity> {
+pub(super) fn set(
+    fakes: &Fakes,
+    secret: Option<&[u8]>,
+    change: impl FnOnce(&mut Config),
+) -> Rc<Identity> {
     let (identity, mut config) = (Rc::new(ed25519()), fakes.daemon.settings().config.clone());
     change(&mut config);
     let workers = worker_handle::setup(&config, &identity, BootId::UNKNOWN);
