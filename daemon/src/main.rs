@@ -20,6 +20,7 @@ mod exit;
 mod expiry;
 mod file_system;
 mod filer_handle;
+mod heartbeat;
 mod holding;
 mod homes;
 mod identity;

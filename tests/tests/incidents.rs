@@ -206,6 +206,38 @@ fn a_process_that_stops_is_told_as_stalled_within_its_deadline() {
 }
 
 #[test]
+fn a_process_that_stops_while_its_client_waits_is_told_as_stalled() {
+    let server = Server::start(Options::new().set("heartbeat_seconds = 2"));
+    server.add_user("alice", "a", "1MiB");
+    beside_a_steady_transfer(&server, |feed| {
+        for which in [Which::Worker, Which::Filer] {
+            let mut raw = Raw::login(&server, "alice", "a");
+            let session = server.session_of("alice");
+            let pid = which.of(&session);
+            process::signal(pid, Signal::STOP);
+            // The client asks for nothing, and only waits.
+            raw.closing();
+            feed();
+            let what = told(&server, pid, which, "stalled");
+            assert!(what.contains("does not answer"), "{what}");
+            let line = server.log().wait_after(0, "it is told at once", |line| {
+                line.message() == "a helper does not answer, and is ended"
+                    && line.number("pid") == Some(pid.into())
+            });
+            assert_eq!(line.number("session"), Some(session.id));
+            server.wait_for_no_session_of("alice");
+        }
+    });
+    let status = incidents(&server);
+    for which in ["workers", "filers"] {
+        let counts = &status[which];
+        let kinds = ["crashed", "sandbox", "memory", "stalled", "broke"];
+        assert_eq!(kinds.map(|kind| counts[kind].as_u64().unwrap()), [0, 0, 0, 1, 0], "{which}");
+    }
+    server.assert_at_rest("alice");
+}
+
+#[test]
 fn a_worker_writes_no_more_than_its_uploads_were_granted() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "1GiB");

@@ -4,6 +4,7 @@
 mod breaks;
 mod ends;
 mod fakes;
+mod heartbeats;
 mod logins;
 mod outages;
 mod recovery;

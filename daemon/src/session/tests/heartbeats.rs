@@ -1,0 +1,156 @@
+//! Workers and filers that stop answering while their client stays connected. The test is the clock.
+
+use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
+
+use super::fakes::{FakeFiler, FakeWorker, Fakes, run};
+use super::*;
+
+/// The turn of each session comes.
+fn beat(fakes: &Fakes) {
+    for (_, entry) in fakes.daemon.sessions.borrow().iter() {
+        drop(entry.control.events.send(Event::Beat));
+    }
+}
+
+/// Each is asked, once.
+async fn asked(worker: &FakeWorker, filer: &FakeFiler) {
+    assert_eq!(worker.recv().await, DaemonToWorker::Ping);
+    assert_eq!(filer.recv().await, DaemonToFiler::Ping);
+}
+
+/// The daemon has taken what the filer had sent before.
+async fn filer_is_heard(filer: &FakeFiler) {
+    filer.send(&FilerToDaemon::Usage { op: OP });
+    assert!(matches!(filer.recv().await, DaemonToFiler::Usage { .. }));
+}
+
+/// The same of the worker, which has moved so many bytes by then.
+async fn worker_is_heard(fakes: &Fakes, worker: &FakeWorker, bytes: u64) {
+    worker.send(&WorkerToDaemon::Progress { received: 1, sent: 0 });
+    let moved = || fakes.daemon.sessions.borrow().get(SessionId(1)).unwrap().received;
+    while moved() != bytes {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// The one incident: whose it is, its kind and its sentence.
+fn incident(fakes: &Fakes) -> (String, &'static str, String) {
+    let told = fakes.daemon.incidents.told();
+    assert_eq!(told.total(), 1, "{:?}", told.latest);
+    let incident = told.latest.last().unwrap();
+    (incident.program.clone(), incident.kind.name(), incident.what.clone())
+}
+
+fn silent(program: &str) -> (String, &'static str, String) {
+    (program.to_owned(), "stalled", "killed: was too slow: does not answer".to_owned())
+}
+
+#[test]
+fn who_answers_is_asked_again_and_goes_on() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        for round in 1..=5 {
+            beat(&fakes);
+            asked(&worker, &filer).await;
+            // One turn is missed, in which nothing more is asked.
+            beat(&fakes);
+            worker.send(&WorkerToDaemon::Alive);
+            filer.send(&FilerToDaemon::Alive);
+            filer_is_heard(&filer).await;
+            worker_is_heard(&fakes, &worker, round).await;
+        }
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
+    });
+}
+
+#[test]
+fn a_worker_that_does_not_answer_is_told_as_stalled_and_its_filer_is_not() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        beat(&fakes);
+        asked(&worker, &filer).await;
+        filer.send(&FilerToDaemon::Alive);
+        filer_is_heard(&filer).await;
+        beat(&fakes);
+        beat(&fakes);
+        worker.ended().await;
+        filer.ended().await;
+        fakes.no_sessions().await;
+        assert_eq!(incident(&fakes), silent("berth-worker"));
+    });
+}
+
+#[test]
+fn a_filer_that_does_not_answer_is_told_as_stalled_and_what_it_left_is_replayed() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.send(&FilerToDaemon::Released { op: OP });
+        beat(&fakes);
+        asked(&worker, &filer).await;
+        worker.send(&WorkerToDaemon::Alive);
+        worker_is_heard(&fakes, &worker, 1).await;
+        beat(&fakes);
+        beat(&fakes);
+        filer.ended().await;
+        worker.ended().await;
+        fakes.recoverer().await.find(&[name], vec![Finding::Missing]).await;
+        fakes.no_sessions().await;
+        assert_eq!(incident(&fakes), silent("berth-filer"));
+        let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
+    });
+}
+
+#[test]
+fn an_answer_that_nobody_asked_for_breaks_the_protocol() {
+    run(|| async {
+        for filer_does in [false, true] {
+            let fakes = Fakes::start(|_| {}).await;
+            let (_client, worker, filer) = fakes.session().await;
+            beat(&fakes);
+            asked(&worker, &filer).await;
+            for _ in 0..2 {
+                if filer_does {
+                    filer.send(&FilerToDaemon::Alive);
+                } else {
+                    worker.send(&WorkerToDaemon::Alive);
+                }
+            }
+            worker.ended().await;
+            filer.ended().await;
+            fakes.no_sessions().await;
+            let (program, kind, what) = incident(&fakes);
+            assert_eq!(program, if filer_does { "berth-filer" } else { "berth-worker" });
+            assert_eq!(kind, "broke");
+            assert!(what.contains("answered what was not asked"), "{what}");
+        }
+    });
+}
+
+#[test]
+fn before_the_login_other_deadlines_hold() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, _) = fakes.handshake().await;
+        for _ in 0..5 {
+            beat(&fakes);
+        }
+        worker.log_in("wrong").await;
+        assert!(matches!(worker.recv().await, DaemonToWorker::Refuse { .. }), "and nothing before");
+        // It is told to end, and has its time for that.
+        for _ in 0..5 {
+            beat(&fakes);
+        }
+        worker.send(&WorkerToDaemon::Closing { reason: CloseReason::Told });
+        worker.crash();
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.incidents.told().workers.stalled, 0);
+    });
+}
