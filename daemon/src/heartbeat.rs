@@ -3,7 +3,7 @@
 //! One clock for all sessions ([`beat`]) tells each when its turn is; the session asks its worker and its filer,
 //! and ends one that has not answered by its second turn after. What counts is turns of the clock and not time:
 //! they come only while this daemon runs, so that a service that was stopped as a whole, or a machine too busy
-//! for the daemon, makes nobody late. Before the login and after the session's end other deadlines hold.
+//! for the daemon, makes nobody late. Filers that take orders are bounded by [`crate::filer_handle`]. Before the login and after the session's end other deadlines hold.
 
 use std::rc::Rc;
 use std::time::Duration;
