@@ -34,7 +34,7 @@ const JOIN: Duration = Duration::from_secs(20);
 
 /// How long a filer may say nothing while it carries out an order. One that recovers tells every 30 s that it goes
 /// on, but for a sync of the whole file system, which takes minutes where a slow disk has much to write.
-const SILENCE: Duration = Duration::from_secs(600);
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
 /// How long a recovering filer may take to end after its last order.
 const FAREWELL: Duration = Duration::from_secs(5);

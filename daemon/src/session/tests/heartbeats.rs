@@ -3,8 +3,9 @@
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 
-use super::fakes::{FakeFiler, FakeWorker, Fakes, run};
+use super::fakes::{FakeFiler, FakeWorker, Fakes, run, run_beyond};
 use super::*;
+use crate::filer_handle::SILENCE;
 
 /// The turn of each session comes.
 fn beat(fakes: &Fakes) {
@@ -156,5 +157,37 @@ fn before_the_login_other_deadlines_hold() {
         worker.crash();
         fakes.no_sessions().await;
         assert_eq!(fakes.daemon.incidents.told().workers.stalled, 0);
+    });
+}
+
+#[test]
+fn a_recovering_filer_that_says_nothing_for_long_is_ended_and_another_one_tried() {
+    run_beyond(SILENCE, || async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let name = reserve(&filer, 10).await;
+        filer.send(&stage(name, 10));
+        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        filer.crash();
+        worker.crash();
+        let silent = fakes.recoverer().await;
+        assert!(matches!(silent.recv().await, DaemonToFiler::Examine { .. }));
+        // The spares are ready, so that none of them is late when the clock is put on.
+        let (next, _worker) = (fakes.filer().await, fakes.worker().await);
+        fakes.daemon.filers.available().await;
+        fakes.daemon.workers.available().await;
+        tokio::time::pause();
+        tokio::time::advance(SILENCE).await;
+        tokio::time::resume();
+        silent.ended().await;
+
+        assert!(matches!(next.recv().await, DaemonToFiler::Join(_)));
+        next.send(&FilerToDaemon::Joined);
+        // That it goes on is no answer.
+        next.send(&FilerToDaemon::Alive);
+        next.find(&[name], vec![Finding::Missing]).await;
+        fakes.no_sessions().await;
+        let latest = fakes.daemon.incidents.told().latest;
+        assert!(latest.iter().any(|incident| incident.what.contains("does not answer")));
     });
 }
