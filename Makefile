@@ -1,12 +1,20 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build demo model sandbox storm test units
+.PHONY: build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
-	cargo build --release --workspace --bins
+	cargo build --release --workspace --bins --exclude berth-puppets
+
+# Debian packages of server and client, in target/debian.
+deb:
+	@tools/deb.sh
+
+# These packages on a clean root: installed, used, upgraded, removed, purged. Takes minutes, and root.
+package-test: deb
+	@tools/test-package.sh
 
 # A real server with two users, a large file there and back, killed half way and resumed.
 demo:
@@ -33,3 +41,11 @@ sandbox:
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.
 storm:
 	@tools/storm.sh
+
+# One fuzz target, by the nightly compiler: make fuzz TARGET=frames SECONDS=3600
+fuzz:
+	@FUZZ_FOR=$(SECONDS) tools/fuzz.sh run $(TARGET)
+
+# Each fuzz target for FUZZ_SECONDS (60).
+fuzz-smoke:
+	@tools/fuzz.sh smoke

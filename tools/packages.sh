@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes sure that the machine has what a step needs: `packages.sh build` or `packages.sh test`.
+# Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `deb` or `package-test`.
 # As root it installs missing Debian packages; as anybody else it says what to install.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -7,9 +7,11 @@ set -euo pipefail
 
 # What each step runs, and the Debian package that has it.
 NEEDED="cc:gcc libc-headers:libc6-dev"
-if [ "${1:-build}" = test ]; then
-    NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd"
-fi
+case ${1:-build} in
+    test) NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd" ;;
+    deb) NEEDED="$NEEDED dh:debhelper man:man-db" ;;
+    package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg" ;;
+esac
 
 has() {
     case $1 in

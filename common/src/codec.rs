@@ -28,7 +28,8 @@ pub fn encode_into<T: Serialize>(message: &T, out: &mut Vec<u8>) -> Result<(), C
     rmp_serde::encode::write_named(out, message).map_err(CodecError::Encode)
 }
 
-/// Decodes exactly one message. Allocates no more than the input's own length justifies.
+/// Decodes exactly one message. A length that it states is not believed: for a sequence at most 1 MiB is
+/// allocated (serde's own bound) before its elements have come.
 ///
 /// # Errors
 /// [`CodecError::Malformed`] and [`CodecError::Trailing`].

@@ -20,6 +20,8 @@ pub mod error_code;
 #[cfg(target_os = "linux")]
 pub mod filer_protocol;
 pub mod frame;
+#[cfg(all(any(fuzzing, test), target_os = "linux"))]
+pub mod fuzzing;
 pub mod ids;
 pub mod journal;
 #[cfg(target_os = "linux")]

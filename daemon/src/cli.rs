@@ -77,4 +77,22 @@ mod tests {
         assert_eq!(cli.serve.overrides().listen, ["127.0.0.1:0", "[::1]:0"]);
         assert!(Cli::try_parse_from(["berthd", "--libexec-dir", "/x", "check"]).is_err());
     }
+
+    #[test]
+    fn the_manual_page_has_every_option_and_every_command() {
+        let page = include_str!("../../docs/man/berthd.8");
+        let mut command = Cli::command().disable_help_subcommand(true);
+        command.build();
+        let options = command.get_arguments().filter_map(|argument| argument.get_long());
+        for long in options {
+            assert!(page.contains(&format!("\\-\\-{}", long.replace('-', "\\-"))), "{long}");
+        }
+        for inner in command.get_subcommands() {
+            assert!(
+                page.contains(&format!(".TP\n.B {}\n", inner.get_name())),
+                "{}",
+                inner.get_name()
+            );
+        }
+    }
 }

@@ -84,6 +84,8 @@ pub(crate) struct Known<'a> {
     pub(crate) killed: Option<&'a KillReason>,
     /// What a worker has said before it ended.
     pub(crate) closing: Option<&'a CloseReason>,
+    /// Whether it is a filer, which has a worker to blame.
+    pub(crate) is_filer: bool,
     /// What it wrote last.
     pub(crate) words: Option<&'a LastWords>,
     /// Whether the kernel has killed for want of memory since its processes were last looked at.
@@ -124,7 +126,7 @@ const WORKER_BROKE: i32 = WORKER_BROKE_EXIT as i32;
 impl ExitReport {
     /// Interprets an exit.
     pub(crate) fn new(status: ExitStatus, known: Known<'_>) -> Self {
-        let Known { killed, closing, words, memory_was_short } = known;
+        let Known { killed, closing, is_filer, words, memory_was_short } = known;
         let said = || words.map_or_else(String::new, |words| words.as_str().to_owned());
         let speaks = |of: fn(&LastWords) -> bool| words.is_some_and(of);
         match (status.signal(), killed) {
@@ -138,7 +140,7 @@ impl ExitReport {
             (None, None) => match (status.code(), closing) {
                 (_, Some(CloseReason::Refused { error })) => Self::Refused(error.clone()),
                 (Some(0), _) => Self::Normal,
-                (Some(WORKER_BROKE), _) => Self::WorkerBroke(said()),
+                (Some(WORKER_BROKE), _) if is_filer => Self::WorkerBroke(said()),
                 (Some(_), _) if speaks(LastWords::tell_of_the_sandbox) => Self::Sandbox(said()),
                 (code, _) => Self::Failed(code.unwrap_or(-1), said()),
             },
@@ -270,9 +272,15 @@ mod tests {
         ];
         for (status, killed, closing, report) in table {
             let (killed, closing) = (killed.as_ref(), closing.as_ref());
-            let known = Known { killed, closing, ..Known::default() };
+            let known = Known { killed, closing, is_filer: true, ..Known::default() };
             assert_eq!(ExitReport::new(status, known), report);
         }
+    }
+
+    #[test]
+    fn a_worker_has_nobody_to_blame() {
+        let report = ExitReport::new(code(WORKER_BROKE), Known::default());
+        assert_eq!(report, ExitReport::Failed(WORKER_BROKE, String::new()));
     }
 
     #[test]

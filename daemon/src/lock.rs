@@ -9,7 +9,8 @@ use std::io;
 use std::time::{Duration, Instant};
 
 use rustix::fd::{AsFd, BorrowedFd, OwnedFd};
-use rustix::fs::{FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, FlockOperation, Mode, OFlags};
+use rustix::io::Errno;
 
 /// How long the helpers of an earlier daemon may take to be gone.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -96,15 +97,22 @@ fn wait(data_dir: BorrowedFd<'_>, patience: Duration) -> Result<OwnedFd, LockErr
 }
 
 fn open(data_dir: BorrowedFd<'_>, name: &'static str) -> Result<OwnedFd, LockError> {
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    rustix::fs::openat(data_dir, name, flags, Mode::RUSR | Mode::WUSR)
-        .map_err(|error| LockError::Io(name, error.into()))
+    // For reading: whoever inherits it could otherwise fill the disk through it, a worker before login too.
+    let flags = OFlags::RDONLY | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mode = Mode::RUSR | Mode::WUSR;
+    let opened = match rustix::fs::openat(data_dir, name, flags, mode) {
+        // A filer that was taken over can take the owner's rights away, by an access list on what it inherited.
+        Err(Errno::ACCESS) => rustix::fs::chmodat(data_dir, name, mode, AtFlags::empty())
+            .and_then(|()| rustix::fs::openat(data_dir, name, flags, mode)),
+        opened => opened,
+    };
+    opened.map_err(|error| LockError::Io(name, error.into()))
 }
 
 fn try_lock(file: BorrowedFd<'_>) -> io::Result<bool> {
     match rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(true),
-        Err(rustix::io::Errno::AGAIN) => Ok(false),
+        Err(Errno::AGAIN) => Ok(false),
         Err(error) => Err(error.into()),
     }
 }
@@ -129,6 +137,17 @@ mod tests {
         assert!(matches!(second, Err(LockError::Running)));
         drop(first);
         DaemonLock::take(fd.as_fd()).unwrap();
+    }
+
+    #[test]
+    fn a_lock_file_without_rights_is_a_lock_file_all_the_same() {
+        let (dir, fd) = data_dir();
+        drop(wait(fd.as_fd(), Duration::ZERO).unwrap());
+        let nobody = std::os::unix::fs::PermissionsExt::from_mode(0o000);
+        std::fs::set_permissions(dir.path().join(HELPER_LOCK), nobody).unwrap();
+        let lock = wait(fd.as_fd(), Duration::ZERO).unwrap();
+        // Not even for its owner to write.
+        rustix::io::write(&lock, b"x").unwrap_err();
     }
 
     #[test]

@@ -23,6 +23,7 @@ use crate::exit::{ExitReport, KillReason, Known};
 use crate::incidents::{Incidents, Task};
 use crate::last_words::LastWords;
 use crate::memory_events::MemoryEvents;
+use crate::spawn::FILER;
 use crate::sys;
 
 /// A process that is a child of the daemon's.
@@ -103,8 +104,9 @@ impl Process {
             let memory_was_short = is_killed && self.witnesses.memory.explain_a_kill();
             let words = self.words.borrow();
             let words = Some(&*words);
-            let report =
-                ExitReport::new(status, Known { killed, closing, words, memory_was_short });
+            let is_filer = self.program == FILER;
+            let known = Known { killed, closing, is_filer, words, memory_was_short };
+            let report = ExitReport::new(status, known);
             if let Some(kind) = report.incident() {
                 self.add_incident(kind, report.to_string());
             }

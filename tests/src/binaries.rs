@@ -12,6 +12,9 @@ use crate::account;
 /// All of Berth's programs. `berthd` finds its two helpers beside itself.
 const PROGRAMS: [&str; 5] = ["berthd", "berth-worker", "berth-filer", "berth", "berthctl"];
 
+/// Programs that only the tests have; a directory that `BERTH_BIN_DIR` names may lack them.
+const PUPPETS: [&str; 3] = ["berth-puppet-worker", "berth-puppet-filer", "berth-puppet-free"];
+
 /// The programs; whoever holds this can run them.
 #[derive(Debug)]
 pub struct Binaries {
@@ -62,7 +65,8 @@ impl Binaries {
         // Root's target directory may lie where nobody else gets.
         let copies = tempfile::Builder::new().prefix("berth-bin-").tempdir().unwrap();
         open_to_everybody(copies.path());
-        for program in PROGRAMS {
+        let puppets = PUPPETS.into_iter().filter(|program| built.join(program).is_file());
+        for program in PROGRAMS.into_iter().chain(puppets) {
             let copy = copies.path().join(program);
             fs::copy(built.join(program), &copy)
                 .unwrap_or_else(|error| panic!("{}: {error}", copy.display()));

@@ -27,6 +27,7 @@ pub mod outcome;
 pub mod points;
 pub mod power;
 pub mod process;
+pub mod puppets;
 pub mod raw;
 pub mod report;
 pub mod server;

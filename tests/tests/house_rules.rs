@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 8] = [
+const MEMBERS: [(&str, &str); 9] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
@@ -15,6 +15,7 @@ const MEMBERS: [(&str, &str); 8] = [
     ("berth-cli", "cli"),
     ("berth-tests", "tests"),
     ("berth-ledger-model", "tests/ledger-model"),
+    ("berth-puppets", "tests/puppets"),
 ];
 
 fn root() -> PathBuf {
@@ -56,6 +57,7 @@ fn users_of(library: &str, kinds: &[&str]) -> Vec<&'static str> {
 /// All Rust sources, with their text.
 fn sources() -> Vec<(PathBuf, String)> {
     let mut waiting: Vec<_> = MEMBERS.iter().map(|(_, directory)| root().join(directory)).collect();
+    waiting.push(root().join("fuzz"));
     let mut sources = Vec::new();
     while let Some(directory) = waiting.pop() {
         for path in berth_tests::disk::entries(&directory) {
@@ -82,7 +84,9 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
 
 /// Whether a file has nothing but tests.
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests") || path.ends_with("tests.rs")
+    path.components().any(|part| part.as_os_str() == "tests")
+        || path.ends_with("tests.rs")
+        || path.ends_with("fuzz/replay.rs")
 }
 
 /// Whether `line` has `word` as a word of its own.
@@ -103,16 +107,17 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 8] = [
+    let allowed: [(&str, &[&str]); 9] = [
         ("common", &[]),
         ("daemon", &["berth-common"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
         ("worker/filer", &["berth-common", "berth-sandbox"]),
         ("worker/sandbox", &["berth-common"]),
         ("cli", &["berth-common"]),
-        ("tests", &["berth-common", "berth-cli"]),
+        ("tests", &["berth-common", "berth-cli", "berth-puppets"]),
         // It says what the protocol is; sharing code with what it judges would hide mistakes.
         ("tests/ledger-model", &[]),
+        ("tests/puppets", &["berth-common", "berth-sandbox"]),
     ];
     for (directory, allowed) in allowed {
         let own = dependencies(directory, &ALL_KINDS);
@@ -174,6 +179,26 @@ fn unsafe_stands_in_sys_modules_alone() {
                 assert!(has_word(next, "sys"), "{place}: only a module `sys` may have this");
             }
         }
+    }
+}
+
+#[test]
+fn what_is_fuzzed_is_in_no_program_and_has_a_corpus() {
+    for (name, directory) in MEMBERS {
+        let library = root().join(directory).join("src/lib.rs");
+        let text = fs::read_to_string(library).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        if let Some(at) = lines.iter().position(|line| *line == "pub mod fuzzing;") {
+            let condition = lines[at - 1];
+            assert!(condition.contains("any(fuzzing, test)"), "{name}: {condition}");
+        }
+    }
+    let fuzz = root().join("fuzz");
+    for target in berth_tests::disk::entries(&fuzz.join("fuzz_targets")) {
+        let name = target.file_stem().unwrap();
+        let corpus = berth_tests::disk::entries(&fuzz.join("corpus").join(name));
+        assert!(!corpus.is_empty(), "{} has no corpus", target.display());
+        assert!(fuzz.join("dictionaries").join(name).exists(), "{}", target.display());
     }
 }
 
@@ -241,4 +266,13 @@ fn every_tool_is_a_script_that_stops_at_the_first_failure() {
         let sourced = text.contains("# Sourced by the other scripts");
         assert!(sourced || text.contains("set -euo pipefail"), "{}", script.display());
     }
+}
+
+#[test]
+fn the_packages_have_the_version_of_the_programs() {
+    let version = manifest("")["workspace"]["package"]["version"].clone();
+    let changelog = fs::read_to_string(root().join("debian/changelog")).unwrap();
+    let packaged = changelog.split(['(', ')']).nth(1).unwrap();
+    let (upstream, _) = packaged.rsplit_once('-').unwrap();
+    assert_eq!(Some(upstream), version.as_str());
 }

@@ -15,6 +15,7 @@ pub struct Options {
     pub(super) passed: Option<Arc<TcpListener>>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) without_network: bool,
+    pub(super) puppets: bool,
 }
 
 impl Options {
@@ -80,5 +81,13 @@ impl Options {
     pub fn beneath(mut self, path: &Path) -> Self {
         self.beneath = Some(path.to_owned());
         self
+    }
+
+    /// With puppets in the places of worker and filer, which are the real ones until a test wants otherwise
+    /// ([`crate::puppets`]). As few spares as there can be, so that a new client gets what the test wants.
+    #[must_use]
+    pub fn puppets(mut self) -> Self {
+        self.puppets = true;
+        self.set("spare_workers = 1").set("spare_filers = 0")
     }
 }

@@ -10,6 +10,7 @@ use super::{Options, Server};
 use crate::account;
 use crate::binaries::Binaries;
 use crate::log::Log;
+use crate::puppets;
 use crate::wait;
 
 /// How long a server may take to come up: it may have to wait 30 s for an earlier one's workers.
@@ -48,6 +49,9 @@ pub(super) fn new(options: Options) -> Result<Server, Refusal> {
     let directory = tempfile::Builder::new().prefix("berth-test-").tempdir_in(place).unwrap();
     account::give(directory.path());
     account::make_dir(&scratch(directory.path()));
+    if options.puppets {
+        puppets::place(&binaries, &puppets::place_of(directory.path()));
+    }
     let Started { daemon, address, fingerprint, log } =
         self::daemon(&binaries, directory.path(), &options, |_| ())?;
     Ok(Server {
@@ -74,6 +78,11 @@ pub(super) fn daemon(
     let mut daemon = command(&binaries.path("berthd"), options)
         .envs(options.points.iter().map(|file| ("BERTH_TEST_POINTS", file)))
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
+        .args(
+            options
+                .puppets
+                .then(|| format!("--libexec-dir={}", puppets::place_of(directory).display())),
+        )
         .arg("--config")
         .arg(&config)
         .current_dir(directory)

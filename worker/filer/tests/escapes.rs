@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
+use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
 use berth_common::ids::OpId;
 use berth_common::rel_path::RelPath;
 use harness::{Bench, process, rel, source, upload};
@@ -119,7 +119,7 @@ fn bytes_that_carry_a_bad_path_end_the_worker_and_reach_no_file() {
         packet[at..at + 4].copy_from_slice(bytes);
         let worker = bench.worker.as_ref().unwrap();
         rustix::net::send(worker, &packet, rustix::net::SendFlags::NOSIGNAL).unwrap();
-        assert_eq!(bench.ends(), Some(1), "{bytes:?}");
+        assert_eq!(bench.ends(), Some(WORKER_BROKE_EXIT.into()), "{bytes:?}");
         assert_untouched(&outside);
     }
 }

@@ -16,7 +16,7 @@ use std::os::unix::process::ExitStatusExt as _;
 
 use berth_common::digest::Md5;
 use berth_common::error_code::ErrorCode;
-use berth_common::filer_protocol::{MAX_OPERATIONS, WorkerToFiler};
+use berth_common::filer_protocol::{MAX_OPERATIONS, WORKER_BROKE_EXIT, WorkerToFiler};
 use berth_common::ids::{Handle, OpId};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 use harness::{Bench, DaemonEnd, Process, process, rel, source, upload};
@@ -171,7 +171,7 @@ fn a_worker_that_breaks_the_protocol_ends_both() {
     for (reason, break_it) in breaks {
         let mut bench = bench();
         break_it(&mut bench);
-        assert_eq!(bench.ends(), Some(1), "{reason}");
+        assert_eq!(bench.ends(), Some(WORKER_BROKE_EXIT.into()), "{reason}");
         assert!(bench.log().contains(reason), "{reason}: {}", bench.log());
     }
 }

@@ -3,7 +3,7 @@
 //! Each has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
 //! The daemon never calls them. Nothing that a client influences is read before the last has returned. They
-//! start no thread, open no file and never give anything back.
+//! start no thread and never give anything back.
 
 mod confined;
 mod error;
@@ -50,6 +50,7 @@ pub fn demote_worker() -> Result<OwnedFd, DemotionError> {
     steps::die_with_the_parent(&channel)?;
     // 3. No new privileges is what lets an ordinary user load Landlock and seccomp.
     steps::gain_no_privileges()?;
+    steps::be_the_first_to_go();
     steps::hide_memory()?;
     steps::keep_to_one_arena()?;
     // 4. Before the limit on descriptors, which closes none.
@@ -90,6 +91,7 @@ pub fn demote_filer() -> Result<OwnedFd, DemotionError> {
     let channel = inherited_channel()?;
     steps::die_with_the_parent(&channel)?;
     steps::gain_no_privileges()?;
+    steps::be_the_first_to_go();
     steps::hide_memory()?;
     steps::keep_to_one_arena()?;
     steps::close_all_but_the_three()?;

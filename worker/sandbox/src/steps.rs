@@ -8,6 +8,9 @@ use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
 use crate::DemotionError;
 use crate::sys;
 
+/// Half of the scale of proc(5): as if it used half of all memory beside what it uses.
+const OOM_SCORE: &str = "500";
+
 /// What differs between the limits of a worker and of a filer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceLimits {
@@ -44,6 +47,13 @@ pub(crate) fn die_with_the_parent(channel: impl AsFd) -> Result<(), DemotionErro
 pub(crate) fn gain_no_privileges() -> Result<(), DemotionError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|errno| DemotionError::NoNewPrivileges(errno.into()))
+}
+
+/// When memory is short, the kernel is to end a helper, with whom one client goes, and not the daemon, with whom
+/// all go. Before the memory is hidden, since the file is root's then. Where there is no `/proc`, the kernel goes
+/// by size alone.
+pub(crate) fn be_the_first_to_go() {
+    drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
 }
 
 /// Another process of the same user then cannot attach, nor read memory, environment or descriptors.

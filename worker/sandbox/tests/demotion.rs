@@ -50,7 +50,7 @@ fn demote_and_report(demote: fn() -> Result<OwnedFd, berth_sandbox::DemotionErro
             write!(
                 stream,
                 "privs={} dumpable={:?} signal={:?} core={} files={} data={} lock={} queue={} \
-                 pending={} again={again} open={}{}",
+                 pending={} oom={} again={again} open={}{}",
                 rustix::thread::no_new_privs().unwrap(),
                 rustix::process::dumpable_behavior().unwrap(),
                 rustix::process::parent_process_death_signal().unwrap(),
@@ -60,6 +60,7 @@ fn demote_and_report(demote: fn() -> Result<OwnedFd, berth_sandbox::DemotionErro
                 soft(Resource::Memlock),
                 soft(Resource::Msgqueue),
                 soft(Resource::Sigpending),
+                std::fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim(),
                 u8::from(rustix::io::fcntl_getfd(&*spare).is_ok()),
                 u8::from(rustix::io::fcntl_getfd(&*copy).is_ok()),
             )
@@ -122,7 +123,9 @@ fn a_worker_is_demoted() {
     let files = capped(Resource::Nofile, 64);
     let data = capped(Resource::Data, 96 * 1024 * 1024);
     assert!(
-        text.contains(&format!("core=0 files={files} data={data} lock=0 queue=0 pending=0")),
+        text.contains(&format!(
+            "core=0 files={files} data={data} lock=0 queue=0 pending=0 oom=500"
+        )),
         "{text}"
     );
     assert!(text.contains("again=true"), "the channel is taken once: {text}");

@@ -1,7 +1,7 @@
 //! The connection to the client: one task reads, one writes, both bounded in bytes.
 
 mod buffers;
-mod reader;
+pub(crate) mod reader;
 mod wire;
 mod writer;
 

@@ -8,7 +8,7 @@
 mod ending;
 mod login;
 mod requests;
-mod state;
+pub(crate) mod state;
 mod transfers;
 
 use std::collections::HashMap;

@@ -194,10 +194,9 @@ impl State {
                 self.begin(id, InUse::Password, |_| Step::PasswordFirst(id, message, verifier))
             }
             (Phase::Serving, C::PasswordFinal { id, message }) => {
-                if self.password.take() != Some(id) {
-                    return Err(Refusal);
-                }
-                Ok(Step::PasswordFinal(id, scram(message)?))
+                let message = scram(message)?;
+                self.password.take_if(|challenged| *challenged == id).ok_or(Refusal)?;
+                Ok(Step::PasswordFinal(id, message))
             }
             (Phase::Serving, C::Stat { id, path }) => self.request(id, Request::Stat(path)),
             (Phase::Serving, C::List { id, path }) => self.request(id, Request::List(path)),

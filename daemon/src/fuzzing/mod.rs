@@ -1,0 +1,37 @@
+//! What is fuzzed of the daemon: each function takes any bytes, and panics where a promise is broken.
+//!
+//! The targets in `fuzz/` call them by way of the fuzzer; the tests here run the inputs that are kept in
+//! `fuzz/corpus`.
+
+mod filers;
+mod logins;
+mod tables;
+mod workers;
+
+pub use logins::logins;
+pub use tables::tables;
+
+#[cfg(test)]
+#[path = "../../../fuzz/replay.rs"]
+mod replay;
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    fn replay(target: &str, run: fn(&[u8])) {
+        replay::replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join(".."), target, run);
+    }
+
+    #[test]
+    fn the_corpus_of_logins_keeps_its_promises() {
+        replay("logins", logins);
+    }
+
+    #[test]
+    fn the_corpus_of_tables_keeps_its_promises() {
+        replay("tables", tables);
+    }
+}

@@ -1,0 +1,64 @@
+//! `berthd`: the supervisor of Berth's processes. It listens, spawns workers and filers, keeps the TLS key,
+//! the ledger and the administrator's socket, and parses nothing of what clients send but SCRAM messages.
+//!
+//! A library for its own `main` and for the fuzz targets; no other crate links it.
+
+mod accept;
+mod activation;
+mod activity;
+mod addresses;
+mod admin;
+mod asked;
+mod auth;
+mod broker;
+mod bucket;
+mod certificate_verify;
+mod cli;
+mod config;
+mod daemon;
+mod data_dir;
+mod distrust;
+mod exit;
+mod expiry;
+mod file_system;
+mod filer_handle;
+#[cfg(any(fuzzing, test))]
+pub mod fuzzing;
+mod heartbeat;
+mod holding;
+mod homes;
+mod identity;
+mod incidents;
+mod kernel;
+mod last_words;
+mod ledger;
+mod listener;
+mod lock;
+mod log;
+mod memory_events;
+mod notify;
+mod owed;
+mod places;
+mod privileges;
+mod process;
+mod recovery;
+mod reload;
+mod run;
+mod serve;
+mod session;
+mod sessions;
+mod spares;
+mod spawn;
+#[allow(unsafe_code)]
+mod sys;
+mod tasks;
+mod tickets;
+mod verify;
+mod watch;
+mod worker_handle;
+
+/// Runs the program: what `main` does.
+#[must_use]
+pub fn run() -> std::process::ExitCode {
+    run::run()
+}

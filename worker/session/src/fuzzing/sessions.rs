@@ -1,0 +1,405 @@
+//! A conversation: what a client says, what daemon and filer answer, how transfers end, in any order.
+//!
+//! An input is a row of pairs: a letter for what happens, and a digit for the request's number (its low three
+//! bits) and a variant (the fourth). Of any other byte the low five or four bits count. Each message is put to
+//! the session's state and to a plain model of it; what they make of it has to agree, and what is refused has to
+//! leave the state as it was.
+
+use std::collections::BTreeMap;
+
+use berth_common::client_protocol::{ClientToWorker, GetResume, Put};
+use berth_common::digest::Md5;
+use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
+use berth_common::ids::{RequestId, StagingName, UploadToken};
+use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::rel_path::RelPath;
+use berth_common::scram::ScramVerifier;
+
+use super::downloads::Download;
+use super::uploads::{Goes, Upload, source};
+use crate::session::state::{Phase, Refusal, State, Step};
+use crate::transfer::get::GetControl;
+use crate::transfer::put::PutControl;
+
+/// Transfers that the session may have at once.
+const TRANSFERS: u32 = 3;
+
+/// Runs one conversation.
+pub fn sessions(data: &[u8]) {
+    let Some(verifier) = ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).ok() else {
+        return;
+    };
+    let has_site_secret = data.first().is_some_and(|first| first.is_ascii_uppercase());
+    let mut conversation = Conversation {
+        state: State::new(TRANSFERS),
+        has_site_secret,
+        verifier,
+        question: None,
+        logged_in: false,
+        over: false,
+        shutting_down: false,
+        open: BTreeMap::new(),
+        challenged: None,
+        requests: 0,
+    };
+    for pair in data.chunks_exact(2).take(500) {
+        conversation.happens(pair[0] & 31, pair[1]);
+        conversation.check();
+    }
+}
+
+/// What the daemon is asked. Meanwhile nothing is read from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    Site,
+    First,
+    Final,
+    PasswordFirst(u32),
+    PasswordFinal(u32),
+}
+
+/// What a request is that has no answer yet.
+enum Open {
+    Request,
+    Password,
+    Put(Box<Upload>),
+    Get(Box<Download>),
+}
+
+/// The session's state, and the model.
+struct Conversation {
+    state: State,
+    has_site_secret: bool,
+    verifier: ScramVerifier,
+    question: Option<Question>,
+    logged_in: bool,
+    over: bool,
+    shutting_down: bool,
+    open: BTreeMap<u32, Open>,
+    challenged: Option<u32>,
+    requests: u32,
+}
+
+/// What the model makes of a message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    Refused,
+    Ignored,
+    Greeting,
+    Relayed,
+    Begins,
+    AnsweredAtOnce,
+    OfTransfer,
+}
+
+impl Conversation {
+    fn happens(&mut self, letter: u8, digit: u8) {
+        let (id, variant) = (u32::from(digit & 7), digit & 8 != 0);
+        match letter {
+            // y, z: the daemon says yes or no
+            25 => self.answered(true),
+            26 => self.answered(false),
+            // a: a request is answered, u: a transfer fails by itself
+            1 if matches!(self.open.get(&id), Some(Open::Request)) => self.free(id),
+            21 if matches!(self.open.get(&id), Some(Open::Put(_) | Open::Get(_))) => self.free(id),
+            // x: the server shuts down, k: the session ends
+            24 => {
+                self.state.shut_down();
+                self.shutting_down = true;
+            }
+            11 => self.end(),
+            // b: the next block comes, i: another one, m, t: the helper finds it good or not, q: the filer has more room
+            2 => self.upload(id, |upload| upload.block(0)),
+            9 => self.upload(id, |upload| upload.block(4 + (digit >> 3 & 3))),
+            13 => self.upload(id, |upload| upload.checked(true)),
+            20 => self.upload(id, |upload| upload.checked(false)),
+            17 => self.upload(id, |upload| upload.answer(1 << 22, variant)),
+            // o: a block is sent
+            15 => self.download(id, Download::send),
+            _ if self.question.is_none() => {
+                if let Some(message) = self.message(letter, id, variant) {
+                    self.says(message, id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// What a client may say, sensible or not.
+    fn message(&mut self, letter: u8, number: u32, variant: bool) -> Option<ClientToWorker> {
+        use ClientToWorker as C;
+        let id = RequestId(number);
+        let scram = vec![b'n'; MAX_SCRAM_MESSAGE + usize::from(variant)];
+        let path = RelPath::root();
+        let leaf = Md5::of(b"");
+        Some(match letter {
+            8 => C::Hello {
+                versions: vec![u16::from(!variant); 1 + usize::from(number == 7) * 16],
+                client: "c".repeat(if number == 6 { 129 } else { 128 }),
+            },
+            19 => C::SiteProof { proof: [0; 32] },
+            6 => C::LoginFirst { message: scram },
+            12 => C::LoginFinal { message: scram },
+            23 => C::PasswordFirst { id, message: scram, verifier: self.verifier.clone() },
+            22 => C::PasswordFinal { id, message: scram },
+            18 => {
+                self.requests += 1;
+                match (number + 8 * u32::from(variant)) % 9 {
+                    0 => C::Stat { id, path },
+                    1 => C::List { id, path },
+                    2 => C::MakeDirectory { id, path, parents: variant },
+                    3 => C::Remove { id, path, recursive: variant },
+                    4 => C::Rename { id, from: path.clone(), to: path, overwrite: variant },
+                    5 => C::Usage { id },
+                    6 => C::Uploads { id },
+                    7 => C::AbortUpload { id, upload: StagingName(1) },
+                    _ => C::Md5 { id, path },
+                }
+            }
+            16 => C::Put(Put {
+                id,
+                path,
+                source: source(number),
+                token: UploadToken([0; 16]),
+                mode: 0o644,
+                existing: if variant { Existing::Append } else { Existing::Keep },
+            }),
+            5 => {
+                let (digest, source) = match self.open.get(&number) {
+                    Some(Open::Put(upload)) => upload.honest_end(variant),
+                    _ => (leaf, SourceEnd::Stream { size: 0 }),
+                };
+                C::PutEnd { id, digest, source }
+            }
+            4 => C::GetDone { id },
+            7 => {
+                let fingerprint = HomeFingerprint { inode: 1, ctime_ns: 1, size: 1, digest: None };
+                let leaves = Download::resumed_leaves(number);
+                let resume = variant.then_some(GetResume { fingerprint, leaves });
+                C::Get { id, path, resume }
+            }
+            10 => {
+                let count = if variant { LEAVES_PER_MESSAGE + 1 } else { 1 };
+                C::JournalLeaves { id, leaves: vec![leaf; count] }
+            }
+            14 => {
+                let odd = u64::from(variant) * 77;
+                let block = self.requests as u64 % 4 * BLOCK_SIZE as u64;
+                C::Again { id, offset: block + odd }
+            }
+            3 => C::Cancel { id },
+            _ => return None,
+        })
+    }
+
+    fn says(&mut self, message: ClientToWorker, id: u32) {
+        let text = format!("{message:?}");
+        let text = text.get(..200).unwrap_or(&text).to_owned();
+        let meaning = self.meaning(&message);
+        let before = format!("{:?}", self.state);
+        let step = self.state.take(message);
+        let unchanged = before == format!("{:?}", self.state);
+        let got = match &step {
+            Err(Refusal) => Meaning::Refused,
+            Ok(Step::Ignore) => Meaning::Ignored,
+            Ok(Step::Greet(_)) => Meaning::Greeting,
+            Ok(
+                Step::SiteProof(_)
+                | Step::LoginFirst(_)
+                | Step::LoginFinal(_)
+                | Step::PasswordFinal(..),
+            ) => Meaning::Relayed,
+            Ok(Step::PasswordFirst(..) | Step::Request(..) | Step::Put(_) | Step::Get(_)) => {
+                Meaning::Begins
+            }
+            Ok(Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => Meaning::AnsweredAtOnce,
+            Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
+        };
+        assert_eq!(got, meaning, "{text} when {before}");
+        let may_change = got == Meaning::Begins || matches!(step, Ok(Step::PasswordFinal(..)));
+        assert!(may_change || unchanged, "{text} is {got:?} and changed {before}");
+        match step {
+            Ok(step) => self.carry_out(step, id),
+            Err(Refusal) => self.end(),
+        }
+    }
+
+    /// What `docs/PROTOCOL.md` makes of a message now.
+    fn meaning(&self, message: &ClientToWorker) -> Meaning {
+        use ClientToWorker as C;
+        let fits = |scram: &[u8]| scram.len() <= 1024;
+        let relayed = |allowed| if allowed { Meaning::Relayed } else { Meaning::Refused };
+        if self.over {
+            return Meaning::Ignored;
+        }
+        let phase = self.state.phase();
+        if !self.logged_in {
+            return match message {
+                C::Hello { versions, client } if phase == Phase::Hello => {
+                    let fits = versions.len() <= 16 && client.len() <= 128;
+                    if fits { Meaning::Greeting } else { Meaning::Refused }
+                }
+                C::SiteProof { .. } => relayed(phase == Phase::Site),
+                C::LoginFirst { message } => relayed(phase == Phase::LoginFirst && fits(message)),
+                C::LoginFinal { message } => relayed(phase == Phase::LoginFinal && fits(message)),
+                _ => Meaning::Refused,
+            };
+        }
+        match message {
+            C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. } => {
+                Meaning::Refused
+            }
+            C::PasswordFirst { id, message, .. } => {
+                let another = self.open.values().any(|open| matches!(open, Open::Password));
+                if another || !fits(message) { Meaning::Refused } else { self.begins(id.0, false) }
+            }
+            C::PasswordFinal { id, message } => {
+                relayed(self.challenged == Some(id.0) && fits(message))
+            }
+            C::Stat { id, .. }
+            | C::List { id, .. }
+            | C::MakeDirectory { id, .. }
+            | C::Remove { id, .. }
+            | C::Rename { id, .. }
+            | C::Usage { id }
+            | C::Uploads { id }
+            | C::AbortUpload { id, .. }
+            | C::Md5 { id, .. } => self.begins(id.0, false),
+            C::Put(put) => self.begins(put.id.0, true),
+            C::Get { id, .. } => self.begins(id.0, true),
+            C::PutEnd { id, .. } => self.of(id.0, |open| matches!(open, Open::Put(_))),
+            C::JournalLeaves { id, leaves } if leaves.len() <= LEAVES_PER_MESSAGE => {
+                self.of(id.0, |open| matches!(open, Open::Get(_)))
+            }
+            C::JournalLeaves { .. } => Meaning::Refused,
+            C::Again { id, .. } | C::GetDone { id } => {
+                self.of(id.0, |open| matches!(open, Open::Get(_)))
+            }
+            C::Cancel { id } => self.of(id.0, |open| matches!(open, Open::Put(_) | Open::Get(_))),
+        }
+    }
+
+    fn begins(&self, id: u32, is_transfer: bool) -> Meaning {
+        if self.open.contains_key(&id) {
+            Meaning::Refused
+        } else if self.shutting_down || (is_transfer && self.transfers() >= TRANSFERS as usize) {
+            Meaning::AnsweredAtOnce
+        } else {
+            Meaning::Begins
+        }
+    }
+
+    fn of(&self, id: u32, kind: impl Fn(&Open) -> bool) -> Meaning {
+        match self.open.get(&id) {
+            Some(open) if kind(open) => Meaning::OfTransfer,
+            Some(_) => Meaning::Refused,
+            None => Meaning::Ignored,
+        }
+    }
+
+    fn transfers(&self) -> usize {
+        self.open.values().filter(|open| matches!(open, Open::Put(_) | Open::Get(_))).count()
+    }
+
+    /// As the session's actor does it.
+    fn carry_out(&mut self, step: Step, id: u32) {
+        match step {
+            Step::Greet(None) => self.end(),
+            Step::Greet(Some(_)) => self.state.enter(match self.has_site_secret {
+                true => Phase::Site,
+                false => Phase::LoginFirst,
+            }),
+            Step::SiteProof(_) => self.question = Some(Question::Site),
+            Step::LoginFirst(_) => self.question = Some(Question::First),
+            Step::LoginFinal(_) => self.question = Some(Question::Final),
+            Step::PasswordFirst(..) => {
+                self.open.insert(id, Open::Password);
+                self.question = Some(Question::PasswordFirst(id));
+            }
+            Step::PasswordFinal(..) => {
+                self.challenged = None;
+                self.question = Some(Question::PasswordFinal(id));
+            }
+            Step::Request(..) => drop(self.open.insert(id, Open::Request)),
+            Step::Put(put) => {
+                let resumed = matches!(put.source, PutSource::File(_)) && id % 2 == 1;
+                self.open.insert(id, Open::Put(Box::new(Upload::new(id, resumed))));
+            }
+            Step::Get(get) => {
+                let download = Download::new(id, get.resume.is_some());
+                self.open.insert(id, Open::Get(Box::new(download)));
+            }
+            Step::PutControl(_, PutControl::End { digest, source }) => {
+                self.upload(id, |upload| upload.ends(digest, source));
+            }
+            Step::GetControl(_, GetControl::JournalLeaves(leaves)) => {
+                self.download(id, |download| download.client_has(leaves.len() as u64));
+            }
+            Step::GetControl(_, GetControl::Again(offset)) => {
+                self.download(id, |download| download.again(offset));
+            }
+            Step::PutControl(_, PutControl::Cancel)
+            | Step::GetControl(_, GetControl::Done | GetControl::Cancel) => self.free(id),
+            Step::TooManyTransfers(_) | Step::ShuttingDown(_) | Step::Ignore => {}
+        }
+    }
+
+    /// The daemon answers, as far as it was asked. An answer while the session ends changes nothing.
+    fn answered(&mut self, yes: bool) {
+        let Some(question) = self.question.take().filter(|_| !self.over) else { return };
+        match (question, yes) {
+            (Question::Site, true) => self.state.enter(Phase::LoginFirst),
+            (Question::First, true) => self.state.enter(Phase::LoginFinal),
+            (Question::Final, true) => {
+                self.state.enter(Phase::Serving);
+                self.logged_in = true;
+            }
+            (Question::PasswordFirst(id), true) => {
+                self.state.challenged(RequestId(id));
+                self.challenged = Some(id);
+            }
+            (Question::PasswordFirst(id), false) | (Question::PasswordFinal(id), _) => {
+                self.free(id);
+            }
+            (Question::Site | Question::First | Question::Final, false) => self.end(),
+        }
+    }
+
+    fn upload(&mut self, id: u32, what: impl FnOnce(&mut Upload) -> Goes) {
+        if let Some(Open::Put(upload)) = self.open.get_mut(&id)
+            && what(upload) == Goes::Over
+        {
+            self.free(id);
+        }
+    }
+
+    fn download(&mut self, id: u32, what: impl FnOnce(&mut Download) -> Goes) {
+        if let Some(Open::Get(download)) = self.open.get_mut(&id)
+            && what(download) == Goes::Over
+        {
+            self.free(id);
+        }
+    }
+
+    /// The last word about a request: it has one answer, and its number may be used again.
+    fn free(&mut self, id: u32) {
+        assert!(self.open.remove(&id).is_some(), "a second answer");
+        self.state.free(RequestId(id));
+        self.challenged = self.challenged.filter(|challenged| *challenged != id);
+    }
+
+    fn end(&mut self) {
+        self.state.enter(Phase::Ending);
+        self.over = true;
+    }
+
+    fn check(&self) {
+        assert_eq!(self.state.transfers(), self.transfers());
+        assert!(self.transfers() <= TRANSFERS as usize);
+        let waits = self.open.keys().all(|id| self.challenged == Some(*id));
+        assert_eq!(self.state.is_waiting_for_client(), waits);
+        assert!(self.logged_in || self.open.is_empty(), "something is open before the login");
+        let serving = self.state.phase() == Phase::Serving;
+        assert_eq!(serving, self.logged_in && !self.over);
+    }
+}
