@@ -92,6 +92,8 @@ pub enum WorkerToDaemon {
         /// `None` when it succeeded.
         error: Option<ErrorCode>,
     },
+    /// The answer to `Ping`.
+    Alive,
     /// The session ends for this reason; the process exits at once.
     Closing {
         /// Why.
@@ -170,6 +172,8 @@ pub enum DaemonToWorker {
     PasswordChanged,
     /// The password was not changed; the session goes on.
     PasswordRefused,
+    /// Once somebody has logged in: say that you still run. Answered by `Alive` before the next one comes.
+    Ping,
     /// End after telling the client so: a refused login or site proof, a session too many.
     Refuse {
         /// What to tell.

@@ -150,6 +150,8 @@ pub enum FilerToDaemon {
     /// Serve: a change was made that cannot be acknowledged, since it is not known to be durable: the session
     /// is to be ended, so that nobody is told that the change failed. Not answered.
     OutcomeUnknown,
+    /// Serve: the answer to `Ping`. Recover: an order that takes long goes on.
+    Alive,
     /// Recover: the answer to `Examine` or `Look`, in the same order.
     Findings {
         /// The operation.
@@ -435,6 +437,8 @@ pub enum DaemonToFiler {
         /// Why.
         error: ErrorCode,
     },
+    /// Serve: say that you still run. Answered by `Alive` before the next one comes.
+    Ping,
     /// Recover: make staging durable, then report what stands at these names. Answered by `Findings`.
     Examine {
         /// The operation.

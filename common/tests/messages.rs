@@ -217,7 +217,7 @@ fn worker_to_client_round_trips() {
 fn worker_to_daemon_round_trips() {
     check!(WorkerToDaemon {
         Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal,
-        TransferStarted, Progress, TransferEnded, Closing,
+        TransferStarted, Progress, TransferEnded, Alive, Closing,
     } vec![
         WorkerToDaemon::Ready,
         WorkerToDaemon::Sign { scheme: 0x0403, message: vec![32; 130] },
@@ -233,6 +233,7 @@ fn worker_to_daemon_round_trips() {
         WorkerToDaemon::TransferEnded {
             id: ID, resumed_leaves: 1, moved_leaves: 2, error: Some(over_quota()),
         },
+        WorkerToDaemon::Alive,
         WorkerToDaemon::Closing { reason: CloseReason::Refused { error: ErrorCode::Protocol } },
     ]);
 }
@@ -241,7 +242,7 @@ fn worker_to_daemon_round_trips() {
 fn daemon_to_worker_round_trips() {
     check!(DaemonToWorker {
         Setup, Client, Signed, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge,
-        PasswordChanged, PasswordRefused, Refuse, Shutdown,
+        PasswordChanged, PasswordRefused, Ping, Refuse, Shutdown,
     } vec![
         DaemonToWorker::Setup(WorkerSetup {
             sandbox: SandboxMode::Require,
@@ -262,6 +263,7 @@ fn daemon_to_worker_round_trips() {
         DaemonToWorker::PasswordChallenge { message: vec![1] },
         DaemonToWorker::PasswordChanged,
         DaemonToWorker::PasswordRefused,
+        DaemonToWorker::Ping,
         DaemonToWorker::Refuse { error: ErrorCode::TooManySessions { limit: 16 } },
         DaemonToWorker::Shutdown { grace_seconds: 30 },
     ]);
@@ -334,8 +336,8 @@ fn filer_to_worker_round_trips() {
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
         Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Room, Claim, Drop, LetGo, Intent, Ticket,
-        Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, OutcomeUnknown, Findings,
-        OwedNames, Listed, Walked, Done, Failed, SyncFailed,
+        Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, OutcomeUnknown, Alive,
+        Findings, OwedNames, Listed, Walked, Done, Failed, SyncFailed,
     } vec![
         FilerToDaemon::Ready,
         FilerToDaemon::Joined,
@@ -383,6 +385,7 @@ fn filer_to_daemon_round_trips() {
         FilerToDaemon::Uploads { op: OP, after: Some(NAME) },
         FilerToDaemon::StagingSyncFailed,
         FilerToDaemon::OutcomeUnknown,
+        FilerToDaemon::Alive,
         FilerToDaemon::OwedNames { op: OP, names: vec![OwedName(0), OwedName(u64::MAX)] },
         FilerToDaemon::Findings {
             op: OP,
@@ -407,7 +410,8 @@ fn filer_to_daemon_round_trips() {
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
         Join, Reserved, Leased, Extended, Room, UploadReserved, Granted, Owing, Settled, Usage, Uploads,
-        Done, Refused, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List, Sum,
+        Done, Refused, Ping, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List,
+        Sum,
     } vec![
         DaemonToFiler::Join(Role::Serve {
             user: user(),
@@ -439,6 +443,7 @@ fn daemon_to_filer_round_trips() {
         },
         DaemonToFiler::Done { op: OP },
         DaemonToFiler::Refused { op: OP, error: over_quota() },
+        DaemonToFiler::Ping,
         DaemonToFiler::Examine { op: OP, names: vec![NAME] },
         DaemonToFiler::Look { op: OP, names: vec![NAME] },
         DaemonToFiler::Remove { op: OP, names: vec![NAME] },

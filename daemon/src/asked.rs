@@ -56,7 +56,8 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
         )
         | (P::Recovering, M::Findings { .. } | M::OwedNames { .. } | M::SyncFailed { .. })
         | (P::Walking, M::Listed { .. } | M::Walked { .. })
-        | (P::Recovering | P::Walking, M::Done { .. } | M::Failed { .. }) => true,
+        | (P::Recovering | P::Walking, M::Done { .. } | M::Failed { .. })
+        | (P::Serving | P::Recovering, M::Alive) => true,
         (P::Starting | P::Spare | P::Serving | P::Recovering | P::Walking, M::Joined)
         | (P::Spare | P::Joining | P::Serving | P::Recovering | P::Walking, M::Ready)
         | (
@@ -88,9 +89,8 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             P::Starting | P::Spare | P::Joining | P::Serving | P::Recovering,
             M::Listed { .. } | M::Walked { .. },
         )
-        | (P::Starting | P::Spare | P::Joining | P::Serving, M::Done { .. } | M::Failed { .. }) => {
-            false
-        }
+        | (P::Starting | P::Spare | P::Joining | P::Serving, M::Done { .. } | M::Failed { .. })
+        | (P::Starting | P::Spare | P::Joining | P::Walking, M::Alive) => false,
     }
 }
 
@@ -135,6 +135,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::OutcomeUnknown => "OutcomeUnknown",
+        FilerToDaemon::Alive => "Alive",
         FilerToDaemon::Findings { .. } => "Findings",
         FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",
@@ -175,6 +176,9 @@ pub(crate) enum AskedTooMuch {
     /// It has no ticket for this operation.
     #[error("it released a ticket that it does not hold")]
     Release,
+    /// Of its heart.
+    #[error("it answered what was not asked")]
+    Beat,
     /// In one message.
     #[error("it sent an empty message, or one of too many items")]
     Items,
@@ -277,7 +281,8 @@ pub(crate) fn weight(message: &FilerToDaemon) -> usize {
         | FilerToDaemon::Usage { .. }
         | FilerToDaemon::Uploads { .. }
         | FilerToDaemon::StagingSyncFailed
-        | FilerToDaemon::OutcomeUnknown => 1,
+        | FilerToDaemon::OutcomeUnknown
+        | FilerToDaemon::Alive => 1,
     }
 }
 
@@ -292,7 +297,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 27] {
+    fn messages() -> [FilerToDaemon; 28] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -323,6 +328,7 @@ mod tests {
             FilerToDaemon::Uploads { op: OP, after: None },
             FilerToDaemon::StagingSyncFailed,
             FilerToDaemon::OutcomeUnknown,
+            FilerToDaemon::Alive,
             FilerToDaemon::Findings { op: OP, findings: vec![] },
             FilerToDaemon::OwedNames { op: OP, names: vec![] },
             FilerToDaemon::Listed { op: OP, done: true },
@@ -336,12 +342,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x.........................."),
-            (FilerPhase::Spare, "..........................."),
-            (FilerPhase::Joining, ".x........................."),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxxx......."),
-            (FilerPhase::Recovering, "....................xx..xxx"),
-            (FilerPhase::Walking, "......................xxxx."),
+            (FilerPhase::Starting, "x..........................."),
+            (FilerPhase::Spare, "............................"),
+            (FilerPhase::Joining, ".x.........................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxxxx......."),
+            (FilerPhase::Recovering, "....................xxx..xxx"),
+            (FilerPhase::Walking, ".......................xxxx."),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {
@@ -417,7 +423,8 @@ mod tests {
     fn only_the_answers_of_those_who_take_orders_are_answers() {
         for message in messages() {
             for phase in [FilerPhase::Recovering, FilerPhase::Walking] {
-                assert_eq!(answers(phase, &message).is_some(), may_send(phase, &message));
+                let is_one = may_send(phase, &message) && message != FilerToDaemon::Alive;
+                assert_eq!(answers(phase, &message).is_some(), is_one);
             }
             assert_eq!(answers(FilerPhase::Serving, &message), None);
         }

@@ -59,6 +59,8 @@ pub(crate) enum Step {
     PasswordFinal,
     /// Take note of a transfer.
     Note,
+    /// It answers a heartbeat.
+    Alive,
     /// It ends.
     Closing,
     /// It arrived too late to matter: the session is over already.
@@ -115,6 +117,10 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             M::TransferStarted { .. } | M::Progress { .. } | M::TransferEnded { .. },
         ) => Step::Note,
         (
+            P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
+            M::Alive,
+        ) => Step::Alive,
+        (
             P::Handshake
             | P::Signed
             | P::SitePending
@@ -139,7 +145,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         ) => Step::Ignore,
         (P::Closing, M::Ready | M::Sign { .. } | M::Handshaken { .. })
         | (
@@ -154,6 +161,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::Alive
             | M::Closing { .. },
         )
         | (
@@ -169,6 +177,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::Alive
             | M::Closing { .. },
         )
         | (
@@ -182,7 +191,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::Signed,
@@ -195,7 +205,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::SitePending,
@@ -208,7 +219,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::LoginPending,
@@ -221,7 +233,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::LoginLookup | P::LoginChecking,
@@ -235,7 +248,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::LoginChallenged,
@@ -248,7 +262,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::PasswordFinal { .. }
             | M::TransferStarted { .. }
             | M::Progress { .. }
-            | M::TransferEnded { .. },
+            | M::TransferEnded { .. }
+            | M::Alive,
         )
         | (
             P::Serving,
@@ -299,6 +314,7 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         | WorkerToDaemon::LoginFirst { .. }
         | WorkerToDaemon::LoginFinal { .. }
         | WorkerToDaemon::Progress { .. }
+        | WorkerToDaemon::Alive
         | WorkerToDaemon::Closing { .. } => true,
     }
 }
@@ -317,6 +333,7 @@ pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
         WorkerToDaemon::TransferStarted { .. } => "TransferStarted",
         WorkerToDaemon::Progress { .. } => "Progress",
         WorkerToDaemon::TransferEnded { .. } => "TransferEnded",
+        WorkerToDaemon::Alive => "Alive",
         WorkerToDaemon::Closing { .. } => "Closing",
     }
 }

@@ -18,7 +18,7 @@ pub(crate) enum KillReason {
     Broken(String),
     /// Its channel failed.
     Channel(String),
-    /// It did not start, log in, take its messages or end in time.
+    /// It did not start, log in, take its messages, answer or end in time.
     TimedOut(&'static str),
     /// The filer did not give the ticket back in time.
     KeptTicket,

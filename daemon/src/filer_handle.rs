@@ -17,6 +17,7 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use crate::asked::{self, FilerPhase};
 use crate::bucket::WORKING_FILER;
 use crate::exit::{ExitReport, KillReason};
+use crate::heartbeat;
 use crate::incidents::Task;
 use crate::process::Peer;
 use crate::spares::{SparePhase, Spares};
@@ -30,6 +31,10 @@ pub(crate) type SpareFilers = Spares<DaemonToFiler, FilerToDaemon>;
 
 /// How long a filer may take to demote itself to its directories.
 const JOIN: Duration = Duration::from_secs(20);
+
+/// How long a filer may say nothing while it carries out an order. One that recovers tells every 30 s that it goes
+/// on, but for a sync of the whole file system, which takes minutes where a slow disk has much to write.
+pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
 /// How long a recovering filer may take to end after its last order.
 const FAREWELL: Duration = Duration::from_secs(5);
@@ -313,11 +318,11 @@ impl Recoverer {
 }
 
 impl Unowned {
-    /// One order at a time, so that the answer can only be this one's. There is no deadline: a tree may
-    /// have millions of entries.
+    /// One order at a time, so that the answer can only be this one's. There is no deadline for one that tells that
+    /// it goes on: a tree may have millions of entries.
     ///
     /// # Errors
-    /// When it cannot carry it out, or ends.
+    /// When it cannot carry it out, ends, or says nothing for too long.
     pub(crate) async fn order(
         &self,
         phase: FilerPhase,
@@ -328,7 +333,16 @@ impl Unowned {
             return Err(gone());
         };
         filer.send(order, &[]);
-        let reason = match filer.recv().await {
+        let received = loop {
+            match tokio::time::timeout(SILENCE, filer.recv()).await {
+                Ok(Ok(FilerToDaemon::Alive)) if phase == FilerPhase::Recovering => {}
+                Ok(received) => break received,
+                Err(_) => {
+                    return Err(ended(filer, Some(KillReason::TimedOut(heartbeat::SILENT))).await);
+                }
+            }
+        };
+        let reason = match received {
             Ok(FilerToDaemon::Failed { op: answered, reason }) if answered == op => {
                 return Err(FilerError::Failed(reason));
             }

@@ -24,6 +24,7 @@ mod file_system;
 mod filer_handle;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
+mod heartbeat;
 mod holding;
 mod homes;
 mod identity;

@@ -79,6 +79,18 @@ impl Process {
         }
     }
 
+    /// Its main thread's state, by `proc_pid_stat(5)`: `D` is a wait in the kernel that no signal ends. Unknown where
+    /// `/proc` hides it, as systemd's `ProtectProc=` does of processes that are not dumpable.
+    pub(crate) fn state(&self) -> Option<char> {
+        if self.reaped.get() {
+            return None;
+        }
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).ok()?;
+        // The name before it may have any character.
+        let (_, rest) = stat.rsplit_once(") ")?;
+        rest.chars().next()
+    }
+
     /// Waits until it is reaped, and tells how it ended. An end that is no honest one is counted and logged,
     /// once, whoever asks.
     ///

@@ -104,6 +104,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         stall: _,
         failures: _,
         ticket: _,
+        heartbeat: _,
         shutdown_grace: _,
         spare_workers: _,
         spare_filers: _,

@@ -42,8 +42,8 @@ use crate::session::Event;
 use crate::spares::{Setup, Spares};
 use crate::spawn::{FILER, Spawner, WORKER};
 use crate::{
-    activation, admin, expiry, file_system, filer_handle, log, owed, recovery, verify, watch,
-    worker_handle,
+    activation, admin, expiry, file_system, filer_handle, heartbeat, log, owed, recovery, verify,
+    watch, worker_handle,
 };
 
 /// How long the replays of sessions that were cut off by the shutdown may take. What is not replayed then
@@ -339,6 +339,7 @@ async fn serve_clients(
     let services = [
         spawn_local(admin::serve(daemon.clone(), admin)),
         spawn_local(watch::watch_tickets(daemon.clone())),
+        spawn_local(heartbeat::beat(daemon.clone())),
         spawn_local(expiry::expire_uploads(daemon.clone())),
         spawn_local(owed::settle_after_outages(daemon.clone())),
         spawn_local({

@@ -107,6 +107,11 @@ impl Worker {
         self.send(&answer, &[]);
     }
 
+    /// Asks whether it still runs.
+    pub(crate) fn ping(&self) {
+        self.send(&DaemonToWorker::Ping, &[]);
+    }
+
     /// Lets the worker tell its client why, and end.
     pub(crate) fn refuse(&self, error: ErrorCode) {
         self.send(&DaemonToWorker::Refuse { error }, &[]);

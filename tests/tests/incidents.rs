@@ -206,6 +206,46 @@ fn a_process_that_stops_is_told_as_stalled_within_its_deadline() {
 }
 
 #[test]
+fn a_process_that_stops_while_its_client_waits_is_told_as_stalled() {
+    // Eight seconds to answer: time enough for those that run, on a machine with much to do.
+    let server = Server::start(Options::new().set("heartbeat_seconds = 4"));
+    let stopped = [("alice", Which::Worker), ("carol", Which::Filer)];
+    beside_a_steady_transfer(&server, |feed| {
+        let waiting = stopped.map(|(user, which)| {
+            server.add_user(user, "p", "1MiB");
+            let raw = Raw::login(&server, user, "p");
+            let session = server.session_of(user);
+            process::signal(which.of(&session), Signal::STOP);
+            (raw, session)
+        });
+        for ((mut raw, session), (_, which)) in waiting.into_iter().zip(stopped) {
+            // The client asks for nothing, and only waits.
+            raw.closing();
+            feed();
+            let pid = which.of(&session);
+            let what = told(&server, pid, which, "stalled");
+            assert!(what.contains("does not answer"), "{what}");
+            let line = server.log().wait_after(0, "it is told when it is ended", |line| {
+                line.message() == "a helper does not answer, and is ended"
+                    && line.number("pid") == Some(pid.into())
+            });
+            assert_eq!(line.number("session"), Some(session.id));
+        }
+    });
+    // Nobody else is blamed.
+    let status = incidents(&server);
+    for which in ["workers", "filers"] {
+        let counts = &status[which];
+        let kinds = ["crashed", "sandbox", "memory", "stalled", "broke"];
+        assert_eq!(kinds.map(|kind| counts[kind].as_u64().unwrap()), [0, 0, 0, 1, 0], "{which}");
+    }
+    for (user, _) in stopped {
+        server.wait_for_no_session_of(user);
+        server.assert_at_rest(user);
+    }
+}
+
+#[test]
 fn a_worker_writes_no_more_than_its_uploads_were_granted() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "1GiB");

@@ -24,7 +24,7 @@ const PHASES: [Phase; 14] = [
     Phase::Closing,
 ];
 
-fn messages() -> [WorkerToDaemon; 12] {
+fn messages() -> [WorkerToDaemon; 13] {
     let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
     let id = RequestId(1);
     [
@@ -44,6 +44,7 @@ fn messages() -> [WorkerToDaemon; 12] {
         },
         WorkerToDaemon::Progress { received: 0, sent: 0 },
         WorkerToDaemon::TransferEnded { id, resumed_leaves: 0, moved_leaves: 0, error: None },
+        WorkerToDaemon::Alive,
         WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
     ]
 }
@@ -51,20 +52,20 @@ fn messages() -> [WorkerToDaemon; 12] {
 /// One row a phase, one column a message in the order above: `.` ends the session, `i` is ignored,
 /// any other letter is the step.
 const TABLE: [&str; 14] = [
-    "r...........",
-    "............",
-    ".s.........c",
-    "..h........c",
-    "...p.......c",
-    "....l......c",
-    "...........c",
-    ".....f.....c",
-    "...........c",
-    "......a.nnnc",
-    "........nnnc",
-    ".......bnnnc",
-    "........nnnc",
-    "...iiiiiiiic",
+    "r............",
+    ".............",
+    ".s..........c",
+    "..h.........c",
+    "...p........c",
+    "....l.......c",
+    "............c",
+    ".....f......c",
+    "............c",
+    "......a.nnnvc",
+    "........nnnvc",
+    ".......bnnnvc",
+    "........nnnvc",
+    "...iiiiiiiiic",
 ];
 
 #[test]
@@ -81,6 +82,7 @@ fn the_table_is_this_one_over_all_pairs() {
                 'a' => Step::PasswordFirst,
                 'b' => Step::PasswordFinal,
                 'n' => Step::Note,
+                'v' => Step::Alive,
                 'c' => Step::Closing,
                 'i' => Step::Ignore,
                 _ => Step::Break,
@@ -105,7 +107,7 @@ fn nothing_of_a_users_is_reached_before_the_login() {
             assert!(
                 !matches!(
                     step(phase, &message),
-                    Step::PasswordFirst | Step::PasswordFinal | Step::Note
+                    Step::PasswordFirst | Step::PasswordFinal | Step::Note | Step::Alive
                 ),
                 "{phase:?} {}",
                 name(&message)

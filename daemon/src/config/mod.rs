@@ -59,6 +59,8 @@ pub(crate) struct Config {
     pub(crate) failures: FailurePolicy,
     /// How long a ticket may be held before its holder is killed.
     pub(crate) ticket: Duration,
+    /// How often workers and filers are asked whether they still run; whole seconds.
+    pub(crate) heartbeat: Duration,
     pub(crate) shutdown_grace: Duration,
     pub(crate) spare_workers: u32,
     pub(crate) spare_filers: u32,
@@ -325,6 +327,7 @@ impl Config {
                 number("failed_login_refuse_seconds", raw.failed_login_refuse_seconds, 1..=DAY),
             ),
             ticket: seconds(number("ticket_seconds", raw.ticket_seconds, 2..=3600)),
+            heartbeat: seconds(number("heartbeat_seconds", raw.heartbeat_seconds, 1..=3600)),
             shutdown_grace: seconds(number(
                 "shutdown_grace_seconds",
                 raw.shutdown_grace_seconds,

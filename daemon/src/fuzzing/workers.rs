@@ -119,6 +119,7 @@ impl Worker {
                 assert!(self.logged_in, "a transfer before the login");
                 return Became::Noted(message);
             }
+            Step::Alive => assert!(self.logged_in, "an answer before anybody asks"),
             Step::Ignore => assert_eq!(self.phase, Phase::Closing),
             Step::Closing | Step::Break => return Became::Over,
         }
@@ -172,6 +173,7 @@ fn message(letter: u8, variant: u8) -> Option<WorkerToDaemon> {
             moved_leaves: u64::MAX,
             error: None,
         },
+        25 => WorkerToDaemon::Alive,
         24 => WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
         _ => return None,
     })

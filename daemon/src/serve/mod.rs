@@ -23,6 +23,7 @@ use crate::daemon::Daemon;
 use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
+use crate::heartbeat::{self, Heartbeat, Turn};
 use crate::ledger::{LedgerError, UploadRequest};
 use crate::process::Process;
 use crate::tasks::{Flag, Tasks};
@@ -61,6 +62,7 @@ pub(crate) struct Serving {
     owes: Cell<bool>,
     /// It has said that staging could not be made durable.
     distrusts: Cell<bool>,
+    heartbeat: Cell<Heartbeat>,
     tasks: Tasks,
     /// Up when the session is over: what the filer still sends counts no more.
     over: Flag,
@@ -85,6 +87,7 @@ impl Serving {
             asked: RefCell::default(),
             owes: Cell::default(),
             distrusts: Cell::default(),
+            heartbeat: Cell::default(),
             tasks: Tasks::default(),
             over: Flag::default(),
         })
@@ -147,6 +150,22 @@ impl Serving {
     pub(crate) fn kill(&self, reason: KillReason) {
         self.stop();
         self.filer.process().kill(reason);
+    }
+
+    /// Asks the filer whether it still runs; `true` when it has not answered for too long, and was ended.
+    pub(crate) fn beat(&self) -> bool {
+        let mut heartbeat = self.heartbeat.get();
+        let turn = heartbeat.turn();
+        self.heartbeat.set(heartbeat);
+        match turn {
+            Turn::Ask => self.filer.send(&DaemonToFiler::Ping, &[]),
+            Turn::Wait => {}
+            Turn::Silent => {
+                heartbeat::tell(self.session.0, self.filer.process());
+                self.kill(KillReason::TimedOut(heartbeat::SILENT));
+            }
+        }
+        turn == Turn::Silent
     }
 
     /// Waits until no question to the ledger is under way. After [`Serving::stop`] none is begun.
@@ -293,6 +312,13 @@ impl Serving {
             FilerToDaemon::OutcomeUnknown => {
                 let reason = "a change was made and could not be made durable";
                 self.kill(KillReason::Internal(reason.to_owned()));
+            }
+            FilerToDaemon::Alive => {
+                let mut heartbeat = self.heartbeat.get();
+                if !heartbeat.answered() {
+                    return Err(AskedTooMuch::Beat);
+                }
+                self.heartbeat.set(heartbeat);
             }
             // The table has refused these.
             FilerToDaemon::Ready

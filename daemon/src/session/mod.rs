@@ -28,6 +28,7 @@ use crate::bucket::{Bucket, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
+use crate::heartbeat::{self, Heartbeat, Turn};
 use crate::identity::Identity;
 use crate::incidents::Task;
 use crate::listener::Connection;
@@ -55,6 +56,8 @@ pub(crate) enum Event {
     Login(Outcome),
     /// A change of password came so far.
     Password(PasswordOutcome),
+    /// Worker and filer are to be asked whether they still run.
+    Beat,
     /// The filer has ended.
     FilerEnded,
 }
@@ -121,6 +124,7 @@ struct Session {
     beside: Option<JoinHandle<()>>,
     closing: Option<CloseReason>,
     seldom: Bucket,
+    heartbeat: Heartbeat,
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
 
@@ -156,6 +160,7 @@ pub(crate) async fn run(
         beside: None,
         closing: None,
         seldom: Bucket::new(SELDOM, now),
+        heartbeat: Heartbeat::default(),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
     };
     daemon.activity.handshake_begins();
@@ -219,7 +224,10 @@ impl Session {
 
     /// What the worker says or asks.
     fn message(&mut self, message: WorkerToDaemon) -> Option<End> {
-        self.daemon.activity.touch();
+        // No client waits for this one.
+        if message != WorkerToDaemon::Alive {
+            self.daemon.activity.touch();
+        }
         if broker::is_seldom(&message) && !self.seldom.take(1, Instant::now()) {
             let name = broker::name(&message);
             return Some(broke(format!("it sends {name} more often than any honest one does")));
@@ -253,6 +261,8 @@ impl Session {
                 None
             }
             (Step::Note, message) => self.note(message),
+            (Step::Alive, _) if self.heartbeat.answered() => None,
+            (Step::Alive, _) => Some(broke("it answered what was not asked".to_owned())),
             (Step::Closing, WorkerToDaemon::Closing { reason }) => {
                 self.closing = Some(reason);
                 Some(End::Worker)
@@ -285,8 +295,29 @@ impl Session {
                 self.password_outcome(outcome);
                 None
             }
+            Event::Beat => self.beat(),
             Event::FilerEnded => Some(End::Filer),
         }
+    }
+
+    /// Asks both whether they still run. Who has not answered for too long is ended, and its partner is not blamed.
+    fn beat(&mut self) -> Option<End> {
+        // One that was told to end has a deadline for that.
+        if self.stage.phase() == Phase::Closing {
+            return None;
+        }
+        let (serving, _) = self.serving.as_ref()?;
+        let filer_is_silent = serving.beat();
+        match self.heartbeat.turn() {
+            Turn::Ask => self.worker.ping(),
+            Turn::Wait => {}
+            Turn::Silent => {
+                heartbeat::tell(self.id.0, self.worker.process());
+                return Some(End::Kill(KillReason::TimedOut(heartbeat::SILENT)));
+            }
+        }
+        // Its worker can still tell the client.
+        filer_is_silent.then_some(End::Filer)
     }
 
     /// The one signature of the handshake, by the key of the certificate that the worker has.

@@ -164,6 +164,8 @@ pub(super) fn configure(directory: &Path, options: &Options) -> PathBuf {
     config
 }
 
+const HEARTBEAT: &str = "heartbeat_seconds";
+
 /// The configuration file: what every test needs, then what this one asks for.
 fn configuration(directory: &Path, options: &Options) -> String {
     let data_dir = options.data_dir.clone().unwrap_or_else(|| data(directory));
@@ -173,6 +175,10 @@ fn configuration(directory: &Path, options: &Options) -> String {
         format!("listen = [{:?}]", options.listen.as_deref().unwrap_or("127.0.0.1:0")),
         "log_format = \"json\"".to_owned(),
     ];
+    if options.points.is_some() && !options.config.iter().any(|line| line.starts_with(HEARTBEAT)) {
+        // A process that stands at a point answers nothing.
+        lines.push(format!("{HEARTBEAT} = 3600"));
+    }
     lines.extend(options.config.iter().cloned());
     lines.join("\n") + "\n"
 }

@@ -494,6 +494,7 @@ fn operation(message: &DaemonToFiler) -> Option<OpId> {
         | DaemonToFiler::Done { op }
         | DaemonToFiler::Refused { op, .. } => Some(*op),
         DaemonToFiler::Join(_)
+        | DaemonToFiler::Ping
         | DaemonToFiler::Examine { .. }
         | DaemonToFiler::Look { .. }
         | DaemonToFiler::Remove { .. }

@@ -8,10 +8,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use berth_common::channel::ChannelError;
+use berth_common::channel::{ChannelError, Received};
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
-use berth_common::ledger_protocol::FilerToDaemon;
+use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 
@@ -76,6 +76,7 @@ impl Server {
             }
             let ready = self.wait(flushed)?;
             if ready.helper {
+                self.rested.set(false);
                 self.session.helper.acknowledge();
             }
             self.session.tasks.run_woken();
@@ -84,6 +85,7 @@ impl Server {
                 self.session.tasks.run_woken();
             }
             if ready.worker {
+                self.rested.set(false);
                 self.hear_worker();
                 self.session.tasks.run_woken();
             }
@@ -125,8 +127,7 @@ impl Server {
                 sys::give_memory_back();
                 self.rested.set(true);
             }
-            Ok(_) => self.rested.set(false),
-            Err(Errno::INTR) => {}
+            Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(RunError::Broken(format!("poll: {errno}"))),
         }
         let [daemon, worker, helper] = waiting.map(|waited| waited.revents().intersects(READABLE));
@@ -152,7 +153,14 @@ impl Server {
 
     fn hear_daemon(&self) {
         match self.session.ledger.channel().recv() {
-            Ok(received) => self.session.ledger.deliver(received.message),
+            // Nothing is done for it, so that there is nothing to rest from.
+            Ok(Received { message: DaemonToFiler::Ping, .. }) => {
+                self.session.ledger.send(&FilerToDaemon::Alive);
+            }
+            Ok(received) => {
+                self.rested.set(false);
+                self.session.ledger.deliver(received.message);
+            }
             Err(ChannelError::Closed) => self.session.end.closed(),
             Err(error) => self.session.end.broken(format!("cannot hear the daemon: {error}")),
         }

@@ -38,6 +38,18 @@ fn it_ends_well_when_its_worker_or_the_daemon_goes() {
 }
 
 #[test]
+fn each_heartbeat_is_answered_once() {
+    let mut bench = bench();
+    let daemon = bench.daemon.as_ref().unwrap();
+    for _ in 0..3 {
+        daemon.send(&DaemonToFiler::Ping, &[]).unwrap();
+        assert_eq!(daemon.recv().unwrap().message, FilerToDaemon::Alive);
+    }
+    bench.worker = None;
+    assert_eq!(bench.exit_code(), Some(0));
+}
+
+#[test]
 fn a_spare_that_is_not_needed_ends_well() {
     let directory = tempfile::tempdir().unwrap();
     let (daemon, filer) = DaemonEnd::pair().unwrap();

@@ -217,6 +217,11 @@ impl Broker {
                     DaemonToWorker::Shutdown { grace_seconds } => {
                         Some(Order::Shutdown { grace_seconds })
                     }
+                    // From this task, so that an answer tells that the runtime still turns.
+                    DaemonToWorker::Ping => {
+                        self.report(WorkerToDaemon::Alive);
+                        None
+                    }
                     DaemonToWorker::Setup(_)
                     | DaemonToWorker::Client { .. }
                     | DaemonToWorker::Signed { .. } => Some(Order::Lost),

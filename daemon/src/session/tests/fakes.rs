@@ -62,9 +62,14 @@ pub(super) type FakeFiler = Fake<FilerToDaemon, DaemonToFiler>;
 
 /// Runs a test on the main thread of a runtime, with a deadline.
 pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
+    run_beyond(Duration::ZERO, test);
+}
+
+/// The same for one that puts the runtime's clock on by so much.
+pub(super) fn run_beyond<F: Future<Output = ()>>(more: Duration, test: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
-        tokio::time::timeout(DEADLINE, test()).await.expect("the test takes too long");
+        tokio::time::timeout(DEADLINE + more, test()).await.expect("the test takes too long");
     });
 }
 

@@ -5,6 +5,7 @@ mod breaks;
 mod displaced;
 mod ends;
 mod fakes;
+mod heartbeats;
 mod logins;
 mod outages;
 mod recovery;

@@ -137,10 +137,12 @@ impl Walk {
         Poll::Pending
     }
 
-    /// Walks to the end.
-    pub(crate) fn finish(mut self) -> Result<Totals, WalkError> {
+    /// Walks to the end. `goes_on` is called after each slice.
+    pub(crate) fn finish(mut self, goes_on: impl Fn()) -> Result<Totals, WalkError> {
         loop {
-            if let Poll::Ready(result) = self.slice() {
+            let slice = self.slice();
+            goes_on();
+            if let Poll::Ready(result) = slice {
                 return result;
             }
         }

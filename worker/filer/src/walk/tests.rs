@@ -39,10 +39,10 @@ fn a_tree_deeper_than_a_walk_has_directories_open_is_counted_and_removed() {
         let expected = Totals { bytes: depth as u64 + 3, entries: 2 * depth as u64 + 2 };
         for _ in 0..2 {
             // A second count finds some lifted already.
-            let counted = Walk::counting(Arc::clone(&staging), "tree").finish().unwrap();
+            let counted = Walk::counting(Arc::clone(&staging), "tree").finish(|| ()).unwrap();
             assert_eq!(counted, expected, "depth {depth}");
         }
-        Walk::removing(Arc::clone(&staging), "tree").finish().unwrap();
+        Walk::removing(Arc::clone(&staging), "tree").finish(|| ()).unwrap();
         assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "depth {depth}");
     }
 }
@@ -51,7 +51,7 @@ fn a_tree_deeper_than_a_walk_has_directories_open_is_counted_and_removed() {
 fn a_deep_tree_can_be_removed_without_having_been_counted() {
     let directory = tempfile::tempdir().unwrap();
     chain(directory.path(), "tree", 150);
-    Walk::removing(staging(directory.path()), "tree").finish().unwrap();
+    Walk::removing(staging(directory.path()), "tree").finish(|| ()).unwrap();
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -73,7 +73,7 @@ fn a_wide_directory_is_walked_in_slices() {
     };
     assert_eq!(counted, Totals { bytes: 4000, entries: 2001 });
     assert!(slices >= 2000 / SLICE, "{slices}");
-    Walk::removing(staging, "tree").finish().unwrap();
+    Walk::removing(staging, "tree").finish(|| ()).unwrap();
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
 }
 
@@ -86,12 +86,12 @@ fn other_objects_are_one_entry_and_no_bytes_and_no_link_is_followed() {
     symlink(outside.path(), directory.path().join("tree/link")).unwrap();
     symlink(outside.path(), directory.path().join("alone")).unwrap();
     let staging = staging(directory.path());
-    let count = |name| Walk::counting(Arc::clone(&staging), name).finish().unwrap();
+    let count = |name| Walk::counting(Arc::clone(&staging), name).finish(|| ()).unwrap();
     assert_eq!(count("tree"), Totals { bytes: 0, entries: 2 });
     assert_eq!(count("alone"), Totals { bytes: 0, entries: 1 });
     assert_eq!(count("nothing"), Totals::default());
     for name in ["tree", "alone", "nothing"] {
-        Walk::removing(Arc::clone(&staging), name).finish().unwrap();
+        Walk::removing(Arc::clone(&staging), name).finish(|| ()).unwrap();
     }
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
     assert!(outside.path().join("file").exists());

@@ -401,6 +401,7 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Uploads { .. } => "Uploads",
         FilerToDaemon::StagingSyncFailed => "StagingSyncFailed",
         FilerToDaemon::OutcomeUnknown => "OutcomeUnknown",
+        FilerToDaemon::Alive => "Alive",
         FilerToDaemon::Findings { .. } => "Findings",
         FilerToDaemon::OwedNames { .. } => "OwedNames",
         FilerToDaemon::Listed { .. } => "Listed",

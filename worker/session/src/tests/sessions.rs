@@ -241,6 +241,20 @@ async fn a_shutdown_ends_an_idle_session_at_once() {
 }
 
 #[tokio::test]
+async fn each_heartbeat_is_answered_once() {
+    let (client, ending) = Bench::start(&Home::new()).log_in().await;
+    for _ in 0..3 {
+        ending.daemon.order(&DaemonToWorker::Ping);
+    }
+    // What comes after was heard after.
+    ending.daemon.order(&DaemonToWorker::Shutdown { grace_seconds: 100 });
+    drop(client);
+    let reports = ending.reports().await;
+    let answers = reports.iter().filter(|report| **report == WorkerToDaemon::Alive);
+    assert_eq!(answers.count(), 3, "{reports:?}");
+}
+
+#[tokio::test]
 async fn an_administrators_refusal_is_passed_on() {
     let (mut client, ending) = Bench::start(&Home::new()).log_in().await;
     ending.daemon.order(&DaemonToWorker::Refuse { error: ErrorCode::Ended });
