@@ -5,7 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary};
+use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary, Status};
 use berth_common::entry::Limits;
 use berth_common::frame::{FrameHeader, HEADER_BYTES, decode_message, encode_message};
 use berth_common::ids::UserName;
@@ -57,6 +57,18 @@ impl Server {
     pub fn add_user_of_cheap_logins(&self, user: &str, password: &str, limits: Limits) {
         let added = self.ask_as_administrator(&user_of_cheap_logins(user, password, limits));
         assert_eq!(added.expect("an answer"), DaemonToAdmin::Done);
+    }
+
+    /// How the server is.
+    ///
+    /// # Panics
+    /// When there is no answer, or another.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.ask_as_administrator(&AdminToDaemon::Status) {
+            Ok(DaemonToAdmin::Status(status)) => status,
+            other => panic!("instead of the status: {other:?}"),
+        }
     }
 
     /// The sessions of now, by one question that costs no process.
