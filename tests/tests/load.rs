@@ -13,7 +13,7 @@ use berth_tests::{Content, Options, Raw, Server, process, report, wait_until};
 
 const SESSIONS: usize = 1000;
 const TRANSFERRING: usize = 50;
-const BYTES: usize = 16 << 20;
+const BYTES: u64 = 16 << 20;
 const UNLIMITED: Limits = Limits { bytes: None, entries: None };
 
 #[test]
@@ -64,7 +64,7 @@ fn a_thousand_sessions_are_served_while_fifty_of_them_transfer() {
         }
         transfers.join().unwrap();
     });
-    let moved = (2 * TRANSFERRING * BYTES) >> 20;
+    let moved = (2 * TRANSFERRING as u64 * BYTES) >> 20;
     report(&format!("{TRANSFERRING} puts and gets, {moved} MiB in all: {:.0?}", began.elapsed()));
     // None of them was lost.
     idle.iter_mut().for_each(assert_listing);

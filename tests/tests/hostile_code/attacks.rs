@@ -195,12 +195,14 @@ fn without_the_sandbox_the_attacks_work() {
     report(&format!("{worked} attacks work without the sandbox"));
 }
 
-/// What the threat model has to list: the table's rows that remain.
 #[test]
-fn what_remains_is_listed_by_name() {
-    let list = include_str!("remains.txt");
-    let mut listed: Vec<&str> =
-        list.lines().filter_map(|line| line.split_once(": ")).map(|(name, _)| name).collect();
+fn the_threat_model_lists_by_name_what_remains() {
+    let model = include_str!("../../../docs/THREAT-MODEL.md");
+    let heading = "### What remains of the attacks from inside, by name\n";
+    let (_, section) = model.split_once(heading).expect("the section");
+    let section = section.split("\n#").next().unwrap();
+    let cell = |line: &str| line.split('|').nth(1).map(|name| name.trim().to_owned());
+    let mut listed: Vec<String> = section.lines().filter_map(cell).skip(2).collect();
     let mut remaining: Vec<&str> = table::all()
         .flat_map(|attack| [attack.worker, attack.filer])
         .filter_map(|want| match want {
@@ -211,7 +213,5 @@ fn what_remains_is_listed_by_name() {
     remaining.sort_unstable();
     remaining.dedup();
     listed.sort_unstable();
-    for name in &remaining {
-        assert!(listed.contains(name), "{name:?} is not listed");
-    }
+    assert_eq!(listed, remaining);
 }
