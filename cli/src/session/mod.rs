@@ -14,6 +14,8 @@ use berth_common::error_code::ErrorCode;
 use berth_common::frame::{self, BlockHeader};
 use berth_common::ids::{RequestId, UserName};
 use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
@@ -225,9 +227,13 @@ impl Drop for Exchange {
         self.session.shared.routes.remove(self.id);
         let message = ClientToWorker::Cancel { id: self.id };
         if let (true, Ok(head)) = (self.cancel, frame::encode_message(&message)) {
-            // When the queue is full there is no room for politeness: the connection is about to
-            // close, which ends the transfer as well.
-            let _ = self.session.shared.outgoing.try_send(Outgoing::Frame { head, data: None });
+            let outgoing = &self.session.shared.outgoing;
+            let full = outgoing.try_send(Outgoing::Frame { head, data: None });
+            // A drop cannot wait for room, and other transfers go on over this connection.
+            if let (Err(TrySendError::Full(frame)), Ok(runtime)) = (full, Handle::try_current()) {
+                let outgoing = outgoing.clone();
+                runtime.spawn(async move { outgoing.send(frame).await });
+            }
         }
     }
 }

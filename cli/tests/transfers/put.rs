@@ -195,6 +195,34 @@ async fn a_source_that_changes_is_cancelled_and_never_ended() {
 }
 
 #[tokio::test]
+async fn a_put_that_is_given_up_while_much_waits_to_be_sent_is_cancelled() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = content(16 * BLOCK_SIZE);
+    let local = dir.path().join("file");
+    std::fs::write(&local, &file).unwrap();
+    let (session, mut server) = session().await;
+    {
+        let serve = async {
+            server.open_put(&file, 0).await;
+            // It takes nothing more, so that all queues on the way fill up.
+            for _ in 0..200 {
+                tokio::task::spawn_blocking(|| ()).await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            report = put_file(&session, &local) => panic!("{report:?}"),
+            () = serve => {}
+        }
+    }
+    while let FromClient::Block(..) = match server.next().await.unwrap() {
+        FromClient::Message(ClientToWorker::Cancel { .. }) => return,
+        other => other,
+    } {}
+    panic!("another message than the end of the put");
+}
+
+#[tokio::test]
 async fn a_put_that_is_given_up_is_cancelled() {
     let dir = tempfile::tempdir().unwrap();
     let local = dir.path().join("file");
