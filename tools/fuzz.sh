@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Fuzzes: tools/fuzz.sh smoke runs each target for FUZZ_SECONDS (60), two at once; tools/fuzz.sh run TARGET runs one
-# for SECONDS (600); tools/fuzz.sh build only builds. What is found lies in fuzz/artifacts afterwards, new coverage in fuzz/found.
+# for FUZZ_FOR seconds (600); tools/fuzz.sh build only builds. What is found lies in fuzz/artifacts afterwards, new
+# coverage in fuzz/found.
 # Prints why, and ends with 75, when the fuzzer cannot be had: no nightly compiler, no registry.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -19,11 +20,11 @@ WHERE=(--fuzz-dir fuzz --target-dir "$ROOT/target/fuzz")
 LIMITS=(-malloc_limit_mb=4 -rss_limit_mb=1024 -timeout=10)
 
 need_fuzzer() {
-    tools/packages.sh fuzz
     if ! cargo +nightly --version >/dev/null 2>&1; then
         say "skipped: no nightly compiler here (rustup toolchain install nightly); the corpora run in make test"
         exit "$UNAVAILABLE"
     fi
+    tools/packages.sh fuzz
     if [ "$(cargo fuzz --version 2>/dev/null)" = "cargo-fuzz $CARGO_FUZZ" ]; then
         return
     fi

@@ -12,7 +12,7 @@ case ${1:-build} in
     # libFuzzer is C++.
     fuzz) NEEDED="$NEEDED c++:g++" ;;
     deb) NEEDED="$NEEDED dh:debhelper man:man-db" ;;
-    package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg" ;;
+    package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg ps:procps" ;;
 esac
 
 has() {
