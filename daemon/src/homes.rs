@@ -7,6 +7,7 @@
 //! `users/` alone: how staging is made durable, and how much is free. And no rename leads from one mount to another.
 
 use std::io;
+use std::sync::Arc;
 
 use berth_common::ids::{StagingName, UserName};
 use berth_common::ledger_protocol::StagingSync;
@@ -36,6 +37,20 @@ impl Homes {
             #[cfg(test)]
             sync_fails: Default::default(),
         }
+    }
+
+    /// Does this on a thread of its own: a disk may not answer, and the daemon's one thread waits for none.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub(crate) async fn off_thread<T: Send + 'static>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Self) -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
+        let this = self.clone();
+        tokio::task::spawn_blocking(move || work(&this))
+            .await
+            .unwrap_or_else(|error| Err(io::Error::other(error)))
     }
 
     /// Syncs the file system; takes as long as the disk needs. `users/` was opened before any filer, so this is

@@ -3,9 +3,11 @@
 //! A plain table; time is an argument. The broker asks [`Failures::check`] before each of a login's
 //! two steps (so that logins begun side by side do not get more tries), tells it what became of the
 //! login, and holds a refusal back for as long as [`Failures::failed`] says. One address never
-//! affects another.
+//! affects another. A login makes the failures with its own name forgotten and no others, or whoever has
+//! an account could try everybody else's password between two logins of their own.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher as _, RandomState};
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
@@ -65,9 +67,14 @@ impl Default for FailurePolicy {
     }
 }
 
+/// Names that are told apart for one address; failures with further ones are not forgotten by a login.
+const NAMES: usize = 16;
+
 #[derive(Debug)]
 struct Entry {
     failures: u32,
+    /// How many of them were with which name, by its hash.
+    names: Vec<(u64, u32)>,
     age: Age,
 }
 
@@ -81,12 +88,15 @@ pub(crate) struct Failures {
     entries: HashMap<AddressKey, Entry>,
     by_age: BTreeMap<Age, AddressKey>,
     next: u64,
+    /// Keyed at random, so that nobody can choose two names of one hash.
+    hasher: RandomState,
 }
 
 impl Failures {
     /// An empty table.
     pub(crate) fn new(policy: FailurePolicy) -> Self {
-        Self { policy, entries: HashMap::new(), by_age: BTreeMap::new(), next: 0 }
+        let (entries, by_age, hasher) = Default::default();
+        Self { policy, entries, by_age, next: 0, hasher }
     }
 
     /// What is remembered is answered by this policy from now on.
@@ -111,24 +121,36 @@ impl Failures {
         Err(ErrorCode::TooManyFailures { retry_after_s })
     }
 
-    /// A login from this address failed. Tells how long its refusal is to be held back. One more
-    /// failure after a time of refusal refuses the address again.
-    pub(crate) fn failed(&mut self, address: AddressKey, now: Instant) -> Duration {
+    /// A login from this address failed, by the name that it claimed if it came so far. Tells how long its
+    /// refusal is to be held back. One more failure after a time of refusal refuses the address again.
+    pub(crate) fn failed(
+        &mut self,
+        address: AddressKey,
+        name: Option<&str>,
+        now: Instant,
+    ) -> Duration {
         self.forget_old(now);
-        let before = match self.entries.remove(&address) {
+        let (before, mut names) = match self.entries.remove(&address) {
             Some(entry) => {
                 self.by_age.remove(&entry.age);
-                entry.failures
+                (entry.failures, entry.names)
             }
-            None => 0,
+            None => (0, Vec::new()),
         };
+        if let Some(hash) = name.map(|name| self.hasher.hash_one(name)) {
+            match names.iter().position(|(known, _)| *known == hash) {
+                Some(at) => names[at].1 = names[at].1.saturating_add(1),
+                None if names.len() < NAMES => names.push((hash, 1)),
+                None => {}
+            }
+        }
         while self.entries.len() >= self.policy.max_addresses.max(1) {
             self.forget_oldest();
         }
         let age = (now, self.next);
         self.next += 1;
         self.by_age.insert(age, address);
-        self.entries.insert(address, Entry { failures: before.saturating_add(1), age });
+        self.entries.insert(address, Entry { failures: before.saturating_add(1), names, age });
         match before {
             0 => Duration::ZERO,
             // Beyond 2^16 every sensible bound is reached.
@@ -136,10 +158,20 @@ impl Failures {
         }
     }
 
-    /// A login from this address was accepted: its failures are forgotten.
-    pub(crate) fn succeeded(&mut self, address: AddressKey) {
-        if let Some(entry) = self.entries.remove(&address) {
+    /// A login from this address was accepted: its failures with this name are forgotten.
+    pub(crate) fn succeeded(&mut self, address: AddressKey, name: &str) {
+        let hash = self.hasher.hash_one(name);
+        let Some(entry) = self.entries.get_mut(&address) else {
+            return;
+        };
+        let Some(at) = entry.names.iter().position(|(known, _)| *known == hash) else {
+            return;
+        };
+        let (_, forgotten) = entry.names.swap_remove(at);
+        entry.failures = entry.failures.saturating_sub(forgotten);
+        if entry.failures == 0 {
             self.by_age.remove(&entry.age);
+            self.entries.remove(&address);
         }
     }
 
@@ -178,7 +210,7 @@ mod tests {
         let delays: Vec<u64> = (0..10)
             .map(|n| {
                 assert_eq!(table.check(a, start + seconds(n)), Ok(()));
-                table.failed(a, start + seconds(n)).as_secs()
+                table.failed(a, Some("alice"), start + seconds(n)).as_secs()
             })
             .collect();
         assert_eq!(delays, [0, 1, 2, 4, 4, 4, 4, 4, 4, 4]);
@@ -187,7 +219,7 @@ mod tests {
         assert_eq!(table.check(a, start + seconds(9)), refused(300));
         assert_eq!(table.check(a, start + Duration::from_millis(308_999)), refused(1));
         assert_eq!(table.check(a, start + seconds(309)), Ok(()));
-        table.failed(a, start + seconds(310));
+        table.failed(a, Some("alice"), start + seconds(310));
         assert_eq!(table.check(a, start + seconds(311)), refused(299));
         assert_eq!(table.check(key("192.0.2.2"), start + seconds(311)), Ok(()));
     }
@@ -197,13 +229,33 @@ mod tests {
         let mut table = Failures::new(FailurePolicy { refuse_after: 2, ..Default::default() });
         let (a, b, now) = (key("192.0.2.1"), key("192.0.2.2"), Instant::now());
         for address in [a, a, b, b] {
-            table.failed(address, now);
+            table.failed(address, Some("alice"), now);
         }
-        table.succeeded(a);
-        table.succeeded(key("192.0.2.3"));
+        table.succeeded(a, "alice");
+        table.succeeded(key("192.0.2.3"), "alice");
         assert!(table.check(a, now).is_ok());
         assert!(table.check(b, now).is_err());
-        assert_eq!(table.failed(a, now), Duration::ZERO, "it begins anew");
+        assert_eq!(table.failed(a, Some("alice"), now), Duration::ZERO, "it begins anew");
+    }
+
+    #[test]
+    fn a_login_makes_no_failures_with_other_names_forgotten() {
+        let mut table = Failures::new(FailurePolicy { refuse_after: 3, ..Default::default() });
+        let (a, now) = (key("192.0.2.1"), Instant::now());
+        for _ in 0..2 {
+            table.failed(a, Some("alice"), now);
+            table.failed(a, Some("mallory"), now);
+            table.succeeded(a, "mallory");
+        }
+        assert!(table.check(a, now).is_ok());
+        table.failed(a, None, now);
+        table.succeeded(a, "mallory");
+        assert!(table.check(a, now).is_err(), "two with alice's name and one without");
+        // Further names are counted, and not told apart.
+        for n in 0..2 * NAMES {
+            table.failed(a, Some(&n.to_string()), now);
+        }
+        assert_eq!(table.entries[&a].names.len(), NAMES);
     }
 
     #[test]
@@ -221,19 +273,19 @@ mod tests {
         let now = Instant::now();
         let address = |n: u32| AddressKey::V4(n.to_be_bytes());
         for n in 0..1000 {
-            table.failed(address(n), now);
+            table.failed(address(n), Some("alice"), now);
             assert!(table.entries.len() <= 100);
             assert_eq!(table.entries.len(), table.by_age.len());
         }
         assert!(table.check(address(899), now).is_ok(), "the oldest are forgotten");
         assert!(table.check(address(900), now).is_err());
 
-        table.failed(address(900), now);
-        table.failed(address(5000), now);
+        table.failed(address(900), Some("alice"), now);
+        table.failed(address(5000), Some("alice"), now);
         assert!(table.check(address(901), now).is_ok(), "a failure makes an entry young again");
         assert!(table.check(address(900), now).is_err());
 
-        table.failed(address(1), now + seconds(900));
+        table.failed(address(1), Some("alice"), now + seconds(900));
         assert_eq!(table.entries.len(), 1, "old ones are forgotten");
     }
 
@@ -242,7 +294,7 @@ mod tests {
         let mut table = Failures::new(FailurePolicy::default());
         let (a, now) = (key("192.0.2.1"), Instant::now());
         for _ in 0..100 {
-            assert!(table.failed(a, now) <= seconds(4));
+            assert!(table.failed(a, Some("alice"), now) <= seconds(4));
         }
     }
 }

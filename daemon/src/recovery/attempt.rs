@@ -1,13 +1,13 @@
 //! One recovery of a user's staging: a filer is taken, does what it is told, and is reaped; and another one is
 //! tried where it ends meanwhile, or something is missing for a while.
 
+use std::io;
 use std::os::fd::OwnedFd;
 
 use berth_common::ids::UserName;
 
 use super::RecoveryError;
 use super::patience::Patience;
-use super::users::off_thread;
 use crate::daemon::Daemon;
 use crate::distrust;
 use crate::filer_handle::{FilerError, Recoverer};
@@ -58,7 +58,7 @@ async fn recover_once(
     user: &UserName,
     work: impl AsyncFn(&mut Recoverer) -> Result<(), RecoveryError>,
 ) -> Result<(), RecoveryError> {
-    let staging = match daemon.homes.open_staging(user)? {
+    let staging = match open_staging(daemon, user).await? {
         Some(staging) => staging,
         None => make_staging(daemon, user).await?,
     };
@@ -76,11 +76,18 @@ async fn recover_once(
 
 /// Makes the staging directory of a home that was restored without it.
 async fn make_staging(daemon: &Daemon, user: &UserName) -> Result<OwnedFd, RecoveryError> {
-    if let Err(error) = daemon.homes.open_home(user) {
-        let is_missing = error.kind() == std::io::ErrorKind::NotFound;
+    let name = user.clone();
+    if let Err(error) = daemon.homes.off_thread(move |homes| homes.open_home(&name)).await {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
         return Err(if is_missing { RecoveryError::NoStaging } else { error.into() });
     }
-    let (homes, name) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.make(&name)).await?;
-    daemon.homes.open_staging(user)?.ok_or(RecoveryError::NoStaging)
+    let name = user.clone();
+    daemon.homes.off_thread(move |homes| homes.make(&name)).await?;
+    open_staging(daemon, user).await?.ok_or(RecoveryError::NoStaging)
+}
+
+/// A user's staging directory, if there is one.
+pub(super) async fn open_staging(daemon: &Daemon, user: &UserName) -> io::Result<Option<OwnedFd>> {
+    let name = user.clone();
+    daemon.homes.off_thread(move |homes| homes.open_staging(&name)).await
 }

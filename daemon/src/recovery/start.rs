@@ -9,7 +9,7 @@ use futures_util::{StreamExt as _, stream};
 
 use super::attempt::recover_with;
 use super::patience::Patience;
-use super::users::{finish_removal, make_user, off_thread};
+use super::users::{finish_removal, make_user};
 use super::{RecoveryError, record_end, stop, sweep_user};
 use crate::daemon::Daemon;
 use crate::ledger::{LedgerError, UserState};
@@ -153,8 +153,7 @@ async fn recover_if_it_waits(daemon: &Daemon, waiting: &Waiting) -> bool {
 /// Logs the directories of users who are not in the ledger, as after a restore from a backup. They are an
 /// administrator's to look at; nothing of theirs is removed or served.
 async fn report_strangers(daemon: &Daemon) -> Result<(), LedgerError> {
-    let homes = daemon.homes.clone();
-    let names = match off_thread(move || homes.names()).await {
+    let names = match daemon.homes.off_thread(|homes| homes.names()).await {
         Ok(names) => names,
         Err(error) => {
             tracing::error!(%error, "the users' directories cannot be listed");

@@ -4,6 +4,7 @@
 use berth_common::ids::UserName;
 use berth_common::points::{Point, reach};
 
+use super::attempt::open_staging;
 use super::{RecoveryError, recover};
 use crate::daemon::Daemon;
 use crate::ledger::{LedgerError, UserState};
@@ -21,9 +22,8 @@ pub(crate) fn distrust_an_old_home(daemon: &Daemon, user: &UserName) {
 /// # Errors
 /// The file system's and the ledger's.
 pub(crate) async fn make_user(daemon: &Daemon, user: &UserName) -> Result<(), RecoveryError> {
-    let (homes, name) = (daemon.homes.clone(), user.clone());
-    // On another thread: these fsyncs must not hold up signatures.
-    off_thread(move || homes.make(&name)).await?;
+    let name = user.clone();
+    daemon.homes.off_thread(move |homes| homes.make(&name)).await?;
     reach(Point::DirectoriesMade);
     daemon.ledger.activate_user(user).await?;
     reach(Point::UserActive);
@@ -43,26 +43,18 @@ pub(crate) async fn finish_removal(daemon: &Daemon, user: &UserName) -> Result<(
         return Err(LedgerError::UserExists.into());
     }
     let name = daemon.ledger.mint().await?;
-    let (homes, retiring) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.retire(&retiring, name)).await?;
+    let retiring = user.clone();
+    daemon.homes.off_thread(move |homes| homes.retire(&retiring, name)).await?;
     reach(Point::HomeRetired);
-    if daemon.homes.open_staging(user)?.is_some() {
+    if open_staging(daemon, user).await?.is_some() {
         recover(daemon, user, async |recoverer| Ok(recoverer.empty().await?)).await?;
     }
     reach(Point::StagingEmptied);
-    let (homes, leaving) = (daemon.homes.clone(), user.clone());
-    off_thread(move || homes.remove(&leaving)).await?;
+    let leaving = user.clone();
+    daemon.homes.off_thread(move |homes| homes.remove(&leaving)).await?;
     reach(Point::DirectoriesRemoved);
     daemon.ledger.finish_removal(user).await?;
     reach(Point::UserRemoved);
     daemon.forget_user(user);
     Ok(())
-}
-
-pub(super) async fn off_thread<T: Send + 'static>(
-    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
-) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
 }

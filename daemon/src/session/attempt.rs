@@ -61,7 +61,7 @@ impl Attempt {
             Obstacle::Refusal(refusal) => {
                 let name = claimed.map(tracing::field::debug);
                 tracing::warn!(session, %addr, name, reason = %refusal, "login refused");
-                held_back(daemon, address).await
+                held_back(daemon, address, claimed).await
             }
             Obstacle::Ledger(error) => {
                 tracing::error!(session, %addr, %error, "nobody can log in");
@@ -126,7 +126,9 @@ impl Attempt {
         let mut tries = 0;
         loop {
             tries += 1;
-            let directories = daemon.homes.open(user).map_err(FilerError::Home)?;
+            let name = user.clone();
+            let opened = daemon.homes.off_thread(move |homes| homes.open(&name)).await;
+            let directories = opened.map_err(FilerError::Home)?;
             let filer = daemon.filers.take().await;
             let (sync, sandbox) = (daemon.homes.sync(), daemon.settings().config.sandbox);
             match filer_handle::serve(filer, user, self.session, directories, sync, sandbox).await {
@@ -140,8 +142,12 @@ impl Attempt {
 }
 
 /// Counts a failure of this address, and holds the refusal back as it deserves.
-pub(super) async fn held_back(daemon: &Daemon, address: AddressKey) -> Outcome {
-    let delay = daemon.failures.borrow_mut().failed(address, Instant::now());
+pub(super) async fn held_back(
+    daemon: &Daemon,
+    address: AddressKey,
+    claimed: Option<&str>,
+) -> Outcome {
+    let delay = daemon.failures.borrow_mut().failed(address, claimed, Instant::now());
     tokio::time::sleep(delay).await;
     Outcome::Refused(Refusal::LOGIN_CODE)
 }

@@ -54,7 +54,7 @@ impl Session {
         // It counts like a failed login, and is answered like one.
         self.stage = Stage::LoginChecking;
         let (daemon, address) = (self.daemon.clone(), self.address());
-        self.beside(async move { Event::Login(held_back(&daemon, address).await) });
+        self.beside(async move { Event::Login(held_back(&daemon, address, None).await) });
     }
 
     /// The client says who it wants to be.
@@ -100,7 +100,7 @@ impl Session {
             };
             let outcome = match checked.await {
                 Ok(accepted) => {
-                    daemon.failures.borrow_mut().succeeded(address);
+                    daemon.failures.borrow_mut().succeeded(address, accepted.user.as_str());
                     attempt.join(&daemon, accepted).await
                 }
                 Err(error) => attempt.refused(&daemon, address, Some(&claimed), error).await,

@@ -64,7 +64,8 @@ impl Session {
                 Err(error) => {
                     if matches!(error, Obstacle::Refusal(_)) {
                         let now = Instant::now();
-                        let delay = daemon.failures.borrow_mut().failed(address, now);
+                        let name = Some(user.as_str());
+                        let delay = daemon.failures.borrow_mut().failed(address, name, now);
                         tokio::time::sleep(delay).await;
                     }
                     attempt.password_refused(&user, &error)

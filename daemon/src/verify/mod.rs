@@ -13,6 +13,8 @@ mod walker;
 mod windows;
 
 use std::collections::HashSet;
+use std::io;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -245,7 +247,7 @@ impl UnderWay {
         }
         let turn = daemon.turn(user);
         let _turn = turn.lock().await;
-        let home = daemon.homes.open_home(user)?;
+        let home = open_home(daemon, user).await?;
         let mut walker =
             Walker::join(daemon.filers.take().await, user, home, daemon.settings().config.sandbox)
                 .await?;
@@ -279,7 +281,7 @@ impl UnderWay {
     async fn walk(&self, held: bool, fix: bool) -> Result<Option<Verification>, VerifyError> {
         self.check()?;
         // It lists nothing yet; no session waits for its start.
-        let home = self.daemon.homes.open_home(&self.user)?;
+        let home = open_home(&self.daemon, &self.user).await?;
         let filer = self.daemon.filers.take().await;
         let mut walker =
             Walker::join(filer, &self.user, home, self.daemon.settings().config.sandbox).await?;
@@ -493,4 +495,9 @@ impl UnderWay {
         }
         Ok(())
     }
+}
+
+async fn open_home(daemon: &Daemon, user: &UserName) -> io::Result<OwnedFd> {
+    let name = user.clone();
+    daemon.homes.off_thread(move |homes| homes.open_home(&name)).await
 }
