@@ -4,11 +4,13 @@
 
 use std::time::Instant;
 
+use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
 
 use super::attempt::{Obstacle, record};
 use super::{Event, Session, Stage};
-use crate::auth::AwaitingPassword;
+use crate::auth::{AddressKey, AwaitingPassword};
+use crate::daemon::Daemon;
 
 /// How far a change of password came.
 pub(crate) enum PasswordOutcome {
@@ -16,6 +18,15 @@ pub(crate) enum PasswordOutcome {
     Challenged(Vec<u8>, Box<AwaitingPassword>),
     /// It is changed, or not.
     Over(bool),
+}
+
+/// Counts a refusal as a failed login, and holds it back as that deserves.
+async fn hold_back(daemon: &Daemon, address: AddressKey, user: &UserName, error: &Obstacle) {
+    if matches!(error, Obstacle::Refusal(_)) {
+        let name = Some(user.as_str());
+        let delay = daemon.failures.borrow_mut().failed(address, name, Instant::now());
+        tokio::time::sleep(delay).await;
+    }
 }
 
 impl Session {
@@ -28,6 +39,7 @@ impl Session {
         }
         self.stage = Stage::PasswordLookup;
         let (daemon, exporter, attempt) = (self.daemon.clone(), self.exporter, self.attempt());
+        let address = self.address();
         self.beside(async move {
             let begun = async {
                 let record = record(&daemon, Some(user.clone())).await?;
@@ -35,7 +47,10 @@ impl Session {
             };
             Event::Password(match begun.await {
                 Ok((message, awaiting)) => PasswordOutcome::Challenged(message, Box::new(awaiting)),
-                Err(error) => attempt.password_refused(&user, &error),
+                Err(error) => {
+                    hold_back(&daemon, address, &user, &error).await;
+                    attempt.password_refused(&user, &error)
+                }
             })
         });
     }
@@ -62,12 +77,7 @@ impl Session {
                     PasswordOutcome::Over(true)
                 }
                 Err(error) => {
-                    if matches!(error, Obstacle::Refusal(_)) {
-                        let now = Instant::now();
-                        let name = Some(user.as_str());
-                        let delay = daemon.failures.borrow_mut().failed(address, name, now);
-                        tokio::time::sleep(delay).await;
-                    }
+                    hold_back(&daemon, address, &user, &error).await;
                     attempt.password_refused(&user, &error)
                 }
             })
