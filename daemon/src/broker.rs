@@ -70,6 +70,25 @@ pub(crate) enum Step {
 }
 
 impl Phase {
+    /// All of them, in the order of a session.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) const ALL: [Self; 14] = [
+        Self::Starting,
+        Self::Spare,
+        Self::Handshake,
+        Self::Signed,
+        Self::SitePending,
+        Self::LoginPending,
+        Self::LoginLookup,
+        Self::LoginChallenged,
+        Self::LoginChecking,
+        Self::Serving,
+        Self::PasswordLookup,
+        Self::PasswordChallenged,
+        Self::PasswordChecking,
+        Self::Closing,
+    ];
+
     /// Whether a user has logged in.
     #[cfg(test)]
     pub(crate) fn is_logged_in(self) -> bool {

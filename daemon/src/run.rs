@@ -352,8 +352,11 @@ async fn serve_clients(
             name = signals.next() => break name,
             _ = hangup.recv() => {
                 notifier.reloading();
-                reloader.reload(daemon).await;
-                notifier.ready();
+                tokio::select! {
+                    () = reloader.reload(daemon) => notifier.ready(),
+                    // The files may lie on a disk that does not answer.
+                    name = signals.next() => break name,
+                }
             }
         }
     };

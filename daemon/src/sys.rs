@@ -155,8 +155,6 @@ pub(crate) fn has_seccomp_filters() -> bool {
 
 /// Whether a socket can refuse descriptors.
 pub(crate) fn has_passrights() -> bool {
-    /// `SO_PASSRIGHTS`, the same on all architectures that Berth is built for.
-    const PASSRIGHTS: libc::c_int = 83;
     let Ok((socket, _other)) = std::os::unix::net::UnixStream::pair() else {
         return false;
     };
@@ -164,7 +162,7 @@ pub(crate) fn has_passrights() -> bool {
     let (value, length) = (&raw mut value, &raw mut length);
     // SAFETY: the socket is open, and the kernel writes at most `length` bytes to `value`.
     unsafe {
-        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, PASSRIGHTS, value.cast(), length)
+        libc::getsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, SO_PASSRIGHTS, value.cast(), length)
             == 0
     }
 }

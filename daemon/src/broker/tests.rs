@@ -7,23 +7,6 @@ use berth_common::scram::ScramVerifier;
 
 use super::*;
 
-const PHASES: [Phase; 14] = [
-    Phase::Starting,
-    Phase::Spare,
-    Phase::Handshake,
-    Phase::Signed,
-    Phase::SitePending,
-    Phase::LoginPending,
-    Phase::LoginLookup,
-    Phase::LoginChallenged,
-    Phase::LoginChecking,
-    Phase::Serving,
-    Phase::PasswordLookup,
-    Phase::PasswordChallenged,
-    Phase::PasswordChecking,
-    Phase::Closing,
-];
-
 fn messages() -> [WorkerToDaemon; 13] {
     let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
     let id = RequestId(1);
@@ -70,7 +53,7 @@ const TABLE: [&str; 14] = [
 
 #[test]
 fn the_table_is_this_one_over_all_pairs() {
-    for (phase, row) in PHASES.into_iter().zip(TABLE) {
+    for (phase, row) in Phase::ALL.into_iter().zip(TABLE) {
         for (message, letter) in messages().iter().zip(row.chars()) {
             let expected = match letter {
                 'r' => Step::Ready,
@@ -96,13 +79,13 @@ fn the_table_is_this_one_over_all_pairs() {
 fn a_signature_is_given_once_and_only_during_the_handshake() {
     let sign = WorkerToDaemon::Sign { scheme: 0, message: vec![] };
     let signing: Vec<Phase> =
-        PHASES.into_iter().filter(|phase| step(*phase, &sign) == Step::Sign).collect();
+        Phase::ALL.into_iter().filter(|phase| step(*phase, &sign) == Step::Sign).collect();
     assert_eq!(signing, [Phase::Handshake]);
 }
 
 #[test]
 fn nothing_of_a_users_is_reached_before_the_login() {
-    for phase in PHASES.into_iter().filter(|phase| !phase.is_logged_in()) {
+    for phase in Phase::ALL.into_iter().filter(|phase| !phase.is_logged_in()) {
         for message in messages() {
             assert!(
                 !matches!(

@@ -33,22 +33,6 @@ pub fn tables(data: &[u8]) {
 }
 
 fn packet_in_every_phase(packet: &[u8]) {
-    const WORKERS: [Phase; 14] = [
-        Phase::Starting,
-        Phase::Spare,
-        Phase::Handshake,
-        Phase::Signed,
-        Phase::SitePending,
-        Phase::LoginPending,
-        Phase::LoginLookup,
-        Phase::LoginChallenged,
-        Phase::LoginChecking,
-        Phase::Serving,
-        Phase::PasswordLookup,
-        Phase::PasswordChallenged,
-        Phase::PasswordChecking,
-        Phase::Closing,
-    ];
     const FILERS: [FilerPhase; 6] = [
         FilerPhase::Starting,
         FilerPhase::Spare,
@@ -59,7 +43,7 @@ fn packet_in_every_phase(packet: &[u8]) {
     ];
     if let Ok(message) = codec::decode::<WorkerToDaemon>(packet) {
         let allowed = |phase: &Phase| broker::step(*phase, &message) != Step::Break;
-        let phases = WORKERS.into_iter().filter(allowed).count();
+        let phases = Phase::ALL.into_iter().filter(allowed).count();
         assert!((1..=12).contains(&phases), "{} in {phases}", broker::name(&message));
     }
     if let Ok(message) = codec::decode::<FilerToDaemon>(packet) {

@@ -46,13 +46,8 @@ pub(super) const SERVES: &[Row] = table! {
     SYS_sendmsg [is(2, MSG_NOSIGNAL)];
 };
 
-/// Recover alone.
-pub(super) const RECOVERS: &[Row] = table! {
-    SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)];
-};
-
-/// Walk alone.
-pub(super) const WALKS: &[Row] = table! {
+/// Recover and walk: no leases.
+pub(super) const DUPLICATES: &[Row] = table! {
     SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)];
 };
 

@@ -29,8 +29,8 @@ impl Table {
         let lists: &[&'static [Row]] = match self {
             Self::Worker => &[shared::ROWS, worker::ROWS],
             Self::FilerServe => &[shared::ROWS, filer::ROWS, filer::CHANGES, filer::SERVES],
-            Self::FilerRecover => &[shared::ROWS, filer::ROWS, filer::CHANGES, filer::RECOVERS],
-            Self::FilerWalk => &[shared::ROWS, filer::ROWS, filer::WALKS],
+            Self::FilerRecover => &[shared::ROWS, filer::ROWS, filer::CHANGES, filer::DUPLICATES],
+            Self::FilerWalk => &[shared::ROWS, filer::ROWS, filer::DUPLICATES],
         };
         lists.iter().flat_map(|list| list.iter()).collect()
     }
