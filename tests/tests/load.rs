@@ -13,7 +13,7 @@ use berth_tests::{Content, Options, Raw, Server, process, report, wait_until};
 
 const SESSIONS: usize = 1000;
 const TRANSFERRING: usize = 50;
-const BYTES: u64 = 32 << 20;
+const BYTES: u64 = 128 << 20;
 /// The most that a connection may take to the end of its handshake, at the median, with spares waiting.
 const MOST_TO_HANDSHAKE: Duration = Duration::from_millis(2);
 const UNLIMITED: Limits = Limits { bytes: None, entries: None };
@@ -38,18 +38,26 @@ fn a_thousand_sessions_are_served_while_fifty_of_them_transfer() {
     let mut idle: Vec<Raw> = at_once(vec![log_in, log_in]).into_iter().flatten().collect();
     report(&format!("{quiet} logins one after the other on two threads: {:.0?}", began.elapsed()));
 
+    let clients: Vec<_> = users
+        .iter()
+        .enumerate()
+        .map(|(number, user)| {
+            let client = server.client(user, "u");
+            Content::seed(number as u64).write(&client.file("f"), BYTES);
+            client
+        })
+        .collect();
     let began = Instant::now();
-    let transfers = users.iter().enumerate().map(|(number, user)| {
-        let client = server.client(user, "u");
-        move || {
-            let local = client.file("f");
-            Content::seed(number as u64).write(&local, BYTES);
-            client.run(&["put", "f"]).ok();
-            client.run(&["get", "f", "--to", "back"]).ok();
-            assert_same(&local, &client.file("back"));
-        }
-    });
-    let transfers: Vec<_> = transfers.collect();
+    let transfers: Vec<_> = clients
+        .iter()
+        .map(|client| {
+            move || {
+                client.run(&["put", "f"]).ok();
+                client.run(&["get", "f", "--to", "back"]).ok();
+                assert_same(&client.file("f"), &client.file("back"));
+            }
+        })
+        .collect();
     std::thread::scope(|scope| {
         let transfers = scope.spawn(|| at_once(transfers));
         wait_until("all of them are logged in at once", || {
