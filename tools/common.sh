@@ -20,6 +20,18 @@ else
     AS_USER=(env)
 fi
 
+# A cargo subcommand of this version: there already, or installed; fails when it cannot be had. It is compiled without
+# optimisation, since it runs for seconds and its compilation would take minutes.
+need_cargo_tool() {
+    local name=$1 version=$2
+    if [ "$(cargo "${name#cargo-}" --version 2>/dev/null)" = "$name $version" ]; then
+        return
+    fi
+    say "installing $name $version"
+    CARGO_PROFILE_RELEASE_OPT_LEVEL=0 CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=16 \
+        cargo install --quiet --locked "$name@$version"
+}
+
 # Gives files that root made to the ordinary user.
 give() {
     if is_root; then

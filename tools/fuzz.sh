@@ -25,12 +25,7 @@ need_fuzzer() {
         exit "$UNAVAILABLE"
     fi
     tools/packages.sh fuzz
-    if [ "$(cargo fuzz --version 2>/dev/null)" = "cargo-fuzz $CARGO_FUZZ" ]; then
-        return
-    fi
-    # A minute and a half on two cores.
-    say "installing cargo-fuzz $CARGO_FUZZ"
-    if ! cargo install --quiet --locked "cargo-fuzz@$CARGO_FUZZ"; then
+    if ! need_cargo_tool cargo-fuzz "$CARGO_FUZZ"; then
         say "skipped: cargo-fuzz $CARGO_FUZZ cannot be installed here (see above)"
         exit "$UNAVAILABLE"
     fi
