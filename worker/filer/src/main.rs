@@ -42,6 +42,7 @@ mod tests;
 mod uploads;
 mod walk;
 mod walking;
+mod writers;
 
 use std::process::ExitCode;
 
