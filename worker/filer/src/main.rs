@@ -11,6 +11,7 @@ mod append;
 mod attributes;
 mod changes;
 mod commit;
+mod crowding;
 mod decide;
 mod entries;
 mod errors;

@@ -274,6 +274,17 @@ async fn give_up(session: &Session, upload: &Upload, keep: bool) -> Result<(), E
     session.discard(upload.name).await
 }
 
+/// Closes an upload whose files cannot be handed over, and answers the question by which it was opened. A resumable
+/// one is kept as it is: its client comes back for it.
+pub(crate) async fn not_handed_over(session: Rc<Session>, op: OpId, handle: Handle) {
+    let upload = session.handles.borrow_mut().take_upload(handle);
+    if let Some(upload) = upload {
+        // A failure is logged; the daemon drops the rest when the session ends.
+        let _ = close(&session, upload, true).await;
+    }
+    session.outbox.tell(FilerToWorker::Failed { op, error: ErrorCode::Internal });
+}
+
 /// Drops an upload that no session works on.
 pub(crate) async fn abort(session: &Session, name: StagingName) -> Result<(), ErrorCode> {
     session.check_writable()?;
