@@ -16,7 +16,7 @@ use crate::last_words::LastWords;
 pub(crate) enum KillReason {
     /// It sent what it may not send, or too much.
     Broken(String),
-    /// Its channel failed.
+    /// Its channel failed by no doing of its own: a system call of the daemon's did, as for want of memory.
     Channel(String),
     /// It did not start, log in, take its messages, answer or end in time.
     TimedOut(&'static str),
@@ -67,7 +67,7 @@ impl fmt::Display for KillReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Broken(what) => write!(f, "broke the protocol: {what}"),
-            Self::Channel(what) => write!(f, "its channel failed: {what}"),
+            Self::Channel(what) => write!(f, "internal: its channel failed: {what}"),
             Self::TimedOut(what) => write!(f, "was too slow: {what}"),
             Self::KeptTicket => f.write_str("was too slow: did not give the ticket back"),
             Self::Administrator => f.write_str("ended by an administrator"),
@@ -160,7 +160,7 @@ impl ExitReport {
             Self::Sandbox(_) => Some(IncidentKind::Sandbox),
             Self::OutOfMemory(_) | Self::OutOfSystemMemory => Some(IncidentKind::Memory),
             Self::Killed(reason) => match reason {
-                KillReason::Broken(_) | KillReason::Channel(_) => Some(IncidentKind::Broke),
+                KillReason::Broken(_) => Some(IncidentKind::Broke),
                 KillReason::TimedOut(_) | KillReason::KeptTicket => Some(IncidentKind::Stalled),
                 KillReason::Administrator
                 | KillReason::TakenOver
@@ -168,6 +168,8 @@ impl ExitReport {
                 | KillReason::Partner
                 | KillReason::Shutdown
                 | KillReason::Unneeded
+                // The daemon's own failures, which it logs where they happen.
+                | KillReason::Channel(_)
                 | KillReason::Internal(_) => None,
             },
             Self::Normal | Self::Refused(_) | Self::WorkerBroke(_) => None,
@@ -327,6 +329,7 @@ mod tests {
     fn incidents_are_told_from_ends_that_someone_wanted() {
         let killed = |reason| ExitReport::Killed(reason).incident();
         assert_eq!(killed(KillReason::Broken("x".into())), Some(IncidentKind::Broke));
+        assert_eq!(killed(KillReason::Channel("x".into())), None, "no doing of the helper's");
         assert_eq!(killed(KillReason::TimedOut("x")), Some(IncidentKind::Stalled));
         assert_eq!(killed(KillReason::Administrator), None);
         assert_eq!(killed(KillReason::Displaced), None);

@@ -123,6 +123,13 @@ impl Process {
 
     /// Sends SIGKILL, unless it is dead. The first reason counts.
     pub(crate) fn kill(&self, reason: KillReason) {
+        let (program, pid) = (self.program, self.pid);
+        if self.killed.get().is_none()
+            && let KillReason::Channel(_) = &reason
+        {
+            // Nothing that the helper did, so that no incident of its will tell.
+            tracing::error!(program, pid, %reason, "a helper has to be ended");
+        }
         drop(self.killed.set(reason));
         if self.exit.borrow().is_none() {
             // It cannot hit another process: a pidfd stays with the one that it was opened for.
@@ -202,6 +209,34 @@ impl PeerError {
             Self::Io(_) => Some(KillReason::Channel(self.to_string())),
         }
     }
+
+    /// What it means that a message could not be received: the helper's breach, or a failure of this side.
+    fn of_receiving(error: ChannelError) -> Self {
+        match error {
+            ChannelError::Closed => Self::Closed,
+            // `recv` waits on it instead.
+            ChannelError::WouldBlock => Self::Io(std::io::ErrorKind::WouldBlock.into()),
+            ChannelError::Io(error) => Self::Io(error),
+            breach @ (ChannelError::TooLarge(_)
+            | ChannelError::Truncated
+            | ChannelError::Descriptors { .. }
+            | ChannelError::Codec(_)) => Self::Malformed(breach),
+        }
+    }
+}
+
+/// Why a helper is killed to which a message could not be sent; `None` when it is ending anyway, and its exit tells
+/// why. But for not reading, nothing that it does makes a message fail that the daemon has made.
+fn kill_reason_of_sending(error: &ChannelError) -> Option<KillReason> {
+    match error {
+        ChannelError::Closed => None,
+        ChannelError::WouldBlock => Some(KillReason::TimedOut("does not read its channel")),
+        ChannelError::Io(_)
+        | ChannelError::TooLarge(_)
+        | ChannelError::Truncated
+        | ChannelError::Descriptors { .. }
+        | ChannelError::Codec(_) => Some(KillReason::Channel(error.to_string())),
+    }
 }
 
 impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
@@ -236,13 +271,8 @@ impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
         if self.sent_failed.replace(true) {
             return;
         }
-        match error {
-            // A process that is ending anyway is no failure: its exit tells why.
-            ChannelError::Closed => {}
-            ChannelError::WouldBlock => {
-                self.process.kill(KillReason::TimedOut("does not read its channel"));
-            }
-            error => self.process.kill(KillReason::Channel(error.to_string())),
+        if let Some(reason) = kill_reason_of_sending(&error) {
+            self.process.kill(reason);
         }
     }
 
@@ -281,12 +311,58 @@ impl<Tx: Message, Rx: Message> Peer<Tx, Rx> {
             match ready.get_inner().recv() {
                 Ok(received) => break received.message,
                 Err(ChannelError::WouldBlock) => ready.clear_ready(),
-                Err(ChannelError::Closed) => return Err(PeerError::Closed),
-                Err(ChannelError::Io(error)) => return Err(PeerError::Io(error)),
-                Err(error) => return Err(PeerError::Malformed(error)),
+                Err(error) => return Err(PeerError::of_receiving(error)),
             }
         };
         self.charge(1)?;
         Ok(message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::codec::CodecError;
+    use rustix::io::Errno;
+
+    use super::*;
+    use crate::exit::ExitReport;
+
+    fn incident(reason: Option<KillReason>) -> Option<IncidentKind> {
+        ExitReport::Killed(reason.unwrap()).incident()
+    }
+
+    fn failures_of_this_side() -> [ChannelError; 3] {
+        [Errno::NOMEM, Errno::NOBUFS, Errno::TOOMANYREFS].map(ChannelError::from)
+    }
+
+    #[test]
+    fn what_a_helper_sends_is_its_breach_and_what_this_side_lacks_is_none() {
+        let received = |error| PeerError::of_receiving(error).kill_reason();
+        for breach in [
+            ChannelError::TooLarge(1 << 20),
+            ChannelError::Truncated,
+            ChannelError::Descriptors { stated: 0, got: 1 },
+            ChannelError::Codec(CodecError::Trailing(1)),
+        ] {
+            assert_eq!(incident(received(breach)), Some(IncidentKind::Broke));
+        }
+        for error in failures_of_this_side() {
+            let reason = received(error);
+            assert!(matches!(reason, Some(KillReason::Channel(_))), "{reason:?}");
+            assert_eq!(incident(reason), None);
+        }
+        assert_eq!(received(ChannelError::Closed), None);
+    }
+
+    #[test]
+    fn a_message_that_cannot_be_sent_is_no_breach() {
+        for error in failures_of_this_side() {
+            let reason = kill_reason_of_sending(&error);
+            assert!(matches!(reason, Some(KillReason::Channel(_))), "{reason:?}");
+            assert_eq!(incident(reason), None);
+        }
+        let unread = kill_reason_of_sending(&ChannelError::WouldBlock);
+        assert_eq!(incident(unread), Some(IncidentKind::Stalled));
+        assert_eq!(kill_reason_of_sending(&ChannelError::Closed), None);
     }
 }

@@ -204,7 +204,11 @@ async fn log_panics(process: Rc<Process>, pipe: OwnedFd) {
         let text = String::from_utf8_lossy(line);
         process.words.borrow_mut().hear(&text);
         if lines.get() <= PANIC_LINES {
-            tracing::error!(program, pid, text = ?text.trim_end(), "a helper wrote to standard error");
+            let task = process.task.borrow();
+            let session = task.session.map(|session| session.0);
+            let user = task.user.as_ref().map(|user| user.as_str());
+            let text = text.trim_end();
+            tracing::error!(program, pid, session, user, ?text, "a helper wrote to standard error");
         }
     };
     let mut text = Vec::new();

@@ -11,8 +11,9 @@ use berth_common::ledger_protocol::{
 use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
 use berth_tests::puppets::{Fate, Order, Puppet};
-use berth_tests::{Options, ledger};
+use berth_tests::{Options, ledger, wait_until};
 
+use crate::in_flight::{send_message, with_descriptors};
 use crate::packets::broken;
 use crate::scene::Scene;
 
@@ -156,12 +157,18 @@ fn descriptors_that_nobody_asked_for_end_the_session() {
         let to = if of_the_worker { filer.descriptor(4) } else { filer.descriptor(0) };
         let mut packet = Vec::new();
         codec::encode_into(&FilerToDaemon::Usage { op: OP }, &mut packet).unwrap();
-        let sent = send_with_descriptors(filer, to, &packet, &[1, 1, 1]);
+        let message = with_descriptors(filer, &packet, &[1, 1, 1]).unwrap();
+        let mut send = || send_message(filer, to, message);
         if of_the_worker {
-            // Its own worker is no wall, and is hostile too: it may have them.
-            sent.unwrap();
+            // Its own worker is no wall, and is hostile too: it may have them, unless another test has as many
+            // in flight as this user may.
+            wait_until("the descriptors are sent", || match send() {
+                Err(Fate::Refused(libc::ETOOMANYREFS)) => false,
+                sent => sent.map(|()| true).unwrap(),
+            });
             continue;
         }
+        let sent = send();
         // The kernel may refuse it (SO_PASSRIGHTS), else the daemon does.
         match sent {
             Err(Fate::Refused(errno)) => assert_eq!(errno, libc::EPERM),
@@ -169,27 +176,6 @@ fn descriptors_that_nobody_asked_for_end_the_session() {
         }
     }
     scene.assert_exact();
-}
-
-/// Calls `sendmsg` with descriptors.
-fn send_with_descriptors(
-    puppet: &mut Puppet,
-    to: i32,
-    packet: &[u8],
-    descriptors: &[i32],
-) -> Result<(), Fate> {
-    let words =
-        |words: &[u64]| words.iter().flat_map(|word| word.to_ne_bytes()).collect::<Vec<_>>();
-    let bytes = puppet.put(packet)?;
-    let part = puppet.put(&words(&[bytes, packet.len() as u64]))?;
-    let length = 16 + 4 * descriptors.len() as u64;
-    let mut control = words(&[length, (libc::SCM_RIGHTS as u64) << 32 | libc::SOL_SOCKET as u64]);
-    control.extend(descriptors.iter().flat_map(|descriptor| descriptor.to_ne_bytes()));
-    let room = (control.len() as u64).next_multiple_of(8);
-    let control = puppet.put(&control)?;
-    let message = puppet.put(&words(&[0, 0, part, 1, control, room, 0]))?;
-    let flags = libc::MSG_NOSIGNAL as u64;
-    puppet.call(libc::SYS_sendmsg, &[to as u64, message, flags]).map(drop)
 }
 
 #[test]

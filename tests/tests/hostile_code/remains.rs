@@ -10,8 +10,10 @@ use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
 };
 use berth_tests::disk::Sums;
+use berth_tests::log::Line;
 use berth_tests::puppets::{Puppet, certificate_verify};
 
+use crate::in_flight;
 use crate::scene::Scene;
 
 /// Sets an attribute of a descriptor.
@@ -108,6 +110,30 @@ fn a_filer_that_lies_makes_its_own_users_sums_wrong_and_verify_finds_it() {
     server.assert_at_rest("alice");
     server.assert_at_rest("bob");
     assert_eq!(server.terminate(), Some(0));
+}
+
+/// Descriptors in flight count for the user that all processes run as. The log says why others wait, newcomers are
+/// served, since the daemon's own limit is higher, and with the session the crowd is gone.
+#[test]
+fn a_filer_that_keeps_descriptors_in_flight_holds_others_up_as_long_as_it_stays() {
+    let scene = Scene::new();
+    let (mut filer, worker) = scene.filer();
+    let to = filer.descriptor(4);
+    in_flight::crowd(&mut filer, to).unwrap();
+    let log = scene.server.log();
+    let mark = log.mark();
+    scene.assert_served_after(|| {
+        let told = |line: &Line, what: &str| {
+            line.text("user").as_deref() == Some("bob")
+                && line.number("session").is_some()
+                && line.text("text").is_some_and(|text| text.contains(what))
+        };
+        log.wait_after(mark, "the log says why bob waits", |line| told(line, "ETOOMANYREFS"));
+        scene.server.puppet().handshake().unwrap();
+        drop((filer, worker));
+        log.wait_after(mark, "the log says that it is over", |line| told(line, "again"));
+    });
+    scene.assert_exact();
 }
 
 /// What is settled is believed: of its own user's things alone.

@@ -103,6 +103,14 @@ impl Scene {
         assert_eq!(steady.get("secret"), SECRET);
     }
 
+    /// Has bob ask for a file of his, and claims that he gets it once `meanwhile` is over.
+    pub(crate) fn assert_served_after(&self, meanwhile: impl FnOnce()) {
+        let mut steady = self.steady.lock().unwrap();
+        steady.begin_get("secret");
+        meanwhile();
+        assert_eq!(steady.end_get(), SECRET);
+    }
+
     /// Claims that the ledger equals the disk when alice has no session, and that bob works on.
     #[track_caller]
     pub(crate) fn assert_unharmed(&self) {
@@ -199,14 +207,22 @@ impl Steady {
     }
 
     fn get(&mut self, path: &str) -> Vec<u8> {
+        self.begin_get(path);
+        self.end_get()
+    }
+
+    fn begin_get(&mut self, path: &str) {
         let (id, path) = (self.raw.id(), RelPath::new(path).unwrap());
         self.raw.send(&ClientToWorker::Get { id, path, resume: None });
+    }
+
+    fn end_get(&mut self) -> Vec<u8> {
         let mut content = Vec::new();
         loop {
             match self.raw.receive() {
                 Received::Block(_, data) => content.extend(data),
                 Received::Message(WorkerToClient::GetReady { .. }) => {}
-                Received::Message(WorkerToClient::GetEnd { .. }) => {
+                Received::Message(WorkerToClient::GetEnd { id, .. }) => {
                     self.raw.send(&ClientToWorker::GetDone { id });
                     return content;
                 }

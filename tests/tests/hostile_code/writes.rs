@@ -7,7 +7,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_tests::puppets::Fate;
 
-use crate::asking::{Asking, path};
+use crate::asking::{Asking, Upload, path};
 use crate::scene::{QUOTA, Scene};
 
 const SMALL: u64 = 1000;
@@ -75,30 +75,69 @@ fn a_file_that_is_cut_to_another_size_is_not_committed() {
     scene.assert_exact();
 }
 
+/// How a worker ends an upload that it can still write to.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Committed,
+    Kept,
+    Dropped,
+}
+
+const ENDS: [Ended; 3] = [Ended::Committed, Ended::Kept, Ended::Dropped];
+
+/// Ends the upload, and claims that the session ends for it, and that the log blames the worker.
+#[track_caller]
+fn assert_blamed(scene: &Scene, mut asking: Asking, upload: &Upload, ended: Ended) {
+    let handle = upload.handle;
+    let _ = match ended {
+        Ended::Committed => asking.commit(handle).map(drop),
+        Ended::Kept | Ended::Dropped => {
+            let keep = matches!(ended, Ended::Kept);
+            asking.ask(|op| WorkerToFiler::CloseUpload { op, handle, keep }).map(drop)
+        }
+    };
+    let (_, filer) = scene.ends_of(asking.puppet.pid());
+    let blamed =
+        filer.contains("its worker broke the protocol") && filer.contains("can still write");
+    assert!(blamed, "{ended:?}: {filer}");
+    drop(asking);
+    scene.server.wait_for_no_session_of("alice");
+}
+
 #[test]
-fn a_file_that_somebody_may_still_write_to_is_not_committed() {
+fn a_worker_that_ends_an_upload_and_goes_on_writing_is_ended() {
     let scene = Scene::new();
     for kind in KINDS {
-        for copied in [false, true] {
-            let mut asking = Asking::new(&scene);
-            let upload = asking.open("f", kind);
-            let data = upload.files[0];
-            fill(&mut asking, data, kind.unwrap_or(SMALL));
-            let kept = if copied {
-                let copy = [data, libc::F_DUPFD_CLOEXEC as u64, 0];
-                let copy = asking.puppet.call(libc::SYS_fcntl, &copy).unwrap();
-                asking.close(data);
-                copy
-            } else {
-                data
-            };
-            assert_refused(&asking.commit(upload.handle).unwrap());
-            // It can be written to, and is nothing any more.
-            let _ = asking.write(kept, b"later", 0);
-            assert!(!scene.server.home("alice").join("f").exists());
-            drop(asking);
-            scene.server.wait_for_no_session_of("alice");
+        for ended in ENDS {
+            for copied in [false, true] {
+                let mut asking = Asking::new(&scene);
+                let upload = asking.open("f", kind);
+                let data = upload.files[0];
+                fill(&mut asking, data, kind.unwrap_or(SMALL));
+                if copied {
+                    let copy = [data, libc::F_DUPFD_CLOEXEC as u64, 0];
+                    asking.puppet.call(libc::SYS_fcntl, &copy).unwrap();
+                    asking.close(data);
+                }
+                assert_blamed(&scene, asking, &upload, ended);
+                assert!(!scene.server.home("alice").join("f").exists());
+            }
         }
+    }
+    abort_uploads(&scene);
+    scene.assert_exact();
+}
+
+/// It is unlinked with the upload, and its bytes count nowhere.
+#[test]
+fn a_worker_that_keeps_a_journal_is_ended() {
+    let scene = Scene::new();
+    for ended in ENDS {
+        let mut asking = Asking::new(&scene);
+        let upload = asking.open("f", Some(LARGE));
+        fill(&mut asking, upload.files[0], LARGE);
+        asking.close(upload.files[0]);
+        assert_blamed(&scene, asking, &upload, ended);
     }
     abort_uploads(&scene);
     scene.assert_exact();
@@ -129,24 +168,6 @@ fn a_committed_file_is_out_of_its_writers_reach() {
         "no setuid, nobody else"
     );
     drop(asking);
-    scene.assert_exact();
-}
-
-#[test]
-fn an_upload_that_is_let_go_and_opened_again_has_no_second_writer() {
-    let scene = Scene::new();
-    let mut asking = Asking::new(&scene);
-    let first = asking.open("f", Some(LARGE));
-    let handle = first.handle;
-    // Its files stay open, whatever it says.
-    asking.ask(|op| WorkerToFiler::CloseUpload { op, handle, keep: true }).unwrap();
-    let second = asking.open("f", Some(LARGE));
-    fill(&mut asking, second.files[0], LARGE);
-    second.files.iter().for_each(|file| asking.close(*file));
-    assert_refused(&asking.commit(second.handle).unwrap());
-    drop(asking);
-    scene.server.wait_for_no_session_of("alice");
-    abort_uploads(&scene);
     scene.assert_exact();
 }
 

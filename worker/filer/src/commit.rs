@@ -3,7 +3,7 @@
 //! Before anything is stated to the ledger, no writer may be left, and the file's bytes, time and
 //! attributes are durable. Size and inode are taken here, not believed.
 
-use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
 use berth_common::digest::Md5;
@@ -20,7 +20,7 @@ use crate::handles::Upload;
 use crate::home::Seen;
 use crate::placing::{self, Kind, Row, Staged};
 use crate::session::Session;
-use crate::{append, attributes, sys};
+use crate::{append, attributes, writers};
 
 /// Why the staged file cannot be committed.
 struct Unfit {
@@ -47,7 +47,12 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
     };
     let mut staged = Staged { name: upload.name, inode: 0, size: 0, kind };
     let failed = |error| FilerToWorker::Failed { op, error };
-    if let Err(unfit) = prepare(session, &upload, digest, &mut staged).await {
+    // From here on nobody can write to it.
+    let data = match writers::are_gone(session, &upload).await {
+        Ok(data) => data,
+        Err(error) => return session.answer(op, failed(error)),
+    };
+    if let Err(unfit) = prepare(session, &upload, data, digest, &mut staged).await {
         placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
         return session.answer(op, failed(unfit.error));
     }
@@ -85,30 +90,14 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
 async fn prepare(
     session: &Session,
     upload: &Upload,
+    data: Option<OwnedFd>,
     digest: Md5,
     staged: &mut Staged,
 ) -> Result<(), Unfit> {
     let keep = |error| Unfit { error, trusted: true };
     let lost = |error| Unfit { error, trusted: false };
     session.check_writable().map_err(keep)?;
-    let data =
-        session.staging.open_readable(&upload.name.file_name()).map_err(|errno| match errno {
-            Errno::NOENT => lost(ErrorCode::NoSuchUpload),
-            // A shortage passes, and the file is as good as it was.
-            _ => keep(report("open an upload", errno)),
-        })?;
-    match sys::has_no_writer(data.as_fd()) {
-        Ok(true) => {}
-        Ok(false) => {
-            log(format_args!("the worker commits {} with a writer left", upload.name));
-            return Err(lost(ErrorCode::Protocol));
-        }
-        Err(error) => {
-            log(format_args!("cannot look for writers of {}: {error}", upload.name));
-            return Err(keep(ErrorCode::Internal));
-        }
-    }
-    // From here on nobody can write to it.
+    let data = data.ok_or_else(|| lost(ErrorCode::NoSuchUpload))?;
     let seen = Seen::of(&data).map_err(|errno| keep(report("look at an upload", errno)))?;
     if !seen.is_served_file() || !upload.extent.allows(seen.size) {
         log(format_args!("{} has {} bytes, not {:?}", upload.name, seen.size, upload.extent));

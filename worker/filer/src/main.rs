@@ -11,6 +11,7 @@ mod append;
 mod attributes;
 mod changes;
 mod commit;
+mod crowding;
 mod decide;
 mod entries;
 mod errors;
@@ -42,6 +43,7 @@ mod tests;
 mod uploads;
 mod walk;
 mod walking;
+mod writers;
 
 use std::process::ExitCode;
 

@@ -2,17 +2,21 @@
 //!
 //! The worker is not trusted to read: its channel does not block here, and what does not fit waits in this
 //! queue until `poll` says that there is room. Messages with descriptors wait until the worker has taken
-//! earlier ones, since descriptors in flight count for the whole uid.
+//! earlier ones, since descriptors in flight count for the whole uid, and not for ever where others of the uid have
+//! too many there.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::time::Instant;
 
 use berth_common::channel::{Channel, ChannelError};
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS, MAX_UNTAKEN, WorkerToFiler};
 use rustix::io::Errno;
 
+use crate::crowding::{Crowding, PATIENCE, Refused};
+use crate::errors::log;
 use crate::tasks::{Filler, slot};
 
 /// The worker's channel, as this process holds it.
@@ -33,6 +37,8 @@ pub(crate) enum Flushed {
     Blocked,
     /// Too many descriptors of this uid are in flight; to be tried again soon.
     TooManyInFlight,
+    /// The same, for so long that what waits is to be taken back ([`Outbox::take_waiting`]).
+    GaveUp,
 }
 
 /// The queue.
@@ -40,6 +46,8 @@ pub(crate) enum Flushed {
 pub(crate) struct Outbox {
     channel: WorkerChannel,
     state: RefCell<State>,
+    #[cfg(test)]
+    crowd: crate::tests::Crowd,
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +55,7 @@ struct State {
     plain: VecDeque<FilerToWorker>,
     with_files: VecDeque<(FilerToWorker, Vec<OwnedFd>)>,
     untaken: usize,
+    crowding: Crowding,
     waiting_for_room: Vec<Filler<()>>,
 }
 
@@ -54,7 +63,19 @@ impl Outbox {
     /// Takes the channel over.
     pub(crate) fn new(channel: WorkerChannel) -> io::Result<Self> {
         channel.set_nonblocking(true)?;
-        Ok(Self { channel, state: RefCell::default() })
+        Ok(Self {
+            channel,
+            state: RefCell::default(),
+            #[cfg(test)]
+            crowd: Default::default(),
+        })
+    }
+
+    /// The kernel refuses as long as `crowd` says so, and nobody waits for it.
+    #[cfg(test)]
+    pub(crate) fn set_crowd(&mut self, crowd: crate::tests::Crowd) {
+        self.state.borrow_mut().crowding = Crowding::with_patience(std::time::Duration::ZERO);
+        self.crowd = crowd;
     }
 
     /// The channel, to wait for its messages and to receive them.
@@ -123,19 +144,64 @@ impl Outbox {
             let Some((message, files)) = state.with_files.front() else {
                 break;
             };
-            let files: Vec<BorrowedFd<'_>> = files.iter().map(|file| file.as_fd()).collect();
-            match self.channel.send(message, &files) {
+            match self.send_with_files(message, files) {
                 Ok(()) => {}
                 Err(ChannelError::WouldBlock) => return Ok(Flushed::Blocked),
                 Err(ChannelError::Io(error)) if is_too_many_in_flight(&error) => {
-                    return Ok(Flushed::TooManyInFlight);
+                    return Ok(state.refused());
                 }
                 Err(error) => return Err(error),
+            }
+            if state.crowding.sent() {
+                log(format_args!("opened files can be handed over again"));
             }
             state.with_files.pop_front();
             state.untaken += 1;
         }
         Ok(Flushed::Empty)
+    }
+
+    fn send_with_files(
+        &self,
+        message: &FilerToWorker,
+        files: &[OwnedFd],
+    ) -> Result<(), ChannelError> {
+        #[cfg(test)]
+        self.crowd.check()?;
+        let files: Vec<BorrowedFd<'_>> = files.iter().map(|file| file.as_fd()).collect();
+        self.channel.send(message, &files)
+    }
+
+    /// Takes back the messages with descriptors that were not sent; the descriptors are closed.
+    pub(crate) fn take_waiting(&self) -> Vec<FilerToWorker> {
+        let waiting = std::mem::take(&mut self.state.borrow_mut().with_files);
+        waiting.into_iter().map(|(message, _)| message).collect()
+    }
+}
+
+impl State {
+    /// The kernel has refused to send descriptors.
+    fn refused(&mut self) -> Flushed {
+        match self.crowding.refused(Instant::now()) {
+            Refused::Wait => Flushed::TooManyInFlight,
+            Refused::Tell => {
+                log(format_args!(
+                    "opened files wait to be handed over: too many descriptors of this system user \
+                     are in flight (ETOOMANYREFS), which another session's filer and worker may cause"
+                ));
+                Flushed::TooManyInFlight
+            }
+            Refused::GiveUp { tell } => {
+                if tell {
+                    log(format_args!(
+                        "opened files could not be handed over for {} s, since too many descriptors of \
+                         this system user are in flight; transfers are refused while it lasts",
+                        PATIENCE.as_secs()
+                    ));
+                }
+                Flushed::GaveUp
+            }
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use berth_common::channel::{ChannelError, Received};
+use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
@@ -57,6 +58,15 @@ impl Server {
             session: Rc::new(Session::new(home, staging, ledger, helper, outbox, end)),
             rested: Cell::new(false),
         })
+    }
+
+    /// Hands no opened files over as long as `crowd` says so.
+    #[cfg(test)]
+    pub(crate) fn in_a_crowd(mut self, crowd: crate::tests::Crowd) -> Self {
+        if let Some(session) = Rc::get_mut(&mut self.session) {
+            session.outbox.set_crowd(crowd);
+        }
+        self
     }
 
     /// Tells the daemon that the role is taken.
@@ -139,6 +149,11 @@ impl Server {
             self.session.end.misbehaved("it does not take its answers".into());
         }
         match self.session.outbox.flush() {
+            Ok(Flushed::GaveUp) => {
+                self.refuse_what_waits();
+                // Nothing with descriptors is left that could be given up again.
+                self.flush()
+            }
             Ok(flushed) => flushed,
             Err(ChannelError::Closed) => {
                 self.session.end.closed();
@@ -147,6 +162,24 @@ impl Server {
             Err(error) => {
                 self.session.end.broken(format!("cannot tell the worker: {error}"));
                 Flushed::Empty
+            }
+        }
+    }
+
+    /// Answers those whose opened files cannot be handed over.
+    fn refuse_what_waits(&self) {
+        let session = &self.session;
+        for message in session.outbox.take_waiting() {
+            match message {
+                FilerToWorker::Opened { op, handle, .. } => {
+                    session.handles.borrow_mut().take_reading(handle);
+                    session.outbox.tell(FilerToWorker::Failed { op, error: ErrorCode::Internal });
+                }
+                FilerToWorker::UploadOpened { op, handle, .. } => {
+                    let own = Rc::clone(session);
+                    session.tasks.spawn(uploads::not_handed_over(own, op, handle));
+                }
+                other => session.end.broken(format!("{other:?} was sent with descriptors")),
             }
         }
     }
@@ -175,6 +208,10 @@ impl Server {
             }
             Err(ChannelError::WouldBlock) => {}
             Err(ChannelError::Closed) => self.session.end.closed(),
+            // Not the worker's doing: memory is short, for example.
+            Err(ChannelError::Io(error)) => {
+                self.session.end.broken(format!("cannot hear the worker: {error}"));
+            }
             Err(error) => self.session.end.misbehaved(error.to_string()),
         }
     }

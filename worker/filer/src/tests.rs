@@ -16,7 +16,7 @@ use std::task::Poll;
 
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
-use berth_common::filer_protocol::WorkerToFiler;
+use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
 use rustix::io::Errno;
@@ -55,6 +55,16 @@ impl Faults {
     }
 }
 
+/// Others of this uid have too many descriptors in flight.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Crowd(Arc<AtomicBool>);
+
+impl Crowd {
+    pub(crate) fn check(&self) -> Result<(), Errno> {
+        if self.0.load(Ordering::SeqCst) { Err(Errno::TOOMANYREFS) } else { Ok(()) }
+    }
+}
+
 fn fail_at_one(count: &AtomicI64) -> Result<(), Errno> {
     if count.fetch_sub(1, Ordering::SeqCst) == 1 { Err(Errno::IO) } else { Ok(()) }
 }
@@ -67,10 +77,15 @@ fn serving() -> (Bench, Arc<AtomicI64>, Arc<AtomicI64>) {
 }
 
 fn in_a_thread(daemon: FilerEnd, faults: Faults) -> Box<dyn Any> {
-    in_a_thread_with(daemon, faults, Helper::start().unwrap())
+    in_a_thread_with(daemon, faults, Helper::start().unwrap(), Crowd::default())
 }
 
-fn in_a_thread_with(daemon: FilerEnd, faults: Faults, helper: Helper) -> Box<dyn Any> {
+fn in_a_thread_with(
+    daemon: FilerEnd,
+    faults: Faults,
+    helper: Helper,
+    crowd: Crowd,
+) -> Box<dyn Any> {
     Box::new(std::thread::spawn(move || {
         daemon.send(&FilerToDaemon::Ready, &[]).unwrap();
         let mut directories = daemon.recv().unwrap().descriptors.into_iter();
@@ -80,7 +95,7 @@ fn in_a_thread_with(daemon: FilerEnd, faults: Faults, helper: Helper) -> Box<dyn
         staging.faults = faults;
         let worker = Channel::from_descriptor(directories.next().unwrap()).unwrap();
         let server = Server::new(daemon, worker, home, staging, helper).unwrap();
-        server.joined().serve()
+        server.in_a_crowd(crowd).joined().serve()
     }))
 }
 
@@ -334,7 +349,8 @@ fn removing_a_large_tree() -> (Bench, Arc<AtomicBool>) {
         true => Poll::Ready(()),
         false => Poll::Pending,
     }));
-    let start = |channel, _: &Path| in_a_thread_with(channel, Faults::default(), helper);
+    let start =
+        |channel, _: &Path| in_a_thread_with(channel, Faults::default(), helper, Crowd::default());
     (Bench::serving(start), is_over)
 }
 
@@ -359,12 +375,12 @@ fn what_is_small_is_given_up_and_answered_while_a_large_tree_is_removed() {
         bench.watch = None;
         bench.charge_home();
         // Given up by the client.
-        let opened = bench.open(upload("b", source(size, 1), true)).unwrap();
-        bench.close(opened.handle, false);
+        let given_up = bench.open(upload("b", source(size, 1), true)).unwrap().handle;
+        bench.close(given_up, false);
         // Whoever opens a resumable upload waits for the discards that are under way.
-        let opened = bench.open(upload("b", source(LARGE, 2), true)).unwrap();
+        let kept = bench.open(upload("b", source(LARGE, 2), true)).unwrap().handle;
         // Kept, and aborted.
-        bench.close(opened.handle, true);
+        bench.close(kept, true);
         let names = bench.ledger.rows.keys().copied().collect::<Vec<_>>();
         for upload in names {
             assert_eq!(bench.change(|op| WorkerToFiler::AbortUpload { op, upload }), Ok(()));
@@ -377,4 +393,43 @@ fn what_is_small_is_given_up_and_answered_while_a_large_tree_is_removed() {
         assert_eq!(staged_names(&bench), 0, "{size}");
         assert!(!is_over.swap(true, Ordering::SeqCst));
     }
+}
+
+#[test]
+fn who_cannot_be_handed_a_file_is_told_so_and_nothing_of_it_stays_open() {
+    let crowd = Crowd::default();
+    let own = crowd.clone();
+    let start = move |channel, _: &Path| {
+        in_a_thread_with(channel, Faults::default(), Helper::start().unwrap(), own)
+    };
+    let mut bench = Bench::serving(start);
+    bench.put("a", b"old", true).unwrap();
+    bench.settle_down();
+    bench.ledger.log.clear();
+    crowd.0.store(true, Ordering::SeqCst);
+    let path = harness::rel("a");
+    for _ in 0..=berth_common::filer_protocol::MAX_HANDLES {
+        let path = path.clone();
+        let answer = bench.ask(|op| WorkerToFiler::OpenRead { op, path });
+        let refused = matches!(answer, FilerToWorker::Failed { error: ErrorCode::Internal, .. });
+        assert!(refused, "{answer:?}");
+    }
+    let small = bench.open(upload("a", source(3, 0), true));
+    assert_eq!(small.unwrap_err(), ErrorCode::Internal);
+    let large = bench.open(upload("b", source(LARGE, 0), true));
+    assert_eq!(large.unwrap_err(), ErrorCode::Internal);
+    // What carries no descriptor goes on.
+    assert!(matches!(
+        bench.ask(|op| WorkerToFiler::Stat { op, path }),
+        FilerToWorker::Entry { .. }
+    ));
+    assert_eq!(bench.ledger.said(), ["Reserve", "Drop", "ReserveUpload", "LetGo"]);
+    crowd.0.store(false, Ordering::SeqCst);
+    let resumed = bench.open(upload("b", source(LARGE, 0), true)).unwrap();
+    assert!(resumed.resumed, "the client goes on with it");
+    let handle = resumed.handle;
+    drop(resumed);
+    bench.close(handle, false);
+    bench.put("a", b"new", true).unwrap();
+    bench.check();
 }

@@ -27,6 +27,7 @@ use crate::ledger::Reserved;
 use crate::listing::Credit;
 use crate::pins;
 use crate::session::Session;
+use crate::writers;
 
 /// What an upload is opened with.
 struct Opened {
@@ -258,17 +259,30 @@ async fn not_created(session: &Session, name: StagingName, errno: Errno) -> Erro
 
 /// Closes an upload that is not committed.
 pub(crate) async fn close(session: &Session, upload: Upload, keep: bool) -> Result<(), ErrorCode> {
-    let closed = if upload.resumable && keep {
-        session.ledger.let_go(upload.name);
-        Ok(())
-    } else {
-        match session.check_writable() {
-            Ok(()) => session.discard(upload.name).await,
-            read_only => read_only,
-        }
-    };
+    let closed = give_up(session, &upload, keep).await;
     session.handles.borrow_mut().end_use(upload.name);
     closed
+}
+
+async fn give_up(session: &Session, upload: &Upload, keep: bool) -> Result<(), ErrorCode> {
+    writers::are_gone(session, upload).await?;
+    if upload.resumable && keep {
+        session.ledger.let_go(upload.name);
+        return Ok(());
+    }
+    session.check_writable()?;
+    session.discard(upload.name).await
+}
+
+/// Closes an upload whose files cannot be handed over, and answers the question by which it was opened. A resumable
+/// one is kept as it is: its client comes back for it.
+pub(crate) async fn not_handed_over(session: Rc<Session>, op: OpId, handle: Handle) {
+    let upload = session.handles.borrow_mut().take_upload(handle);
+    if let Some(upload) = upload {
+        // A failure is logged; the daemon drops the rest when the session ends.
+        let _ = close(&session, upload, true).await;
+    }
+    session.outbox.tell(FilerToWorker::Failed { op, error: ErrorCode::Internal });
 }
 
 /// Drops an upload that no session works on.

@@ -16,7 +16,7 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 
 use berth_common::entry::{EntryKind, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
-use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
+use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
 use berth_common::ids::StagingName;
 use berth_common::ledger_protocol::FilerToDaemon;
 use harness::{Bench, process, rel, source, upload};
@@ -263,20 +263,45 @@ fn over_quota_is_refused_before_data_and_again_at_the_intent() {
     assert_eq!(bench.ledger.rows.len(), 0);
 }
 
+/// How an upload is ended.
+#[derive(Clone, Copy, Debug)]
+enum Ended {
+    Committed,
+    Kept,
+    Dropped,
+}
+
 #[test]
-fn a_commit_with_a_writer_left_is_refused_and_the_upload_dropped() {
-    for size in [4, LARGE] {
-        let mut bench = bench();
-        let mut opened = bench.open(upload("a", source(size, 0), true)).unwrap();
-        let bytes = vec![b'x'; size];
-        opened.files[0].write_all(&bytes).unwrap();
-        let kept = opened.files[0].try_clone().unwrap();
-        assert_eq!(bench.commit(opened, &bytes), Err(ErrorCode::Protocol));
-        drop(kept);
-        assert!(!bench.home.join("a").exists());
-        bench.check();
-        assert!(bench.ledger.rows.is_empty());
-        assert!(!bench.ledger.said().contains(&"Intent"));
+fn an_upload_that_is_ended_with_a_writer_left_ends_its_session() {
+    for (size, file) in [(4, 0), (LARGE, 0), (LARGE, 1)] {
+        for ended in [Ended::Committed, Ended::Kept, Ended::Dropped] {
+            let mut bench = bench();
+            let mut opened = bench.open(upload("a", source(size, 0), true)).unwrap();
+            let bytes = vec![b'x'; size];
+            opened.files[0].write_all(&bytes).unwrap();
+            let kept = opened.files[file].try_clone().unwrap();
+            let before = bench.ledger.log.len();
+            let handle = opened.handle;
+            match ended {
+                Ended::Committed => {
+                    bench.begin_commit(opened, &bytes);
+                }
+                Ended::Kept | Ended::Dropped => {
+                    drop(opened);
+                    let keep = matches!(ended, Ended::Kept);
+                    bench.begin(|op| WorkerToFiler::CloseUpload { op, handle, keep });
+                }
+            }
+            let case = format!("{size}, {file}, {ended:?}");
+            assert_eq!(bench.ends(), Some(WORKER_BROKE_EXIT.into()), "{case}");
+            assert!(bench.log().contains("can still write"), "{case}: {}", bench.log());
+            // Nothing of it is released: the worker has to be dead first.
+            assert_eq!(bench.ledger.said().len(), before, "{case}");
+            let staged = fs::read_dir(&bench.staging).unwrap().count();
+            assert_eq!(staged, if size == LARGE { 2 } else { 1 }, "{case}");
+            assert!(!bench.home.join("a").exists(), "{case}");
+            drop(kept);
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use libc::*;
 
 use super::{call, ended, ended_untried, on_path};
 use crate::attacks::{Attack, Want, Without};
+use crate::in_flight;
 
 /// What a signal carries that a process queues.
 fn signal_information(signal: i32) -> Vec<u8> {
@@ -155,6 +156,13 @@ fn signals() -> Vec<Attack> {
 
 fn resources() -> Vec<Attack> {
     vec![
+        Attack {
+            filer: Want::Remains("descriptors in flight"),
+            ..ended_untried("sendmsg: more descriptors than the user may have in flight", |p, t| {
+                let to = if t.directories.is_some() { p.descriptor(4) } else { p.descriptor(0) };
+                in_flight::crowd(p, to)
+            })
+        },
         ended("prlimit64: a neighbour's descriptors", |p, t| {
             let old = p.put(&[0; 16])?;
             call(p, SYS_prlimit64, &[t.process.into(), RLIMIT_NOFILE.into(), 0, old])

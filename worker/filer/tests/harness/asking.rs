@@ -57,6 +57,7 @@ impl Bench {
 
     /// Closes an upload whose files are closed.
     pub fn close(&mut self, handle: Handle, keep: bool) {
+        after_starting();
         let closed = self.change(|op| WorkerToFiler::CloseUpload { op, handle, keep });
         assert_eq!(closed, Ok(()));
     }

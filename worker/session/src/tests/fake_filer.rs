@@ -259,6 +259,8 @@ impl FakeFiler {
             WorkerToFiler::CloseUpload { op, handle, keep } => {
                 let upload = self.uploads.remove(&handle).unwrap();
                 assert_eq!(holders(&upload.data), 0, "the worker has closed the data");
+                let journal = upload.journal.as_ref();
+                assert_eq!(journal.map_or(0, |journal| holders(journal)), 0, "and the journal");
                 home.closed.push(keep);
                 if !keep {
                     home.open.remove(&upload.path);
