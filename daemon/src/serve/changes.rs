@@ -216,7 +216,7 @@ impl Serving {
         if self.daemon.is_unrecovered(&self.user) {
             return Some(ErrorCode::LedgerUnavailable);
         }
-        let stuck = self.daemon.tickets.borrow().is_stuck(&self.user, STUCK, Instant::now());
+        let stuck = self.daemon.tickets.borrow().is_stuck(&self.user);
         stuck.then_some(ErrorCode::Busy)
     }
 
