@@ -9,7 +9,7 @@ use super::fakes::{FakeFiler, Fakes, run, user};
 use super::*;
 
 /// Another program that writes the ledger and does not come to an end.
-fn outage(fakes: &Fakes) -> Connection {
+pub(super) fn outage(fakes: &Fakes) -> Connection {
     let path = fakes.daemon.settings().config.data_dir.join("ledger.sqlite");
     let foreign = Connection::open(path).unwrap();
     foreign.busy_timeout(Duration::from_secs(10)).unwrap();
