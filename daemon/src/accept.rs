@@ -16,7 +16,7 @@ use crate::addresses::Entry;
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
 use crate::listener::{Connection, Listener};
-use crate::pending::{Arrival, Lack};
+use crate::pending::{Arrival, Lack, Lot};
 use crate::places::Place;
 use crate::session::{self, Event};
 
@@ -95,7 +95,8 @@ async fn accept_one(daemon: &Rc<Daemon>, listener: &Listener) -> io::Result<()> 
         return Ok(());
     };
     let lack = Lack { place: place.is_none(), worker: daemon.workers.count() == 0 };
-    let Some(pending) = enter(daemon, &connection, lack) else {
+    let lot = Lot(getrandom::u64().map_err(io::Error::other)?);
+    let Some(pending) = enter(daemon, &connection, lack, lot) else {
         return Ok(());
     };
     let (worker, made_with) = daemon.workers.take_with().await;
@@ -130,10 +131,15 @@ fn admit(daemon: &Rc<Daemon>, connection: &Connection) -> Option<CountedAddress>
 
 /// Gives the connection its number among those that have not logged in; who has to go for it is ended, or it is
 /// closed itself.
-fn enter(daemon: &Rc<Daemon>, connection: &Connection, lack: Lack) -> Option<PendingLogin> {
+fn enter(
+    daemon: &Rc<Daemon>,
+    connection: &Connection,
+    lack: Lack,
+    lot: Lot,
+) -> Option<PendingLogin> {
     let session = daemon.sessions.borrow_mut().number();
     let address = connection.peer.ip();
-    let arrival = daemon.pending.borrow_mut().enter(session, address, lack, Instant::now());
+    let arrival = daemon.pending.borrow_mut().enter(session, address, lack, lot, Instant::now());
     let (Arrival::Displaces(_, named) | Arrival::Refused(named)) = arrival else {
         return Some(PendingLogin { daemon: daemon.clone(), session });
     };

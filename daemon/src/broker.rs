@@ -326,13 +326,14 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         | WorkerToDaemon::TransferEnded { .. }
         | WorkerToDaemon::PasswordFirst { .. }
         | WorkerToDaemon::PasswordFinal { .. } => false,
+        // It has a rate of its own.
+        WorkerToDaemon::Progress { .. } => false,
         WorkerToDaemon::Ready
         | WorkerToDaemon::Sign { .. }
         | WorkerToDaemon::Handshaken { .. }
         | WorkerToDaemon::SiteProof { .. }
         | WorkerToDaemon::LoginFirst { .. }
         | WorkerToDaemon::LoginFinal { .. }
-        | WorkerToDaemon::Progress { .. }
         | WorkerToDaemon::Alive
         | WorkerToDaemon::Closing { .. } => true,
     }

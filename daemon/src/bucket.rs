@@ -20,8 +20,13 @@ pub(crate) const BEFORE_ITS_TASK: Rate = Rate { a_second: 1, at_once: 16 };
 /// one TLS stream and one filer can do.
 pub(crate) const SERVING_WORKER: Rate = Rate { a_second: 20_000, at_once: 20_000 };
 
-/// What a worker says seldom: how far its transfers are, every 5 s.
+/// What a worker says once in a session, or once each time that it is asked.
 pub(crate) const SELDOM: Rate = Rate { a_second: 2, at_once: 32 };
+
+/// How far a worker's transfers are, which it tells every 5 s while there are some. Many come at once where the daemon
+/// alone did not run for a while, as many as these in almost six hours; each tells of the bytes since the one before,
+/// so that none is left out.
+pub(crate) const PROGRESS: Rate = Rate { a_second: 2, at_once: 4096 };
 
 /// A filer, by names rather than messages: a put reserves, intends, settles and forgets its name, and gives
 /// the ticket back. Ten thousand puts a second are more than a filer's system calls for them allow.
@@ -72,6 +77,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn what_a_worker_tells_while_the_daemon_is_stopped_is_no_flood() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(PROGRESS, start);
+        for pause in [180, 3600, 5 * 3600] {
+            let later = start + Duration::from_secs(pause);
+            assert!((0..pause / 5).all(|_| bucket.take(1, later)), "{pause} s");
+        }
+        let now = start + Duration::from_secs(6 * 3600);
+        assert!((0..5000).any(|_| !bucket.take(1, now)), "without end it is one");
+    }
 
     #[test]
     fn allows_the_burst_and_then_the_rate() {

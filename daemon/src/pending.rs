@@ -2,18 +2,33 @@
 //!
 //! Whoever comes is let in at the cost of the network that has most of them, so that a flood displaces itself and
 //! others hardly notice it. Networks are compared first and addresses within them second, so that an office whose
-//! network has one bad machine is not kept out with it. Among equals go first those who have not finished their
-//! handshake, and of these the oldest.
-//! For a newcomer of its own network, or when it has finished its handshake, an equal goes only after [`GRACE`]:
-//! until then it is the newcomer that is refused, so that a flood neither ends logins that are under way nor costs
-//! a process each time.
+//! network has one bad machine is not kept out with it. Of those who have most go first who have not finished their
+//! handshake, and among equals chance decides, so that nobody can arrange to be the one who stays.
+//!
+//! Where nobody has more than the newcomer, somebody goes for it as in OpenSSH's random early drop (`MaxStartups`),
+//! with a probability that rises: there with the number of connections, here with the age of the one that is drawn.
+//! Within [`SPARED`] nobody goes, which is enough for a handshake across the world; then who has not finished it goes
+//! for any other network at once, and all others with a probability that rises from 0 to 1 at [`GRACE`]. When
+//! nobody goes the newcomer is refused. So the logins that are under way are not ended by those who come, at most as
+//! many processes are made in a second as there are places, and yet nobody is kept out for long.
+//!
+//! The worst case is an attacker with a connection from each of as many networks as there are places, or more, who
+//! finishes every handshake and comes again as soon as he is refused or ended: nothing tells an honest newcomer from
+//! him. With `M` places and `R` that come in a second
+//! - a newcomer is let in with the probability `M / (R * L)`, in which `L`, the time that one has its place for, is
+//!   `SPARED + sqrt(pi * M / R)` seconds, or [`GRACE`] where that is less; so at least with `M / (R * GRACE)`. Of
+//!   128 places, one try in 13 comes in where a thousand come in a second, and nearly half of them where a hundred do;
+//!   more than `M / (R * T)` nobody can give to logins that take the time `T`;
+//! - it is still there at the age `a` with the probability `exp(-R / M * (a - 1)^2 / 4)`. A login takes five round trips
+//!   after the connection and one derivation of a key, which is done within [`SPARED`] where a round trip takes up to
+//!   150 ms: so it comes to its end certainly, once it is let in. Where it takes a second and a half, 61% of them do
+//!   beside a thousand that come in a second, and 95% beside a hundred.
 //!
 //! Connections that come and go cost a process each too. Where workers run short, a network that has had many of
 //! them for nothing is refused ([`IN_VAIN`]), so that others do not wait behind it.
 //!
-//! `accept` carries the decisions out. Time is an argument.
+//! `accept` carries the decisions out. Time and chance are arguments.
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,6 +38,9 @@ use berth_common::ids::SessionId;
 
 use crate::auth::AddressKey;
 use crate::bucket::{Bucket, Rate};
+
+/// What a handshake takes across the world. So long nobody goes for a newcomer that has as much of the table.
+const SPARED: Duration = Duration::from_secs(1);
 
 /// What a login takes over a slow line.
 const GRACE: Duration = Duration::from_secs(3);
@@ -107,6 +125,23 @@ pub(crate) enum Arrival {
     Refused(Option<Network>),
 }
 
+/// A random number, another one for each newcomer. Its halves are used for two decisions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lot(pub(crate) u64);
+
+impl Lot {
+    /// One of so many, each as likely; none of none.
+    fn one_of<T: Copy>(self, all: &[T]) -> Option<T> {
+        let drawn = u128::from(self.0 & u64::from(u32::MAX)) * all.len() as u128;
+        all.get((drawn >> 32) as usize).copied()
+    }
+
+    /// As likely as the part of the whole is large.
+    fn is_within(self, part: Duration, whole: Duration) -> bool {
+        u128::from(self.0 >> 32) * whole.as_nanos() < part.as_nanos() << 32
+    }
+}
+
 /// How much of the table is its network's and its address's. Who has most is the first to go.
 type Share = (usize, usize);
 
@@ -167,6 +202,7 @@ impl Pending {
         session: SessionId,
         address: IpAddr,
         lack: Lack,
+        lot: Lot,
         now: Instant,
     ) -> Arrival {
         let newcomer = Waiting { address: address.into(), since: now, has_shaken_hands: false };
@@ -176,7 +212,7 @@ impl Pending {
             return Arrival::Refused(self.name(network, now));
         }
         let is_full = lack.place || self.waiting.len() >= self.most as usize;
-        let Some((victim, goes)) = is_full.then(|| self.first_to_go(newcomer)).flatten() else {
+        let Some((victim, goes)) = is_full.then(|| self.who_goes(newcomer, lot)).flatten() else {
             self.waiting.insert(session, newcomer);
             return Arrival::Fits;
         };
@@ -220,19 +256,32 @@ impl Pending {
     }
 
     /// Who has to go for a newcomer, or with no number the newcomer itself. `None` when nobody is there.
-    fn first_to_go(&self, newcomer: Waiting) -> Option<(Option<SessionId>, Waiting)> {
+    fn who_goes(&self, newcomer: Waiting, lot: Lot) -> Option<(Option<SessionId>, Waiting)> {
         let addresses = self.waiting.values().map(|waiting| waiting.address);
         let shares = Shares::count(addresses.chain([newcomer.address]));
-        let share = |waiting: &Waiting| shares.of(waiting.address);
-        let (first, waiting) = self
-            .waiting
-            .iter()
-            .max_by_key(|(session, it)| (share(it), !it.has_shaken_hands, Reverse(**session)))?;
-        let age = newcomer.since.saturating_duration_since(waiting.since);
-        let network = |waiting: &Waiting| Network::from(waiting.address);
-        let is_spared = waiting.has_shaken_hands || network(waiting) == network(&newcomer);
-        let goes = share(waiting) > share(&newcomer) || !is_spared || age >= GRACE;
-        Some(if goes { (Some(*first), *waiting) } else { (None, newcomer) })
+        let most = self.waiting.values().map(|it| shares.of(it.address)).max()?;
+        // The newcomer counts too, so that its share is never the largest alone.
+        let is_equal = most == shares.of(newcomer.address);
+        let age = |it: &Waiting| newcomer.since.saturating_duration_since(it.since);
+        let (mut mute, mut shaken) = (Vec::new(), Vec::new());
+        for (session, it) in &self.waiting {
+            if shares.of(it.address) != most {
+                continue;
+            }
+            if it.has_shaken_hands {
+                shaken.push((Some(*session), *it));
+            } else if !is_equal || age(it) >= SPARED {
+                mute.push((Some(*session), *it));
+            }
+        }
+        let drawn = lot.one_of(if mute.is_empty() { &shaken } else { &mute });
+        let goes = drawn.filter(|(_, it)| {
+            let is_a_stranger = Network::from(it.address) != newcomer.address.into();
+            !is_equal
+                || (!it.has_shaken_hands && is_a_stranger)
+                || lot.is_within(age(it).saturating_sub(SPARED), GRACE - SPARED)
+        });
+        Some(goes.unwrap_or((None, newcomer)))
     }
 
     /// This network, if it is to be named: once in a flood.

@@ -2,6 +2,9 @@
 //!
 //! A holder that dies keeps the home locked until its rows are replayed (rule R11). A session that dies
 //! while it waits loses its place. `P` is what the grant answers with: the names of the intent.
+//!
+//! What is late is found at the turns of [`crate::watch`], and counts from the second on that finds it: where all
+//! of the service was stopped, much time may have passed in which no holder could give its ticket back.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
@@ -23,6 +26,7 @@ struct Home<P> {
     holder: Holder,
     since: Instant,
     warned: bool,
+    found: Found,
     waiting: VecDeque<Grant<P>>,
 }
 
@@ -32,6 +36,29 @@ enum Holder {
     Live(SessionId, OpId),
     /// A session that died while it held the ticket; its rows are not replayed yet.
     Dead(SessionId),
+}
+
+/// What the turns of the watch have found of a holder.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Found {
+    #[default]
+    InTime,
+    /// At one turn.
+    Late,
+    /// At two or more in a row, between which it could run and be heard.
+    Overdue,
+}
+
+impl Found {
+    /// Another turn. Whether it is overdue.
+    fn turn(&mut self, is_late: bool) -> bool {
+        *self = match (is_late, *self) {
+            (false, _) => Self::InTime,
+            (true, Self::InTime) => Self::Late,
+            (true, Self::Late | Self::Overdue) => Self::Overdue,
+        };
+        *self == Self::Overdue
+    }
 }
 
 /// Who gets the ticket, and with what.
@@ -48,7 +75,8 @@ pub(crate) struct Slow {
     pub(crate) user: UserName,
     pub(crate) session: SessionId,
     pub(crate) held: Duration,
-    /// Past the deadline, so that the holder is to be killed; else only to be logged, once.
+    /// Past the deadline at this turn and the one before, so that the holder is to be killed; else only to be
+    /// logged, once.
     pub(crate) overdue: bool,
 }
 
@@ -71,7 +99,8 @@ impl<P> Tickets<P> {
             return None;
         }
         let holder = Holder::Live(ask.session, ask.op);
-        let home = Home { holder, since: now, warned: false, waiting: VecDeque::new() };
+        let found = Found::default();
+        let home = Home { holder, since: now, warned: false, found, waiting: VecDeque::new() };
         self.homes.insert(user.clone(), home);
         self.holding.granted();
         Some(ask)
@@ -106,6 +135,7 @@ impl<P> Tickets<P> {
             self.holding.ended(now.saturating_duration_since(home.since));
             home.holder = Holder::Dead(session);
             home.since = now;
+            home.found = Found::default();
         }
         held
     }
@@ -128,20 +158,28 @@ impl<P> Tickets<P> {
         }
     }
 
-    /// Whether a holder has been dead for longer than this without being replayed: it hangs in the
+    /// Whether a turn has found that a holder is dead for too long without being replayed: it hangs in the
     /// kernel, and changes are refused instead of waiting.
-    pub(crate) fn is_stuck(&self, user: &UserName, patience: Duration, now: Instant) -> bool {
+    pub(crate) fn is_stuck(&self, user: &UserName) -> bool {
         self.homes.get(user).is_some_and(|home| {
-            matches!(home.holder, Holder::Dead(_))
-                && now.saturating_duration_since(home.since) > patience
+            matches!(home.holder, Holder::Dead(_)) && home.found == Found::Overdue
         })
     }
 
-    /// The users with such a holder for whose ticket somebody waits.
-    pub(crate) fn stuck(&self, patience: Duration, now: Instant) -> Vec<UserName> {
-        let waited_for = self.homes.iter().filter(|(_, home)| !home.waiting.is_empty());
-        let users = waited_for.map(|(user, _)| user);
-        users.filter(|user| self.is_stuck(user, patience, now)).cloned().collect()
+    /// A turn of the watch: the users for whose ticket somebody waits, and whose holder has been dead for longer
+    /// than this, at the turn before too.
+    pub(crate) fn stuck(&mut self, patience: Duration, now: Instant) -> Vec<UserName> {
+        let mut stuck = Vec::new();
+        for (user, home) in &mut self.homes {
+            let Holder::Dead(_) = home.holder else {
+                continue;
+            };
+            let is_late = now.saturating_duration_since(home.since) > patience;
+            if home.found.turn(is_late) && !home.waiting.is_empty() {
+                stuck.push(user.clone());
+            }
+        }
+        stuck
     }
 
     /// Takes all who wait for this user's ticket out of the line, to be refused.
@@ -149,7 +187,8 @@ impl<P> Tickets<P> {
         self.homes.get_mut(user).map(|home| home.waiting.drain(..).collect()).unwrap_or_default()
     }
 
-    /// Live holders that have had the ticket for at least `warn`, each once, or for at least `deadline`.
+    /// A turn of the watch: live holders that have had the ticket for at least `warn`, each once, or for at least
+    /// `deadline`, at the turn before too.
     pub(crate) fn slow(&mut self, warn: Duration, deadline: Duration, now: Instant) -> Vec<Slow> {
         let mut slow = Vec::new();
         for (user, home) in &mut self.homes {
@@ -157,7 +196,7 @@ impl<P> Tickets<P> {
                 continue;
             };
             let held = now.saturating_duration_since(home.since);
-            let overdue = held >= deadline;
+            let overdue = home.found.turn(held >= deadline);
             if overdue || (held >= warn && !home.warned) {
                 home.warned = true;
                 slow.push(Slow { user: user.clone(), session, held, overdue });
@@ -180,6 +219,7 @@ impl<P> Tickets<P> {
         home.holder = Holder::Live(next.session, next.op);
         home.since = now;
         home.warned = false;
+        home.found = Found::default();
         self.holding.granted();
         Some(next)
     }
@@ -276,11 +316,41 @@ mod tests {
         assert_eq!(tickets.slow(warn, deadline, after(0)), []);
         assert!(!tickets.slow(warn, deadline, after(2))[0].overdue);
         assert_eq!(tickets.slow(warn, deadline, after(3)), []);
-        assert!(tickets.slow(warn, deadline, after(30))[0].overdue);
-        tickets.died(&alice(), A, after(30));
-        assert_eq!(tickets.slow(warn, deadline, after(31)), [], "it is being ended");
-        assert!(!tickets.is_stuck(&alice(), deadline, after(31)));
-        assert!(tickets.is_stuck(&alice(), deadline, after(61)));
+        assert_eq!(tickets.slow(warn, deadline, after(30)), []);
+        assert!(tickets.slow(warn, deadline, after(31))[0].overdue);
+        tickets.died(&alice(), A, after(31));
+        assert_eq!(tickets.slow(warn, deadline, after(32)), [], "it is being ended");
+    }
+
+    #[test]
+    fn a_holder_that_was_stopped_with_all_the_service_has_a_turn_to_be_heard() {
+        let (mut tickets, start) = table();
+        let (warn, deadline) = (Duration::from_secs(1), Duration::from_secs(30));
+        let after = |seconds| start + Duration::from_secs(seconds);
+        tickets.request(&alice(), ask(A), start);
+        tickets.request(&alice(), ask(B), start);
+        assert_eq!(tickets.slow(warn, deadline, after(0)), []);
+        // Nobody ran for a day.
+        let day = 24 * 3600;
+        assert!(!tickets.slow(warn, deadline, after(day))[0].overdue);
+        assert_eq!(tickets.release(&alice(), A, OP, after(day)), Ok(Some(ask(B))));
+        assert_eq!(tickets.slow(warn, deadline, after(day)), [], "B is another");
+        // And again, under one that does not give it back.
+        assert!(!tickets.slow(warn, deadline, after(2 * day))[0].overdue);
+        assert!(tickets.slow(warn, deadline, after(2 * day + 1))[0].overdue);
+    }
+
+    #[test]
+    fn a_deadline_that_is_put_off_makes_nobody_late() {
+        let (mut tickets, start) = table();
+        let warn = Duration::from_secs(1);
+        tickets.request(&alice(), ask(A), start);
+        let mut is_overdue = |deadline, at| {
+            let at = start + Duration::from_secs(at);
+            tickets.slow(warn, Duration::from_secs(deadline), at).iter().any(|slow| slow.overdue)
+        };
+        assert_eq!([is_overdue(30, 30), is_overdue(60, 31), is_overdue(30, 32)], [false; 3]);
+        assert!(is_overdue(30, 33));
     }
 
     #[test]
@@ -322,10 +392,18 @@ mod tests {
         assert!(tickets.stuck(patience, after(60)).is_empty(), "a live one has its own deadline");
         tickets.died(&alice(), A, after(60));
         assert!(tickets.stuck(patience, after(75)).is_empty());
-        assert_eq!(tickets.stuck(patience, after(76)), [alice()]);
+        assert!(
+            tickets.stuck(patience, after(76)).is_empty(),
+            "it may be replayed by the next turn"
+        );
+        assert!(!tickets.is_stuck(&alice()));
+        assert_eq!(tickets.stuck(patience, after(77)), [alice()]);
+        assert!(tickets.is_stuck(&alice()));
         assert_eq!(tickets.turn_away(&alice()), [ask(B)]);
-        assert!(tickets.stuck(patience, after(77)).is_empty(), "nobody waits any more");
+        assert!(tickets.stuck(patience, after(78)).is_empty(), "nobody waits any more");
+        assert!(tickets.is_stuck(&alice()), "and nobody begins to");
         assert_eq!(tickets.replayed(&alice(), A, after(80)), None);
+        assert!(!tickets.is_stuck(&alice()));
         assert!(tickets.request(&alice(), ask(C), after(80)).is_some());
     }
 

@@ -1,8 +1,14 @@
 //! Looks once a second after tickets that are held for too long, and after those who wait for one whose
 //! holder hangs.
+//!
+//! What is late at one turn has until the next: a turn comes only while this daemon runs, and at least [`EVERY`]
+//! after the one before, so that a service that was stopped as a whole (`systemctl freeze`, a virtual machine that
+//! was paused) makes nobody late.
 
 use std::rc::Rc;
 use std::time::{Duration, Instant};
+
+use tokio::time::MissedTickBehavior;
 
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
@@ -17,9 +23,11 @@ const WARN: Duration = Duration::from_secs(1);
 /// Runs for as long as the daemon does.
 pub(crate) async fn watch_tickets(daemon: Rc<Daemon>) {
     let mut ticks = tokio::time::interval(EVERY);
+    // Turns that were missed are not made up for at once: between two there is time to hear the holders.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        let stuck = daemon.tickets.borrow().stuck(STUCK, Instant::now());
+        let stuck = daemon.tickets.borrow_mut().stuck(STUCK, Instant::now());
         for user in stuck {
             tracing::warn!(%user, "a dead holder of the ticket is not replayed yet; nobody waits for it");
             daemon.turn_away_from(&user);

@@ -14,9 +14,9 @@ use rusqlite::{OptionalExtension as _, Row};
 
 use super::account::{self, UserId};
 use super::admission::Amount;
-use super::model::{LedgerError, Orphans};
+use super::model::{LedgerError, Note, Orphans};
 use super::request::{Failure, Tx};
-use super::{intents, names};
+use super::{intents, names, uploads};
 
 /// Names that a session may have, before a batch of intents. An honest one has some for each of its
 /// transfers; a filer that was taken over must not fill the daemon's memory with them.
@@ -224,7 +224,27 @@ pub(super) fn extend(
     Ok(bytes)
 }
 
-pub(super) fn gone(tx: &Tx<'_>, session: SessionId, names: &[StagingName]) -> Result<(), Failure> {
+pub(super) fn note(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    notes: &[Note],
+) -> Result<(), Failure> {
+    for note in notes {
+        match note {
+            Note::LetGo(name) => uploads::let_go(tx, user, session, *name)?,
+            Note::Gone(names) => gone(tx, session, names)?,
+            Note::Dropped(name) => match uploads::drop_name(tx, user, session, *name) {
+                // It refuses before it changes anything.
+                Ok(()) | Err(Failure::Refused(LedgerError::Protocol(_))) => {}
+                Err(failure) => return Err(failure),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn gone(tx: &Tx<'_>, session: SessionId, names: &[StagingName]) -> Result<(), Failure> {
     for name in names {
         match find(tx, *name)? {
             None => {}
@@ -262,7 +282,7 @@ pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failur
 pub(super) fn let_go_uploads(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
     for holding in all_of(tx, session)? {
         if holding.hold == Hold::Upload {
-            super::uploads::touch(tx, holding.name)?;
+            uploads::touch(tx, holding.name)?;
         }
     }
     give_up_claims(tx, session)
@@ -289,7 +309,7 @@ pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failu
     let mut weights: HashMap<i64, (Amount, i64)> = HashMap::new();
     for holding in all_of(tx, session)? {
         if holding.hold == Hold::Upload {
-            super::uploads::touch(tx, holding.name)?;
+            uploads::touch(tx, holding.name)?;
         }
         let (reserved, leftover) = holding.weight();
         let sum = weights.entry(holding.user.0).or_default();

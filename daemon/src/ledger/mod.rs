@@ -52,8 +52,8 @@ use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
-    Claiming, IntentKind, IntentRow, LedgerError, Orphans, Pending, UploadOpening, UploadRequest,
-    UserRecord, UserState, UserStates,
+    Claiming, IntentKind, IntentRow, LedgerError, Note, Orphans, Pending, UploadOpening,
+    UploadRequest, UserRecord, UserState, UserStates,
 };
 pub(crate) use pulse::Health;
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
@@ -452,20 +452,6 @@ impl Ledger {
         self.write(move |tx| uploads::drop_name(tx, &user, session, name)).await
     }
 
-    /// The session works on its upload no longer; it stays, without an owner.
-    ///
-    /// # Errors
-    /// `Protocol` when it is not an upload of this session, or is being committed.
-    pub(crate) async fn let_go(
-        &self,
-        user: &UserName,
-        session: SessionId,
-        name: StagingName,
-    ) -> Result<(), LedgerError> {
-        let user = user.clone();
-        self.write(move |tx| uploads::let_go(tx, &user, session, name)).await
-    }
-
     /// Writes intents, all or none, and gives for each its name. Admission is repeated for what
     /// each replaces now: what is reserved becomes exactly what is needed (R2). The ticket is to be
     /// granted only after this.
@@ -531,17 +517,19 @@ impl Ledger {
         self.write(move |tx| account::correct(tx, &user, bytes, entries)).await
     }
 
-    /// Nothing stands at these settled names any more. Names that the ledger does not know (any
-    /// more) are ignored.
+    /// Takes note of what a session tells, in this order and all or nothing.
     ///
     /// # Errors
-    /// `Protocol` for a name of another session, and one that is not settled.
-    pub(crate) async fn gone(
+    /// `Protocol` for a name of another session, for one that is let go and is no open upload, and for one that is
+    /// gone and was not settled.
+    pub(crate) async fn note(
         &self,
+        user: &UserName,
         session: SessionId,
-        names: Vec<StagingName>,
+        notes: Vec<Note>,
     ) -> Result<(), LedgerError> {
-        self.write(move |tx| memory::gone(tx, session, &names)).await
+        let user = user.clone();
+        self.write(move |tx| memory::note(tx, &user, session, &notes)).await
     }
 
     /// Limits and usage, reservations in memory included.

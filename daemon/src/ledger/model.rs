@@ -143,6 +143,28 @@ pub(crate) enum Claiming {
     HeldBy(SessionId),
 }
 
+/// What a session tells of its names, and does not wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Note {
+    /// It works on this upload no longer, which stays without an owner.
+    LetGo(StagingName),
+    /// Nothing stands any more at these settled names. Names that the ledger does not know (any more) are ignored.
+    Gone(Vec<StagingName>),
+    /// The files of this reservation or open upload are gone from staging: it is forgotten. So is the note where it
+    /// is neither.
+    Dropped(StagingName),
+}
+
+impl Note {
+    /// How many names it is about.
+    pub(crate) fn names(&self) -> usize {
+        match self {
+            Self::LetGo(_) | Self::Dropped(_) => 1,
+            Self::Gone(names) => names.len(),
+        }
+    }
+}
+
 /// What an intent said would happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum IntentKind {

@@ -1,6 +1,6 @@
 //! What moves a user's sums: reservations in memory, intents with the ticket, settles.
 //!
-//! The ticket is asked for only when the intents are durable, and what follows a settle needs no answer.
+//! The ticket is asked for only when the intents are durable.
 
 use std::time::{Duration, Instant};
 
@@ -30,6 +30,7 @@ impl Serving {
         }
         let ledger = &self.daemon.ledger;
         let reserved = ledger.reserve(&self.user, self.session, growth, entries).await;
+        self.give(reserved.iter().copied());
         if let (Ok(name), Some(size @ 1..)) = (&reserved, stages) {
             self.writes(|writing| writing.open(*name, size, false));
         }
@@ -46,6 +47,7 @@ impl Serving {
         let ledger = &self.daemon.ledger;
         let leased = ledger.lease(&self.user, self.session, entries, room).await;
         if let Ok((name, bytes)) = &leased {
+            self.give([*name]);
             self.writes(|writing| writing.lease(*name, replaces, *bytes));
         }
         self.answer(op, leased.map(|(name, bytes)| DaemonToFiler::Leased { op, name, bytes }));
@@ -202,13 +204,6 @@ impl Serving {
         self.kill(KillReason::Internal(reason));
     }
 
-    pub(super) async fn gone(&self, names: Vec<StagingName>) {
-        let count = names.len();
-        let ledger = &self.daemon.ledger;
-        let done = self.persistently(async || ledger.gone(self.session, names.clone()).await).await;
-        self.noted(count, done);
-    }
-
     pub(super) fn refuses_changes(&self) -> Option<ErrorCode> {
         if self.daemon.is_read_only(&self.user) {
             return Some(ErrorCode::ReadOnly);
@@ -216,7 +211,7 @@ impl Serving {
         if self.daemon.is_unrecovered(&self.user) {
             return Some(ErrorCode::LedgerUnavailable);
         }
-        let stuck = self.daemon.tickets.borrow().is_stuck(&self.user, STUCK, Instant::now());
+        let stuck = self.daemon.tickets.borrow().is_stuck(&self.user);
         stuck.then_some(ErrorCode::Busy)
     }
 

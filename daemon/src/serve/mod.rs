@@ -5,6 +5,7 @@
 //! [`crate::tickets`] who may change names, the ledger everything else.
 
 mod changes;
+mod noting;
 mod uploads;
 mod writing;
 
@@ -18,13 +19,15 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem};
 
-use crate::asked::{self, Asked, AskedTooMuch, FilerPhase, check_changes, check_names};
+use crate::asked::{
+    self, Asked, AskedTooMuch, FilerPhase, Names, Notes, check_changes, check_names,
+};
 use crate::daemon::Daemon;
 use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::heartbeat::{self, Heartbeat, Turn};
-use crate::ledger::{LedgerError, UploadRequest};
+use crate::ledger::{LedgerError, Note, UploadRequest};
 use crate::process::Process;
 use crate::tasks::{Flag, Tasks};
 use writing::Writing;
@@ -58,6 +61,8 @@ pub(crate) struct Serving {
     /// How large a file the worker may write.
     writing: RefCell<Writing>,
     asked: RefCell<Asked>,
+    names: RefCell<Names>,
+    notes: RefCell<Notes>,
     /// It has got an owed name, and has not told yet that it is done with it.
     owes: Cell<bool>,
     /// It has said that staging could not be made durable.
@@ -85,6 +90,8 @@ impl Serving {
             worker,
             writing: RefCell::default(),
             asked: RefCell::default(),
+            names: RefCell::default(),
+            notes: RefCell::default(),
             owes: Cell::default(),
             distrusts: Cell::default(),
             heartbeat: Cell::default(),
@@ -178,6 +185,7 @@ impl Serving {
         self.asked.borrow_mut().answered(op);
         let answer = match given {
             Given::Names(names) => {
+                self.give(names.iter().copied());
                 let reporting = self.daemon.windows.borrow().is_open(&self.user);
                 DaemonToFiler::Granted { op, names, reporting }
             }
@@ -224,19 +232,19 @@ impl Serving {
             FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
                 asked.ask(op)?;
                 let request = UploadRequest { path, source, token, growth, entries };
-                self.tasks.spawn(async move { this.reserve_upload(op, request).await });
+                self.question(async move { this.reserve_upload(op, request).await });
             }
             FilerToDaemon::Reserve { op, growth, entries, stages } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.reserve(op, growth, entries, stages).await });
+                self.question(async move { this.reserve(op, growth, entries, stages).await });
             }
             FilerToDaemon::Lease { op, entries, replaces } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.lease(op, entries, replaces).await });
+                self.question(async move { this.lease(op, entries, replaces).await });
             }
             FilerToDaemon::Extend { op, name, least } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.extend(op, name, least).await });
+                self.question(async move { this.extend(op, name, least).await });
             }
             FilerToDaemon::Room { op } => {
                 asked.ask(op)?;
@@ -245,22 +253,23 @@ impl Serving {
             }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.claim(op, name).await });
+                self.question(async move { this.claim(op, name).await });
             }
             FilerToDaemon::Drop { op, name } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.drop_name(op, name).await });
+                self.question(async move { this.drop_name(op, name).await });
             }
             FilerToDaemon::LetGo { name } => {
-                asked.note(1)?;
+                self.names.borrow_mut().take_back(&[name])?;
                 self.writes(|writing| writing.close(name));
-                self.tasks.spawn(async move { this.let_go(name).await });
+                drop(asked);
+                self.note(Note::LetGo(name))?;
             }
             FilerToDaemon::Intent { op, items, settle: None } => {
                 check_changes(items.len())?;
                 asked.ask_ticket(op)?;
                 self.committing(&items);
-                self.tasks.spawn(async move { this.intent(op, items).await });
+                self.question(async move { this.intent(op, items).await });
             }
             FilerToDaemon::Intent { op, items, settle: Some(settle) } => {
                 check_changes(items.len())?;
@@ -268,7 +277,7 @@ impl Serving {
                 asked.ask_ticket(op)?;
                 asked.ask(settle.op)?;
                 self.committing(&items);
-                self.tasks.spawn(async move { this.settle_and_intent(settle, op, items).await });
+                self.question(async move { this.settle_and_intent(settle, op, items).await });
             }
             FilerToDaemon::Ticket { op } => {
                 asked.ask_ticket(op)?;
@@ -287,20 +296,21 @@ impl Serving {
             FilerToDaemon::Settle { op, items } => {
                 check_changes(items.len())?;
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.settle(op, items).await });
+                self.question(async move { this.settle(op, items).await });
             }
             FilerToDaemon::Gone { names } => {
                 check_names(names.len())?;
-                asked.note(names.len())?;
-                self.tasks.spawn(async move { this.gone(names).await });
+                self.names.borrow_mut().take_back(&names)?;
+                drop(asked);
+                self.note(Note::Gone(names))?;
             }
             FilerToDaemon::Usage { op } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.usage(op).await });
+                self.question(async move { this.usage(op).await });
             }
             FilerToDaemon::Uploads { op, after } => {
                 asked.ask(op)?;
-                self.tasks.spawn(async move { this.list_uploads(op, after).await });
+                self.question(async move { this.list_uploads(op, after).await });
             }
             FilerToDaemon::StagingSyncFailed => {
                 drop(asked);
@@ -377,38 +387,6 @@ impl Serving {
                 self.look_at(&error);
                 self.refuse(op, error.code());
             }
-        }
-    }
-
-    /// Tells the ledger what must not be lost in an outage: again when it works, unless the session is over by
-    /// then, whose end sees to it.
-    async fn persistently<T>(
-        &self,
-        tell: impl AsyncFn() -> Result<T, LedgerError>,
-    ) -> Result<T, LedgerError> {
-        // One more try, since the outage may have ended between the refusal and this look.
-        let mut tries = 2;
-        loop {
-            let told = tell().await;
-            let unavailable = matches!(told, Err(LedgerError::Unavailable));
-            if self.daemon.ledger.works() {
-                tries -= 1;
-            }
-            if !unavailable || tries == 0 || self.over.is_up() {
-                return told;
-            }
-            tokio::select! {
-                () = self.over.up() => {}
-                () = self.daemon.ledger.until_it_works() => {}
-            }
-        }
-    }
-
-    /// What is not answered is done, for so many names.
-    fn noted(&self, names: usize, done: Result<(), LedgerError>) {
-        self.asked.borrow_mut().noted(names);
-        if let Err(error) = done {
-            self.look_at(&error);
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Who may have an upload is the ledger's to say; whether its holder is ended for that is decided here.
 
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use berth_common::error_code::ErrorCode;
@@ -11,7 +12,7 @@ use berth_common::points::{Point, reach};
 
 use super::Serving;
 use crate::exit::KillReason;
-use crate::ledger::{Claiming, LedgerError, UploadOpening, UploadRequest};
+use crate::ledger::{Claiming, LedgerError, Note, UploadOpening, UploadRequest};
 
 /// How often an upload is asked for again after its holder was ended.
 const TAKEOVER_TRIES: u32 = 4;
@@ -39,6 +40,7 @@ impl Serving {
             match opened {
                 Ok(UploadOpening::Opened { name, resumed, superseded }) => {
                     reach(Point::RowDurable);
+                    self.give(superseded.into_iter().chain([name]));
                     self.writes(|writing| writing.open(name, request.source.size, true));
                     let answer = DaemonToFiler::UploadReserved { op, name, resumed, superseded };
                     return self.answer(op, Ok(answer));
@@ -64,7 +66,10 @@ impl Serving {
         }
         for _ in 0..TAKEOVER_TRIES {
             match self.daemon.ledger.claim(&self.user, self.session, name).await {
-                Ok(Claiming::Claimed) => return self.answer(op, Ok(DaemonToFiler::Done { op })),
+                Ok(Claiming::Claimed) => {
+                    self.give([name]);
+                    return self.answer(op, Ok(DaemonToFiler::Done { op }));
+                }
                 Ok(Claiming::HeldBy(session)) => {
                     if !self.take_over(session, false).await {
                         break;
@@ -99,32 +104,19 @@ impl Serving {
         }
     }
 
-    pub(super) async fn let_go(&self, name: StagingName) {
-        let ledger = &self.daemon.ledger;
-        let let_go = async || ledger.let_go(&self.user, self.session, name).await;
-        let done = self.persistently(let_go).await;
-        self.noted(1, done);
-    }
-
-    pub(super) async fn drop_name(&self, op: OpId, name: StagingName) {
-        let ledger = &self.daemon.ledger;
-        let drop_it = async || ledger.drop_name(&self.user, self.session, name).await;
+    pub(super) async fn drop_name(self: &Rc<Self>, op: OpId, name: StagingName) {
         // Its files are gone.
         self.writes(|writing| writing.close(name));
-        let dropped = drop_it().await;
+        let dropped = self.daemon.ledger.drop_name(&self.user, self.session, name).await;
         let later = dropped == Err(LedgerError::Unavailable);
+        if dropped.is_ok() || later {
+            // The ledger has looked whether it is the session's, or will.
+            let _ = self.names.borrow_mut().take_back(&[name]);
+        }
         self.answer(op, dropped.map(|()| DaemonToFiler::Done { op }));
         // The files are gone all the same, and what is reserved for them shall not wait for the session's end.
-        if !later {
-            return;
-        }
-        if let Err(error) = self.asked.borrow_mut().note(1) {
-            return self.broke(format!("Drop: {error}"));
-        }
-        match self.persistently(drop_it).await {
-            // It was asked for twice.
-            Err(LedgerError::Protocol(_)) => self.noted(1, Ok(())),
-            done => self.noted(1, done),
+        if later && let Err(error) = self.note(Note::Dropped(name)) {
+            self.broke(format!("Drop: {error}"));
         }
     }
 

@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 use crate::accept::Admission;
 use crate::auth::{self, AwaitingFinal, AwaitingPassword};
 use crate::broker::{self, Phase, Step};
-use crate::bucket::{Bucket, SELDOM};
+use crate::bucket::{Bucket, PROGRESS, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
 use crate::exit::KillReason;
@@ -124,6 +124,7 @@ struct Session {
     beside: Option<JoinHandle<()>>,
     closing: Option<CloseReason>,
     seldom: Bucket,
+    progress: Bucket,
     heartbeat: Heartbeat,
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
@@ -160,6 +161,7 @@ pub(crate) async fn run(
         beside: None,
         closing: None,
         seldom: Bucket::new(SELDOM, now),
+        progress: Bucket::new(PROGRESS, now),
         heartbeat: Heartbeat::default(),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
     };
@@ -228,7 +230,11 @@ impl Session {
         if message != WorkerToDaemon::Alive {
             self.daemon.activity.touch();
         }
-        if broker::is_seldom(&message) && !self.seldom.take(1, Instant::now()) {
+        let bucket = match &message {
+            WorkerToDaemon::Progress { .. } => Some(&mut self.progress),
+            message => broker::is_seldom(message).then_some(&mut self.seldom),
+        };
+        if bucket.is_some_and(|bucket| !bucket.take(1, Instant::now())) {
             let name = broker::name(&message);
             return Some(broke(format!("it sends {name} more often than any honest one does")));
         }

@@ -30,6 +30,23 @@ use berth_common::rel_path::RelPath;
 use super::request::Failure;
 use super::*;
 
+/// Notes by themselves.
+impl Ledger {
+    async fn let_go(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        name: StagingName,
+    ) -> Result<(), LedgerError> {
+        self.note(user, session, vec![Note::LetGo(name)]).await
+    }
+
+    async fn gone(&self, session: SessionId, names: Vec<StagingName>) -> Result<(), LedgerError> {
+        let nobody = UserName::new("nobody").unwrap();
+        self.note(&nobody, session, vec![Note::Gone(names)]).await
+    }
+}
+
 const S1: SessionId = SessionId(1);
 const S2: SessionId = SessionId(2);
 const S3: SessionId = SessionId(u64::MAX);

@@ -98,14 +98,39 @@ fn progress_that_is_told_all_the_time_ends_the_session() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        for _ in 0..200 {
-            worker.send(&WorkerToDaemon::Progress { received: u64::MAX, sent: u64::MAX });
+        let progress = WorkerToDaemon::Progress { received: u64::MAX, sent: u64::MAX };
+        while let Ok(()) | Err(ChannelError::WouldBlock) = worker.try_send(&progress) {
+            tokio::task::yield_now().await;
         }
         worker.ended().await;
         filer.ended().await;
         fakes.no_sessions().await;
         let what = blamed(&fakes, "berth-worker");
         assert!(what.contains("it sends Progress more often"), "{what}");
+    });
+}
+
+#[test]
+fn progress_of_an_hour_that_comes_at_once_counts_and_ends_nobody() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        // As after the daemon alone was stopped for an hour.
+        for _ in 0..720 {
+            let progress = WorkerToDaemon::Progress { received: 2, sent: 1 };
+            while let Err(ChannelError::WouldBlock) = worker.try_send(&progress) {
+                tokio::task::yield_now().await;
+            }
+        }
+        let moved = || {
+            let sessions = fakes.daemon.sessions.borrow();
+            sessions.get(SessionId(1)).map(|entry| (entry.received, entry.sent))
+        };
+        while moved().is_some_and(|moved| moved != (1440, 720)) {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(moved(), Some((1440, 720)));
+        reserve(&filer, 1).await;
     });
 }
 

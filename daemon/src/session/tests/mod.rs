@@ -7,6 +7,7 @@ mod ends;
 mod fakes;
 mod heartbeats;
 mod logins;
+mod noting;
 mod outages;
 mod recovery;
 mod reloads;

@@ -9,7 +9,7 @@ use super::fakes::{FakeFiler, Fakes, run, user};
 use super::*;
 
 /// Another program that writes the ledger and does not come to an end.
-fn outage(fakes: &Fakes) -> Connection {
+pub(super) fn outage(fakes: &Fakes) -> Connection {
     let path = fakes.daemon.settings().config.data_dir.join("ledger.sqlite");
     let foreign = Connection::open(path).unwrap();
     foreign.busy_timeout(Duration::from_secs(10)).unwrap();
@@ -232,7 +232,7 @@ fn those_who_wait_behind_a_holder_that_is_not_replayed_are_refused() {
             tokio::task::yield_now().await;
         }
         // What `watch_tickets` does when it has taken long.
-        while fakes.daemon.tickets.borrow().stuck(Duration::ZERO, Instant::now()).is_empty() {
+        while fakes.daemon.tickets.borrow_mut().stuck(Duration::ZERO, Instant::now()).is_empty() {
             tokio::task::yield_now().await;
         }
         fakes.daemon.turn_away_from(&alice);

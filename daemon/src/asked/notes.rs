@@ -1,0 +1,105 @@
+//! What a serving filer tells and no answer is owed for, on its way to the ledger: pure.
+//!
+//! Notes wait here and not in the ledger's queue, which is everybody's and served in order: while some are with the
+//! ledger the next ones gather, and go as one request. Where a question comes, what has gathered goes before it, so
+//! that the ledger hears everything in the order in which the filer has said it. So in the ledger's queue one filer has
+//! at most its questions and as many requests of notes, [`MAX_FILER_REQUESTS`] each. Their memory is bounded by
+//! [`super::Asked`]; nothing here makes the daemon stop reading a channel, since a filer whose messages are not read
+//! would hang, also with a ticket, for as long as the ledger cannot be written.
+
+use berth_common::limits::MAX_FILER_REQUESTS;
+
+use crate::ledger::Note;
+
+/// What waits, and how much is on its way.
+#[derive(Debug, Default)]
+pub(crate) struct Notes {
+    waiting: Vec<Note>,
+    /// Requests that the ledger has not answered.
+    under_way: usize,
+}
+
+impl Notes {
+    /// Something was told.
+    pub(crate) fn add(&mut self, note: Note) {
+        self.waiting.push(note);
+    }
+
+    /// What is to be told to the ledger, if nothing is under way. [`Notes::done`] is due for it.
+    pub(crate) fn next(&mut self) -> Option<Vec<Note>> {
+        self.begin_below(1)
+    }
+
+    /// What is to be told to it before a question. [`Notes::done`] is due for it.
+    pub(crate) fn before_a_question(&mut self) -> Option<Vec<Note>> {
+        self.begin_below(MAX_FILER_REQUESTS)
+    }
+
+    /// A request was answered.
+    pub(crate) fn done(&mut self) {
+        self.under_way = self.under_way.saturating_sub(1);
+    }
+
+    fn begin_below(&mut self, most: usize) -> Option<Vec<Note>> {
+        if self.waiting.is_empty() || self.under_way >= most {
+            return None;
+        }
+        self.under_way += 1;
+        Some(std::mem::take(&mut self.waiting))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::ids::StagingName;
+
+    use super::*;
+
+    fn note(name: u64) -> Note {
+        Note::LetGo(StagingName(name))
+    }
+
+    #[test]
+    fn those_who_come_meanwhile_go_together_and_in_order() {
+        let mut notes = Notes::default();
+        assert_eq!(notes.next(), None);
+        notes.add(note(0));
+        assert_eq!(notes.next(), Some(vec![note(0)]));
+        for name in 1..10_000 {
+            notes.add(note(name));
+            assert_eq!(notes.next(), None, "one request is with the ledger");
+        }
+        notes.done();
+        assert_eq!(notes.next(), Some((1..10_000).map(note).collect()));
+        notes.done();
+        assert_eq!(notes.next(), None);
+    }
+
+    #[test]
+    fn a_question_comes_behind_what_was_noted_before_it() {
+        let mut notes = Notes::default();
+        assert_eq!(notes.before_a_question(), None);
+        notes.add(note(0));
+        assert!(notes.next().is_some());
+        notes.add(note(1));
+        assert_eq!(notes.before_a_question(), Some(vec![note(1)]));
+        assert_eq!(notes.before_a_question(), None);
+    }
+
+    #[test]
+    fn a_filer_has_no_more_requests_of_notes_with_the_ledger_than_questions() {
+        let mut notes = Notes::default();
+        let mut begun = 0;
+        for name in 0..10_000 {
+            notes.add(note(name));
+            begun += usize::from(notes.next().is_some());
+            begun += usize::from(notes.before_a_question().is_some());
+        }
+        assert_eq!(begun, MAX_FILER_REQUESTS);
+        for _ in 0..begun {
+            assert_eq!(notes.next(), None);
+            notes.done();
+        }
+        assert_eq!(notes.next().map(|rest| rest.len()), Some(10_000 - MAX_FILER_REQUESTS));
+    }
+}
