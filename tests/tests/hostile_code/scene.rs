@@ -1,6 +1,7 @@
 //! A server with puppets, two users, and a steady session of real processes beside whatever is attacked.
 
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
@@ -101,6 +102,19 @@ impl Scene {
         steady.put("steady", content.as_bytes());
         assert_eq!(steady.get("steady"), content.as_bytes());
         assert_eq!(steady.get("secret"), SECRET);
+    }
+
+    /// Lets something happen, and claims that bob's session works all the while.
+    pub(crate) fn beside<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let happening = scope.spawn(what);
+            loop {
+                self.assert_steady();
+                if happening.is_finished() {
+                    break happening.join().unwrap();
+                }
+            }
+        })
     }
 
     /// Claims that the ledger equals the disk when alice has no session, and that bob works on.
@@ -206,7 +220,10 @@ impl Steady {
             match self.raw.receive() {
                 Received::Block(_, data) => content.extend(data),
                 Received::Message(WorkerToClient::GetReady { .. }) => {}
-                Received::Message(WorkerToClient::GetEnd { .. }) => {
+                Received::Message(WorkerToClient::GetEnd { digest, .. }) => {
+                    let mut tree = TreeDigest::new();
+                    tree.extend(&leaves(&content));
+                    assert_eq!(digest, tree.finish(), "bob's file");
                     self.raw.send(&ClientToWorker::GetDone { id });
                     return content;
                 }
