@@ -22,6 +22,7 @@ mod exit;
 mod expiry;
 mod file_system;
 mod filer_handle;
+mod free_space;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;
 mod heartbeat;

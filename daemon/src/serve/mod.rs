@@ -240,8 +240,7 @@ impl Serving {
             }
             FilerToDaemon::Room { op } => {
                 asked.ask(op)?;
-                drop(asked);
-                self.room(op);
+                self.tasks.spawn(async move { this.room(op).await });
             }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;
