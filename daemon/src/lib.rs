@@ -8,6 +8,7 @@ mod activation;
 mod activity;
 mod addresses;
 mod admin;
+mod answers;
 mod asked;
 mod auth;
 mod broker;

@@ -13,6 +13,7 @@ mod broker;
 mod escapes;
 mod filers;
 mod ledger;
+mod orders;
 mod packets;
 mod phases;
 mod remains;
