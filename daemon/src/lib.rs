@@ -34,6 +34,7 @@ mod incidents;
 mod kernel;
 mod last_words;
 mod ledger;
+mod lines;
 mod listener;
 mod lock;
 mod log;

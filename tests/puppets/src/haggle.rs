@@ -37,6 +37,7 @@ pub(crate) fn round(daemon: RawFd, about: Haggling) -> io::Result<()> {
         }
         Haggling::Reservations => reservations(daemon),
         Haggling::Names => names(daemon),
+        Haggling::TooMuch => too_much(daemon),
     }
 }
 
@@ -58,6 +59,20 @@ fn reservations(daemon: RawFd) -> io::Result<()> {
     for _ in ops() {
         match answer(daemon)? {
             DaemonToFiler::Done { .. } => {}
+            other => return Err(wrong(&other)),
+        }
+    }
+    Ok(())
+}
+
+fn too_much(daemon: RawFd) -> io::Result<()> {
+    let ops = || (0..RESERVATIONS as u32).map(OpId);
+    for op in ops() {
+        tell(daemon, &FilerToDaemon::Reserve { op, growth: u64::MAX, entries: 1, stages: None })?;
+    }
+    for _ in ops() {
+        match answer(daemon)? {
+            DaemonToFiler::Refused { .. } => {}
             other => return Err(wrong(&other)),
         }
     }

@@ -114,6 +114,8 @@ pub enum Haggling {
     /// Names of intents that come to nothing, of which it says one by one that they are gone,
     /// [`crate::haggle::NAMES`] a round.
     Names,
+    /// What is more than any quota has, and refused, [`crate::haggle::RESERVATIONS`] times a round.
+    TooMuch,
 }
 
 /// Where a puppet stands.

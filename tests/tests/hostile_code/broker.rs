@@ -1,6 +1,8 @@
 //! What a worker's puppet says to the daemon: out of phase, malformed, absurd, too often. Each ends that session
 //! with a reason in the log, or is refused, and nobody else notices.
 
+use std::time::Instant;
+
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, Direction, WorkerToDaemon};
 use berth_common::codec;
 use berth_common::error_code::ErrorCode;
@@ -341,6 +343,7 @@ fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
     let scene = without_heartbeats();
     let (mut puppet, _) = scene.worker_after_login();
     let pairs = [started(1, Some(1)), ended(1)];
+    let began = Instant::now();
     assert_eq!(flood(&scene, &mut puppet, &pairs, MESSAGES), Sent::All(MESSAGES));
     // It has broken nothing, and is answered like anybody.
     let daemon = puppet.descriptor(0);
@@ -354,6 +357,10 @@ fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
     drop(puppet);
     let ended = || "ended normally".to_owned();
     assert_eq!(scene.ends_of(worker), (ended(), ended()));
+    // Five thousand at once and a hundred a second have lines, and the others are counted.
+    let transfers = scene.transcript_of(worker, "transfer");
+    assert_eq!(transfers.told_of, MESSAGES / 2);
+    assert!(transfers.lines <= 5001 + 100 * (1 + began.elapsed().as_secs()), "{transfers:?}");
     scene.assert_exact();
 }
 
@@ -361,15 +368,12 @@ fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
 fn a_flood_ends_its_session_for_what_it_is_while_another_works_on() {
     const OFTEN: &str = "more often than any honest one does";
     let scene = without_heartbeats();
-    let first = b"n,,n=alice,r=x".to_vec();
-    let password = WorkerToDaemon::PasswordFirst { message: first, verifier: verifier() };
     for (message, reason) in [
         (progress(), OFTEN),
         (WorkerToDaemon::Alive, "it answered what was not asked"),
         (certificate_verify(), "Sign is not allowed in the phase Serving"),
         (started(1, None), "it began a transfer too many"),
         (ended(1), "it ended a transfer that it had not begun"),
-        (password, "PasswordFirst is not allowed in the phase Password"),
     ] {
         let (mut puppet, _) = scene.worker_after_login();
         let sent = flood(&scene, &mut puppet, std::slice::from_ref(&message), 10_000_000);

@@ -1,5 +1,7 @@
 //! What a filer's puppet says to the daemon: out of phase, about others' uploads, absurd, with descriptors.
 
+use std::time::Instant;
+
 use berth_common::channel::Message;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::codec;
@@ -373,9 +375,11 @@ fn as_much_as_a_filer_may_ask_for_and_give_back_keeps_nobody_from_being_served()
         (Haggling::Ticket, 1),
         (Haggling::Reservations, haggle::RESERVATIONS as u64),
         (Haggling::Names, haggle::NAMES as u64),
+        (Haggling::TooMuch, haggle::RESERVATIONS as u64),
     ] {
+        let began = Instant::now();
         let mut joined = Joined::new(&scene);
-        let (descriptor, times) = (joined.filer.descriptor(0), 10_000 / items);
+        let (descriptor, times) = (joined.filer.descriptor(0), 5_000 / items);
         let order = Order::Haggle { descriptor, about, times, per_second: a_second / items };
         let sent = scene.beside(|| joined.filer.order(&order));
         assert_eq!(sent, Ok(Report::Sent { times, errno: 0 }), "{about:?}");
@@ -389,6 +393,10 @@ fn as_much_as_a_filer_may_ask_for_and_give_back_keeps_nobody_from_being_served()
         joined.filer.ended();
         let (worker, filer) = scene.ends_of(joined.worker.pid());
         assert_eq!((&*worker, &*filer), ("killed: its partner ended", "ended normally"));
+        // A hundred at once and one a second are told, with how many are not.
+        let refused = scene.transcript_of(joined.worker.pid(), "refused");
+        assert_eq!(refused.told_of, if about == Haggling::TooMuch { times * items } else { 0 });
+        assert!(refused.lines <= 101 + began.elapsed().as_secs(), "{refused:?}");
     }
     scene.assert_exact();
 }

@@ -160,6 +160,20 @@ impl Scene {
         })
     }
 
+    /// What the log has of the session of this worker's puppet in lines with this message, when it has ended.
+    pub(crate) fn transcript_of(&self, worker: u32, message: &str) -> Transcript {
+        let end = self.end_of(worker);
+        let session = end.number("session");
+        let lines = self
+            .server
+            .log()
+            .after(0, |line| line.number("session") == session && line.message() == message);
+        let left_out = |line: &Line| line.number("left_out").unwrap_or(0);
+        let count = lines.len() as u64;
+        let told_of = count + lines.iter().map(left_out).sum::<u64>() + left_out(&end);
+        Transcript { lines: count, told_of }
+    }
+
     /// Whether the log says that this process was ended for this call.
     pub(crate) fn names_the_call(&self, process: u32, call: &str) -> bool {
         let named = format!("({call})");
@@ -178,6 +192,14 @@ impl Scene {
         let line = self.end_of(worker);
         (line.text("worker").unwrap_or_default(), line.text("filer").unwrap_or_default())
     }
+}
+
+/// What the log has of something that a session did again and again.
+#[derive(Debug)]
+pub(crate) struct Transcript {
+    pub(crate) lines: u64,
+    /// With those for which there is no line.
+    pub(crate) told_of: u64,
 }
 
 impl Steady {
