@@ -60,6 +60,19 @@ fn say(filer: &mut Puppet, message: &impl Message, times: u64) {
     filer.begin(&Order::Send { descriptor, packet, times, per_second: 0 });
 }
 
+/// Says that nothing is left to list, until it is asked for the sum.
+fn list_all(walker: &mut Puppet, mut op: OpId) -> OpId {
+    loop {
+        say(walker, &FilerToDaemon::Listed { op, done: true }, 1);
+        walker.report().unwrap();
+        match receive(walker) {
+            DaemonToFiler::List { op: next } => op = next,
+            DaemonToFiler::Sum { op } => return op,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
 /// Waits for the line that tells how a filer ended that had orders, and claims that this is why.
 #[track_caller]
 fn assert_ended_for(scene: &Scene, mark: usize, field: &str, reason: &str) {
@@ -125,17 +138,8 @@ fn a_walking_filer_that_says_anything_else_is_ended_and_another_one_walks() {
         let verifying = scene.server.begin_berthctl(&["quota", "verify", "alice"], None);
         let mut walker = join(filers);
         let DaemonToFiler::List { mut op } = receive(&mut walker) else { panic!("another order") };
-        while at_the_end {
-            say(&mut walker, &FilerToDaemon::Listed { op, done: true }, 1);
-            walker.report().unwrap();
-            match receive(&mut walker) {
-                DaemonToFiler::List { op: next } => op = next,
-                DaemonToFiler::Sum { op: next } => {
-                    op = next;
-                    break;
-                }
-                other => panic!("{other:?}"),
-            }
+        if at_the_end {
+            op = list_all(&mut walker, op);
         }
         say(&mut walker, &message(op), times);
         scene.assert_steady();
