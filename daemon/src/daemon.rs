@@ -20,6 +20,7 @@ use crate::auth::Failures;
 use crate::config::Config;
 use crate::exit::KillReason;
 use crate::filer_handle::SpareFilers;
+use crate::free_space::FreeSpace;
 use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::incidents::Incidents;
@@ -53,6 +54,7 @@ pub(crate) struct Daemon {
     pub(crate) secret: [u8; 32],
     pub(crate) ledger: Ledger,
     pub(crate) homes: Arc<Homes>,
+    pub(crate) free_space: Rc<FreeSpace>,
     pub(crate) workers: Rc<SpareWorkers>,
     pub(crate) filers: Rc<SpareFilers>,
     pub(crate) activity: Rc<Activity>,
@@ -193,6 +195,7 @@ impl Daemon {
             secret,
             ledger,
             homes: Arc::new(homes),
+            free_space: Rc::default(),
             workers,
             filers,
             activity,

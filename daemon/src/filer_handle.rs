@@ -2,9 +2,10 @@
 //!
 //! What a serving filer asks is answered in [`crate::serve`].
 
+use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use berth_common::channel::Channel;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
@@ -14,6 +15,7 @@ use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
 use berth_common::sandbox_mode::SandboxMode;
 use rustix::fd::{AsFd as _, OwnedFd};
 
+use crate::answers::{Answers, SaidTooMuch, short};
 use crate::asked::{self, FilerPhase};
 use crate::bucket::WORKING_FILER;
 use crate::exit::{ExitReport, KillReason};
@@ -69,27 +71,30 @@ pub(crate) enum FilerError {
 }
 
 /// Ends a filer that nobody came to own.
-pub(crate) struct Unowned(Option<Rc<Filer>>);
+pub(crate) struct Unowned {
+    filer: Option<Rc<Filer>>,
+    answers: RefCell<Answers>,
+}
 
 impl Unowned {
     /// Takes responsibility.
     pub(crate) fn new(filer: Rc<Filer>) -> Self {
-        Self(Some(filer))
+        Self { filer: Some(filer), answers: RefCell::new(Answers::new(Instant::now())) }
     }
 
     /// It is owned from now on.
     pub(crate) fn owned(mut self) -> Option<Rc<Filer>> {
-        self.0.take()
+        self.filer.take()
     }
 
     fn filer(&self) -> Option<&Rc<Filer>> {
-        self.0.as_ref()
+        self.filer.as_ref()
     }
 }
 
 impl Drop for Unowned {
     fn drop(&mut self) {
-        if let Some(filer) = self.0.take() {
+        if let Some(filer) = self.filer.take() {
             filer.process().kill(KillReason::Unneeded);
         }
     }
@@ -335,37 +340,36 @@ impl Unowned {
         filer.send(order, &[]);
         let received = loop {
             match tokio::time::timeout(SILENCE, filer.recv()).await {
-                Ok(Ok(FilerToDaemon::Alive)) if phase == FilerPhase::Recovering => {}
-                Ok(received) => break received,
-                Err(_) => {
-                    return Err(ended(filer, Some(KillReason::TimedOut(heartbeat::SILENT))).await);
+                Ok(Ok(message)) => {
+                    let is_alive =
+                        message == FilerToDaemon::Alive && phase == FilerPhase::Recovering;
+                    let answers = is_alive || asked::answers(phase, &message) == Some(op);
+                    let heard = self.answers.borrow_mut().hear(&message, Instant::now());
+                    match heard {
+                        _ if !answers => break Err(Some(broken(&message, None))),
+                        Err(error) => break Err(Some(broken(&message, Some(error)))),
+                        Ok(()) if is_alive => {}
+                        Ok(()) => break Ok(message),
+                    }
                 }
+                Ok(Err(error)) => break Err(error.kill_reason()),
+                Err(_) => break Err(Some(KillReason::TimedOut(heartbeat::SILENT))),
             }
         };
-        let reason = match received {
-            Ok(FilerToDaemon::Failed { op: answered, reason }) if answered == op => {
-                return Err(FilerError::Failed(reason));
+        match received {
+            Ok(FilerToDaemon::Failed { reason, .. }) => Err(FilerError::Failed(short(reason))),
+            Ok(FilerToDaemon::SyncFailed { reason, .. }) => {
+                Err(FilerError::Unsynced(short(reason)))
             }
-            Ok(FilerToDaemon::SyncFailed { op: answered, reason })
-                if answered == op && phase == FilerPhase::Recovering =>
-            {
-                return Err(FilerError::Unsynced(reason));
-            }
-            Ok(message) if asked::answers(phase, &message) == Some(op) => {
-                return Ok(message);
-            }
-            Ok(message) => Some(KillReason::Broken(asked::name(&message).to_owned())),
-            Err(error) => error.kill_reason(),
-        };
-        Err(ended(filer, reason).await)
+            Ok(message) => Ok(message),
+            Err(reason) => Err(ended(filer, reason).await),
+        }
     }
 
     /// Ends it for an answer of another kind.
     pub(crate) async fn broke(&self, message: &FilerToDaemon) -> FilerError {
         match self.filer() {
-            Some(filer) => {
-                ended(filer, Some(KillReason::Broken(asked::name(message).to_owned()))).await
-            }
+            Some(filer) => ended(filer, Some(broken(message, None))).await,
             None => gone(),
         }
     }
@@ -380,6 +384,15 @@ impl Unowned {
             process.report(None).await;
         }
     }
+}
+
+/// Why it is ended for a message: it was not asked for, or it is too much.
+fn broken(message: &FilerToDaemon, error: Option<SaidTooMuch>) -> KillReason {
+    let name = asked::name(message);
+    KillReason::Broken(match error {
+        Some(error) => format!("{name}: {error}"),
+        None => format!("{name} is no answer to its order"),
+    })
 }
 
 fn gone() -> FilerError {

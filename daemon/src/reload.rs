@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use berth_common::journal::BootId;
+use tokio::sync::oneshot;
 
 use crate::config::{Config, ConfigError, Overrides};
 use crate::daemon::{Daemon, Settings};
@@ -35,10 +36,7 @@ struct Fresh {
 impl Reloader {
     /// Reads everything again, and sets it unless something is wrong with it. Either way it is logged.
     pub(crate) async fn reload(&self, daemon: &Daemon) {
-        let this = self.clone();
-        // Certificates may lie on another disk, which must not hold up the daemon's one thread.
-        let read = tokio::task::spawn_blocking(move || this.read()).await;
-        match read.unwrap_or_else(|error| Err(vec![error.to_string()])) {
+        match self.read_off_thread().await {
             Ok(fresh) => self.set(daemon, fresh),
             Err(complaints) => {
                 for complaint in complaints {
@@ -47,6 +45,20 @@ impl Reloader {
                 tracing::error!("nothing was reloaded: everything is as it was");
             }
         }
+    }
+
+    /// Certificates may lie on another disk, which must not hold up the daemon's one thread. A thread of its own, and
+    /// none of the runtime's: the daemon's end waits for those.
+    ///
+    /// # Errors
+    /// With everything that is wrong.
+    async fn read_off_thread(&self) -> Result<Fresh, Vec<String>> {
+        let (tell, told) = oneshot::channel();
+        let this = self.clone();
+        let read = move || drop(tell.send(this.read()));
+        let begun = std::thread::Builder::new().name("reload".to_owned()).spawn(read);
+        begun.map_err(|error| vec![format!("no thread to read it: {error}")])?;
+        told.await.unwrap_or_else(|_| Err(vec!["the thread that read it ended".to_owned()]))
     }
 
     /// # Errors

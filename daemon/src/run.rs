@@ -53,9 +53,14 @@ const LAST_REPLAYS: Duration = Duration::from_secs(30);
 /// How long the last helpers may take to be reaped.
 const LAST_HELPERS: Duration = Duration::from_secs(5);
 
+/// How long what other threads have begun below `users/` may take.
+const LAST_WORK: Duration = Duration::from_secs(5);
+
 /// The longest that the end takes after the grace time, with some seconds to spare.
-const AFTER_GRACE: Duration =
-    LAST_REPLAYS.saturating_add(LAST_HELPERS).saturating_add(Duration::from_secs(10));
+const AFTER_GRACE: Duration = LAST_REPLAYS
+    .saturating_add(LAST_HELPERS)
+    .saturating_add(LAST_WORK)
+    .saturating_add(Duration::from_secs(10));
 
 /// Why the daemon does not serve: a sentence for the administrator.
 type Fatal = Box<dyn std::error::Error>;
@@ -182,8 +187,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
         daemon.ledger.close().await;
         served
     });
-    // It waits for what its other threads have begun below `users/`.
-    drop(runtime);
+    // It waits for what its other threads have begun below `users/`, though not for a disk that hangs.
+    runtime.shutdown_timeout(LAST_WORK);
     drop(lock);
     served
 }

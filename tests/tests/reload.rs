@@ -1,11 +1,13 @@
 //! SIGHUP: certificates and limits are read again, and whoever is there notices nothing.
 
 use std::fs;
+use std::process::Command;
 
 use berth_tests::disk::only_journal_leaves;
 use berth_tests::files::assert_same;
 use berth_tests::log::Line;
-use berth_tests::{Content, Manager, Options, Raw, Server, Valve, account, wait_until};
+use berth_tests::{Content, Manager, Options, Raw, Server, Valve, account, process, wait_until};
+use rustix::process::Signal;
 
 /// Puts another server's certificate and key where this one has its own.
 fn exchange_certificate(server: &Server) -> String {
@@ -109,4 +111,36 @@ fn the_manager_hears_of_a_reload_and_of_its_end() {
     let said = manager.wait_after(mark, "RELOADING=1");
     assert!(said[1].starts_with("MONOTONIC_USEC="), "{said:?}");
     manager.wait_after(mark, "READY=1");
+}
+
+#[test]
+fn a_reload_that_hangs_keeps_nobody_from_being_served_and_the_daemon_from_no_end() {
+    let mut server = Server::start(Options::new());
+    server.add_user("alice", "a", "1MiB");
+    // Nobody ever writes to it, as a disk that does not answer.
+    let certificate = server.scratch().join("server.crt");
+    let made = Command::new("mkfifo").arg(&certificate).status().unwrap();
+    assert!(made.success(), "{made}");
+    account::give(&certificate);
+    server.configure(
+        Options::new().set(&format!("certificate = {certificate:?}")).set("key = \"server.key\""),
+    );
+    process::signal(server.pid(), Signal::HUP);
+    wait_until("the certificate is being read", || reads(server.pid(), "reload"));
+    server.client("alice", "a").run(&["ls"]).ok();
+    assert_eq!(server.terminate(), Some(0));
+    let log = server.log().finished();
+    assert!(log.contains("\"stopped\""), "{log}");
+    assert!(!log.contains("reloaded"), "{log}");
+}
+
+/// Whether a process has a thread of this name.
+fn reads(pid: u32, thread: &str) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return false;
+    };
+    threads.flatten().any(|entry| {
+        let name = fs::read_to_string(entry.path().join("comm")).unwrap_or_default();
+        name.trim_end() == thread
+    })
 }

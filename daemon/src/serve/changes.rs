@@ -12,7 +12,9 @@ use berth_common::points::{Point, reach};
 
 use super::{Given, Serving};
 use crate::asked::AskedTooMuch;
+use crate::daemon::Daemon;
 use crate::exit::KillReason;
+use crate::free_space::room;
 use crate::ledger::LedgerError;
 
 /// How long changes wait for a dead holder's replay before they are refused.
@@ -24,8 +26,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 impl Serving {
     pub(super) async fn reserve(&self, op: OpId, growth: u64, entries: u64, stages: Option<u64>) {
-        let refuses_staging = || stages.and_then(|bytes| self.refuses_staging(bytes));
-        if let Some(error) = self.refuses_changes().or_else(refuses_staging) {
+        if let Some(error) = self.refuses_changes() {
+            return self.refuse(op, error);
+        }
+        if let Some(bytes) = stages
+            && let Some(error) = self.refuses_staging(bytes).await
+        {
             return self.refuse(op, error);
         }
         let ledger = &self.daemon.ledger;
@@ -40,7 +46,10 @@ impl Serving {
     /// Begins the reservation of an upload of unknown size. It lives in memory: without a fingerprint of its
     /// source an upload cannot be resumed, so that nothing of it has to outlive the daemon.
     pub(super) async fn lease(&self, op: OpId, entries: u64, replaces: u64) {
-        let room = match self.refuses_changes().map_or_else(|| self.room_on_disk(), Err) {
+        if let Some(error) = self.refuses_changes() {
+            return self.refuse(op, error);
+        }
+        let room = match self.room_on_disk().await {
             Ok(room) => room,
             Err(error) => return self.refuse(op, error),
         };
@@ -60,7 +69,10 @@ impl Serving {
         let ledger = &self.daemon.ledger;
         let extended = loop {
             // Unlinking frees space too.
-            let room = match self.refuses_changes().map_or_else(|| self.room_if_any(), Err) {
+            if let Some(error) = self.refuses_changes() {
+                return self.refuse(op, error);
+            }
+            let room = match self.room_if_any().await {
                 Ok(room) => room,
                 Err(error) => return self.refuse(op, error),
             };
@@ -81,8 +93,11 @@ impl Serving {
     }
 
     /// Tells how much may be written.
-    pub(super) fn room(&self, op: OpId) {
-        match self.refuses_changes().map_or_else(|| self.room_if_any(), Err) {
+    pub(super) async fn room(&self, op: OpId) {
+        if let Some(error) = self.refuses_changes() {
+            return self.refuse(op, error);
+        }
+        match self.room_if_any().await {
             Ok(bytes) => self.answer(op, Ok(DaemonToFiler::Room { op, bytes })),
             Err(error) => self.refuse(op, error),
         }
@@ -216,8 +231,8 @@ impl Serving {
     }
 
     /// What is staged takes its whole size until it is placed, however little the home grows by it.
-    fn refuses_staging(&self, bytes: u64) -> Option<ErrorCode> {
-        match self.room_on_disk() {
+    async fn refuses_staging(&self, bytes: u64) -> Option<ErrorCode> {
+        match self.room_on_disk().await {
             Ok(room) if room >= bytes => None,
             Ok(_) => Some(ErrorCode::DiskFull),
             Err(error) => Some(error),
@@ -225,20 +240,23 @@ impl Serving {
     }
 
     /// Bytes above the floor of free space; 0 also below it, for what may need none.
-    pub(super) fn room_if_any(&self) -> Result<u64, ErrorCode> {
-        match self.room_on_disk() {
+    pub(super) async fn room_if_any(&self) -> Result<u64, ErrorCode> {
+        match self.room_on_disk().await {
             Err(ErrorCode::DiskFull) => Ok(0),
             room => room,
         }
     }
 
-    /// Bytes above the floor of free space. Refused below it.
-    fn room_on_disk(&self) -> Result<u64, ErrorCode> {
-        let free = self.daemon.homes.free_bytes().map_err(|error| {
-            tracing::error!(%error, "cannot tell the free space");
-            ErrorCode::Internal
-        })?;
-        free.checked_sub(self.daemon.settings().config.min_free_bytes).ok_or(ErrorCode::DiskFull)
+    /// Bytes above the floor of free space. Refused below it, and when the session ends meanwhile: its end does
+    /// not wait for a disk that hangs.
+    async fn room_on_disk(&self) -> Result<u64, ErrorCode> {
+        let Daemon { free_space, homes, .. } = &*self.daemon;
+        let free = tokio::select! {
+            biased;
+            () = self.over.up() => None,
+            free = free_space.bytes(homes) => free,
+        };
+        room(free, self.daemon.settings().config.min_free_bytes)
     }
 }
 

@@ -28,6 +28,7 @@ use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::heartbeat::{self, Heartbeat, Turn};
 use crate::ledger::{LedgerError, Note, UploadRequest};
+use crate::lines::{Lines, REFUSALS, some};
 use crate::process::Process;
 use crate::tasks::{Flag, Tasks};
 use writing::Writing;
@@ -67,6 +68,8 @@ pub(crate) struct Serving {
     owes: Cell<bool>,
     /// It has said that staging could not be made durable.
     distrusts: Cell<bool>,
+    /// Log lines for what it is refused.
+    refusals: RefCell<Lines>,
     heartbeat: Cell<Heartbeat>,
     tasks: Tasks,
     /// Up when the session is over: what the filer still sends counts no more.
@@ -94,6 +97,7 @@ impl Serving {
             notes: RefCell::default(),
             owes: Cell::default(),
             distrusts: Cell::default(),
+            refusals: RefCell::new(Lines::new(REFUSALS, Instant::now())),
             heartbeat: Cell::default(),
             tasks: Tasks::default(),
             over: Flag::default(),
@@ -108,6 +112,11 @@ impl Serving {
     /// The process.
     pub(crate) fn filer(&self) -> &Rc<Filer> {
         &self.filer
+    }
+
+    /// Refusals that the log does not tell of.
+    pub(crate) fn refusals_left_out(&self) -> u64 {
+        self.refusals.borrow().left_out()
     }
 
     /// Answers the filer until it ends, or breaks the rules and is killed.
@@ -248,8 +257,7 @@ impl Serving {
             }
             FilerToDaemon::Room { op } => {
                 asked.ask(op)?;
-                drop(asked);
-                self.room(op);
+                self.tasks.spawn(async move { this.room(op).await });
             }
             FilerToDaemon::Claim { op, name } => {
                 asked.ask(op)?;
@@ -410,7 +418,10 @@ impl Serving {
     }
 
     fn refuse(&self, op: OpId, error: ErrorCode) {
-        tracing::info!(session = self.session.0, user = %self.user, %error, "refused");
+        let line = self.refusals.borrow_mut().one_more(Instant::now());
+        if let Some(left_out) = line.map(some) {
+            tracing::info!(session = self.session.0, user = %self.user, %error, left_out, "refused");
+        }
         self.asked.borrow_mut().refused(op);
         self.filer.send(&DaemonToFiler::Refused { op, error }, &[]);
     }

@@ -31,7 +31,7 @@ impl Serving {
         }
         for _ in 0..TAKEOVER_TRIES {
             // What was free before a takeover says little after it.
-            let room = match self.room_if_any() {
+            let room = match self.room_if_any().await {
                 Ok(room) => room,
                 Err(error) => return self.refuse(op, error),
             };

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::{Event, FAREWELL, Session};
 use crate::accept::Admission;
 use crate::exit::{ExitReport, KillReason};
+use crate::lines::some;
 use crate::process::{PeerError, Process};
 use crate::recovery;
 use crate::serve::Serving;
@@ -128,7 +129,9 @@ impl Session {
         let mut reports = filer.iter().chain([&report]);
         let filer_charged = serving.map(|serving| serving.filer().charged());
         let badly = reports.any(|report| report.incident().is_some() || report.blames_its_worker());
-        self.log_end(&report, filer.as_ref(), closing, badly, filer_charged);
+        let refusals_left_out = serving.map_or(0, Serving::refusals_left_out);
+        let left_out = some(self.lines.left_out() + refusals_left_out);
+        self.log_end(&report, filer.as_ref(), closing, badly, (filer_charged, left_out));
     }
 
     fn log_end(
@@ -137,7 +140,7 @@ impl Session {
         filer: Option<&ExitReport>,
         closing: Option<&CloseReason>,
         badly: bool,
-        filer_charged: Option<u64>,
+        (filer_charged, left_out): (Option<u64>, Option<u64>),
     ) {
         let sessions = self.daemon.sessions.borrow();
         let Some(entry) = sessions.get(self.id) else {
@@ -162,12 +165,12 @@ impl Session {
             tracing::debug!(session, %addr, worker = %report, seconds, "session ended");
         } else if badly {
             tracing::warn!(
-                session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
+                session, user, %addr, worker = %report, filer, closing, received, sent, seconds, left_out,
                 "session ended badly"
             );
         } else {
             tracing::info!(
-                session, user, %addr, worker = %report, filer, closing, received, sent, seconds,
+                session, user, %addr, worker = %report, filer, closing, received, sent, seconds, left_out,
                 "session ended"
             );
         }

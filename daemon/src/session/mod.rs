@@ -31,6 +31,7 @@ use crate::exit::KillReason;
 use crate::heartbeat::{self, Heartbeat, Turn};
 use crate::identity::Identity;
 use crate::incidents::Task;
+use crate::lines::{Lines, TRANSFERS};
 use crate::listener::Connection;
 use crate::serve::Serving;
 use crate::tasks::Flag;
@@ -38,7 +39,7 @@ use crate::worker_handle::{MadeWith, SharedWorker};
 
 use end::{End, broke, lost};
 use login::Outcome;
-use password::PasswordOutcome;
+use password::{CHANGES, PasswordOutcome};
 
 /// Seconds beyond the worker's own bound after which the daemon ends a login.
 const LOGIN_SLACK: Duration = Duration::from_secs(5);
@@ -125,6 +126,9 @@ struct Session {
     closing: Option<CloseReason>,
     seldom: Bucket,
     progress: Bucket,
+    passwords: Bucket,
+    /// For its transfers.
+    lines: Lines,
     heartbeat: Heartbeat,
     deadline: Option<(tokio::time::Instant, KillReason)>,
 }
@@ -162,6 +166,8 @@ pub(crate) async fn run(
         closing: None,
         seldom: Bucket::new(SELDOM, now),
         progress: Bucket::new(PROGRESS, now),
+        passwords: Bucket::new(CHANGES, now),
+        lines: Lines::new(TRANSFERS, now),
         heartbeat: Heartbeat::default(),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
     };
@@ -259,8 +265,7 @@ impl Session {
                 None
             }
             (Step::PasswordFirst, WorkerToDaemon::PasswordFirst { message, verifier }) => {
-                self.password_first(message, verifier);
-                None
+                self.password_first(message, verifier)
             }
             (Step::PasswordFinal, WorkerToDaemon::PasswordFinal { message }) => {
                 self.password_final(message);

@@ -6,6 +6,7 @@ use berth_common::broker_protocol::{Direction, WorkerToDaemon};
 
 use super::Session;
 use super::end::{End, broke};
+use crate::lines::some;
 use crate::sessions::Transfer;
 
 impl Session {
@@ -41,6 +42,8 @@ impl Session {
                     Direction::Put => "put",
                     Direction::Get => "get",
                 };
+                // One without a line is counted, and the session goes on.
+                let left_out = self.lines.one_more(now)?;
                 let ms = now.saturating_duration_since(transfer.begun).as_millis() as u64;
                 tracing::info!(
                     session,
@@ -54,6 +57,7 @@ impl Session {
                     moved_leaves,
                     ms,
                     error = error.as_ref().map(tracing::field::display),
+                    left_out = some(left_out),
                     "transfer"
                 );
             }

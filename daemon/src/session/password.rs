@@ -8,9 +8,14 @@ use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
 
 use super::attempt::{Obstacle, record};
+use super::end::{End, broke};
 use super::{Event, Session, Stage};
 use crate::auth::{AddressKey, AwaitingPassword};
+use crate::bucket::Rate;
 use crate::daemon::Daemon;
+
+/// Changes that are begun: one that does not succeed is held back, or its address is, and each has its log line.
+pub(super) const CHANGES: Rate = Rate { a_second: 1, at_once: 16 };
 
 /// How far a change of password came.
 pub(crate) enum PasswordOutcome {
@@ -31,11 +36,15 @@ async fn hold_back(daemon: &Daemon, address: AddressKey, user: &UserName, error:
 
 impl Session {
     /// Begins a change of password.
-    pub(super) fn password_first(&mut self, message: Vec<u8>, new: ScramVerifier) {
-        let Some(user) = self.user() else { return };
+    pub(super) fn password_first(&mut self, message: Vec<u8>, new: ScramVerifier) -> Option<End> {
+        let user = self.user()?;
+        if !self.passwords.take(1, Instant::now()) {
+            return Some(broke("it changes the password again and again".to_owned()));
+        }
         // As at a login, so that a session is no way to try passwords quickly.
         if self.check_address().is_err() {
-            return self.worker.answer_password(false);
+            self.worker.answer_password(false);
+            return None;
         }
         self.stage = Stage::PasswordLookup;
         let (daemon, exporter, attempt) = (self.daemon.clone(), self.exporter, self.attempt());
@@ -53,6 +62,7 @@ impl Session {
                 }
             })
         });
+        None
     }
 
     /// Ends a change of password.

@@ -3,6 +3,7 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use crate::haggle;
 use crate::line;
 use crate::orders::{Order, Report, Station};
 use crate::sys;
@@ -92,6 +93,16 @@ impl Machine {
             },
             Order::Send { descriptor, packet, times, per_second } => {
                 repeat(times, per_second, || sys::send(descriptor, &packet).map(drop))
+            }
+            Order::SendInTurn { descriptor, packets, times, per_second } => {
+                let mut turn = packets.iter().cycle();
+                repeat(times, per_second, || match turn.next() {
+                    Some(packet) => sys::send(descriptor, packet).map(drop),
+                    None => Ok(()),
+                })
+            }
+            Order::Haggle { descriptor, about, times, per_second } => {
+                repeat(times, per_second, || haggle::round(descriptor, about))
             }
             Order::Receive { descriptor, wait_ms } => receive(descriptor, wait_ms),
             Order::Complain { bytes, times } => repeat(times, 0, || io::stderr().write_all(&bytes)),

@@ -48,6 +48,29 @@ pub enum Order {
         /// At most so many a second; 0 for as fast as it goes.
         per_second: u64,
     },
+    /// Sends packets in turn, again and again. Answered by `Sent`, with the packets.
+    SendInTurn {
+        /// On this descriptor.
+        descriptor: i32,
+        /// What.
+        packets: Vec<serde_bytes::ByteBuf>,
+        /// So many packets.
+        times: u64,
+        /// At most so many packets a second.
+        per_second: u64,
+    },
+    /// Asks the daemon what a filer may ask, and takes the answers, again and again. Answered by `Sent`, with the
+    /// rounds; the errno is `EIO` when an answer is not the right one.
+    Haggle {
+        /// The channel to the daemon.
+        descriptor: i32,
+        /// About what.
+        about: Haggling,
+        /// So many rounds.
+        times: u64,
+        /// At most so many rounds a second.
+        per_second: u64,
+    },
     /// Receives a packet. Answered by `Packet`, or `Failed`; the errno is `EAGAIN` when none came in time, and 0 at
     /// the end.
     Receive {
@@ -79,6 +102,20 @@ pub enum Order {
     Fault,
     /// Panics.
     Panic,
+}
+
+/// What a filer's puppet asks the daemon for, only to give it back. Nothing of it breaks a rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Haggling {
+    /// The ticket, once a round.
+    Ticket,
+    /// Reservations, [`crate::haggle::RESERVATIONS`] a round.
+    Reservations,
+    /// Names of intents that come to nothing, of which it says one by one that they are gone,
+    /// [`crate::haggle::NAMES`] a round.
+    Names,
+    /// What is more than any quota has, and refused, [`crate::haggle::RESERVATIONS`] times a round.
+    TooMuch,
 }
 
 /// Where a puppet stands.

@@ -9,7 +9,7 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::rel_path::RelPath;
 use berth_tests::raw::leaving::is_closed;
 use berth_tests::raw::tcp;
-use berth_tests::wait::within;
+use berth_tests::wait::{DEADLINE, within};
 use berth_tests::{Options, Raw, process, report, wait_until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -31,8 +31,9 @@ fn allow_descriptors() {
 #[test]
 fn a_thousand_half_open_connections_from_one_address_do_not_keep_another_out() {
     allow_descriptors();
-    // So that none of them ends by its deadline while it is being counted.
-    let scene = Scene::new(Options::new().set("login_seconds = 600"));
+    // Ten times as long as this test waits for anything: who gets in has not waited for any of them to end.
+    let time = 10 * DEADLINE;
+    let scene = Scene::new(Options::new().set(&format!("login_seconds = {}", time.as_secs())));
     let crowd: Vec<TcpStream> =
         (0..CROWD).map(|_| tcp(scene.address(), None).expect("a connection")).collect();
     let open = || crowd.iter().filter(|socket| !is_closed(socket)).count();
@@ -41,12 +42,15 @@ fn a_thousand_half_open_connections_from_one_address_do_not_keep_another_out() {
     wait_until("each of them has a worker", || sessions() == ADMITTED);
 
     let from: SocketAddr = "127.0.0.2:0".parse().unwrap();
+    let mark = scene.server.log().mark();
     let began = Instant::now();
     let mut bob = Raw::connect_from(&scene.server, Some(from)).expect("another address is let in");
     bob.authenticate("bob", "b").expect("and may log in");
     let took = began.elapsed();
     report(&format!("login beside {CROWD} half-open connections: {took:?}"));
     assert_eq!((open(), sessions()), (ADMITTED, ADMITTED + 1), "the crowd is still there");
+    let ended = scene.server.log().after(mark, |line| line.message().starts_with("session ended"));
+    assert!(ended.is_empty(), "nobody was ended for the newcomer: {ended:?}");
     scene.bob_is_served();
     // The address itself is full, whoever else is behind it.
     assert!(Raw::connect_from(&scene.server, None).is_err());

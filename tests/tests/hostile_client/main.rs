@@ -10,6 +10,7 @@ mod forms;
 mod greedy;
 mod leaving;
 mod order;
+mod outliving;
 mod scene;
 mod slow;
 mod tls;

@@ -16,6 +16,9 @@ const MOST_BYTES: u64 = 64 << 20;
 /// Spares that a server with the default configuration keeps, workers and filers.
 const SPARES: usize = 6;
 
+/// Mallory's sessions.
+const SESSIONS: &str = "max_sessions_per_user = 500";
+
 /// Where bob's connections come from: not where mallory's come from.
 const ELSEWHERE: &str = "127.0.0.2:0";
 
@@ -26,10 +29,17 @@ pub(crate) struct Scene {
 impl Scene {
     /// Mallory may have more sessions than usual, so that each case is one of its own.
     pub(crate) fn new(options: Options) -> Self {
-        let server = Server::start(options.set("max_sessions_per_user = 500"));
+        let server = Server::start(options.set(SESSIONS));
         server.add_user_of_cheap_logins("mallory", "m", Limits::default());
         server.add_user_of_cheap_logins("bob", "b", Limits::default());
         Self { server }
+    }
+
+    /// Has these lines hold for those who come from now on.
+    pub(crate) fn reload(&mut self, lines: &[&str]) {
+        let options = Options::new().set(SESSIONS);
+        self.server.configure(lines.iter().fold(options, |options, line| options.set(line)));
+        self.server.hang_up("reloaded");
     }
 
     /// For tests that hold or leave many connections.

@@ -1,5 +1,7 @@
 //! What a filer's puppet says to the daemon: out of phase, about others' uploads, absurd, with descriptors.
 
+use std::time::Instant;
+
 use berth_common::channel::Message;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::codec;
@@ -10,7 +12,9 @@ use berth_common::ledger_protocol::{
 };
 use berth_common::limits::NAMES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
-use berth_tests::puppets::{Fate, Order, Puppet};
+use berth_puppets::haggle;
+use berth_puppets::orders::Haggling;
+use berth_tests::puppets::{Fate, Order, Puppet, Report};
 use berth_tests::{Options, ledger, wait_until};
 
 use crate::in_flight::{send_message, with_descriptors};
@@ -326,21 +330,59 @@ fn order(descriptor: i32, message: &impl Message) -> Order {
 #[test]
 fn a_flood_of_questions_ends_its_session_while_another_works_on() {
     let scene = Scene::new();
-    for message in [
-        FilerToDaemon::Usage { op: OP },
-        FilerToDaemon::LetGo { name: StagingName(7) },
-        FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; 1024] },
+    let nobodys = StagingName(1 << 62);
+    let flooded = "sent more messages than any honest one does";
+    let noted = "it tells of names faster than the ledger can take note";
+    for (message, reasons) in [
+        (FilerToDaemon::Usage { op: OP }, ["Usage: it used an operation's number twice", flooded]),
+        (FilerToDaemon::LetGo { name: nobodys }, [noted, "a name that is not the session's"]),
+        (FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; 1024] }, [flooded; 2]),
     ] {
         let mut joined = Joined::new(&scene);
         let Order::Send { descriptor, packet, .. } = order(joined.filer.descriptor(0), &message)
         else {
             unreachable!()
         };
-        joined.filer.begin(&Order::Send { descriptor, packet, times: 10_000_000, per_second: 0 });
-        for _ in 0..5 {
-            scene.assert_steady();
-        }
-        joined.assert_broke(&scene, &format!("{:.60}", format!("{message:?}")));
+        let flood = Order::Send { descriptor, packet, times: 10_000_000, per_second: 0 };
+        scene.beside(|| drop(joined.filer.order(&flood)));
+        let (_, filer) = scene.ends_of(joined.worker.pid());
+        let told = reasons.iter().any(|reason| filer.contains(reason));
+        assert!(filer.contains("broke the protocol") && told, "{message:.60?}: {filer}");
+    }
+    scene.assert_exact();
+}
+
+#[test]
+fn as_much_as_a_filer_may_ask_for_and_give_back_keeps_nobody_from_being_served() {
+    // It does not answer while it haggles.
+    let scene = Scene::with(Options::new().set("heartbeat_seconds = 3600"));
+    let a_second = 10_000;
+    for (about, items) in [
+        (Haggling::Ticket, 1),
+        (Haggling::Reservations, haggle::RESERVATIONS as u64),
+        (Haggling::Names, haggle::NAMES as u64),
+        (Haggling::TooMuch, haggle::RESERVATIONS as u64),
+    ] {
+        let began = Instant::now();
+        let mut joined = Joined::new(&scene);
+        let (descriptor, times) = (joined.filer.descriptor(0), 5_000 / items);
+        let order = Order::Haggle { descriptor, about, times, per_second: a_second / items };
+        let sent = scene.beside(|| joined.filer.order(&order));
+        assert_eq!(sent, Ok(Report::Sent { times, errno: 0 }), "{about:?}");
+        // It has broken nothing, is answered like anybody, and has nothing left.
+        let DaemonToFiler::Usage { usage, .. } = joined.ask(&FilerToDaemon::Usage { op: OP })
+        else {
+            panic!("{about:?}: no answer");
+        };
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (0, 0), "{about:?}");
+        joined.filer.begin(&Order::Exit(0));
+        joined.filer.ended();
+        let (worker, filer) = scene.ends_of(joined.worker.pid());
+        assert_eq!((&*worker, &*filer), ("killed: its partner ended", "ended normally"));
+        // A hundred at once and one a second are told, with how many are not.
+        let refused = scene.transcript_of(joined.worker.pid(), "refused");
+        assert_eq!(refused.told_of, if about == Haggling::TooMuch { times * items } else { 0 });
+        assert!(refused.lines <= 101 + began.elapsed().as_secs(), "{refused:?}");
     }
     scene.assert_exact();
 }

@@ -14,6 +14,7 @@ mod escapes;
 mod filers;
 mod in_flight;
 mod ledger;
+mod orders;
 mod packets;
 mod phases;
 mod remains;

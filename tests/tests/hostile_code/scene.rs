@@ -1,6 +1,7 @@
 //! A server with puppets, two users, and a steady session of real processes beside whatever is attacked.
 
 use std::sync::Mutex;
+use std::thread;
 use std::time::Duration;
 
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
@@ -111,6 +112,19 @@ impl Scene {
         assert_eq!(steady.end_get(), SECRET);
     }
 
+    /// Lets something happen, and claims that bob's session works all the while.
+    pub(crate) fn beside<T: Send>(&self, what: impl FnOnce() -> T + Send) -> T {
+        thread::scope(|scope| {
+            let happening = scope.spawn(what);
+            loop {
+                self.assert_steady();
+                if happening.is_finished() {
+                    break happening.join().unwrap();
+                }
+            }
+        })
+    }
+
     /// Claims that the ledger equals the disk when alice has no session, and that bob works on.
     #[track_caller]
     pub(crate) fn assert_unharmed(&self) {
@@ -154,6 +168,20 @@ impl Scene {
         })
     }
 
+    /// What the log has of the session of this worker's puppet in lines with this message, when it has ended.
+    pub(crate) fn transcript_of(&self, worker: u32, message: &str) -> Transcript {
+        let end = self.end_of(worker);
+        let session = end.number("session");
+        let lines = self
+            .server
+            .log()
+            .after(0, |line| line.number("session") == session && line.message() == message);
+        let left_out = |line: &Line| line.number("left_out").unwrap_or(0);
+        let count = lines.len() as u64;
+        let told_of = count + lines.iter().map(left_out).sum::<u64>() + left_out(&end);
+        Transcript { lines: count, told_of }
+    }
+
     /// Whether the log says that this process was ended for this call.
     pub(crate) fn names_the_call(&self, process: u32, call: &str) -> bool {
         let named = format!("({call})");
@@ -172,6 +200,14 @@ impl Scene {
         let line = self.end_of(worker);
         (line.text("worker").unwrap_or_default(), line.text("filer").unwrap_or_default())
     }
+}
+
+/// What the log has of something that a session did again and again.
+#[derive(Debug)]
+pub(crate) struct Transcript {
+    pub(crate) lines: u64,
+    /// With those for which there is no line.
+    pub(crate) told_of: u64,
 }
 
 impl Steady {
@@ -222,7 +258,10 @@ impl Steady {
             match self.raw.receive() {
                 Received::Block(_, data) => content.extend(data),
                 Received::Message(WorkerToClient::GetReady { .. }) => {}
-                Received::Message(WorkerToClient::GetEnd { id, .. }) => {
+                Received::Message(WorkerToClient::GetEnd { id, digest }) => {
+                    let mut tree = TreeDigest::new();
+                    tree.extend(&leaves(&content));
+                    assert_eq!(digest, tree.finish(), "bob's file");
                     self.raw.send(&ClientToWorker::GetDone { id });
                     return content;
                 }

@@ -161,3 +161,21 @@ fn a_password_is_changed_by_whoever_knows_the_current_one() {
         fakes.sessions(1).await;
     });
 }
+
+#[test]
+fn a_session_that_changes_its_password_again_and_again_is_ended() {
+    run(|| async {
+        let fakes = Fakes::start(|config| config.failures.refuse_after = 1).await;
+        let new = ScramVerifier::from_password("new", vec![2; 16], 4096).unwrap();
+        let (_client, worker, _filer) = fakes.session().await;
+        assert_eq!(change(&worker, "guess", &new).await, DaemonToWorker::PasswordRefused);
+        // Its address is refused from now on, at once, and each time with a line in the log.
+        let message = b"n,,n=alice,r=x".to_vec();
+        let question = WorkerToDaemon::PasswordFirst { message, verifier: new };
+        while worker.try_send(&question).is_ok() && worker.next().await.is_some() {}
+        fakes.no_sessions().await;
+        let latest = fakes.daemon.incidents.told().latest;
+        let what = &latest.last().unwrap().what;
+        assert!(what.contains("it changes the password again and again"), "{what}");
+    });
+}

@@ -302,3 +302,28 @@ fn a_user_who_is_locked_loses_the_sessions_at_once() {
         assert_eq!(fakes.daemon.incidents.told().total(), 0);
     });
 }
+
+#[test]
+fn a_disk_that_does_not_tell_its_free_space_holds_up_nobody_who_needs_none() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let (open, gate) = std::sync::mpsc::channel();
+        fakes.daemon.free_space.gate.replace(Some(gate));
+        filer.send(&FilerToDaemon::Room { op: OP });
+        filer.send(&FilerToDaemon::Lease { op: OpId(2), entries: 1, replaces: 0 });
+        filer.send(&FilerToDaemon::Usage { op: OpId(3) });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Usage { op: OpId(3), .. }));
+        let (_other_client, _other_worker, other) = fakes.session().await;
+        other.send(&FilerToDaemon::Usage { op: OP });
+        assert!(matches!(other.recv().await, DaemonToFiler::Usage { .. }));
+        // Nor does the end of a session that waits for it.
+        worker.crash();
+        filer.crash();
+        fakes.sessions(1).await;
+
+        other.send(&FilerToDaemon::Room { op: OP });
+        drop(open);
+        assert!(matches!(other.recv().await, DaemonToFiler::Room { bytes: 1.., .. }));
+    });
+}
