@@ -44,6 +44,7 @@ mod pending;
 mod places;
 mod privileges;
 mod process;
+mod program;
 mod recovery;
 mod reload;
 mod run;

@@ -35,10 +35,11 @@ use crate::lock::{DaemonLock, wait_for_old_helpers};
 use crate::main_loop::serve_clients;
 use crate::notify::{Notifier, SharedNotifier};
 use crate::privileges::{Target, close_to_others};
+use crate::program::Program;
 use crate::reload::Reloader;
 use crate::shutdown::stop_helpers;
 use crate::spares::{Setup, Spares};
-use crate::spawn::{FILER, Spawner, WORKER};
+use crate::spawn::Spawner;
 use crate::{activation, file_system, filer_handle, log, worker_handle};
 
 /// Why the daemon does not serve: a sentence for the administrator.
@@ -102,7 +103,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
         };
         let setup = worker_handle::setup(&config, &identity, reloader.boot);
         let workers = Spares::start(
-            WORKER,
+            Program::Worker,
             config.spare_workers,
             spawner.clone(),
             activity.clone(),
@@ -110,7 +111,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             worker_handle::may_send,
         );
         let filers = Spares::start(
-            FILER,
+            Program::Filer,
             config.spare_filers,
             spawner.clone(),
             activity.clone(),
