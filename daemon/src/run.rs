@@ -35,10 +35,8 @@ use crate::lock::{DaemonLock, wait_for_old_helpers};
 use crate::main_loop::serve_clients;
 use crate::notify::{Notifier, SharedNotifier};
 use crate::privileges::{Target, close_to_others};
-use crate::program::Program;
 use crate::reload::Reloader;
 use crate::shutdown::stop_helpers;
-use crate::spares::{Setup, Spares};
 use crate::spawn::Spawner;
 use crate::{activation, file_system, filer_handle, log, worker_handle};
 
@@ -101,23 +99,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             data_dir: data_dir.clone(),
             boot: boot_id(),
         };
-        let setup = worker_handle::setup(&config, &identity, reloader.boot);
-        let workers = Spares::start(
-            Program::Worker,
-            config.spare_workers,
-            spawner.clone(),
-            activity.clone(),
-            setup,
-            worker_handle::may_send,
-        );
-        let filers = Spares::start(
-            Program::Filer,
-            config.spare_filers,
-            spawner.clone(),
-            activity.clone(),
-            Setup::none(),
-            filer_handle::may_send,
-        );
+        let workers = worker_handle::spares(&config, &identity, reloader.boot, &spawner, &activity);
+        let filers = filer_handle::spares(&config, &spawner, &activity);
         let daemon = Daemon::new(Parts {
             config,
             identity,

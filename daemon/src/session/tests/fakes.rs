@@ -33,7 +33,6 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
 use crate::program::Program;
-use crate::spares::{Setup, Spares};
 use crate::spawn::Spawner;
 use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
 
@@ -107,23 +106,9 @@ impl Fakes {
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
         let activity = Rc::new(Activity::default());
-        let setup = worker_handle::setup(&config, &identity, BootId::UNKNOWN);
-        let workers = Spares::start(
-            Program::Worker,
-            config.spare_workers,
-            spawner.clone(),
-            activity.clone(),
-            setup,
-            worker_handle::may_send,
-        );
-        let filers = Spares::start(
-            Program::Filer,
-            config.spare_filers,
-            spawner.clone(),
-            activity.clone(),
-            Setup::none(),
-            filer_handle::may_send,
-        );
+        let workers =
+            worker_handle::spares(&config, &identity, BootId::UNKNOWN, &spawner, &activity);
+        let filers = filer_handle::spares(&config, &spawner, &activity);
         let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), sync);
         let daemon = Daemon::new(Parts {
             site_secret: config.site_secret_file.as_ref().map(|_| SITE_SECRET.to_vec()),
