@@ -92,9 +92,7 @@ fn a_filer_that_does_not_answer_is_told_as_stalled_and_what_it_left_is_replayed(
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.send(&FilerToDaemon::Released { op: OP });
         beat(&fakes);
         asked(&worker, &filer).await;
@@ -166,9 +164,7 @@ fn a_recovering_filer_that_says_nothing_for_long_is_ended_and_another_one_tried(
     run_beyond(SILENCE, || async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.crash();
         worker.crash();
         let silent = fakes.recoverer().await;
