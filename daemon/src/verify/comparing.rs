@@ -14,10 +14,10 @@ use crate::ledger::LedgerError;
 
 /// How long the ticket is held at most while sessions settle what they have begun and the last reports are
 /// heard. What takes longer is waited for without it.
-const HOLD: Duration = Duration::from_secs(2);
+pub(super) const HOLD: Duration = Duration::from_secs(2);
 
 /// How long it is held at most for a walk that is made under it.
-const LAST_HOLD: Duration = Duration::from_secs(20);
+pub(super) const LAST_HOLD: Duration = Duration::from_secs(20);
 
 /// How often one walk may take the ticket in vain, because more was to be listed or settled than in [`HOLD`].
 const ROUNDS: usize = 30;

@@ -3,8 +3,8 @@
 //! A window is opened under the user's ticket; from then on sessions report what enters, leaves and moves.
 //! A filer walks the home beside them, and is told what they report. In the end the ticket is taken once
 //! more: with every act settled, nothing left to list and every report heard, the walk's sum and the ledger
-//! are those of one instant. The ticket is held for moments ([`HOLD`]); only when sessions die again and
-//! again, and their reports with them, is the whole walk made under it, for at most [`LAST_HOLD`].
+//! are those of one instant. The ticket is held for moments ([`comparing::HOLD`]); only when sessions die again and
+//! again, and their reports with them, is the whole walk made under it, for at most [`comparing::LAST_HOLD`].
 //!
 //! It moves nothing in a home, and changes the ledger only when it is told to fix.
 
