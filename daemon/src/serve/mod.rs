@@ -4,10 +4,10 @@
 //! the ledger or for a ticket. It decides nothing itself: [`crate::asked`] bounds what a filer may ask,
 //! [`crate::tickets`] who may change names, the ledger everything else.
 
-mod answers;
 mod changes;
 mod granted;
 mod questions;
+mod replies;
 mod uploads;
 mod writing;
 
