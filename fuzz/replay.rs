@@ -15,9 +15,11 @@ const CHANGED: u32 = 1000;
 /// Longest input that is made.
 const MOST_BYTES: usize = 4096;
 
-/// Runs the corpus of `target`, which lies in the project's directory `root`.
-pub(super) fn replay(root: &Path, target: &str, run: fn(&[u8])) {
-    let fuzz = root.join("fuzz");
+/// Runs the corpus of `target`.
+pub(super) fn replay(target: &str, run: fn(&[u8])) {
+    // The crate that includes this file lies somewhere below the project's directory.
+    let above = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors();
+    let fuzz = above.map(|path| path.join("fuzz")).find(|fuzz| fuzz.is_dir()).unwrap();
     let corpus = read_all(&fuzz.join("corpus").join(target));
     assert!(!corpus.is_empty(), "{target} has no corpus");
     for (path, input) in &corpus {

@@ -15,14 +15,18 @@ use berth_common::limits::{FINDINGS_PER_MESSAGE, NAMES_PER_MESSAGE};
 use berth_common::sandbox_mode::SandboxMode;
 use rustix::fd::{AsFd as _, OwnedFd};
 
+use crate::activity::Activity;
 use crate::answers::{Answers, SaidTooMuch, short};
 use crate::asked::{self, FilerPhase};
 use crate::bucket::WORKING_FILER;
+use crate::config::Config;
 use crate::exit::{ExitReport, KillReason};
 use crate::heartbeat;
 use crate::incidents::Task;
 use crate::process::Peer;
-use crate::spares::{SparePhase, Spares};
+use crate::program::Program;
+use crate::spares::{Setup, SparePhase, Spares};
+use crate::spawn::Spawner;
 use crate::sys;
 
 /// A filer.
@@ -41,8 +45,18 @@ pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 /// How long a recovering filer may take to end after its last order.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// Keeps as many spare filers as the configuration says.
+pub(crate) fn spares(
+    config: &Config,
+    spawner: &Rc<Spawner>,
+    activity: &Rc<Activity>,
+) -> Rc<SpareFilers> {
+    let (spawner, activity) = (spawner.clone(), activity.clone());
+    Spares::start(Program::Filer, config.spare_filers, spawner, activity, Setup::none(), may_send)
+}
+
 /// What a filer may send before it has a role.
-pub(crate) fn may_send(phase: SparePhase, message: &FilerToDaemon) -> bool {
+fn may_send(phase: SparePhase, message: &FilerToDaemon) -> bool {
     let phase = match phase {
         SparePhase::Starting => FilerPhase::Starting,
         SparePhase::Spare => FilerPhase::Spare,

@@ -68,7 +68,7 @@ impl Heartbeat {
 pub(crate) fn tell(session: u64, process: &Process) {
     let (program, pid) = (process.program, process.pid);
     let state = process.state().map(tracing::field::display);
-    tracing::warn!(session, program, pid, state, "a helper does not answer, and is ended");
+    tracing::warn!(session, %program, pid, state, "a helper does not answer, and is ended");
 }
 
 /// Tells each session in which somebody has logged in when its turn is, once in `heartbeat_seconds`, spread over

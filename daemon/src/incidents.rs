@@ -12,7 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use berth_common::admin_protocol::{self, Incident, IncidentCounts, IncidentKind};
 use berth_common::ids::{SessionId, UserName};
 
-use crate::spawn::WORKER;
+use crate::program::Program;
 
 /// How many of the latest are kept.
 const KEPT: usize = 16;
@@ -42,7 +42,7 @@ impl Incidents {
     /// A process ended like this.
     pub(crate) fn add(
         &self,
-        program: &'static str,
+        program: Program,
         pid: u32,
         task: &Task,
         kind: IncidentKind,
@@ -51,9 +51,12 @@ impl Incidents {
         let session = task.session.map(|id| id.0);
         let user = task.user.as_ref().map(tracing::field::display);
         let addr = task.peer.map(tracing::field::display);
-        tracing::error!(program, pid, session, user, addr, kind = kind.name(), what, "an incident");
+        tracing::error!(%program, pid, session, user, addr, kind = kind.name(), what, "an incident");
         let mut table = self.table.borrow_mut();
-        let counts = if program == WORKER { &mut table.workers } else { &mut table.filers };
+        let counts = match program {
+            Program::Worker => &mut table.workers,
+            Program::Filer => &mut table.filers,
+        };
         *match kind {
             IncidentKind::Crashed => &mut counts.crashed,
             IncidentKind::Sandbox => &mut counts.sandbox,
@@ -66,7 +69,7 @@ impl Incidents {
         }
         table.latest.push_back(Incident {
             at_s: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_secs()),
-            program: program.to_owned(),
+            program: program.to_string(),
             pid,
             session: task.session,
             user: task.user.clone(),
@@ -90,14 +93,13 @@ impl Incidents {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::spawn::FILER;
 
     #[test]
     fn counts_go_on_and_the_latest_are_kept() {
         let incidents = Incidents::default();
         for pid in 0..40 {
             let kind = if pid % 2 == 0 { IncidentKind::Stalled } else { IncidentKind::Memory };
-            let program = if pid < 30 { WORKER } else { FILER };
+            let program = if pid < 30 { Program::Worker } else { Program::Filer };
             let task = Task { session: Some(SessionId(pid.into())), ..Task::default() };
             incidents.add(program, pid, &task, kind, "x".to_owned());
         }

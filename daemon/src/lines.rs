@@ -9,7 +9,7 @@ use std::time::Instant;
 use crate::bucket::{Bucket, Rate};
 
 /// Transfers: as many as a large tree of small files has, and for hours those of a fast client.
-pub(crate) const TRANSFERS: Rate = Rate { a_second: 100, at_once: 5_000 };
+pub(crate) const TRANSFERS: Rate = Rate { a_second: 500, at_once: 5_000 };
 
 /// Refusals of what a filer asks. One tells about as much as a thousand.
 pub(crate) const REFUSALS: Rate = Rate { a_second: 1, at_once: 100 };

@@ -8,6 +8,7 @@
 
 use std::ffi::OsStr;
 use std::fmt;
+use std::io::Write as _;
 
 use rustix::fd::AsFd;
 use tracing::{Event, Level, Subscriber};
@@ -33,6 +34,12 @@ const ERROR: u8 = 3;
 /// Starts logging. A second call, as in tests, changes nothing.
 pub(crate) fn start(format: LogFormat) {
     drop(subscriber(format, goes_to_the_journal(), std::io::stderr).try_init());
+}
+
+/// One line on standard output, for people and for programs that start a daemon. Nobody may be reading.
+pub(crate) fn say(line: impl fmt::Display) {
+    let mut out = std::io::stdout().lock();
+    drop(writeln!(out, "berthd: {line}").and_then(|()| out.flush()));
 }
 
 /// Says why the program ends, where there may be no log yet.

@@ -21,7 +21,7 @@ pub(crate) async fn settle_after_outages(daemon: Rc<Daemon>) {
     loop {
         daemon.ledger.until_it_works().await;
         let Some(user) = daemon.next_who_owes() else {
-            daemon.owing.notified().await;
+            daemon.somebody_owes().await;
             continue;
         };
         // The next start sees to one that is read-only.

@@ -23,13 +23,13 @@ use crate::exit::{ExitReport, KillReason, Known};
 use crate::incidents::{Incidents, Task};
 use crate::last_words::LastWords;
 use crate::memory_events::MemoryEvents;
-use crate::spawn::FILER;
+use crate::program::Program;
 use crate::sys;
 
 /// A process that is a child of the daemon's.
 pub(crate) struct Process {
-    /// The program's name, for log lines.
-    pub(crate) program: &'static str,
+    /// What it runs.
+    pub(crate) program: Program,
     /// Its number, while it is not reaped.
     pub(crate) pid: u32,
     pub(super) pidfd: Rc<AsyncFd<OwnedFd>>,
@@ -104,7 +104,7 @@ impl Process {
             let memory_was_short = is_killed && self.witnesses.memory.explain_a_kill();
             let words = self.words.borrow();
             let words = Some(&*words);
-            let is_filer = self.program == FILER;
+            let is_filer = self.program == Program::Filer;
             let known = Known { killed, closing, is_filer, words, memory_was_short };
             let report = ExitReport::new(status, known);
             if let Some(kind) = report.incident() {
@@ -128,7 +128,7 @@ impl Process {
             && let KillReason::Channel(_) = &reason
         {
             // Nothing that the helper did, so that no incident of its will tell.
-            tracing::error!(program, pid, %reason, "a helper has to be ended");
+            tracing::error!(%program, pid, %reason, "a helper has to be ended");
         }
         drop(self.killed.set(reason));
         if self.exit.borrow().is_none() {
@@ -137,7 +137,7 @@ impl Process {
                 rustix::process::pidfd_send_signal(self.pidfd.get_ref(), Signal::KILL)
                 && error != rustix::io::Errno::SRCH
             {
-                tracing::error!(program = self.program, pid = self.pid, %error, "cannot kill");
+                tracing::error!(program = %self.program, pid = self.pid, %error, "cannot kill");
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::activity::Activity;
 use crate::exit::KillReason;
 use crate::incidents::Incidents;
 use crate::process::Peer;
+use crate::program::Program;
 use crate::spawn::Spawner;
 
 /// How long a helper may take to say that it is ready.
@@ -57,7 +58,7 @@ impl<Tx> Setup<Tx> {
 
 /// The spares of one program.
 pub(crate) struct Spares<Tx, Rx, Kept = ()> {
-    program: &'static str,
+    program: Program,
     target: Cell<usize>,
     spawner: Rc<Spawner>,
     activity: Rc<Activity>,
@@ -95,7 +96,7 @@ where
     /// Keeps `target` spares of a program from now on. A new process is ready when it has sent what it may
     /// send while it starts.
     pub(crate) fn start(
-        program: &'static str,
+        program: Program,
         target: u32,
         spawner: Rc<Spawner>,
         activity: Rc<Activity>,
@@ -247,7 +248,7 @@ where
             }
             Err(error) => {
                 self.failures.set(self.failures.get().saturating_add(1));
-                tracing::error!(program = self.program, %error, "cannot start a helper");
+                tracing::error!(program = %self.program, %error, "cannot start a helper");
             }
         }
     }
@@ -316,7 +317,7 @@ where
         };
         process.end_within(patience, reason).await;
         let report = process.report(None).await;
-        tracing::error!(program = self.program, pid = process.pid, %report, "a spare was lost");
+        tracing::error!(program = %self.program, pid = process.pid, %report, "a spare was lost");
         self.changed.notify_waiters();
     }
 }

@@ -23,6 +23,7 @@ use crate::exit::KillReason;
 use crate::incidents::Incidents;
 use crate::memory_events::MemoryEvents;
 use crate::process::{Peer, Process, Witnesses};
+use crate::program::Program;
 use crate::sys;
 
 /// Most bytes of a process's standard error that are logged; at this many the pipe is closed.
@@ -57,9 +58,6 @@ pub(crate) struct HelperMissing {
     source: io::Error,
 }
 
-pub(crate) const WORKER: &str = "berth-worker";
-pub(crate) const FILER: &str = "berth-filer";
-
 impl Spawner {
     /// Helpers are in `directory`, or beside the daemon's own program; they inherit `lock`.
     ///
@@ -78,8 +76,8 @@ impl Spawner {
                 own.parent().unwrap_or(Path::new("/")).to_owned()
             }
         };
-        for program in [WORKER, FILER] {
-            let path = directory.join(program);
+        for program in Program::ALL {
+            let path = directory.join(program.as_str());
             std::fs::metadata(&path).map_err(missing(&path))?;
         }
         let witnesses =
@@ -98,14 +96,14 @@ impl Spawner {
     /// When the system gives no process, descriptors or memory.
     pub(crate) fn spawn<Tx: Message, Rx: Message>(
         &self,
-        program: &'static str,
+        program: Program,
     ) -> io::Result<Peer<Tx, Rx>> {
         let (ours, theirs) = Channel::<Tx, Rx>::pair()?;
         let (panics, stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&panics, true)?;
-        let mut command = Command::new(self.directory.join(program));
+        let mut command = Command::new(self.directory.join(program.as_str()));
         command
-            .arg0(program)
+            .arg0(program.as_str())
             .env_clear()
             .args(points::helper_argument())
             .stdin(Stdio::from(theirs.into_descriptor()))
@@ -127,7 +125,7 @@ impl Spawner {
 
     fn watch(
         &self,
-        program: &'static str,
+        program: Program,
         mut child: Child,
         panics: OwnedFd,
     ) -> io::Result<Rc<Process>> {
@@ -166,12 +164,12 @@ impl Spawner {
         tokio::task::spawn_local(async move {
             let status = loop {
                 if let Err(error) = pidfd.readable().await.map(|mut ready| ready.clear_ready()) {
-                    tracing::error!(program, pid, %error, "cannot wait for a process");
+                    tracing::error!(%program, pid, %error, "cannot wait for a process");
                 }
                 match child.try_wait() {
                     Ok(Some(status)) => break status,
                     Ok(None) => {}
-                    Err(error) => tracing::error!(program, pid, %error, "cannot reap a process"),
+                    Err(error) => tracing::error!(%program, pid, %error, "cannot reap a process"),
                 }
             };
             reaping.reaped.set(true);
@@ -208,7 +206,7 @@ async fn log_panics(process: Rc<Process>, pipe: OwnedFd) {
             let session = task.session.map(|session| session.0);
             let user = task.user.as_ref().map(|user| user.as_str());
             let text = text.trim_end();
-            tracing::error!(program, pid, session, user, ?text, "a helper wrote to standard error");
+            tracing::error!(%program, pid, session, user, ?text, "a helper wrote to standard error");
         }
     };
     let mut text = Vec::new();
@@ -255,8 +253,8 @@ mod tests {
     /// A directory whose helpers are this shell script.
     fn helpers(script: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for program in [WORKER, FILER] {
-            let path = dir.path().join(program);
+        for program in Program::ALL {
+            let path = dir.path().join(program.as_str());
             std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -287,7 +285,7 @@ mod tests {
         sys::close_on_exec_from(3).unwrap();
         local(async {
             let spawner = spawner(dir.path());
-            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            let worker: Worker = spawner.spawn(Program::Worker).unwrap();
             let status = worker.process().reaped().await;
             assert_eq!(status.code(), Some(3));
             assert!(matches!(worker.recv().await, Err(PeerError::Closed)));
@@ -303,7 +301,7 @@ mod tests {
         assert!(pipe.starts_with("pipe:"), "{written:?}");
         assert_eq!(variables, "0", "{written:?}");
         // The shell itself has opened the script.
-        let inherited = all.iter().filter(|link| !link.ends_with(WORKER));
+        let inherited = all.iter().filter(|link| !link.ends_with(Program::Worker.as_str()));
         let inherited: Vec<&str> = inherited.copied().collect();
         assert_eq!(inherited, [channel, lock, pipe]);
     }
@@ -313,7 +311,7 @@ mod tests {
         let dir = helpers("exec sleep 600");
         local(async {
             let spawner = spawner(dir.path());
-            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            let worker: Worker = spawner.spawn(Program::Worker).unwrap();
             worker.process().kill(KillReason::Administrator);
             worker.process().kill(KillReason::Shutdown);
             let report = worker.process().report(None).await;
@@ -327,7 +325,7 @@ mod tests {
         let dir = helpers("exec cat /dev/zero >&2");
         local(async {
             let spawner = spawner(dir.path());
-            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            let worker: Worker = spawner.spawn(Program::Worker).unwrap();
             let report = worker.process().report(None).await;
             assert!(
                 matches!(report, ExitReport::Crashed(13, _) | ExitReport::Failed(1, _)),
@@ -343,7 +341,7 @@ mod tests {
         );
         local(async {
             let spawner = spawner(dir.path());
-            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            let worker: Worker = spawner.spawn(Program::Worker).unwrap();
             for _ in 0..2 {
                 let report = worker.process().report(None).await.to_string();
                 assert_eq!(report, "out of memory: memory allocation of 7 bytes failed");
@@ -364,7 +362,7 @@ mod tests {
         };
         local(async {
             let spawner = spawner(dir.path());
-            let worker: Worker = spawner.spawn(WORKER).unwrap();
+            let worker: Worker = spawner.spawn(Program::Worker).unwrap();
             assert_eq!(limit(&worker), "0");
             worker.process().limit_file_sizes(Some(12_345)).unwrap();
             assert_eq!(limit(&worker), "12345");

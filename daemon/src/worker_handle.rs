@@ -8,11 +8,14 @@ use berth_common::ids::{SessionId, UserName};
 use berth_common::journal::BootId;
 use rustix::fd::{AsFd as _, OwnedFd};
 
+use crate::activity::Activity;
 use crate::broker::{self, Phase, Step};
 use crate::config::Config;
 use crate::identity::Identity;
 use crate::process::Peer;
+use crate::program::Program;
 use crate::spares::{Setup, SparePhase, Spares};
+use crate::spawn::Spawner;
 
 /// A worker.
 pub(crate) type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
@@ -27,6 +30,19 @@ pub(crate) struct MadeWith {
     pub(crate) identity: Rc<Identity>,
     /// It begins no more than these at once.
     pub(crate) max_transfers: u32,
+}
+
+/// Keeps as many spare workers as the configuration says.
+pub(crate) fn spares(
+    config: &Config,
+    identity: &Rc<Identity>,
+    boot: BootId,
+    spawner: &Rc<Spawner>,
+    activity: &Rc<Activity>,
+) -> Rc<SpareWorkers> {
+    let setup = setup(config, identity, boot);
+    let (spawner, activity) = (spawner.clone(), activity.clone());
+    Spares::start(Program::Worker, config.spare_workers, spawner, activity, setup, may_send)
 }
 
 /// What every new worker is sent first.
@@ -52,7 +68,7 @@ pub(crate) fn setup(
 }
 
 /// What a worker may send before it has a client, by the broker's table.
-pub(crate) fn may_send(phase: SparePhase, message: &WorkerToDaemon) -> bool {
+fn may_send(phase: SparePhase, message: &WorkerToDaemon) -> bool {
     let phase = match phase {
         SparePhase::Starting => Phase::Starting,
         SparePhase::Spare => Phase::Spare,

@@ -5,52 +5,32 @@
 //! [`crate::tickets`] who may change names, the ledger everything else.
 
 mod changes;
+mod granted;
 mod noting;
+mod questions;
+mod replies;
 mod uploads;
 mod writing;
 
 pub(crate) use changes::STUCK;
+pub(crate) use granted::Given;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use berth_common::error_code::ErrorCode;
-use berth_common::ids::{OpId, OwedName, SessionId, StagingName, UserName};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem};
+use berth_common::ids::{SessionId, UserName};
+use berth_common::ledger_protocol::{DaemonToFiler, IntentItem};
 
-use crate::asked::{
-    self, Asked, AskedTooMuch, FilerPhase, Names, Notes, check_changes, check_names,
-};
+use crate::asked::{self, Asked, FilerPhase, Names, Notes};
 use crate::daemon::Daemon;
-use crate::distrust;
 use crate::exit::KillReason;
 use crate::filer_handle::Filer;
 use crate::heartbeat::{self, Heartbeat, Turn};
-use crate::ledger::{LedgerError, Note, UploadRequest};
-use crate::lines::{Lines, REFUSALS, some};
+use crate::lines::{Lines, REFUSALS};
 use crate::process::Process;
 use crate::tasks::{Flag, Tasks};
 use writing::Writing;
-
-/// What comes with the ticket.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Given {
-    /// The names of intents; none for a change that moves no sum.
-    Names(Vec<StagingName>),
-    /// A name to take something to without an intent, because the ledger cannot be written.
-    Owed(OwedName),
-}
-
-impl Given {
-    /// The intents' names.
-    pub(crate) fn names(&self) -> &[StagingName] {
-        match self {
-            Self::Names(names) => names,
-            Self::Owed(_) => &[],
-        }
-    }
-}
 
 /// A session's filer.
 pub(crate) struct Serving {
@@ -189,167 +169,8 @@ impl Serving {
         self.tasks.over().await;
     }
 
-    /// The ticket is this session's.
-    pub(crate) fn granted(&self, op: OpId, given: Given) {
-        self.asked.borrow_mut().answered(op);
-        let answer = match given {
-            Given::Names(names) => {
-                self.give(names.iter().copied());
-                let reporting = self.daemon.windows.borrow().is_open(&self.user);
-                DaemonToFiler::Granted { op, names, reporting }
-            }
-            Given::Owed(name) => {
-                self.owes.set(true);
-                DaemonToFiler::Owing { op, name }
-            }
-        };
-        self.filer.send(&answer, &[]);
-    }
-
-    /// The ticket does not come: its holder hangs.
-    pub(crate) fn turned_away(&self, op: OpId, given: &Given) {
-        match given {
-            Given::Names(names) if !names.is_empty() => {
-                // The rows are there. A refusal would let the filer unlink what they speak of.
-                self.kill(KillReason::Internal("another session's change hangs".to_owned()));
-            }
-            Given::Names(_) | Given::Owed(_) => self.refuse(op, ErrorCode::Busy),
-        }
-    }
-
-    /// Whether something may stand at an owed name that nobody was told of.
-    pub(crate) fn owes(&self) -> bool {
-        self.owes.get()
-    }
-
-    /// What the filer has taken to an owed name is there by now, or will never be: it has said so, or is
-    /// reaped.
-    pub(crate) fn note_what_is_owed(&self) {
-        if self.owes.take() {
-            self.daemon.owes(&self.user);
-        }
-    }
-
     fn broke(&self, how: String) {
         self.kill(KillReason::Broken(how));
-    }
-
-    fn handle(self: &Rc<Self>, message: FilerToDaemon) -> Result<(), AskedTooMuch> {
-        let this = self.clone();
-        let mut asked = self.asked.borrow_mut();
-        match message {
-            FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
-                asked.ask(op)?;
-                let request = UploadRequest { path, source, token, growth, entries };
-                self.question(async move { this.reserve_upload(op, request).await });
-            }
-            FilerToDaemon::Reserve { op, growth, entries, stages } => {
-                asked.ask(op)?;
-                self.question(async move { this.reserve(op, growth, entries, stages).await });
-            }
-            FilerToDaemon::Lease { op, entries, replaces } => {
-                asked.ask(op)?;
-                self.question(async move { this.lease(op, entries, replaces).await });
-            }
-            FilerToDaemon::Extend { op, name, least } => {
-                asked.ask(op)?;
-                self.question(async move { this.extend(op, name, least).await });
-            }
-            FilerToDaemon::Room { op } => {
-                asked.ask(op)?;
-                self.tasks.spawn(async move { this.room(op).await });
-            }
-            FilerToDaemon::Claim { op, name } => {
-                asked.ask(op)?;
-                self.question(async move { this.claim(op, name).await });
-            }
-            FilerToDaemon::Drop { op, name } => {
-                asked.ask(op)?;
-                self.question(async move { this.drop_name(op, name).await });
-            }
-            FilerToDaemon::LetGo { name } => {
-                self.names.borrow_mut().take_back(&[name])?;
-                self.writes(|writing| writing.close(name));
-                drop(asked);
-                self.note(Note::LetGo(name))?;
-            }
-            FilerToDaemon::Intent { op, items, settle: None } => {
-                check_changes(items.len())?;
-                asked.ask_ticket(op)?;
-                self.committing(&items);
-                self.question(async move { this.intent(op, items).await });
-            }
-            FilerToDaemon::Intent { op, items, settle: Some(settle) } => {
-                check_changes(items.len())?;
-                check_changes(settle.items.len())?;
-                asked.ask_ticket(op)?;
-                asked.ask(settle.op)?;
-                self.committing(&items);
-                self.question(async move { this.settle_and_intent(settle, op, items).await });
-            }
-            FilerToDaemon::Ticket { op } => {
-                asked.ask_ticket(op)?;
-                drop(asked);
-                self.ticket(op);
-            }
-            FilerToDaemon::Reports { reports } => {
-                check_names(reports.len())?;
-                self.daemon.windows.borrow_mut().report(&self.user, reports);
-            }
-            FilerToDaemon::Released { op } => {
-                asked.released(op)?;
-                drop(asked);
-                self.released(op)?;
-            }
-            FilerToDaemon::Settle { op, items } => {
-                check_changes(items.len())?;
-                asked.ask(op)?;
-                self.question(async move { this.settle(op, items).await });
-            }
-            FilerToDaemon::Gone { names } => {
-                check_names(names.len())?;
-                self.names.borrow_mut().take_back(&names)?;
-                drop(asked);
-                self.note(Note::Gone(names))?;
-            }
-            FilerToDaemon::Usage { op } => {
-                asked.ask(op)?;
-                self.question(async move { this.usage(op).await });
-            }
-            FilerToDaemon::Uploads { op, after } => {
-                asked.ask(op)?;
-                self.question(async move { this.list_uploads(op, after).await });
-            }
-            FilerToDaemon::StagingSyncFailed => {
-                drop(asked);
-                if self.distrusts.replace(true) {
-                    return Ok(());
-                }
-                distrust::staging(&self.daemon, &self.user);
-            }
-            FilerToDaemon::OutcomeUnknown => {
-                let reason = "a change was made and could not be made durable";
-                self.kill(KillReason::Internal(reason.to_owned()));
-            }
-            FilerToDaemon::Alive => {
-                let mut heartbeat = self.heartbeat.get();
-                if !heartbeat.answered() {
-                    return Err(AskedTooMuch::Beat);
-                }
-                self.heartbeat.set(heartbeat);
-            }
-            // The table has refused these.
-            FilerToDaemon::Ready
-            | FilerToDaemon::Joined
-            | FilerToDaemon::Findings { .. }
-            | FilerToDaemon::OwedNames { .. }
-            | FilerToDaemon::Listed { .. }
-            | FilerToDaemon::Walked { .. }
-            | FilerToDaemon::Done { .. }
-            | FilerToDaemon::Failed { .. }
-            | FilerToDaemon::SyncFailed { .. } => {}
-        }
-        Ok(())
     }
 
     /// Something changes in what the worker may write, and its limit with it. Call it before the filer is told
@@ -378,51 +199,5 @@ impl Serving {
                 }
             }
         });
-    }
-
-    async fn usage(&self, op: OpId) {
-        let usage = self.daemon.ledger.usage(&self.user).await;
-        self.answer(op, usage.map(|usage| DaemonToFiler::Usage { op, usage }));
-    }
-
-    fn answer(&self, op: OpId, answer: Result<DaemonToFiler, LedgerError>) {
-        match answer {
-            Ok(message) => {
-                self.asked.borrow_mut().answered(op);
-                self.filer.send(&message, &[]);
-            }
-            Err(error) => {
-                self.look_at(&error);
-                self.refuse(op, error.code());
-            }
-        }
-    }
-
-    /// What the daemon itself does about an error of the ledger's.
-    fn look_at(&self, error: &LedgerError) {
-        match error {
-            LedgerError::Protocol(_) => self.broke(error.to_string()),
-            LedgerError::Imbalance => self.daemon.make_read_only_for_imbalance(&self.user),
-            LedgerError::Damaged(_) => {
-                self.daemon.make_read_only(&self.user, &error.to_string());
-            }
-            LedgerError::Unavailable => {
-                // The ledger itself has logged it, once.
-                tracing::debug!(session = self.session.0, user = %self.user, "{error}");
-            }
-            LedgerError::Refused(_)
-            | LedgerError::NoSuchUser
-            | LedgerError::UserExists
-            | LedgerError::UserGoing => {}
-        }
-    }
-
-    fn refuse(&self, op: OpId, error: ErrorCode) {
-        let line = self.refusals.borrow_mut().one_more(Instant::now());
-        if let Some(left_out) = line.map(some) {
-            tracing::info!(session = self.session.0, user = %self.user, %error, left_out, "refused");
-        }
-        self.asked.borrow_mut().refused(op);
-        self.filer.send(&DaemonToFiler::Refused { op, error }, &[]);
     }
 }

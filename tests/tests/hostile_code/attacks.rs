@@ -165,11 +165,12 @@ fn a_filer_gets_no_further_than_its_users_directories() {
 fn without_the_sandbox_the_attacks_work() {
     let scene = Scene::new();
     let mut faults = Vec::new();
-    let mut worked = 0;
+    let (mut tried, mut worked) = (0, 0);
     for attack in table::all() {
         if attack.free == Without::Untried {
             continue;
         }
+        tried += 1;
         let mut victim = Free::start();
         let address = victim.puppet.put(&[0; 64]).unwrap();
         let mut free = Free::start();
@@ -191,8 +192,11 @@ fn without_the_sandbox_the_attacks_work() {
         }
     }
     assert!(faults.is_empty(), "without a sandbox:\n  {}", faults.join("\n  "));
-    assert!(worked > 60, "only {worked} attacks were shown to be attacks");
-    report(&format!("{worked} attacks work without the sandbox"));
+    report(&format!("{worked} of {tried} attacks work without the sandbox"));
+    assert!(worked > tried / 2, "only {worked} of {tried} attacks were shown to be attacks");
+    let told = format!("{tried} of them succeed there");
+    let page = include_str!("../../../docs/TESTING.md");
+    assert!(page.contains(&told), "docs/TESTING.md says something else than {told:?}");
 }
 
 #[test]

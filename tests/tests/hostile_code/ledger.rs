@@ -110,11 +110,7 @@ fn a_message_out_of_its_phase_ends_that_session_alone() {
 fn a_filer_that_speaks_too_early_is_no_filer() {
     let scene = Scene::new();
     for station in 0..3 {
-        scene.wait_for_rest();
-        let filers = scene.server.puppet_filers();
-        let mut worker = scene.server.puppet();
-        worker.handshake().unwrap();
-        worker.prove("alice", "a").unwrap();
+        let (mut worker, filers) = scene.worker_at_login();
         // Before it is ready, before it has joined, and when it has said that it is ready twice.
         let mut filer = filers.next();
         let daemon = filer.descriptor(0);

@@ -64,11 +64,7 @@ fn a_filers_end_is_logged_as_what_it_is() {
 fn filers_that_end_before_they_serve_cost_the_login_alone() {
     let scene = Scene::new();
     for stations in 0..3 {
-        scene.wait_for_rest();
-        let filers = scene.server.puppet_filers();
-        let mut worker = scene.server.puppet();
-        worker.handshake().unwrap();
-        worker.prove("alice", "a").unwrap();
+        let (mut worker, filers) = scene.worker_at_login();
         let mut filer = filers.next();
         // The next one is real.
         filers.stop();

@@ -15,7 +15,7 @@ use berth_puppets::orders::Script;
 use berth_tests::disk::entries;
 use berth_tests::exact::assert_exact;
 use berth_tests::log::Line;
-use berth_tests::puppets::{Puppet, log_in};
+use berth_tests::puppets::{Puppet, PuppetFilers, log_in};
 use berth_tests::wait::within;
 use berth_tests::{Options, Raw, Received, Server, ledger, wait_until};
 
@@ -62,13 +62,19 @@ impl Scene {
         (worker, filer)
     }
 
-    /// A puppet that is alice's filer, with its worker, which is one too.
-    pub(crate) fn filer(&self) -> (Puppet, Puppet) {
+    /// A puppet that has proved to be alice's worker, and waits for a filer, which is a puppet as well.
+    pub(crate) fn worker_at_login(&self) -> (Puppet, PuppetFilers) {
         self.wait_for_rest();
         let filers = self.server.puppet_filers();
         let mut worker = self.server.puppet();
         worker.handshake().unwrap();
         worker.prove("alice", "a").unwrap();
+        (worker, filers)
+    }
+
+    /// A puppet that is alice's filer, with its worker, which is one too.
+    pub(crate) fn filer(&self) -> (Puppet, Puppet) {
+        let (mut worker, filers) = self.worker_at_login();
         let mut filer = filers.join();
         filer.send(filer.descriptor(0), &FilerToDaemon::Joined).unwrap();
         worker.accepted().unwrap();

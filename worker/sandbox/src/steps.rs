@@ -52,6 +52,7 @@ pub(crate) fn gain_no_privileges() -> Result<(), DemotionError> {
 /// When memory is short, the kernel is to end a helper, with whom one client goes, and not the daemon, with whom
 /// all go. Before the memory is hidden, since the file is root's then. Where there is no `/proc`, the kernel goes
 /// by size alone.
+#[expect(clippy::disallowed_methods, reason = "nothing is confined yet")]
 pub(crate) fn be_the_first_to_go() {
     drop(std::fs::write("/proc/self/oom_score_adj", OOM_SCORE));
 }

@@ -1,6 +1,11 @@
 //! Demotions with the real calls, each in a process of its own: this test program, executed again.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "no test is confined, but for its children, which do what they are told"
+)]
 
 use std::io::{Read as _, Write as _};
 use std::os::fd::OwnedFd;

@@ -8,6 +8,7 @@ use berth_common::limits::CHANGES_PER_MESSAGE;
 
 use super::fakes::{FakeWorker, Fakes, run};
 use super::*;
+use crate::program::Program;
 
 /// What a handshake has signed, in this context.
 fn content(context: &[u8]) -> Vec<u8> {
@@ -27,11 +28,11 @@ async fn with_a_client(fakes: &Fakes) -> (std::net::TcpStream, FakeWorker) {
 }
 
 /// The last incident's sentence, of a worker or filer.
-fn blamed(fakes: &Fakes, program: &str) -> String {
+fn blamed(fakes: &Fakes, program: Program) -> String {
     let told = fakes.daemon.incidents.told();
     assert_eq!(told.total(), 1, "{:?}", told.latest);
     let incident = told.latest.last().unwrap();
-    assert_eq!(incident.program, program);
+    assert_eq!(incident.program, program.as_str());
     assert_eq!(incident.kind.name(), "broke");
     incident.what.clone()
 }
@@ -51,7 +52,7 @@ fn the_key_signs_nothing_but_a_servers_handshake() {
             worker.send(&WorkerToDaemon::Sign { scheme, message });
             worker.ended_untold().await;
             fakes.no_sessions().await;
-            let what = blamed(&fakes, "berth-worker");
+            let what = blamed(&fakes, Program::Worker);
             assert!(what.contains("no CertificateVerify"), "{what}");
         });
     }
@@ -69,7 +70,7 @@ fn a_second_signature_ends_the_session_before_and_after_login() {
             worker.send(&sign(&fakes, content(b"TLS 1.3, server CertificateVerify\0")));
             worker.ended().await;
             fakes.no_sessions().await;
-            let what = blamed(&fakes, "berth-worker");
+            let what = blamed(&fakes, Program::Worker);
             assert!(what.contains("Sign is not allowed in the phase"), "{what}");
         });
     }
@@ -88,7 +89,7 @@ fn a_worker_before_login_may_say_a_few_things_and_no_more() {
         }
         worker.ended().await;
         fakes.no_sessions().await;
-        let what = blamed(&fakes, "berth-worker");
+        let what = blamed(&fakes, Program::Worker);
         assert!(what.contains("more messages than any honest one"), "{what}");
     });
 }
@@ -105,7 +106,7 @@ fn progress_that_is_told_all_the_time_ends_the_session() {
         worker.ended().await;
         filer.ended().await;
         fakes.no_sessions().await;
-        let what = blamed(&fakes, "berth-worker");
+        let what = blamed(&fakes, Program::Worker);
         assert!(what.contains("it sends Progress more often"), "{what}");
     });
 }
@@ -148,7 +149,7 @@ fn a_filers_messages_count_by_what_they_hold() {
         filer.ended().await;
         worker.ended().await;
         fakes.sessions(1).await;
-        let what = blamed(&fakes, "berth-filer");
+        let what = blamed(&fakes, Program::Filer);
         assert!(what.contains("more messages than any honest one"), "{what}");
         reserve(&other, 1).await;
     });
@@ -164,7 +165,7 @@ fn a_batch_has_a_bound() {
         filer.ended_untold().await;
         worker.ended().await;
         fakes.no_sessions().await;
-        let what = blamed(&fakes, "berth-filer");
+        let what = blamed(&fakes, Program::Filer);
         assert!(what.contains("too many items"), "{what}");
     });
 }
@@ -184,7 +185,7 @@ fn who_breaks_the_protocol_is_blamed_and_not_the_partner() {
         worker.ended().await;
         filer.ended().await;
         fakes.no_sessions().await;
-        let what = blamed(&fakes, "berth-worker");
+        let what = blamed(&fakes, Program::Worker);
         assert!(what.contains("ended a transfer that it had not begun"), "{what}");
     });
 }

@@ -32,8 +32,8 @@ use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
-use crate::spares::{Setup, Spares};
-use crate::spawn::{FILER, Spawner, WORKER};
+use crate::program::Program;
+use crate::spawn::Spawner;
 use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
 
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -86,8 +86,8 @@ impl Fakes {
     /// The same on a file system where staging is made durable like this.
     pub(super) async fn start_on(sync: StagingSync, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for (program, seconds) in [(WORKER, 1001), (FILER, 1002)] {
-            let path = dir.path().join(program);
+        for (program, seconds) in [(Program::Worker, 1001), (Program::Filer, 1002)] {
+            let path = dir.path().join(program.as_str());
             std::fs::write(&path, format!("#!/bin/sh\nexec sleep {seconds}\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
@@ -106,23 +106,9 @@ impl Fakes {
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
         let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
         let activity = Rc::new(Activity::default());
-        let setup = worker_handle::setup(&config, &identity, BootId::UNKNOWN);
-        let workers = Spares::start(
-            WORKER,
-            config.spare_workers,
-            spawner.clone(),
-            activity.clone(),
-            setup,
-            worker_handle::may_send,
-        );
-        let filers = Spares::start(
-            FILER,
-            config.spare_filers,
-            spawner.clone(),
-            activity.clone(),
-            Setup::none(),
-            filer_handle::may_send,
-        );
+        let workers =
+            worker_handle::spares(&config, &identity, BootId::UNKNOWN, &spawner, &activity);
+        let filers = filer_handle::spares(&config, &spawner, &activity);
         let homes = Homes::new(data_dir.open_directory(USERS).unwrap(), sync);
         let daemon = Daemon::new(Parts {
             site_secret: config.site_secret_file.as_ref().map(|_| SITE_SECRET.to_vec()),

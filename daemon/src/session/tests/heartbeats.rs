@@ -6,6 +6,7 @@ use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 use super::fakes::{FakeFiler, FakeWorker, Fakes, run, run_beyond};
 use super::*;
 use crate::filer_handle::SILENCE;
+use crate::program::Program;
 
 /// The turn of each session comes.
 fn beat(fakes: &Fakes) {
@@ -45,8 +46,8 @@ fn incident(fakes: &Fakes) -> (String, &'static str, String) {
     (incident.program.clone(), incident.kind.name(), incident.what.clone())
 }
 
-fn silent(program: &str) -> (String, &'static str, String) {
-    (program.to_owned(), "stalled", "killed: was too slow: does not answer".to_owned())
+fn silent(program: Program) -> (String, &'static str, String) {
+    (program.to_string(), "stalled", "killed: was too slow: does not answer".to_owned())
 }
 
 #[test]
@@ -82,7 +83,7 @@ fn a_worker_that_does_not_answer_is_told_as_stalled_and_its_filer_is_not() {
         worker.ended().await;
         filer.ended().await;
         fakes.no_sessions().await;
-        assert_eq!(incident(&fakes), silent("berth-worker"));
+        assert_eq!(incident(&fakes), silent(Program::Worker));
     });
 }
 
@@ -91,9 +92,7 @@ fn a_filer_that_does_not_answer_is_told_as_stalled_and_what_it_left_is_replayed(
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.send(&FilerToDaemon::Released { op: OP });
         beat(&fakes);
         asked(&worker, &filer).await;
@@ -105,14 +104,14 @@ fn a_filer_that_does_not_answer_is_told_as_stalled_and_what_it_left_is_replayed(
         worker.ended().await;
         fakes.recoverer().await.find(&[name], vec![Finding::Missing]).await;
         fakes.no_sessions().await;
-        assert_eq!(incident(&fakes), silent("berth-filer"));
+        assert_eq!(incident(&fakes), silent(Program::Filer));
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
     });
 }
 
 /// One of the two answers twice, having been asked once.
-fn answers_twice(program: &str, answer: impl Fn(&FakeWorker, &FakeFiler)) {
+fn answers_twice(program: Program, answer: impl Fn(&FakeWorker, &FakeFiler)) {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
@@ -124,19 +123,19 @@ fn answers_twice(program: &str, answer: impl Fn(&FakeWorker, &FakeFiler)) {
         worker.ended().await;
         fakes.no_sessions().await;
         let (who, kind, what) = incident(&fakes);
-        assert_eq!((who.as_str(), kind), (program, "broke"));
+        assert_eq!((who.as_str(), kind), (program.as_str(), "broke"));
         assert!(what.contains("answered what was not asked"), "{what}");
     });
 }
 
 #[test]
 fn a_worker_that_answers_what_nobody_asked_breaks_the_protocol() {
-    answers_twice("berth-worker", |worker, _| worker.send(&WorkerToDaemon::Alive));
+    answers_twice(Program::Worker, |worker, _| worker.send(&WorkerToDaemon::Alive));
 }
 
 #[test]
 fn a_filer_that_answers_what_nobody_asked_breaks_the_protocol() {
-    answers_twice("berth-filer", |_, filer| filer.send(&FilerToDaemon::Alive));
+    answers_twice(Program::Filer, |_, filer| filer.send(&FilerToDaemon::Alive));
 }
 
 #[test]
@@ -165,9 +164,7 @@ fn a_recovering_filer_that_says_nothing_for_long_is_ended_and_another_one_tried(
     run_beyond(SILENCE, || async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.crash();
         worker.crash();
         let silent = fakes.recoverer().await;

@@ -42,6 +42,20 @@ fn stage(name: StagingName, size: u64) -> FilerToDaemon {
     FilerToDaemon::Intent { op: OP, items: vec![item], settle: None }
 }
 
+/// The filer has staged so many bytes and its intent is durable, and it has the ticket.
+async fn granted(filer: &FakeFiler, size: u64) -> StagingName {
+    let name = reserve(filer, size).await;
+    filer.send(&stage(name, size));
+    assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+    name
+}
+
+/// What is staged stands in the home now, where nothing was before.
+fn placed(name: StagingName) -> FilerToDaemon {
+    let outcome = Outcome::Placed { replaced: None };
+    FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] }
+}
+
 /// What a recovering filer finds of an upload that is there.
 const STAGED: Finding = Finding::File { inode: 77, size: 10, links: 1 };
 
@@ -72,8 +86,7 @@ fn a_session_puts_a_file_and_ends_without_a_replay() {
             DaemonToFiler::Granted { op: OP, names: vec![name], reporting: false }
         );
         filer.send(&FilerToDaemon::Released { op: OP });
-        let outcome = Outcome::Placed { replaced: None };
-        filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
+        filer.send(&placed(name));
         let DaemonToFiler::Settled { usage, .. } = filer.recv().await else { panic!() };
         assert_eq!((usage.used_bytes, usage.used_entries, usage.reserved_bytes), (10, 1, 0));
         filer.send(&FilerToDaemon::Gone { names: vec![name] });

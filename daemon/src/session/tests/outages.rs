@@ -31,12 +31,9 @@ async fn owe(filer: &FakeFiler) -> OwedName {
 
 /// A file of 10 bytes is in the home.
 async fn put(filer: &FakeFiler) {
-    let name = reserve(filer, 10).await;
-    filer.send(&stage(name, 10));
-    assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+    let name = granted(filer, 10).await;
     filer.send(&FilerToDaemon::Released { op: OP });
-    let outcome = Outcome::Placed { replaced: None };
-    filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
+    filer.send(&placed(name));
     assert!(matches!(filer.recv().await, DaemonToFiler::Settled { .. }));
     filer.send(&FilerToDaemon::Gone { names: vec![name] });
 }
@@ -46,13 +43,10 @@ fn a_change_that_cannot_be_settled_ends_its_session_and_is_replayed_after_the_ou
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.send(&FilerToDaemon::Released { op: OP });
         let foreign = outage(&fakes);
-        let outcome = Outcome::Placed { replaced: None };
-        filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
+        filer.send(&placed(name));
         filer.ended().await;
         worker.ended().await;
 
@@ -72,10 +66,7 @@ fn a_change_that_cannot_be_settled_ends_its_session_and_is_replayed_after_the_ou
 
         foreign.execute_batch("ROLLBACK").unwrap();
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else { panic!() };
-        assert_eq!(names, [name]);
-        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
-        recoverer.obey().await;
+        recoverer.find(&[name], vec![Finding::Missing]).await;
         fakes.sessions(1).await;
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.reserved_bytes), (10, 0));
@@ -106,11 +97,7 @@ fn what_is_owed_is_taken_by_a_delete_of_its_own_after_the_outage() {
         let intents = fakes.daemon.ledger.pending(&user("alice")).await.unwrap().intents;
         assert_eq!(intents.iter().map(|row| row.name).collect::<Vec<_>>(), [to], "durable first");
         recoverer.send(&FilerToDaemon::Done { op });
-        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else { panic!() };
-        assert_eq!(names, [to]);
-        let found = Finding::File { inode: 77, size: 10, links: 1 };
-        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![found] });
-        recoverer.obey().await;
+        recoverer.find(&[to], vec![STAGED]).await;
         let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
         assert_eq!((usage.used_bytes, usage.used_entries), (0, 0));
         assert_eq!(fakes.daemon.read_only_users(), []);
@@ -218,9 +205,7 @@ fn those_who_wait_behind_a_holder_that_is_not_replayed_are_refused() {
         let (_client, worker, filer) = fakes.session().await;
         let (_client2, _worker2, filer2) = fakes.session().await;
         let (_client3, worker3, filer3) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        granted(&filer, 10).await;
         filer2.send(&FilerToDaemon::Ticket { op: OP });
         let other = reserve(&filer3, 10).await;
         filer3.send(&stage(other, 10));

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use berth_common::error_code::ErrorCode;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
 
-use super::fakes::{Fakes, run, user};
+use super::fakes::{FakeFiler, Fakes, run, user};
 use super::*;
 use crate::daemon::Stopped;
 use crate::{expiry, recovery};
@@ -16,19 +16,14 @@ fn an_intent_of_a_dead_holder_is_replayed_before_the_ticket_passes_on() {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
         let (_client2, _worker2, filer2) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer2.send(&FilerToDaemon::Ticket { op: OP });
         filer.crash();
         worker.crash();
 
         // It had happened: nothing stands at the staged file's name any more.
         let recoverer = fakes.recoverer().await;
-        let DaemonToFiler::Examine { op, names } = recoverer.recv().await else { panic!() };
-        assert_eq!(names, [name]);
-        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
-        recoverer.obey().await;
+        recoverer.find(&[name], vec![Finding::Missing]).await;
         assert_eq!(
             filer2.recv().await,
             DaemonToFiler::Granted { op: OP, names: vec![], reporting: false }
@@ -73,9 +68,7 @@ fn nobody_waits_for_the_removal_of_what_a_dead_session_left() {
         assert_eq!((name, resumed), (upload, true));
 
         // Another session dies: its rows are replayed beside it, and its left-overs wait.
-        let second = reserve(&filer2, 10).await;
-        filer2.send(&stage(second, 10));
-        assert!(matches!(filer2.recv().await, DaemonToFiler::Granted { .. }));
+        let second = granted(&filer2, 10).await;
         filer2.crash();
         worker2.crash();
         let recoverer = fakes.recoverer().await;
@@ -168,19 +161,25 @@ fn nothing_is_kept_of_a_session_but_its_number_while_what_it_left_is_removed() {
     });
 }
 
+/// A session of alice's has removed a tree and died; the filer that is to clear it away, and the order's number.
+async fn tree_of_the_dead(fakes: &Fakes) -> (FakeFiler, OpId) {
+    fakes.daemon.ledger.correct(&user("alice"), 60, 3).await.unwrap();
+    let (_client, worker, filer) = fakes.session().await;
+    remove(&filer, 40).await;
+    filer.crash();
+    worker.crash();
+    let clearing = fakes.recoverer().await;
+    let DaemonToFiler::Remove { op, .. } = clearing.recv().await else { panic!() };
+    (clearing, op)
+}
+
 #[test]
 fn a_dead_sessions_reservation_does_not_wait_for_the_removal_of_anothers_tree() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let alice = user("alice");
-        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
-        let (_client, worker, filer) = fakes.session().await;
-        remove(&filer, 40).await;
-        filer.crash();
-        worker.crash();
         // The removal does not end.
-        let clearing = fakes.recoverer().await;
-        assert!(matches!(clearing.recv().await, DaemonToFiler::Remove { .. }));
+        let (_clearing, _) = tree_of_the_dead(&fakes).await;
 
         let (_client2, worker2, filer2) = fakes.session().await;
         let name = reserve(&filer2, 900).await;
@@ -205,13 +204,7 @@ fn a_user_is_removed_after_what_dead_sessions_left() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
         let alice = user("alice");
-        fakes.daemon.ledger.correct(&alice, 60, 3).await.unwrap();
-        let (_client, worker, filer) = fakes.session().await;
-        remove(&filer, 40).await;
-        filer.crash();
-        worker.crash();
-        let clearing = fakes.recoverer().await;
-        let DaemonToFiler::Remove { op, .. } = clearing.recv().await else { panic!() };
+        let (clearing, op) = tree_of_the_dead(&fakes).await;
         fakes.daemon.ledger.begin_removal(&alice).await.unwrap();
         let daemon = fakes.daemon.clone();
         let removing =
@@ -242,9 +235,7 @@ fn a_recovery_that_fails_makes_the_home_read_only_and_keeps_the_intent() {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, worker, filer) = fakes.session().await;
         let (_client2, _worker2, filer2) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        granted(&filer, 10).await;
         filer.crash();
         worker.crash();
         let recoverer = fakes.recoverer().await;
@@ -421,9 +412,7 @@ fn a_failed_sync_of_the_file_system_stops_everybody() {
         let (_client2, worker2, filer2) = fakes.session_of("bob").await;
         let (_client3, worker3, filer3) = fakes.session_of("bob").await;
         // Bob's filer has acted and not synced, and another one of his waits for the ticket.
-        let name = reserve(&filer2, 10).await;
-        filer2.send(&stage(name, 10));
-        assert!(matches!(filer2.recv().await, DaemonToFiler::Granted { .. }));
+        granted(&filer2, 10).await;
         let other = reserve(&filer3, 10).await;
         filer3.send(&stage(other, 10));
         let bob = user("bob");
@@ -468,9 +457,7 @@ fn a_replay_that_is_under_way_when_another_users_sync_fails_settles_nothing() {
         fakes.add_user("bob").await;
         let (_client, worker, filer) = fakes.session().await;
         let (_client2, _worker2, filer2) = fakes.session_of("bob").await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        granted(&filer, 10).await;
         filer.crash();
         worker.crash();
         let recoverer = fakes.recoverer().await;
@@ -495,9 +482,7 @@ fn a_recovery_that_cannot_sync_the_file_system_stops_everybody() {
         let fakes = Fakes::start_on(StagingSync::Directory, |_| {}).await;
         fakes.add_user("bob").await;
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        granted(&filer, 10).await;
         filer.crash();
         worker.crash();
         let recoverer = fakes.recoverer().await;
@@ -516,17 +501,13 @@ fn a_change_that_was_made_in_a_home_that_is_read_only_by_now_is_not_told_to_have
         let fakes = Fakes::start(|_| {}).await;
         let alice = user("alice");
         let (_client, worker, filer) = fakes.session().await;
-        let name = reserve(&filer, 10).await;
-        filer.send(&stage(name, 10));
-        assert!(matches!(filer.recv().await, DaemonToFiler::Granted { .. }));
+        let name = granted(&filer, 10).await;
         filer.send(&FilerToDaemon::Released { op: OP });
         while fakes.daemon.tickets.borrow().times().granted == 0 {
             tokio::task::yield_now().await;
         }
         fakes.daemon.make_read_only(&alice, "a test");
-        let outcome = Outcome::Placed { replaced: None };
-        let items = vec![SettleItem { name, outcome }];
-        filer.send(&FilerToDaemon::Settle { op: OP, items });
+        filer.send(&placed(name));
         filer.ended_untold().await;
         worker.ended().await;
         fakes.no_sessions().await;

@@ -102,8 +102,7 @@ fn an_act_that_is_not_settled_is_waited_for_and_its_reports_are_heard_first() {
         filer.send(&FilerToDaemon::Released { op: OP });
         let walked = tokio::task::spawn_local(walk(walking, sum(10, 1)));
         // It has the ticket by now, or soon; the settle needs none.
-        let outcome = Outcome::Placed { replaced: None };
-        filer.send(&FilerToDaemon::Settle { op: OP, items: vec![SettleItem { name, outcome }] });
+        filer.send(&placed(name));
         assert!(matches!(filer.recv().await, DaemonToFiler::Settled { .. }));
         let found = verifying.await.unwrap().unwrap();
         assert!(found.is_exact(), "{found:?}");

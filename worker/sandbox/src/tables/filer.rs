@@ -4,7 +4,7 @@
 //! cannot see, so that Landlock is the wall there. Names are made, moved and unlinked; that nothing but
 //! files and directories is made is because no call here makes anything else.
 
-use libc::{F_DUPFD_CLOEXEC, F_GETFD, F_SETLEASE, MSG_NOSIGNAL, RENAME_EXCHANGE, RENAME_NOREPLACE};
+use libc::{F_DUPFD_CLOEXEC, F_SETLEASE, MSG_NOSIGNAL, RENAME_EXCHANGE, RENAME_NOREPLACE};
 
 use super::{Row, is, null, table, within};
 
@@ -41,14 +41,18 @@ pub(super) const SERVES: &[Row] = table! {
     // The times of an open file, not of a path.
     SYS_utimensat [null(1)];
     // A lease tells whether a file still has a writer. Not F_SETOWN and F_SETSIG, which send signals to others.
-    SYS_fcntl [is(1, F_SETLEASE)] [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)];
+    // F_GETFD is asked by std when it closes a descriptor, with debug assertions alone.
+    SYS_fcntl
+        [is(1, F_SETLEASE)]
+        [is(1, F_DUPFD_CLOEXEC)]
+        #[cfg(debug_assertions)] [is(1, libc::F_GETFD)];
     // With descriptors, to the worker. The address cannot be seen here, but no socket is unconnected.
     SYS_sendmsg [is(2, MSG_NOSIGNAL)];
 };
 
 /// Recover and walk: no leases.
 pub(super) const DUPLICATES: &[Row] = table! {
-    SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] [is(1, F_GETFD)];
+    SYS_fcntl [is(1, F_DUPFD_CLOEXEC)] #[cfg(debug_assertions)] [is(1, libc::F_GETFD)];
 };
 
 /// Makes a file share another one's blocks: `_IOW(0x94, 9, int)`.

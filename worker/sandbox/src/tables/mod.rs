@@ -103,13 +103,14 @@ const fn own_process(argument: u8) -> Condition {
     Condition { argument, width: Width::Int, check: Check::OwnProcess }
 }
 
-/// Writes a table: a call alone, or a call and lists of conditions, of which one list has to hold.
+/// Writes a table: a call alone, or a call and lists of conditions, of which one list has to hold. A call may
+/// have an attribute, and so may a list.
 macro_rules! table {
-    ($($(#[$attribute:meta])* $call:ident $([$($condition:expr),+])*;)*) => {
+    ($($(#[$attribute:meta])* $call:ident $($(#[$of_list:meta])* [$($condition:expr),+])*;)*) => {
         &[$($(#[$attribute])* crate::tables::Row {
             number: libc::$call,
             name: crate::names::without_prefix(stringify!($call)),
-            when: &[$(&[$($condition),+]),*],
+            when: &[$($(#[$of_list])* &[$($condition),+]),*],
         }),*]
     };
 }

@@ -224,3 +224,20 @@ fn the_signal_that_names_forbidden_calls_stays_with_its_handler() {
         }
     }
 }
+
+#[test]
+fn what_debug_builds_need_is_in_no_release() {
+    let asks = |row: &Row, flags: i32| {
+        let is_it = |list: &&[Condition]| matches!(list, [Condition { check: Check::Is(value), .. }] if *value == flags as u64);
+        row.name == "fcntl" && row.when.iter().any(is_it)
+    };
+    for table in Table::ALL {
+        let rows = table.rows();
+        for flags in [libc::F_GETFD, libc::F_GETFL] {
+            let is_there = rows.iter().any(|row| asks(row, flags));
+            assert!(cfg!(debug_assertions) || !is_there, "{table:?}: {flags}");
+        }
+        let stops = rows.iter().any(|row| row.name == "kill");
+        assert!(cfg!(debug_assertions) || !stops, "{table:?}: kill");
+    }
+}

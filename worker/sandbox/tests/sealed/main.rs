@@ -2,10 +2,16 @@
 //! is told.
 //!
 //! This program has no test harness, since its children, which are this program too, have to begin with one
-//! thread. An argument is a part of the names of those tests that are to run.
+//! thread. [`arguments`] has what it may be told.
 
-#![allow(clippy::unwrap_used, clippy::expect_used)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::disallowed_methods,
+    reason = "no test is confined, but for its children, which do what they are told"
+)]
 
+mod arguments;
 mod child;
 #[allow(unsafe_code)]
 mod sys;
@@ -16,6 +22,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
+use arguments::Arguments;
 use libc::{
     AT_FDCWD, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, O_PATH, O_RDONLY, O_RDWR, PROT_EXEC,
     PROT_READ, RENAME_WHITEOUT, SIG_BLOCK, SIGABRT, SIGSEGV, SIGSYS,
@@ -29,13 +36,19 @@ macro_rules! tests {
 }
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
-    let wanted = arguments.next().unwrap_or_default();
-    if let Some(name) = wanted.strip_prefix(CHILD) {
+    if let Some(name) = std::env::args().nth(1).as_deref().and_then(|it| it.strip_prefix(CHILD)) {
         child::run(name);
         return ExitCode::FAILURE;
     }
+    let arguments = match Arguments::parse(std::env::args().skip(1)) {
+        Ok(arguments) => arguments,
+        Err(unknown) => {
+            eprintln!("error: unknown argument {unknown:?}");
+            return ExitCode::from(2);
+        }
+    };
     let tests = tests! {
+        it_runs_what_it_was_asked_for_and_refuses_what_it_does_not_know,
         a_worker_is_ended_for_paths_sockets_processes_and_threads,
         the_helper_thread_has_the_same_table,
         arguments_count_where_the_call_alone_would_be_too_much,
@@ -51,14 +64,31 @@ fn main() -> ExitCode {
         #[cfg(debug_assertions)]
         a_report_lets_a_forbidden_call_pass,
     };
+    let meant = tests.into_iter().filter(|(name, _)| arguments.mean(name));
+    if arguments.list {
+        meant.for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
     let mut failed = 0;
-    for (name, test) in tests.into_iter().filter(|(name, _)| name.contains(&wanted)) {
+    for (name, test) in meant {
         let passed = std::panic::catch_unwind(test).is_ok();
         println!("test {name} ... {}", if passed { "ok" } else { "FAILED" });
         failed += u32::from(!passed);
     }
     println!("test result: {failed} failed");
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn it_runs_what_it_was_asked_for_and_refuses_what_it_does_not_know() {
+    let parse = |line: &str| Arguments::parse(line.split_whitespace().map(str::to_owned));
+    let means = |line: &str, test: &str| parse(line).unwrap().mean(test);
+    assert!(means("", "a_b") && means("--nocapture --test-threads 1", "a_b"));
+    assert!(means("c a_", "a_b") && !means("c", "a_b"));
+    assert!(means("--exact a_b", "a_b") && !means("--exact a_", "a_b"));
+    assert!(!means("--ignored", "a_b"));
+    for unknown in ["--skip", "--nocaptured", "-x", "--test-thread=1"] {
+        assert_eq!(parse(&format!("a_b {unknown} c")), Err(unknown.to_owned()));
+    }
 }
 
 /// What a child's only argument begins with.

@@ -17,13 +17,8 @@ mod replay;
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
+    use super::replay::replay;
     use super::*;
-
-    fn replay(target: &str, run: fn(&[u8])) {
-        replay::replay(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."), target, run);
-    }
 
     #[test]
     fn the_corpus_of_frames_keeps_its_promises() {

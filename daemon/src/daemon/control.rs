@@ -1,0 +1,65 @@
+//! Sessions as all others reach them: by number or user, to tell them something or to end them.
+//!
+//! Who is in the table is said by [`crate::session`] alone; nobody else adds or removes anybody.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use berth_common::ids::{SessionId, UserName};
+use tokio::sync::mpsc;
+
+use super::Daemon;
+use crate::exit::KillReason;
+use crate::serve::Serving;
+use crate::session::Event;
+use crate::tasks::Flag;
+
+/// The means to reach a session.
+pub(crate) struct Control {
+    pub(crate) events: mpsc::UnboundedSender<Event>,
+    /// Its filer, once it serves.
+    pub(crate) serving: RefCell<Option<Rc<Serving>>>,
+    /// Up when it is reaped and replayed.
+    pub(crate) gone: Flag,
+}
+
+impl Daemon {
+    /// A session's control.
+    pub(crate) fn control(&self, session: SessionId) -> Option<Rc<Control>> {
+        self.sessions.borrow().get(session).map(|entry| entry.control.clone())
+    }
+
+    /// Ends a session at once and waits until it is reaped and replayed; what it left in staging may still
+    /// be removed then. `false` when there is none.
+    ///
+    /// # Cancel safety
+    /// The session is ended all the same.
+    pub(crate) async fn end_session(&self, session: SessionId, reason: KillReason) -> bool {
+        let Some(control) = self.control(session) else {
+            return false;
+        };
+        drop(control.events.send(Event::Kill(reason)));
+        control.gone.up().await;
+        true
+    }
+
+    /// Ends all sessions of a user, and waits likewise.
+    pub(crate) async fn end_sessions_of(&self, user: &UserName, reason: &KillReason) {
+        let ids: Vec<SessionId> = self.sessions.borrow().of_user(user).map(|(id, _)| id).collect();
+        let controls: Vec<Rc<Control>> =
+            ids.into_iter().filter_map(|id| self.control(id)).collect();
+        for control in &controls {
+            drop(control.events.send(Event::Kill(reason.clone())));
+        }
+        for control in &controls {
+            control.gone.up().await;
+        }
+    }
+
+    /// Waits until there is no session.
+    pub(crate) async fn no_sessions(&self) {
+        while self.sessions.borrow().len() > 0 {
+            self.session_gone.notified().await;
+        }
+    }
+}
