@@ -42,6 +42,7 @@ mod pending;
 mod places;
 mod privileges;
 mod process;
+mod programs;
 mod recovery;
 mod reload;
 mod run;

@@ -32,6 +32,7 @@ use crate::homes::Homes;
 use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
+use crate::programs::Programs;
 use crate::spares::{Setup, Spares};
 use crate::spawn::{FILER, Spawner, WORKER};
 use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
@@ -104,7 +105,7 @@ impl Fakes {
             Options { bounds: config.ledger_bounds(), ..Options::new(|error| panic!("{error}")) };
         let ledger = Ledger::open(&data_dir.ledger(), options).unwrap();
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
-        let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
+        let spawner = Rc::new(Spawner::new(Programs::scripts(dir.path()).unwrap(), lock.into()));
         let activity = Rc::new(Activity::default());
         let setup = worker_handle::setup(&config, &identity, BootId::UNKNOWN);
         let workers = Spares::start(
