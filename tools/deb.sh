@@ -31,6 +31,11 @@ for page in "$STAGE"/manual/*.[0-9] docs/man/*.[0-9]; do
     [ -z "$warnings" ] || fail "$page: $warnings"
 done
 
+say "writing the notices of what is linked"
+mkdir "$STAGE"/{server,client}
+tools/notices.sh berth-daemon berth-session berth-filer berth-cli >"$STAGE/server/THIRD-PARTY"
+tools/notices.sh berth-cli >"$STAGE/client/THIRD-PARTY"
+
 say "packing"
 # Files belong to root in the packages, whoever builds them.
 export DEB_RULES_REQUIRES_ROOT=no

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `fuzz`, `deb` or `package-test`.
+# Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `fuzz`, `deb`,
+# `package-test` or `package-boot`.
 # As root it installs missing Debian packages; as anybody else it says what to install.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -11,8 +12,9 @@ case ${1:-build} in
     test) NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd" ;;
     # libFuzzer is C++.
     fuzz) NEEDED="$NEEDED c++:g++" ;;
-    deb) NEEDED="$NEEDED dh:debhelper man:man-db" ;;
-    package-test) NEEDED="debootstrap:debootstrap systemd-nspawn:systemd-container dpkg-deb:dpkg ps:procps" ;;
+    deb) NEEDED="$NEEDED dh:debhelper man:man-db jq:jq" ;;
+    package-test) NEEDED="debootstrap:debootstrap dpkg-deb:dpkg ps:procps unshare:util-linux" ;;
+    package-boot) NEEDED="systemd-nspawn:systemd-container" ;;
 esac
 
 has() {

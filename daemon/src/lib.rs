@@ -48,6 +48,7 @@ mod places;
 mod privileges;
 mod process;
 mod program;
+mod programs;
 mod recovery;
 mod reload;
 mod run;

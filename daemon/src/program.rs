@@ -13,9 +13,6 @@ pub(crate) enum Program {
 }
 
 impl Program {
-    /// Both.
-    pub(crate) const ALL: [Self; 2] = [Self::Worker, Self::Filer];
-
     /// The name of its file.
     pub(crate) fn as_str(self) -> &'static str {
         match self {

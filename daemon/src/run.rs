@@ -35,6 +35,7 @@ use crate::lock::{DaemonLock, wait_for_old_helpers};
 use crate::main_loop::serve_clients;
 use crate::notify::{Notifier, SharedNotifier};
 use crate::privileges::{Target, close_to_others};
+use crate::programs::Programs;
 use crate::reload::Reloader;
 use crate::shutdown::{LAST_WORK, stop_helpers};
 use crate::spawn::Spawner;
@@ -70,6 +71,8 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let bound = become_user(&config, passed)?;
     close_to_others()?;
     config.check_descriptors();
+    // Early, so that they are of this program's version, and as the user that executes them.
+    let programs = Programs::open(args.libexec_dir.as_deref())?;
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let lock = DaemonLock::take(data_dir.fd())?;
     // An ordinary user binds only now, so that "is running" is told before "port in use".
@@ -81,7 +84,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     let site_secret = config.site_secret()?;
     let identity = Rc::new(Identity::load(config.tls_files.as_ref(), &data_dir)?);
     let helpers_lock = wait_for_old_helpers(data_dir.fd())?;
-    let spawner = Rc::new(Spawner::new(args.libexec_dir.as_deref(), helpers_lock)?);
+    let spawner = Rc::new(Spawner::new(programs, helpers_lock));
     refuse_a_lost_ledger(&data_dir)?;
     let ledger = Ledger::open(&data_dir.ledger(), ledger_options(&config))?;
 

@@ -2,12 +2,12 @@
 //!
 //! Standard input is the channel, standard output the lock file, standard error a pipe for panics. The
 //! environment is empty and nothing runs between fork and exec, so that the standard library uses
-//! `posix_spawn`, which does not get slower as the daemon grows.
+//! `posix_spawn`, which does not get slower as the daemon grows. What is executed are the programs that the
+//! daemon has opened at its start.
 
 use std::cell::{Cell, OnceCell, RefCell};
 use std::io;
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::rc::Rc;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::incidents::Incidents;
 use crate::memory_events::MemoryEvents;
 use crate::process::{Peer, Process, Witnesses};
 use crate::program::Program;
+use crate::programs::Programs;
 use crate::sys;
 
 /// Most bytes of a process's standard error that are logged; at this many the pipe is closed.
@@ -35,9 +36,9 @@ const PANIC_LINES: usize = 100;
 /// How long it may take to read what a process that is dead has written to its standard error.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Knows where the helpers are, what they inherit and how many live.
+/// Has the helpers' programs, and knows what they inherit and how many live.
 pub(crate) struct Spawner {
-    directory: PathBuf,
+    programs: Programs,
     lock: OwnedFd,
     alive: Rc<Alive>,
     witnesses: Witnesses,
@@ -50,39 +51,12 @@ struct Alive {
     changed: Notify,
 }
 
-/// Why the helpers cannot be found.
-#[derive(Debug, thiserror::Error)]
-#[error("{path:?} is not there: name its directory by --libexec-dir ({source})")]
-pub(crate) struct HelperMissing {
-    path: PathBuf,
-    source: io::Error,
-}
-
 impl Spawner {
-    /// Helpers are in `directory`, or beside the daemon's own program; they inherit `lock`.
-    ///
-    /// # Errors
-    /// When one of them is not there.
-    pub(crate) fn new(directory: Option<&Path>, lock: OwnedFd) -> Result<Self, HelperMissing> {
-        let missing = |path: &Path| {
-            let path = path.to_owned();
-            move |source| HelperMissing { path, source }
-        };
-        let directory = match directory {
-            // Made absolute: a bare name would be looked for in $PATH.
-            Some(path) => std::path::absolute(path).map_err(missing(path))?,
-            None => {
-                let own = std::env::current_exe().map_err(missing(Path::new("/proc/self/exe")))?;
-                own.parent().unwrap_or(Path::new("/")).to_owned()
-            }
-        };
-        for program in Program::ALL {
-            let path = directory.join(program.as_str());
-            std::fs::metadata(&path).map_err(missing(&path))?;
-        }
+    /// Helpers are of these programs, and inherit `lock`.
+    pub(crate) fn new(programs: Programs, lock: OwnedFd) -> Self {
         let witnesses =
             Witnesses { incidents: Rc::default(), memory: Rc::new(MemoryEvents::own()) };
-        Ok(Self { directory, lock, alive: Rc::default(), witnesses })
+        Self { programs, lock, alive: Rc::default(), witnesses }
     }
 
     /// What went wrong with the processes.
@@ -101,7 +75,7 @@ impl Spawner {
         let (ours, theirs) = Channel::<Tx, Rx>::pair()?;
         let (panics, stderr) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&panics, true)?;
-        let mut command = Command::new(self.directory.join(program.as_str()));
+        let mut command = Command::new(self.programs.path(program));
         command
             .arg0(program.as_str())
             .env_clear()
@@ -240,6 +214,7 @@ async fn log_panics(process: Rc<Process>, pipe: OwnedFd) {
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
+    use std::path::Path;
     use std::time::Duration;
 
     use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
@@ -263,7 +238,7 @@ mod tests {
 
     fn spawner(dir: &Path) -> Spawner {
         let lock = std::fs::File::create(dir.join("lock")).unwrap();
-        Spawner::new(Some(dir), lock.into()).unwrap()
+        Spawner::new(Programs::scripts(dir).unwrap(), lock.into())
     }
 
     fn local<F: Future>(future: F) -> F::Output {
@@ -372,13 +347,5 @@ mod tests {
             worker.process().reaped().await;
             worker.process().limit_file_sizes(Some(1)).unwrap();
         });
-    }
-
-    #[test]
-    fn missing_helpers_are_named() {
-        let dir = tempfile::tempdir().unwrap();
-        let lock = tempfile::tempfile().unwrap();
-        let error = Spawner::new(Some(dir.path()), lock.into()).err().unwrap().to_string();
-        assert!(error.contains("berth-worker") && error.contains("--libexec-dir"), "{error}");
     }
 }

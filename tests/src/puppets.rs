@@ -16,7 +16,7 @@ use std::process::{Child, Stdio};
 use berth_common::codec;
 use berth_puppets::line;
 use berth_puppets::orders::Script;
-use berth_puppets::place::{FILER_LINE, REAL, WORKER_SCRIPT};
+use berth_puppets::place::{DIRECTORY, FILER_LINE, REAL, WORKER_SCRIPT};
 
 pub use berth_puppets::orders::{Order, Report, Station};
 pub use login::{certificate_verify, log_in};
@@ -28,7 +28,7 @@ use crate::{Raw, Server, account, wait_for};
 
 /// Where a server's helpers are that has puppets.
 pub(crate) fn place_of(server: &Path) -> PathBuf {
-    server.join("libexec")
+    server.join(DIRECTORY)
 }
 
 /// Links both kinds of programs there.

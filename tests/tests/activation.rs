@@ -111,7 +111,7 @@ fn the_manager_hears_when_it_is_ready_how_many_are_there_and_when_it_stops() {
     assert_eq!(server.terminate(), Some(0));
     let end = manager.wait_after(mark, "STOPPING=1");
     // 30 s of grace, and what comes after them.
-    assert!(end.contains(&"EXTEND_TIMEOUT_USEC=75000000".to_owned()), "{end:?}");
+    assert!(end.contains(&"EXTEND_TIMEOUT_USEC=80000000".to_owned()), "{end:?}");
 }
 
 #[test]

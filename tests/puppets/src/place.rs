@@ -18,10 +18,12 @@ pub const FILER_LINE: &str = "filer.line";
 /// Before the program's name stands this in the real one's.
 pub const REAL: &str = "real-";
 
+/// In the server's directory, in which the daemon was started. A program does not learn its own name: the daemon
+/// executes it by a descriptor.
+pub const DIRECTORY: &str = "libexec";
+
 fn place() -> PathBuf {
-    // As it was executed, and not where a link leads to.
-    let path = PathBuf::from(rustix::param::linux_execfn().to_string_lossy().into_owned());
-    path.parent().map(PathBuf::from).unwrap_or_default()
+    DIRECTORY.into()
 }
 
 /// The script of a worker, or `None` when the process is to be the real one.

@@ -51,6 +51,8 @@ pub(crate) fn run() -> ExitCode {
 }
 
 fn live() -> Result<(), RunError> {
+    // For ps and the kernel's log, which else have the number of the descriptor by which it was executed.
+    rustix::thread::set_name(c"berth-filer").map_err(io::Error::from)?;
     points::from_argument()?;
     let channel = berth_sandbox::demote_filer()?;
     // What this process makes is its user's alone, whatever it inherited.

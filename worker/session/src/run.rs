@@ -82,6 +82,8 @@ fn abort_on_panic() {
 }
 
 fn live() -> Result<(), WorkerError> {
+    // For ps and the kernel's log, which else have the number of the descriptor by which it was executed.
+    rustix::thread::set_name(c"berth-worker").map_err(io::Error::from)?;
     points::from_argument()?;
     let channel = berth_sandbox::demote_worker()?;
     let channel = Arc::new(BrokerChannel::from_descriptor(channel)?);

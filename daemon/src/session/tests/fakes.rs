@@ -33,6 +33,7 @@ use crate::identity::Identity;
 use crate::ledger::{Ledger, Options};
 use crate::listener::Bound;
 use crate::program::Program;
+use crate::programs::Programs;
 use crate::spawn::Spawner;
 use crate::{filer_handle, owed, recovery, sys, watch, worker_handle};
 
@@ -104,7 +105,7 @@ impl Fakes {
             Options { bounds: config.ledger_bounds(), ..Options::new(|error| panic!("{error}")) };
         let ledger = Ledger::open(&data_dir.ledger(), options).unwrap();
         let lock = std::fs::File::create(dir.path().join("lock")).unwrap();
-        let spawner = Rc::new(Spawner::new(Some(dir.path()), lock.into()).unwrap());
+        let spawner = Rc::new(Spawner::new(Programs::scripts(dir.path()).unwrap(), lock.into()));
         let activity = Rc::new(Activity::default());
         let workers =
             worker_handle::spares(&config, &identity, BootId::UNKNOWN, &spawner, &activity);
