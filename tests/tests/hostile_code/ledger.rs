@@ -328,10 +328,9 @@ fn a_flood_of_questions_ends_its_session_while_another_works_on() {
     let scene = Scene::new();
     let nobodys = StagingName(1 << 62);
     let flooded = "sent more messages than any honest one does";
-    let noted = "it tells of names faster than the ledger can take note";
     for (message, reasons) in [
         (FilerToDaemon::Usage { op: OP }, ["Usage: it used an operation's number twice", flooded]),
-        (FilerToDaemon::LetGo { name: nobodys }, [noted, "a name that is not the session's"]),
+        (FilerToDaemon::LetGo { name: nobodys }, ["it tells of a name that it does not have"; 2]),
         (FilerToDaemon::Reports { reports: vec![HomeReport::Unclear; 1024] }, [flooded; 2]),
     ] {
         let mut joined = Joined::new(&scene);
