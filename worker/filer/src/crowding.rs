@@ -7,7 +7,7 @@
 
 use std::time::{Duration, Instant};
 
-/// How long opened files wait before those who asked for them are refused.
+/// How long the kernel refuses until those who wait for opened files are refused. Who came later has waited less.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A shorter wait is not worth a line.
