@@ -48,10 +48,7 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
     let mut staged = Staged { name: upload.name, inode: 0, size: 0, kind };
     let failed = |error| FilerToWorker::Failed { op, error };
     // From here on nobody can write to it.
-    let data = match writers::are_gone(session, &upload).await {
-        Ok(data) => data,
-        Err(error) => return session.answer(op, failed(error)),
-    };
+    let data = writers::are_gone(session, &upload).await;
     if let Err(unfit) = prepare(session, &upload, data, digest, &mut staged).await {
         placing::give_up(session, &staged, Row::Open, unfit.trusted).await;
         return session.answer(op, failed(unfit.error));

@@ -47,6 +47,8 @@ impl Staging {
 
     /// Opens the file `name` for reading.
     pub(crate) fn open_readable(&self, name: &str) -> Result<OwnedFd, Errno> {
+        #[cfg(test)]
+        self.faults.before_opening()?;
         open_beneath(&self.directory, name, READ_FILE, Mode::empty())
     }
 

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::Poll;
+use std::thread::JoinHandle;
 
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
@@ -25,6 +26,7 @@ use crate::helper::Helper;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
+use crate::run::RunError;
 use crate::serve::Server;
 use crate::session::{End, Session};
 use crate::staging::Staging;
@@ -33,15 +35,21 @@ use harness::{Bench, FilerEnd, source, upload};
 /// More than a small upload may have.
 const LARGE: usize = 1024 * 1024 + 5;
 
-/// Which syncs and walks of a staging directory fail: the n-th from now on, once; 0 or less for none.
+/// Which syncs and walks of a staging directory, and openings of its files for reading, fail: the n-th from now on,
+/// once; 0 or less for none.
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
     data: Arc<AtomicI64>,
     staging: Arc<AtomicI64>,
     walks: Arc<AtomicI64>,
+    opens: Arc<AtomicI64>,
 }
 
 impl Faults {
+    pub(crate) fn before_opening(&self) -> Result<(), Errno> {
+        fail_at_one(&self.opens)
+    }
+
     pub(crate) fn before_staging_sync(&self) -> Result<(), Errno> {
         fail_at_one(&self.staging)
     }
@@ -237,6 +245,41 @@ fn after_a_failed_count_the_filer_ends_and_the_row_is_left_to_replay() {
         while bench.pump() {}
         assert_eq!(bench.ledger.said(), ["Intent", "Released"], "and no settle");
         assert_eq!(staged_names(&bench), 1, "what was taken is left for replay to look at");
+    }
+}
+
+/// How the filer's thread has ended.
+fn end_of(bench: &mut Bench) -> Result<(), RunError> {
+    while bench.pump() {}
+    let filer = std::mem::replace(&mut bench.filer, Box::new(()));
+    filer.downcast::<JoinHandle<Result<(), RunError>>>().unwrap().join().unwrap()
+}
+
+#[test]
+fn an_upload_whose_writers_cannot_be_looked_for_is_touched_by_nobody_and_the_filer_ends() {
+    for (size, failing) in [(5, 1), (LARGE, 1), (LARGE, 2)] {
+        for keep in [None, Some(true), Some(false)] {
+            let faults = Faults::default();
+            let opens = Arc::clone(&faults.opens);
+            let mut bench = Bench::serving(move |channel, _: &Path| in_a_thread(channel, faults));
+            let opened = bench.open(upload("a", source(size, 0), true)).unwrap();
+            bench.ledger.log.clear();
+            opens.store(failing, Ordering::SeqCst);
+            let handle = opened.handle;
+            let op = match keep {
+                None => bench.begin_commit(opened, b""),
+                Some(keep) => {
+                    drop(opened);
+                    bench.begin(|op| WorkerToFiler::CloseUpload { op, handle, keep })
+                }
+            };
+            let end = end_of(&mut bench);
+            let case = format!("{size}, {failing}, {keep:?}: {end:?}");
+            assert!(matches!(end, Err(RunError::Broken(_))), "{case}, and not the worker's");
+            assert!(!bench.has_answer(op), "{case}");
+            assert!(bench.ledger.said().is_empty(), "{case}: {:?}", bench.ledger.said());
+            assert_eq!(staged_names(&bench), if size == LARGE { 2 } else { 1 }, "{case}");
+        }
     }
 }
 

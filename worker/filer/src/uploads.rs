@@ -265,7 +265,7 @@ pub(crate) async fn close(session: &Session, upload: Upload, keep: bool) -> Resu
 }
 
 async fn give_up(session: &Session, upload: &Upload, keep: bool) -> Result<(), ErrorCode> {
-    writers::are_gone(session, upload).await?;
+    writers::are_gone(session, upload).await;
     if upload.resumable && keep {
         session.ledger.let_go(upload.name);
         return Ok(());
