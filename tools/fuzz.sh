@@ -16,7 +16,7 @@ TARGETS=(frames journals logins messages paths sessions tables)
 FUZZ=(cargo +nightly fuzz)
 WHERE=(--fuzz-dir fuzz --target-dir "$ROOT/target/fuzz")
 
-# Without optimisation what is fuzzed runs several times slower and is compiled in a third of the time.
+# Compiled in half the time, and somewhat slower.
 QUICKLY=(--dev --codegen-units 1)
 
 # No single allocation above 4 MiB, whatever a message states, where a frame may have 1 MiB.
