@@ -3,8 +3,8 @@
 //! Notes wait here and not in the ledger's queue, which is everybody's and served in order: while some are with the
 //! ledger the next ones gather, and go as one request. Where a question comes, what has gathered goes before it, so
 //! that the ledger hears everything in the order in which the filer has said it. So in the ledger's queue one filer has
-//! at most its questions and as many requests of notes, [`MAX_FILER_REQUESTS`] each. Their memory is bounded by
-//! [`super::Asked`]; nothing here makes the daemon stop reading a channel, since a filer whose messages are not read
+//! at most its [`MAX_FILER_REQUESTS`] questions, a request of notes before each and one besides. Their memory is bounded
+//! by [`super::Asked`]; nothing here makes the daemon stop reading a channel, since a filer whose messages are not read
 //! would hang, also with a ticket, for as long as the ledger cannot be written.
 //!
 //! What the ledger refuses in an outage comes back here, to where it was in the order, so that what goes next, or
@@ -47,7 +47,8 @@ impl Notes {
 
     /// What is to be told to it before a question. [`Notes::done`] or [`Notes::put_back`] is due for it.
     pub(crate) fn before_a_question(&mut self) -> Option<Telling> {
-        self.begin_below(MAX_FILER_REQUESTS)
+        // One for each question, and the one that goes by itself.
+        self.begin_below(MAX_FILER_REQUESTS + 1)
     }
 
     /// A request was answered.
@@ -149,7 +150,18 @@ mod tests {
     }
 
     #[test]
-    fn a_filer_has_no_more_requests_of_notes_with_the_ledger_than_questions() {
+    fn each_of_as_many_questions_as_may_be_open_comes_behind_what_was_noted_before_it() {
+        let mut notes = Notes::default();
+        notes.add(note(0));
+        assert!(notes.next().is_some(), "by itself");
+        for name in 1..=MAX_FILER_REQUESTS as u64 {
+            notes.add(note(name));
+            assert_eq!(told(notes.before_a_question()), Some(vec![note(name)]));
+        }
+    }
+
+    #[test]
+    fn a_filer_has_few_requests_of_notes_with_the_ledger() {
         let mut notes = Notes::default();
         let mut begun = 0;
         for name in 0..10_000 {
@@ -157,11 +169,11 @@ mod tests {
             begun += usize::from(notes.next().is_some());
             begun += usize::from(notes.before_a_question().is_some());
         }
-        assert_eq!(begun, MAX_FILER_REQUESTS);
+        assert_eq!(begun, MAX_FILER_REQUESTS + 1);
         for _ in 0..begun {
             assert_eq!(notes.next(), None);
             notes.done();
         }
-        assert_eq!(notes.next().map(|rest| rest.len()), Some(10_000 - MAX_FILER_REQUESTS));
+        assert_eq!(notes.next().map(|rest| rest.len()), Some(10_000 - begun));
     }
 }
