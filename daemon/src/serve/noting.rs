@@ -1,7 +1,8 @@
 //! What a filer tells and does not wait for, told to the ledger in order with what it asks.
 //!
 //! [`crate::asked::Notes`] decides what goes when. What is told is not lost in an outage of the ledger, and keeps its
-//! place before what is told or asked after it.
+//! place before what is told or asked after it. A question that is with the ledger already when a note before it is
+//! refused is refused as well, unless the outage ends between the two.
 
 use std::rc::Rc;
 
