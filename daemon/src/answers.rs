@@ -1,15 +1,16 @@
 //! How much a filer may say that carries out orders, one that recovers or walks: pure.
 //!
-//! Its phase says what it may send ([`crate::asked`]), and an answer is one to the last order. So what is left to a
-//! filer that was taken over is to be ordered on and on: to list without end, to say for ever that it goes on, or
-//! much at once. Each bound is far above what any honest one says; past it the filer is ended.
+//! Its phase says what it may send ([`crate::asked`]), and an answer is one to the last order. Bounded here is what one
+//! that was taken over may do besides: list without end, say often that it goes on, or much at once. Each bound is far
+//! above what any honest one says; past it the filer is ended. For how long it goes on is not bounded, since a tree may
+//! have millions of entries: it may say so for ever, at that rate.
 
 use std::time::Instant;
 
 use berth_common::ledger_protocol::FilerToDaemon;
 use berth_common::limits::{LINKED_NAMES, MAX_PATH_BYTES};
 
-use crate::bucket::{Bucket, SELDOM};
+use crate::bucket::{Bucket, GOES_ON};
 
 /// Owed names that one recovery may list. An outage leaves at most 2048, over all users, and each is accounted for
 /// before the next; this is room for many whose accounting was cut off.
@@ -50,7 +51,7 @@ pub(crate) enum SaidTooMuch {
 impl Answers {
     /// Nothing yet.
     pub(crate) fn new(now: Instant) -> Self {
-        Self { goes_on: Bucket::new(SELDOM, now), owed: 0, slices: 0 }
+        Self { goes_on: Bucket::new(GOES_ON, now), owed: 0, slices: 0 }
     }
 
     /// One more message that its phase allows.
@@ -166,7 +167,12 @@ mod tests {
             answers.hear(&FilerToDaemon::Alive, now).unwrap();
             now += Duration::from_secs(30);
         }
-        let said = (0..100).map(|_| answers.hear(&FilerToDaemon::Alive, now));
+        // The daemon alone was stopped for a day, and hears all of it at once.
+        now += Duration::from_secs(86_400);
+        for _ in 0..86_400 / 30 {
+            answers.hear(&FilerToDaemon::Alive, now).unwrap();
+        }
+        let said = (0..GOES_ON.at_once).map(|_| answers.hear(&FilerToDaemon::Alive, now));
         assert_eq!(said.last(), Some(Err(SaidTooMuch::GoesOn)));
     }
 

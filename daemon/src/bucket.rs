@@ -28,6 +28,10 @@ pub(crate) const SELDOM: Rate = Rate { a_second: 2, at_once: 32 };
 /// so that none is left out.
 pub(crate) const PROGRESS: Rate = Rate { a_second: 2, at_once: 4096 };
 
+/// That a filer which recovers goes on, which it tells every 30 s. Many come at once where the daemon alone did not run
+/// for a while, as many as these in more than a day.
+pub(crate) const GOES_ON: Rate = Rate { a_second: 2, at_once: 4096 };
+
 /// A filer, by names rather than messages: a put reserves, intends, settles and forgets its name, and gives
 /// the ticket back. Ten thousand puts a second are more than a filer's system calls for them allow.
 pub(crate) const WORKING_FILER: Rate = Rate { a_second: 50_000, at_once: 50_000 };

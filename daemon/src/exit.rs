@@ -28,6 +28,8 @@ pub(crate) enum KillReason {
     TakenOver,
     /// It had not logged in, and had to go for another connection.
     Displaced,
+    /// Its client tried to change the password more often than one may: no fault of the worker's, which relays it.
+    PasswordTries,
     /// Its partner ended.
     Partner,
     /// The daemon stops.
@@ -55,6 +57,7 @@ impl KillReason {
             | Self::Administrator
             | Self::TakenOver
             | Self::Displaced
+            | Self::PasswordTries
             | Self::Partner
             | Self::Shutdown
             | Self::Unneeded
@@ -74,6 +77,9 @@ impl fmt::Display for KillReason {
             Self::TakenOver => f.write_str("its upload was taken over"),
             Self::Displaced => {
                 f.write_str("had not logged in, and had to go for another connection")
+            }
+            Self::PasswordTries => {
+                f.write_str("its client tried to change the password again and again")
             }
             Self::Partner => f.write_str("its partner ended"),
             Self::Shutdown => f.write_str("the server stops"),
@@ -165,6 +171,7 @@ impl ExitReport {
                 KillReason::Administrator
                 | KillReason::TakenOver
                 | KillReason::Displaced
+                | KillReason::PasswordTries
                 | KillReason::Partner
                 | KillReason::Shutdown
                 | KillReason::Unneeded
@@ -333,6 +340,7 @@ mod tests {
         assert_eq!(killed(KillReason::TimedOut("x")), Some(IncidentKind::Stalled));
         assert_eq!(killed(KillReason::Administrator), None);
         assert_eq!(killed(KillReason::Displaced), None);
+        assert_eq!(killed(KillReason::PasswordTries), None, "the client's doing");
         assert_eq!(ExitReport::Refused(ErrorCode::Version).incident(), None);
     }
 

@@ -3,7 +3,8 @@
 //! Whoever comes is let in at the cost of the network that has most of them, so that a flood displaces itself and
 //! others hardly notice it. Networks are compared first and addresses within them second, so that an office whose
 //! network has one bad machine is not kept out with it. Of those who have most go first who have not finished their
-//! handshake, and among equals chance decides, so that nobody can arrange to be the one who stays.
+//! handshake, and among equals chance decides, so that nobody can arrange to be the one who stays. Who has most loses one
+//! at any age: also a network with two, beside as many others with one each as there are places besides.
 //!
 //! Where nobody has more than the newcomer, somebody goes for it as in OpenSSH's random early drop (`MaxStartups`),
 //! with a probability that rises: there with the number of connections, here with the age of the one that is drawn.

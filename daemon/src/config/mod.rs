@@ -25,6 +25,11 @@ const PER_CONNECTION: u64 = 6;
 /// Descriptors for all else: sessions that begin, spares, administrators, the ledger.
 const BESIDES: u64 = 256;
 
+/// Descriptors that the daemon's limit is to allow, however few it needs itself. The kernel counts those in flight for
+/// the whole system user and refuses a sender whose own limit is below the count; a filer's is 4096. So filers cannot
+/// keep the daemon from handing clients over.
+const FEWEST: u64 = 8192;
+
 /// The checked configuration.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
@@ -211,7 +216,7 @@ impl Config {
 
     /// Says so when there are not enough descriptors for as many connections as may be.
     pub(crate) fn check_descriptors(&self) {
-        let needed = u64::from(self.max_connections) * PER_CONNECTION + BESIDES;
+        let needed = self.descriptors_needed();
         if let Some(most) = rustix::process::getrlimit(Resource::Nofile).current
             && most < needed
         {
@@ -221,6 +226,11 @@ impl Config {
                 "too few open files are allowed for max_connections; raise LimitNOFILE or lower it"
             );
         }
+    }
+
+    fn descriptors_needed(&self) -> u64 {
+        let own = u64::from(self.max_connections) * PER_CONNECTION + BESIDES;
+        own.max(FEWEST)
     }
 
     /// What of it is the ledger's.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use berth_common::ids::{OpId, SessionId, UserName};
 use berth_common::limits::MAX_FILER_REQUESTS;
 
+use super::noting::Noting;
 use crate::asked::{Asked, AskedTooMuch};
 use crate::tickets::{Grant, Tickets};
 
@@ -24,6 +25,7 @@ struct Filer {
     last: u32,
     open: BTreeSet<OpId>,
     noted: usize,
+    noting: Noting,
 }
 
 /// Who has the ticket of a home, and who waits for it.
@@ -48,6 +50,7 @@ impl Homes {
             last: 0,
             open: BTreeSet::new(),
             noted: 0,
+            noting: Noting::default(),
         };
         self.filers.insert(id, filer);
     }
@@ -97,7 +100,7 @@ impl Homes {
                 self.turn_away(&user);
                 Ok(())
             }
-            _ => Ok(()),
+            _ => filer.noting.happens(letter, variant),
         }
     }
 
@@ -180,6 +183,7 @@ impl Homes {
     /// Its helpers are gone. What it holds stays locked.
     pub(super) fn died(&mut self, id: SessionId, now: Instant) {
         let Some(filer) = self.filers.remove(&id) else { return };
+        filer.noting.end();
         let held = self.tickets.died(&filer.user, id, now);
         let home = self.homes.entry(filer.user).or_default();
         home.waiting.retain(|(session, _)| *session != id);

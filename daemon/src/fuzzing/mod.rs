@@ -5,6 +5,7 @@
 
 mod filers;
 mod logins;
+mod noting;
 mod tables;
 mod workers;
 

@@ -224,11 +224,11 @@ pub(super) fn extend(
     Ok(bytes)
 }
 
-pub(super) fn note(
+pub(super) fn note<'a>(
     tx: &Tx<'_>,
     user: &UserName,
     session: SessionId,
-    notes: &[Note],
+    notes: impl Iterator<Item = &'a Note>,
 ) -> Result<(), Failure> {
     for note in notes {
         match note {

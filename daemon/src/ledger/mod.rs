@@ -42,7 +42,7 @@ mod users;
 
 use std::io;
 use std::path::Path;
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
@@ -52,7 +52,7 @@ use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
-    Claiming, IntentKind, IntentRow, LedgerError, Note, Orphans, Pending, UploadOpening,
+    Claiming, IntentKind, IntentRow, LedgerError, Note, Numbered, Orphans, Pending, UploadOpening,
     UploadRequest, UserRecord, UserState, UserStates,
 };
 pub(crate) use pulse::Health;
@@ -517,7 +517,7 @@ impl Ledger {
         self.write(move |tx| account::correct(tx, &user, bytes, entries)).await
     }
 
-    /// Takes note of what a session tells, in this order and all or nothing.
+    /// Takes note of what a session tells, in this order and all or nothing. The numbers are the caller's.
     ///
     /// # Errors
     /// `Protocol` for a name of another session, for one that is let go and is no open upload, and for one that is
@@ -526,10 +526,11 @@ impl Ledger {
         &self,
         user: &UserName,
         session: SessionId,
-        notes: Vec<Note>,
+        notes: Arc<Vec<Numbered>>,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| memory::note(tx, &user, session, &notes)).await
+        self.write(move |tx| memory::note(tx, &user, session, notes.iter().map(|(_, note)| note)))
+            .await
     }
 
     /// Limits and usage, reservations in memory included.

@@ -247,8 +247,8 @@ impl Serving {
         }
     }
 
-    /// Bytes above the floor of free space. Refused below it, and when the session ends meanwhile: its end does
-    /// not wait for a disk that hangs.
+    /// Bytes above the floor of free space. Refused below it, for what has come to refuse changes while the disk was
+    /// asked, and when the session ends meanwhile: its end does not wait for a disk that hangs.
     async fn room_on_disk(&self) -> Result<u64, ErrorCode> {
         let Daemon { free_space, homes, .. } = &*self.daemon;
         let free = tokio::select! {
@@ -256,6 +256,9 @@ impl Serving {
             () = self.over.up() => None,
             free = free_space.bytes(homes) => free,
         };
+        if let Some(error) = self.refuses_changes() {
+            return Err(error);
+        }
         room(free, self.daemon.settings().config.min_free_bytes)
     }
 }

@@ -141,8 +141,9 @@ impl Serving {
         }
     }
 
-    /// Ends the filer at once. Nothing that it has sent counts from now on: replay finds out what is true.
-    /// The ticket is known to be a dead session's even while the process hangs in the kernel.
+    /// Ends the filer at once. Nothing more of what it has sent is begun; what is under way, and the notes that were
+    /// taken, still count, and replay finds out the rest. The ticket is known to be a dead session's even while the
+    /// process hangs in the kernel.
     pub(crate) fn kill(&self, reason: KillReason) {
         self.stop();
         self.filer.process().kill(reason);

@@ -1,13 +1,15 @@
 //! What a filer tells and does not wait for, told to the ledger in order with what it asks.
 //!
-//! [`crate::asked::Notes`] decides what goes when. What is told is not lost in an outage of the ledger.
+//! [`crate::asked::Notes`] decides what goes when. What is told is not lost in an outage of the ledger, and keeps its
+//! place before what is told or asked after it. A question that is with the ledger already when a note before it is
+//! refused is refused as well, unless the outage ends between the two.
 
 use std::rc::Rc;
 
 use berth_common::ids::StagingName;
 
 use super::Serving;
-use crate::asked::AskedTooMuch;
+use crate::asked::{AskedTooMuch, Telling};
 use crate::ledger::{LedgerError, Note};
 
 impl Serving {
@@ -34,57 +36,42 @@ impl Serving {
         Ok(())
     }
 
-    /// Tells the ledger these notes, and then what has gathered meanwhile. It goes on when the session is over, whose
-    /// end waits for it: so what a filer has told before it ended counts.
-    fn tell(self: &Rc<Self>, notes: Option<Vec<Note>>) {
+    /// Tells the ledger these notes, and then what has gathered meanwhile; in an outage, when the ledger works again. It
+    /// goes on when the session is over, whose end waits for it and sees to what is refused then: so what a filer has
+    /// told before it ended counts.
+    fn tell(self: &Rc<Self>, notes: Option<Telling>) {
         let Some(mut notes) = notes else {
             return;
         };
         let this = self.clone();
         self.tasks.spawn(async move {
             loop {
-                this.tell_at_once(notes).await;
-                let mut waiting = this.notes.borrow_mut();
-                waiting.done();
-                let Some(next) = waiting.next() else { return };
+                let ledger = &this.daemon.ledger;
+                let told = ledger.note(&this.user, this.session, notes.clone()).await;
+                if told == Err(LedgerError::Unavailable) && !this.over.is_up() {
+                    if !this.notes.borrow_mut().put_back(notes) {
+                        return;
+                    }
+                    tokio::select! {
+                        () = this.over.up() => {}
+                        () = ledger.until_it_works() => {}
+                    }
+                    this.notes.borrow_mut().resume();
+                } else {
+                    this.dealt_with(&notes, told);
+                }
+                let Some(next) = this.notes.borrow_mut().next() else { return };
                 notes = next;
             }
         });
     }
 
-    async fn tell_at_once(&self, notes: Vec<Note>) {
-        let ledger = &self.daemon.ledger;
-        let told = async || ledger.note(&self.user, self.session, notes.clone()).await;
-        let told = self.persistently(told).await;
-        let mut asked = self.asked.borrow_mut();
-        notes.iter().for_each(|note| asked.noted(note.names()));
-        drop(asked);
+    fn dealt_with(&self, notes: &Telling, told: Result<(), LedgerError>) {
+        self.notes.borrow_mut().done();
+        let names = notes.iter().map(|(_, note)| note.names()).sum();
+        self.asked.borrow_mut().noted(names);
         if let Err(error) = told {
             self.look_at(&error);
-        }
-    }
-
-    /// Tells the ledger what must not be lost in an outage: again when it works, unless the session is over by
-    /// then, whose end sees to it.
-    async fn persistently(
-        &self,
-        tell: impl AsyncFn() -> Result<(), LedgerError>,
-    ) -> Result<(), LedgerError> {
-        // One more try, since the outage may have ended between the refusal and this look.
-        let mut tries = 2;
-        loop {
-            let told = tell().await;
-            let unavailable = matches!(told, Err(LedgerError::Unavailable));
-            if self.daemon.ledger.works() {
-                tries -= 1;
-            }
-            if !unavailable || tries == 0 || self.over.is_up() {
-                return told;
-            }
-            tokio::select! {
-                () = self.over.up() => {}
-                () = self.daemon.ledger.until_it_works() => {}
-            }
         }
     }
 }

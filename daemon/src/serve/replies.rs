@@ -43,7 +43,11 @@ impl Serving {
         }
     }
 
+    /// Nobody is there to be refused anything when the session is over.
     pub(super) fn refuse(&self, op: OpId, error: ErrorCode) {
+        if self.over.is_up() {
+            return;
+        }
         let line = self.refusals.borrow_mut().one_more(Instant::now());
         if let Some(left_out) = line.map(some) {
             tracing::info!(session = self.session.0, user = %self.user, %error, left_out, "refused");

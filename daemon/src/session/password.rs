@@ -8,13 +8,15 @@ use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
 
 use super::attempt::{Obstacle, record};
-use super::end::{End, broke};
+use super::end::End;
 use super::{Event, Session, Stage};
 use crate::auth::{AddressKey, AwaitingPassword};
 use crate::bucket::Rate;
 use crate::daemon::Daemon;
+use crate::exit::KillReason;
 
-/// Changes that are begun: one that does not succeed is held back, or its address is, and each has its log line.
+/// Changes that are begun: one that does not succeed is held back, or its address is, and each has its log line. An
+/// honest worker relays whatever its client asks one after the other, so that past them the client is to blame.
 pub(super) const CHANGES: Rate = Rate { a_second: 1, at_once: 16 };
 
 /// How far a change of password came.
@@ -39,7 +41,7 @@ impl Session {
     pub(super) fn password_first(&mut self, message: Vec<u8>, new: ScramVerifier) -> Option<End> {
         let user = self.user()?;
         if !self.passwords.take(1, Instant::now()) {
-            return Some(broke("it changes the password again and again".to_owned()));
+            return Some(End::Kill(KillReason::PasswordTries));
         }
         // As at a login, so that a session is no way to try passwords quickly.
         if self.check_address().is_err() {

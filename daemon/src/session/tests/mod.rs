@@ -20,6 +20,7 @@ use berth_common::ids::{OpId, SessionId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, Finding, IntentItem, Outcome, SettleItem, Settling,
 };
+use berth_common::limits::MAX_FILER_REQUESTS;
 use berth_common::rel_path::RelPath;
 
 use super::*;
@@ -338,5 +339,56 @@ fn a_disk_that_does_not_tell_its_free_space_holds_up_nobody_who_needs_none() {
         other.send(&FilerToDaemon::Room { op: OP });
         drop(open);
         assert!(matches!(other.recv().await, DaemonToFiler::Room { bytes: 1.., .. }));
+    });
+}
+
+#[test]
+fn what_waits_for_the_disk_as_its_session_ends_is_no_refusal() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        let serving = fakes.daemon.control(SessionId(1)).unwrap().serving.borrow().clone().unwrap();
+        // So many refusals that further ones would be counted.
+        while serving.refusals_left_out() == 0 {
+            filer.send(&FilerToDaemon::Reserve { op: OP, growth: 1001, entries: 1, stages: None });
+            assert!(matches!(filer.recv().await, DaemonToFiler::Refused { .. }));
+        }
+        let (_open, gate) = std::sync::mpsc::channel();
+        fakes.daemon.free_space.gate.replace(Some(gate));
+        for op in 2..MAX_FILER_REQUESTS as u32 {
+            filer.send(&FilerToDaemon::Lease { op: OpId(op), entries: 1, replaces: 0 });
+        }
+        filer.send(&FilerToDaemon::Usage { op: OP });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Usage { .. }));
+        worker.crash();
+        filer.crash();
+        fakes.no_sessions().await;
+        assert_eq!(serving.refusals_left_out(), 1);
+    });
+}
+
+#[test]
+fn a_home_that_becomes_read_only_while_the_disk_is_asked_refuses_what_asks() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&FilerToDaemon::Lease { op: OP, entries: 1, replaces: 0 });
+        let DaemonToFiler::Leased { name, bytes, .. } = filer.recv().await else { panic!() };
+        let (open, gate) = std::sync::mpsc::channel();
+        fakes.daemon.free_space.gate.replace(Some(gate));
+        filer.send(&FilerToDaemon::Reserve { op: OpId(2), growth: 1, entries: 1, stages: Some(1) });
+        filer.send(&FilerToDaemon::Lease { op: OpId(3), entries: 1, replaces: 0 });
+        filer.send(&FilerToDaemon::Extend { op: OpId(4), name, least: bytes });
+        filer.send(&open_upload(1, OpId(5)));
+        filer.send(&FilerToDaemon::Usage { op: OP });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Usage { .. }), "all of them wait");
+        fakes.daemon.make_read_only(&user("alice"), "for the test");
+        drop(open);
+        let mut ops = vec![2, 3, 4, 5];
+        while !ops.is_empty() {
+            let DaemonToFiler::Refused { op, error } = filer.recv().await else { panic!() };
+            assert_eq!(error, ErrorCode::ReadOnly, "{op}");
+            ops.retain(|left| *left != op.0);
+        }
     });
 }

@@ -69,6 +69,43 @@ fn notes_that_come_while_the_ledger_is_held_up_are_few_requests() {
 }
 
 #[test]
+fn what_is_noted_in_an_outage_comes_before_what_is_asked_after_it() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, _worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OP));
+        let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
+        let foreign = outage(&fakes);
+        // All that is noted is refused by the ledger, and one after the other waits for the end of the outage.
+        filer.send(&FilerToDaemon::LetGo { name });
+        for op in 2..40 {
+            let op = OpId(op);
+            filer.send(&FilerToDaemon::Claim { op, name });
+            let refused = DaemonToFiler::Refused { op, error: ErrorCode::LedgerUnavailable };
+            assert_eq!(filer.recv().await, refused);
+        }
+        foreign.execute_batch("ROLLBACK").unwrap();
+        // Asked on and on, so that one of these is with the ledger as it comes to work again.
+        let mut op = 40;
+        loop {
+            filer.send(&FilerToDaemon::Claim { op: OpId(op), name });
+            match filer.recv().await {
+                DaemonToFiler::Done { .. } => break,
+                DaemonToFiler::Refused { error: ErrorCode::LedgerUnavailable, .. } => op += 1,
+                other => panic!("{other:?}"),
+            }
+        }
+        // Were the note told only now, the upload would be nobody's.
+        fakes.daemon.ledger.until_it_works().await;
+        filer.send(&FilerToDaemon::Usage { op: OP });
+        assert!(matches!(filer.recv().await, DaemonToFiler::Usage { .. }));
+        filer.send(&FilerToDaemon::Drop { op: OP, name });
+        assert_eq!(filer.recv().await, DaemonToFiler::Done { op: OP });
+        assert_eq!(fakes.daemon.incidents.told().total(), 0);
+    });
+}
+
+#[test]
 fn who_tells_of_a_name_that_it_does_not_have_is_ended() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
