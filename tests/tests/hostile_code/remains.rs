@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
 
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::ids::OpId;
@@ -12,6 +13,7 @@ use berth_common::ledger_protocol::{
 use berth_tests::disk::Sums;
 use berth_tests::log::Line;
 use berth_tests::puppets::{Puppet, certificate_verify};
+use berth_tests::report;
 
 use crate::in_flight;
 use crate::scene::Scene;
@@ -69,7 +71,7 @@ fn a_worker_learns_no_names_from_its_login_questions() {
 }
 
 /// The lock file is the daemon's, and open in every helper. A filer could take the daemon's own rights to it away,
-/// by the call that it has for its user's files.
+/// by the call that it has for its user's files, and have the kernel hold up who opens it, by a lease.
 #[test]
 fn a_filer_cannot_keep_the_next_daemon_from_starting() {
     let scene = Scene::new();
@@ -80,10 +82,15 @@ fn a_filer_cannot_keep_the_next_daemon_from_starting() {
     }
     let lock = scene.server.data().join("lock");
     assert_eq!(fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0);
-    drop((filer, worker));
+    let lease = [1, libc::F_SETLEASE as u64, libc::F_WRLCK as u64];
+    filer.call(libc::SYS_fcntl, &lease).unwrap();
     let mut server = scene.into_server();
+    // Both live until the daemon is killed.
     server.kill_daemon();
+    let began = Instant::now();
     server.restart();
+    report(&format!("the next daemon has started after {:?}", began.elapsed()));
+    drop((filer, worker));
     // bob is served, and alice's own directories are what she has lost.
     let bob = server.client("bob", "b");
     bob.run(&["get", "secret"]).ok();
