@@ -54,6 +54,17 @@ fn flood(scene: &Scene, puppet: &mut Puppet, messages: &[WorkerToDaemon], times:
     scene.beside(|| sent(puppet, &order))
 }
 
+/// Asks something, so that all that was said before is heard, and leaves as an honest worker does.
+fn leave(puppet: &mut Puppet) {
+    let daemon = puppet.descriptor(0);
+    let question = WorkerToDaemon::PasswordFirst { message: Vec::new(), verifier: verifier() };
+    puppet.send(daemon, &question).unwrap();
+    let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
+    assert_eq!(answer, DaemonToWorker::PasswordRefused);
+    let reason = CloseReason::ClientLeft;
+    puppet.send(daemon, &WorkerToDaemon::Closing { reason }).unwrap();
+}
+
 /// A server that asks nobody whether it still runs: a puppet in its flood does not answer.
 fn without_heartbeats() -> Scene {
     Scene::with(Options::new().set("heartbeat_seconds = 3600"))
@@ -68,13 +79,7 @@ fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
     let began = Instant::now();
     assert_eq!(flood(&scene, &mut puppet, &pairs, MESSAGES), Sent::All(MESSAGES));
     // It has broken nothing, and is answered like anybody.
-    let daemon = puppet.descriptor(0);
-    let question = WorkerToDaemon::PasswordFirst { message: Vec::new(), verifier: verifier() };
-    puppet.send(daemon, &question).unwrap();
-    let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-    assert_eq!(answer, DaemonToWorker::PasswordRefused);
-    let reason = CloseReason::ClientLeft;
-    puppet.send(daemon, &WorkerToDaemon::Closing { reason }).unwrap();
+    leave(&mut puppet);
     let worker = puppet.pid();
     drop(puppet);
     let ended = || "ended normally".to_owned();
@@ -133,10 +138,7 @@ fn four_workers_that_tell_as_much_as_they_may_at_once_keep_nobody_from_being_ser
     });
     report(&format!("{WORKERS} times {MESSAGES} messages within {:?}", began.elapsed()));
     let workers: Vec<u32> = puppets.iter().map(Puppet::pid).collect();
-    for puppet in &mut puppets {
-        let reason = CloseReason::ClientLeft;
-        puppet.send(puppet.descriptor(0), &WorkerToDaemon::Closing { reason }).unwrap();
-    }
+    puppets.iter_mut().for_each(leave);
     drop(puppets);
     for worker in workers {
         let ended = || "ended normally".to_owned();
