@@ -11,7 +11,10 @@ tools/packages.sh test
 # Only these two are confined; daemon and clients may be debug programs, which the tests have built anyway.
 say "building worker and filer as in a release"
 cargo build --release --locked --bins -p berth-session -p berth-filer
+# That the tables have nothing for debug builds alone can be seen in a release alone.
+cargo test --release --locked -p berth-sandbox --lib --no-run
 [ "${1:-}" != build ] || exit 0
+cargo test --release --locked -p berth-sandbox --lib
 cargo build --locked --workspace --bins
 
 target=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -20,8 +23,10 @@ export BERTH_BIN_DIR
 mkdir -p "$BERTH_BIN_DIR"
 cp "$target"/debug/{berthd,berth,berthctl} "$target"/release/{berth-worker,berth-filer} "$BERTH_BIN_DIR"
 
-# None of these stops a process at a point, which a release does not have.
-# Puts, gets, appends, batches, renames, removals, listings, passwords, quotas, and what fails of these.
-tests=(append admin batches failures integrity listing login names operations outage quota two_users
-    unknown_size)
-cargo test -p berth-tests --no-fail-fast "${tests[@]/#/--test=}"
+# Puts, gets, appends, batches, renames, removals, listings, passwords, quotas, and what fails of these; and the
+# other roles of a filer, which recovers after a death and walks for a verification.
+tests=(append admin batches failures integrity listing login names operations outage quota recovery reload resume
+    two_users unknown_size verify)
+# A release has no points at which a process could be stopped.
+cargo test -p berth-tests --no-fail-fast "${tests[@]/#/--test=}" -- \
+    --skip a_second_verification_of_a_user_is_refused_and_one_of_another_is_not

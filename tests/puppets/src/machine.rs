@@ -3,6 +3,8 @@
 use std::io::{self, Read, Write};
 use std::time::Instant;
 
+use serde_bytes::ByteBuf;
+
 use crate::haggle;
 use crate::line;
 use crate::orders::{Order, Report, Station};
@@ -14,6 +16,9 @@ pub const MEMORY_BYTES: usize = 1 << 20;
 
 /// More than a packet may have, so that tests see what the daemon sends whole.
 const PACKET_BYTES: usize = 256 * 1024;
+
+/// How long an answer may take.
+const PATIENCE_MS: u32 = 60_000;
 
 /// What the orders are carried out with.
 pub struct Machine {
@@ -101,6 +106,9 @@ impl Machine {
                     None => Ok(()),
                 })
             }
+            Order::AskInTurn { descriptor, packets, times, per_second } => {
+                ask_in_turn(descriptor, &packets, times, per_second)
+            }
             Order::Haggle { descriptor, about, times, per_second } => {
                 repeat(times, per_second, || haggle::round(descriptor, about))
             }
@@ -161,6 +169,29 @@ fn repeat(times: u64, per_second: u64, mut what: impl FnMut() -> io::Result<()>)
         }
     }
     Report::Sent { times, errno: 0 }
+}
+
+/// Asks, and takes all answers before any question's turn comes again.
+fn ask_in_turn(descriptor: i32, packets: &[ByteBuf], times: u64, per_second: u64) -> Report {
+    let mut answer = vec![0; PACKET_BYTES];
+    let mut questions = packets.iter().cycle();
+    let mut unanswered = 0;
+    repeat(times, per_second, || {
+        let all_are_asked = unanswered == packets.len();
+        while all_are_asked && unanswered > 0 {
+            if !sys::is_readable(descriptor, PATIENCE_MS)? {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            if sys::receive(descriptor, &mut answer)?.0 == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            unanswered -= 1;
+        }
+        let question = questions.next().ok_or(io::ErrorKind::InvalidInput)?;
+        sys::send(descriptor, question)?;
+        unanswered += 1;
+        Ok(())
+    })
 }
 
 /// Takes private memory by calls of its own, so that the allocator need not abort.

@@ -59,6 +59,18 @@ pub enum Order {
         /// At most so many packets a second.
         per_second: u64,
     },
+    /// Asks in turn, again and again, and takes an answer of one packet for each. Answered by `Sent`, with the
+    /// questions.
+    AskInTurn {
+        /// On this descriptor.
+        descriptor: i32,
+        /// The questions: as many as may be unanswered at once. None is asked again before all are answered.
+        packets: Vec<serde_bytes::ByteBuf>,
+        /// So many questions.
+        times: u64,
+        /// At most so many a second.
+        per_second: u64,
+    },
     /// Asks the daemon what a filer may ask, and takes the answers, again and again. Answered by `Sent`, with the
     /// rounds; the errno is `EIO` when an answer is not the right one.
     Haggle {

@@ -1,15 +1,20 @@
 //! Workers and filers whose clients leave, or say nothing any more: each ends, by its client's leaving or its own
 //! deadline, and the log tells which.
 
-use std::net::{SocketAddr, TcpStream};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::Instant;
 
 use berth_tests::log::Line;
 use berth_tests::raw::leaving::Leaving;
 use berth_tests::raw::tcp;
-use berth_tests::{Raw, process, wait_until};
+use berth_tests::{Raw, process, report, wait_until};
 
 use crate::scene::Scene;
 use crate::transfers::{open, put};
+
+/// Seconds that a session may have by which the ends of others are bounded.
+const PATIENT: u32 = 20;
 
 /// What ends a session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,14 +35,30 @@ impl Seen {
         Self { what: what.into(), from, cause }
     }
 
+    /// The line that says that it has begun: from then on its time is counted.
+    #[track_caller]
+    fn begun(&self, scene: &Scene) -> Line {
+        let from = self.from.to_string();
+        scene.server.log().wait_after(0, "the session began", |line| {
+            line.message() == "connection" && line.text("addr").as_ref() == Some(&from)
+        })
+    }
+
+    /// Claims that it is still there, as far as the log tells.
+    #[track_caller]
+    fn assert_there(&self, scene: &Scene) {
+        let session = self.begun(scene).number("session");
+        let ended = scene.server.log().after(0, |line| {
+            line.number("session") == session && line.message().starts_with("session ended")
+        });
+        assert!(ended.is_empty(), "{}: {ended:?}", self.what);
+    }
+
     /// Waits for its end: by this cause, in worker and filer, and neither process is left.
     #[track_caller]
     fn assert_ended(&self, scene: &Scene) {
         let (log, what) = (scene.server.log(), &self.what);
-        let from = self.from.to_string();
-        let begun = log.wait_after(0, "the session began", |line| {
-            line.message() == "connection" && line.text("addr").as_ref() == Some(&from)
-        });
+        let begun = self.begun(scene);
         let session = begun.number("session");
         let of_it = |line: &Line| line.number("session") == session;
         let ended = log.wait_after(0, &format!("{what}: the session ends"), |line| {
@@ -95,10 +116,16 @@ fn no_worker_or_filer_outlives_a_client_that_leaves_or_says_nothing_after_its_lo
     let idle = scene.mallory();
     let mut declared = scene.mallory();
     open(&mut declared, put("declared", 5 << 20));
-    Seen::new("idle", address(&idle), Cause::Deadline).assert_ended(&scene);
-    Seen::new("an upload that is never sent", address(&declared), Cause::Deadline)
-        .assert_ended(&scene);
-    drop((idle, declared));
+    let began = Instant::now();
+    let overdue = [("idle", &idle), ("an upload that is never sent", &declared)]
+        .map(|(what, raw)| Seen::new(what, address(raw), Cause::Deadline));
+    // One that came later and has more time is there when they have ended.
+    scene.reload(&[&format!("idle_seconds = {PATIENT}")]);
+    let patient = scene.mallory();
+    overdue.iter().for_each(|seen| seen.assert_ended(&scene));
+    Seen::new("patient", address(&patient), Cause::Deadline).assert_there(&scene);
+    report(&format!("3 s and 1 s without a word: ended within {:?}", began.elapsed()));
+    drop((idle, declared, patient));
     scene.reload(&[]);
     scene.assert_unharmed();
 }
@@ -115,13 +142,26 @@ fn no_worker_outlives_a_client_that_leaves_or_says_nothing_before_its_login() {
     drop(left);
 
     scene.reload(&["login_seconds = 1"]);
-    let mutes: Vec<TcpStream> = (0..4).map(|_| tcp(scene.address(), None).unwrap()).collect();
-    for (number, mute) in mutes.iter().enumerate() {
+    let began = Instant::now();
+    let mutes = [0, 1, 2, 3].map(|number| {
+        let mute = tcp(scene.address(), None).unwrap();
         // Bytes of no message's end put nothing off.
-        std::io::Write::write_all(&mut &*mute, &[22, 3, 1][..number.min(3)]).unwrap();
+        (&mute).write_all(&[22, 3, 1][..number]).unwrap();
         let from = mute.local_addr().unwrap();
-        Seen::new(format!("{number} bytes"), from, Cause::Deadline).assert_ended(&scene);
+        (Seen::new(format!("{number} bytes"), from, Cause::Deadline), mute)
+    });
+    for (seen, _) in &mutes {
+        seen.begun(&scene);
     }
+    // One that came later and has more time is there when they have ended.
+    scene.reload(&[&format!("login_seconds = {PATIENT}")]);
+    let patient = tcp(scene.address(), None).unwrap();
+    let there = Seen::new("patient", patient.local_addr().unwrap(), Cause::Deadline);
+    there.begun(&scene);
+    mutes.iter().for_each(|(seen, _)| seen.assert_ended(&scene));
+    there.assert_there(&scene);
+    report(&format!("1 s for a login: ended within {:?}", began.elapsed()));
+    drop(patient);
     drop(mutes);
     scene.reload(&[]);
     scene.assert_unharmed();

@@ -6,11 +6,11 @@ use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, UploadToken};
 use berth_common::rel_path::RelPath;
-use berth_tests::puppets::{Fate, Puppet};
+use berth_tests::puppets::{Fate, Puppet, log_in};
 
 use crate::scene::Scene;
 
-/// alice's worker after her login.
+/// A worker after its login.
 pub(crate) struct Asking {
     pub(crate) puppet: Puppet,
     pub(crate) filer: i32,
@@ -42,8 +42,14 @@ pub(crate) fn upload(at: &str, size: Option<u64>) -> OpenUpload {
 }
 
 impl Asking {
+    /// alice's.
     pub(crate) fn new(scene: &Scene) -> Self {
-        let (puppet, filer) = scene.worker_after_login();
+        Self::of(scene, "alice", "a")
+    }
+
+    pub(crate) fn of(scene: &Scene, user: &str, password: &str) -> Self {
+        let mut puppet = scene.server.puppet();
+        let filer = log_in(&mut puppet, user, password);
         Self { puppet, filer, next: 100 }
     }
 

@@ -1,8 +1,6 @@
 //! What a worker's puppet says to the daemon: out of phase, malformed, absurd, too often. Each ends that session
 //! with a reason in the log, or is refused, and nobody else notices.
 
-use std::time::Instant;
-
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, Direction, WorkerToDaemon};
 use berth_common::codec;
 use berth_common::error_code::ErrorCode;
@@ -19,21 +17,21 @@ fn path(text: &str) -> RelPath {
     RelPath::new(text).unwrap()
 }
 
-fn started(id: u32, size: Option<u64>) -> WorkerToDaemon {
+pub(crate) fn started(id: u32, size: Option<u64>) -> WorkerToDaemon {
     let (id, direction) = (RequestId(id), Direction::Put);
     WorkerToDaemon::TransferStarted { id, direction, path: path("a"), size }
 }
 
-fn ended(id: u32) -> WorkerToDaemon {
+pub(crate) fn ended(id: u32) -> WorkerToDaemon {
     let (id, error) = (RequestId(id), None);
     WorkerToDaemon::TransferEnded { id, resumed_leaves: u64::MAX, moved_leaves: u64::MAX, error }
 }
 
-fn progress() -> WorkerToDaemon {
+pub(crate) fn progress() -> WorkerToDaemon {
     WorkerToDaemon::Progress { received: u64::MAX, sent: u64::MAX }
 }
 
-fn verifier() -> ScramVerifier {
+pub(crate) fn verifier() -> ScramVerifier {
     ScramVerifier::from_password("new", vec![1; 16], 4096).unwrap()
 }
 
@@ -305,89 +303,6 @@ fn a_worker_gets_one_signature_and_only_for_a_handshake() {
     let daemon = puppet.descriptor(0);
     let _ = puppet.send(daemon, &certificate_verify());
     assert_broke(&scene, puppet, "a second signature");
-    scene.assert_exact();
-}
-
-/// Sends these in turn, ten thousand a second, while bob's session works.
-fn flood(scene: &Scene, puppet: &mut Puppet, messages: &[WorkerToDaemon], times: u64) -> Sent {
-    let packets = messages.iter().map(|message| {
-        let mut packet = Vec::new();
-        codec::encode_into(message, &mut packet).unwrap();
-        packet.into()
-    });
-    let (descriptor, packets) = (puppet.descriptor(0), packets.collect());
-    let order = Order::SendInTurn { descriptor, packets, times, per_second: 10_000 };
-    scene.beside(|| match puppet.order(&order) {
-        Ok(Report::Sent { times, errno: 0 }) => Sent::All(times),
-        Ok(Report::Sent { .. }) | Err(_) => Sent::Ended,
-        Ok(other) => panic!("{other:?}"),
-    })
-}
-
-/// What became of a flood.
-#[derive(Debug, PartialEq, Eq)]
-enum Sent {
-    All(u64),
-    /// The puppet was ended meanwhile.
-    Ended,
-}
-
-/// A server that asks nobody whether it still runs: a puppet in its flood does not answer.
-fn without_heartbeats() -> Scene {
-    Scene::with(Options::new().set("heartbeat_seconds = 3600"))
-}
-
-#[test]
-fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
-    const MESSAGES: u64 = 20_000;
-    let scene = without_heartbeats();
-    let (mut puppet, _) = scene.worker_after_login();
-    let pairs = [started(1, Some(1)), ended(1)];
-    let began = Instant::now();
-    assert_eq!(flood(&scene, &mut puppet, &pairs, MESSAGES), Sent::All(MESSAGES));
-    // It has broken nothing, and is answered like anybody.
-    let daemon = puppet.descriptor(0);
-    let question = WorkerToDaemon::PasswordFirst { message: Vec::new(), verifier: verifier() };
-    puppet.send(daemon, &question).unwrap();
-    let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-    assert_eq!(answer, DaemonToWorker::PasswordRefused);
-    let reason = CloseReason::ClientLeft;
-    puppet.send(daemon, &WorkerToDaemon::Closing { reason }).unwrap();
-    let worker = puppet.pid();
-    drop(puppet);
-    let ended = || "ended normally".to_owned();
-    assert_eq!(scene.ends_of(worker), (ended(), ended()));
-    // Five thousand at once and five hundred a second have lines, and the others are counted.
-    let transfers = scene.transcript_of(worker, "transfer");
-    assert_eq!(transfers.told_of, MESSAGES / 2);
-    assert!(transfers.lines <= 5001 + 500 * (1 + began.elapsed().as_secs()), "{transfers:?}");
-    scene.assert_exact();
-}
-
-#[test]
-fn a_flood_ends_its_session_for_what_it_is_while_another_works_on() {
-    const OFTEN: &str = "more often than any honest one does";
-    let scene = without_heartbeats();
-    for (message, reason) in [
-        (progress(), OFTEN),
-        (WorkerToDaemon::Alive, "it answered what was not asked"),
-        (certificate_verify(), "Sign is not allowed in the phase Serving"),
-        (started(1, None), "it began a transfer too many"),
-        (ended(1), "it ended a transfer that it had not begun"),
-    ] {
-        let (mut puppet, _) = scene.worker_after_login();
-        let sent = flood(&scene, &mut puppet, std::slice::from_ref(&message), 10_000_000);
-        assert_eq!(sent, Sent::Ended, "{message:?}");
-        let (worker, filer) = scene.ends_of(puppet.pid());
-        assert!(worker.contains("broke the protocol") && worker.contains(reason), "{worker}");
-        assert_eq!(filer, "killed: its partner ended", "{message:?}");
-    }
-    // Before a login nothing may be repeated, so that a flood ends at its second message.
-    let mut puppet = scene.server.puppet();
-    assert_eq!(flood(&scene, &mut puppet, &[certificate_verify()], 10_000_000), Sent::Ended);
-    let (worker, _) = scene.ends_of(puppet.pid());
-    assert!(worker.contains("Sign is not allowed in the phase Signed"), "{worker}");
-    drop(puppet);
     scene.assert_exact();
 }
 

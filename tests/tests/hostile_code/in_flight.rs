@@ -1,14 +1,20 @@
 //! Descriptors in messages, as a puppet sends them, and as many of them in flight as the kernel lets a user have.
 
+use std::sync::{Mutex, PoisonError};
+
 use berth_tests::puppets::{Fate, Puppet};
+use berth_tests::wait::{DEADLINE, within};
 
 use crate::attacks::Made;
 
 /// Most descriptors that the kernel takes in one message are a few more.
 const IN_A_MESSAGE: usize = 250;
 
-/// Messages by which a filer, which may have 4096 descriptors open, is over its limit.
-const MESSAGES: usize = 20;
+/// Messages by which a filer, which may have 4096 descriptors open, is over its limit by its own alone.
+const MESSAGES: usize = 17;
+
+/// One crowd after the other: two that are half there would wait for each other.
+static CROWDING: Mutex<()> = Mutex::new(());
 
 /// Puts a message for `sendmsg` into the process and gives its address.
 pub(crate) fn with_descriptors(
@@ -35,15 +41,20 @@ pub(crate) fn send_message(puppet: &mut Puppet, to: i32, message: u64) -> Made {
 }
 
 /// Has so many descriptors in flight, in a channel that nobody reads, that no process of this user with the same
-/// limit can send one.
+/// limit can send one, whatever others have in flight. Waits while it is a crowd of another's that keeps it from it.
 pub(crate) fn crowd(puppet: &mut Puppet, to: i32) -> Made {
+    let _others_wait = CROWDING.lock().unwrap_or_else(PoisonError::into_inner);
     let message = with_descriptors(puppet, b"x", &[1; IN_A_MESSAGE])?;
     for _ in 0..MESSAGES {
-        match send_message(puppet, to, message) {
-            Err(Fate::Refused(libc::ETOOMANYREFS)) => return Ok(()),
-            sent => sent?,
-        }
+        let sent = within(DEADLINE, || match send_message(puppet, to, message) {
+            Err(Fate::Refused(libc::ETOOMANYREFS)) => None,
+            sent => Some(sent),
+        });
+        sent.unwrap_or(Err(Fate::Refused(libc::ETOOMANYREFS)))?;
     }
-    // The limit was to be reached.
-    Err(Fate::Refused(0))
+    match send_message(puppet, to, message) {
+        Err(Fate::Refused(libc::ETOOMANYREFS)) => Ok(()),
+        // The limit was to be reached.
+        sent => sent.and(Err(Fate::Refused(0))),
+    }
 }

@@ -12,6 +12,7 @@ mod attacks;
 mod broker;
 mod escapes;
 mod filers;
+mod floods;
 mod in_flight;
 mod ledger;
 mod orders;

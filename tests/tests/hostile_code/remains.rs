@@ -3,8 +3,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::time::Instant;
 
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
+use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
@@ -12,7 +14,9 @@ use berth_common::ledger_protocol::{
 use berth_tests::disk::Sums;
 use berth_tests::log::Line;
 use berth_tests::puppets::{Puppet, certificate_verify};
+use berth_tests::report;
 
+use crate::asking::{Asking, path};
 use crate::in_flight;
 use crate::scene::Scene;
 
@@ -69,7 +73,7 @@ fn a_worker_learns_no_names_from_its_login_questions() {
 }
 
 /// The lock file is the daemon's, and open in every helper. A filer could take the daemon's own rights to it away,
-/// by the call that it has for its user's files.
+/// by the call that it has for its user's files, and have the kernel hold up who opens it, by a lease.
 #[test]
 fn a_filer_cannot_keep_the_next_daemon_from_starting() {
     let scene = Scene::new();
@@ -80,10 +84,15 @@ fn a_filer_cannot_keep_the_next_daemon_from_starting() {
     }
     let lock = scene.server.data().join("lock");
     assert_eq!(fs::metadata(&lock).unwrap().permissions().mode() & 0o777, 0);
-    drop((filer, worker));
+    let lease = [1, libc::F_SETLEASE as u64, libc::F_WRLCK as u64];
+    filer.call(libc::SYS_fcntl, &lease).unwrap();
     let mut server = scene.into_server();
+    // Both live until the daemon is killed.
     server.kill_daemon();
+    let began = Instant::now();
     server.restart();
+    report(&format!("the next daemon has started after {:?}", began.elapsed()));
+    drop((filer, worker));
     // bob is served, and alice's own directories are what she has lost.
     let bob = server.client("bob", "b");
     bob.run(&["get", "secret"]).ok();
@@ -112,14 +121,29 @@ fn a_filer_that_lies_makes_its_own_users_sums_wrong_and_verify_finds_it() {
     assert_eq!(server.terminate(), Some(0));
 }
 
-/// Descriptors in flight count for the user that all processes run as. The log says why others wait, newcomers are
-/// served, since the daemon's own limit is higher, and with the session the crowd is gone.
+/// Descriptors in flight count for the user that all processes run as. The log says why others wait, newcomers log
+/// in, list and change names, since the daemon's own limit is higher, and with the session the crowd is gone.
 #[test]
 fn a_filer_that_keeps_descriptors_in_flight_holds_others_up_as_long_as_it_stays() {
     let scene = Scene::new();
     let (mut filer, worker) = scene.filer();
     let to = filer.descriptor(4);
     in_flight::crowd(&mut filer, to).unwrap();
+    for (user, password) in [("bob", "b"), ("alice", "a")] {
+        let mut newcomer = Asking::of(&scene, user, password);
+        let made = newcomer
+            .ask(|op| WorkerToFiler::MakeDirectory { op, path: path("made"), parents: false })
+            .unwrap();
+        assert!(matches!(made.0, FilerToWorker::Done { .. }), "{user}: {made:?}");
+        let listed = newcomer.ask(|op| WorkerToFiler::List { op, path: path("") }).unwrap();
+        let FilerToWorker::Entries { entries, .. } = &listed.0 else {
+            panic!("{user}: {listed:?}")
+        };
+        assert!(entries.iter().any(|entry| entry.name.as_str() == "made"), "{user}: {listed:?}");
+        let entry = newcomer.ask(|op| WorkerToFiler::Stat { op, path: path("made") }).unwrap();
+        assert!(matches!(entry.0, FilerToWorker::Entry { .. }), "{user}: {entry:?}");
+    }
+    // The crowd has stood all the while, and others that need opened files wait for them.
     let log = scene.server.log();
     let mark = log.mark();
     scene.assert_served_after(|| {
@@ -129,7 +153,6 @@ fn a_filer_that_keeps_descriptors_in_flight_holds_others_up_as_long_as_it_stays(
                 && line.text("text").is_some_and(|text| text.contains(what))
         };
         log.wait_after(mark, "the log says why bob waits", |line| told(line, "ETOOMANYREFS"));
-        scene.server.puppet().handshake().unwrap();
         drop((filer, worker));
         log.wait_after(mark, "the log says that it is over", |line| told(line, "again"));
     });

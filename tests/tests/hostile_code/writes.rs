@@ -1,4 +1,4 @@
-//! A worker's puppet that writes what it may not: past what it has reserved, while its file is committed, and after.
+//! A worker's puppet that writes what it may not: past what it has reserved, when it has ended the upload, and after.
 //! The quota stays exact, and what is in the home is what the ledger has.
 
 use std::fs;

@@ -1,6 +1,6 @@
 //! Descriptors that are there: the channel, the lock file, the pipe for panics, and of a filer its directories.
 
-use berth_tests::puppets::Puppet;
+use berth_tests::puppets::{Puppet, Station};
 use libc::*;
 
 use super::{call, ended, ended_untried, out_of_reach};
@@ -8,6 +8,9 @@ use crate::attacks::{Attack, Made, Target, Want, Without};
 
 /// The lock file, which all helpers have inherited.
 const LOCK: u64 = 1;
+
+/// Of `F_NOTIFY`: a file was written.
+const DN_MODIFY: u64 = 2;
 
 /// Calls that both have, on what is not theirs to change.
 fn refused(name: &'static str, how: super::How, errnos: &'static [i32]) -> Attack {
@@ -28,6 +31,11 @@ fn home(target: &Target) -> u64 {
 fn set(puppet: &mut Puppet, descriptor: u64, name: &str, value: &[u8]) -> Made {
     let (name, bytes) = (puppet.text(name)?, puppet.put(value)?);
     call(puppet, SYS_fsetxattr, &[descriptor, name, bytes, value.len() as u64, 0])
+}
+
+/// Takes a lease on the lock file, by which the kernel holds up who opens it.
+fn lease(puppet: &mut Puppet, _: &Target) -> Made {
+    call(puppet, SYS_fcntl, &[LOCK, F_SETLEASE as u64, F_WRLCK as u64])
 }
 
 pub(super) fn rows() -> Vec<Attack> {
@@ -91,6 +99,28 @@ fn others() -> Vec<Attack> {
     vec![
         ended_untried("fcntl: a larger pipe", |p, _| {
             call(p, SYS_fcntl, &[2, F_SETPIPE_SZ as u64, 1 << 20])
+        }),
+        ended("fcntl: is told of changes in a directory", |p, t| {
+            let directory = if p.station() == Station::Free {
+                let path = p.text(t.data.join("users/bob/home"))?;
+                p.call(SYS_open, &[path, (O_RDONLY | O_DIRECTORY) as u64])?
+            } else {
+                home(t)
+            };
+            call(p, SYS_fcntl, &[directory, F_NOTIFY as u64, DN_MODIFY])
+        }),
+        Attack {
+            filer: Want::Remains("a lease on the lock file"),
+            ..ended_untried("fcntl: a lease on the lock file", lease)
+        },
+        own("fcntl: a lease on a file in the own home", |p, t| {
+            let Some((home, _)) = t.directories else { return lease(p, t) };
+            let name = p.text("leased")?;
+            let how = [(O_RDONLY | O_CREAT) as u64, 0o600, 0].map(u64::to_ne_bytes).concat();
+            let how = p.put(&how)?;
+            let file = p.call(SYS_openat2, &[home as u64, name, how, 24])?;
+            call(p, SYS_fcntl, &[file, F_SETLEASE as u64, F_RDLCK as u64])?;
+            call(p, SYS_unlinkat, &[home as u64, name, 0])
         }),
         ended_untried("ioctl: any other than ours", |p, _| {
             let room = p.put(&[0; 64])?;

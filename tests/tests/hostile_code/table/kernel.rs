@@ -63,6 +63,10 @@ fn processes() -> Vec<Attack> {
             call(p, SYS_execveat, &[1, path, none, none, AT_EMPTY_PATH as u64])
         }),
         ended("unshare: its directory", |p, _| call(p, SYS_unshare, &[CLONE_FS as u64])),
+        // It is for processes of one thread; `clone` shows what it would give.
+        ended_untried("unshare: into a user namespace", |p, _| {
+            call(p, SYS_unshare, &[CLONE_NEWUSER as u64])
+        }),
         ended_untried("setns: a neighbour's", |p, _| call(p, SYS_setns, &[0, 0])),
         ended_untried("setpgid: a neighbour's", |p, t| {
             call(p, SYS_setpgid, &[t.process.into(), 0])
@@ -115,6 +119,11 @@ fn objects() -> Vec<Attack> {
         ended("inotify_init1: watches the data directory", |p, t| {
             let watcher = p.call(SYS_inotify_init1, &[0])?;
             let path = p.text(&t.data)?;
+            call(p, SYS_inotify_add_watch, &[watcher, path, IN_ALL_EVENTS.into()])
+        }),
+        ended("inotify_init1: watches another's home, whose name is known", |p, t| {
+            let watcher = p.call(SYS_inotify_init1, &[0])?;
+            let path = p.text(t.data.join("users/bob/home"))?;
             call(p, SYS_inotify_add_watch, &[watcher, path, IN_ALL_EVENTS.into()])
         }),
         ended_untried("inotify_add_watch: by itself", |p, t| {

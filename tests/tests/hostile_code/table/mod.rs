@@ -7,6 +7,7 @@ mod memory;
 mod neighbours;
 mod network;
 mod paths;
+mod users;
 
 use berth_tests::puppets::{Fate, Puppet};
 

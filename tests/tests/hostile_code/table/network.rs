@@ -1,5 +1,8 @@
 //! Towards the network, and towards other processes by sockets.
 
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+
 use libc::*;
 
 use super::{call, ended, ended_untried};
@@ -74,6 +77,17 @@ fn new_sockets() -> Vec<Attack> {
             let length = address.len() as u64;
             let address = p.put(&address)?;
             call(p, SYS_bind, &[socket, address, length])
+        }),
+        from_socket("connect: to another's abstract name", |p, t| {
+            let name = format!("berth-test-{}-other", t.own);
+            let other = SocketAddr::from_abstract_name(&name).unwrap();
+            let _listening = UnixListener::bind_addr(&other).unwrap();
+            let socket = p.call(SYS_socket, &[AF_UNIX as u64, SOCK_STREAM as u64, 0])?;
+            let mut address = (AF_UNIX as u16).to_ne_bytes().to_vec();
+            address.extend(format!("\0{name}").bytes());
+            let length = address.len() as u64;
+            let address = p.put(&address)?;
+            call(p, SYS_connect, &[socket, address, length])
         }),
         from_socket("socket: netlink", |p, _| socket(p, AF_NETLINK, SOCK_RAW, 0)),
         Attack {

@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use berth_tests::puppets::{Fate, Puppet};
 use libc::*;
 
-use super::{CWD, at_path, call, ended, ended_untried, on_path, out_of_reach};
+use super::{CWD, at_path, call, ended, ended_untried, on_path, out_of_reach, users};
 use crate::attacks::{Attack, Made, Target, Want, Without};
 
 /// What Landlock says of what no rule grants; a link or a rename out of its reach is as if across file systems.
-const FORBIDDEN: &[i32] = &[EACCES];
-const FORBIDDEN_ACROSS: &[i32] = &[EACCES, EXDEV];
+pub(super) const FORBIDDEN: &[i32] = &[EACCES];
+pub(super) const FORBIDDEN_ACROSS: &[i32] = &[EACCES, EXDEV];
 
 fn ledger(target: &Target) -> PathBuf {
     target.data.join("ledger.sqlite")
@@ -20,7 +20,7 @@ fn key(target: &Target) -> PathBuf {
     target.data.join("server.key")
 }
 
-fn others_file(target: &Target) -> PathBuf {
+pub(super) fn others_file(target: &Target) -> PathBuf {
     target.data.join("users/bob/home/secret")
 }
 
@@ -30,7 +30,12 @@ fn own_directory(target: &Target) -> u64 {
 }
 
 /// Opens by `openat2`, from a directory.
-fn open_from(puppet: &mut Puppet, from: u64, path: &Path, flags: i32) -> Result<u64, Fate> {
+pub(super) fn open_from(
+    puppet: &mut Puppet,
+    from: u64,
+    path: &Path,
+    flags: i32,
+) -> Result<u64, Fate> {
     let mode = if flags & O_CREAT != 0 { 0o600u64 } else { 0 };
     let how = [(flags as u64).to_ne_bytes(), mode.to_ne_bytes(), 0u64.to_ne_bytes()].concat();
     let (path, how) = (puppet.text(path)?, puppet.put(&how)?);
@@ -43,6 +48,7 @@ fn open(puppet: &mut Puppet, path: &Path, flags: i32) -> Made {
 
 pub(super) fn rows() -> Vec<Attack> {
     let mut rows = opens();
+    rows.extend(users::rows());
     rows.extend(looks());
     rows.extend(changes());
     rows
