@@ -24,8 +24,11 @@ const FINISH: Duration = Duration::from_secs(5);
 /// How long it may take to read what a dead filer had sent.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// How long a worker may take to tell its client when its filer has ended. What the session left is replayed
-/// after it, and within a second.
+/// How long a worker that has lost its filer is heard.
+pub(super) const HEAR_OUT: Duration = Duration::from_millis(250);
+
+/// How long it may take after that to tell its client. What the session left is replayed after it, and within a
+/// second.
 const BEREAVED: Duration = Duration::from_millis(500);
 
 /// How a session comes to its end.

@@ -37,7 +37,7 @@ use crate::serve::Serving;
 use crate::tasks::Flag;
 use crate::worker_handle::{MadeWith, SharedWorker};
 
-use end::{End, broke, lost};
+use end::{End, HEAR_OUT, broke, lost};
 use login::Outcome;
 use password::{CHANGES, PasswordOutcome};
 
@@ -224,8 +224,35 @@ impl Session {
                     Err(error) => Some(lost(&error)),
                 },
             };
-            if let Some(end) = end {
-                return end;
+            match end {
+                Some(End::Filer) => return self.hear_out(inbox).await,
+                Some(end) => return end,
+                None => {}
+            }
+        }
+    }
+
+    /// The filer has ended, by itself or since the worker did. What the worker has said until then counts, its last
+    /// transfers and why it ends.
+    async fn hear_out(&mut self, inbox: &mut mpsc::UnboundedReceiver<Event>) -> End {
+        let until = tokio::time::Instant::now() + HEAR_OUT;
+        loop {
+            let end = tokio::select! {
+                biased;
+                Some(event) = inbox.recv() => match event {
+                    Event::Kill(reason) => Some(End::Kill(reason)),
+                    _ => None,
+                },
+                message = self.worker.recv() => match message {
+                    Ok(message) => self.message(message),
+                    Err(error) => Some(lost(&error)),
+                },
+                () = tokio::time::sleep_until(until) => Some(End::Filer),
+            };
+            match end {
+                Some(End::Worker) => return End::Filer,
+                Some(end) => return end,
+                None => {}
             }
         }
     }

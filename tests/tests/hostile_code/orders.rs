@@ -94,7 +94,8 @@ fn a_recovering_filer_that_says_anything_else_is_ended_and_another_one_recovers(
             OFTEN,
             "OwedNames is no answer",
         ),
-        answer(|_| FilerToDaemon::Alive, OFTEN, "it says that it goes on more often"),
+        // As many as wait for a daemon that was stopped for a day are honest.
+        answer(|_| FilerToDaemon::Alive, 10 * OFTEN, "it says that it goes on more often"),
     ];
     for (message, times, reason) in wrong().into_iter().chain(more) {
         let (mut filer, worker) = scene.filer();

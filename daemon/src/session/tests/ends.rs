@@ -28,6 +28,25 @@ fn a_session_that_is_ending_by_itself_can_still_be_killed_at_once() {
 }
 
 #[test]
+fn what_a_worker_has_said_counts_though_its_filer_ended_first() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.crash();
+        worker.send(&WorkerToDaemon::Progress { received: 5, sent: 0 });
+        loop {
+            let received = fakes.daemon.sessions.borrow().get(SessionId(1)).map(|it| it.received);
+            if received.expect("it was not heard until the end") == 5 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        worker.ended().await;
+        fakes.no_sessions().await;
+    });
+}
+
+#[test]
 fn a_handshake_ends_when_the_server_stops() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
