@@ -2,7 +2,7 @@
 
 use berth_common::limits::CHANGES_PER_MESSAGE;
 
-use super::fakes::run;
+use super::fakes::{run, run_beyond};
 use super::outages::outage;
 use super::*;
 
@@ -70,7 +70,8 @@ fn notes_that_come_while_the_ledger_is_held_up_are_few_requests() {
 
 #[test]
 fn what_is_noted_in_an_outage_comes_before_what_is_asked_after_it() {
-    run(|| async {
+    // Each second of the outage the ledger is tried, and SQLite waits five for the lock.
+    run_beyond(Duration::from_secs(100), || async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
         filer.send(&open_upload(1, OP));
