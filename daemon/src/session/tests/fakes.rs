@@ -66,7 +66,7 @@ pub(super) fn run<F: Future<Output = ()>>(test: impl FnOnce() -> F) {
     run_beyond(Duration::ZERO, test);
 }
 
-/// The same for one that puts the runtime's clock on by so much.
+/// The same for one that takes so much longer, or puts the runtime's clock on by so much.
 pub(super) fn run_beyond<F: Future<Output = ()>>(more: Duration, test: impl FnOnce() -> F) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     tokio::task::LocalSet::new().block_on(&runtime, async {
