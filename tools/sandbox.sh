@@ -10,19 +10,18 @@ tools/packages.sh test
 
 # Only these two are confined; daemon and clients may be debug programs, which the tests have built anyway.
 say "building worker and filer as in a release"
-# The calls depend on debug assertions, not on how much is optimised.
-cargo build --profile quick --locked --bins -p berth-session -p berth-filer
+cargo build --release --locked --bins -p berth-session -p berth-filer
 # That the tables have nothing for debug builds alone cannot be seen in one.
-cargo test --profile quick --locked -p berth-sandbox --lib --no-run
+cargo test --release --locked -p berth-sandbox --lib --no-run
 [ "${1:-}" != build ] || exit 0
-cargo test --profile quick --locked -p berth-sandbox --lib
+cargo test --release --locked -p berth-sandbox --lib
 cargo build --locked --workspace --bins
 
 target=${CARGO_TARGET_DIR:-$ROOT/target}
 BERTH_BIN_DIR=$target/sandboxed
 export BERTH_BIN_DIR
 mkdir -p "$BERTH_BIN_DIR"
-cp "$target"/debug/{berthd,berth,berthctl} "$target"/quick/{berth-worker,berth-filer} "$BERTH_BIN_DIR"
+cp "$target"/debug/{berthd,berth,berthctl} "$target"/release/{berth-worker,berth-filer} "$BERTH_BIN_DIR"
 
 # Puts, gets, appends, batches, renames, removals, listings, passwords, quotas, and what fails of these; and the
 # other roles of a filer, which recovers after a death and walks for a verification.

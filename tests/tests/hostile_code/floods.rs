@@ -139,7 +139,7 @@ fn four_workers_that_tell_as_much_as_they_may_at_once_keep_nobody_from_being_ser
     for worker in workers {
         let ended = || "ended normally".to_owned();
         assert_eq!(scene.ends_of(worker), (ended(), ended()));
-        // What its channel holds when it ends is not heard.
+        // What its channel holds when its filer has ended is heard for a moment, however busy the machine is.
         let transfers = scene.transcript_of(worker, "transfer");
         assert!(transfers.told_of >= MESSAGES / 2 - UNHEARD, "{transfers:?}");
     }
