@@ -31,8 +31,10 @@ fn a_session_that_is_ending_by_itself_can_still_be_killed_at_once() {
 fn what_a_worker_has_said_counts_though_its_filer_ended_first() {
     run(|| async {
         let fakes = Fakes::start(|_| {}).await;
-        let (_client, worker, filer) = fakes.session().await;
-        filer.crash();
+        let (_client, worker, _filer) = fakes.session().await;
+        // Both are there when the session looks, and this one it sees first.
+        let control = fakes.daemon.control(SessionId(1)).unwrap();
+        drop(control.events.send(Event::FilerEnded));
         worker.send(&WorkerToDaemon::Progress { received: 5, sent: 0 });
         loop {
             let received = fakes.daemon.sessions.borrow().get(SessionId(1)).map(|it| it.received);
