@@ -12,7 +12,7 @@ use berth_common::ledger_protocol::FilerToDaemon;
 
 pub(crate) use bounds::{Asked, AskedTooMuch, check_changes, check_names};
 pub(crate) use names::Names;
-pub(crate) use notes::{Notes, Telling};
+pub(crate) use notes::Notes;
 
 /// Where a filer stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

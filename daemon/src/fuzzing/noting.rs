@@ -1,15 +1,12 @@
 //! What one filer tells without waiting, between its questions: its names compared with a plain set, and its notes
-//! with a ledger that hears one request after the other, or is out and refuses all.
-//!
-//! An outage ends here only when nothing is with the ledger: what a question that is there already finds is the
-//! ledger's doing.
+//! with a ledger that hears one request after the other, or is out, refuses questions and keeps notes.
 
 use std::collections::{BTreeSet, VecDeque};
 
 use berth_common::ids::StagingName;
 use berth_common::limits::MAX_FILER_REQUESTS;
 
-use crate::asked::{AskedTooMuch, Names, Notes, Telling};
+use crate::asked::{AskedTooMuch, Names, Notes};
 use crate::ledger::Note;
 
 /// A filer's names and notes, and the ledger.
@@ -23,12 +20,13 @@ pub(super) struct Noting {
     /// Those that the ledger has heard.
     heard: u64,
     queue: VecDeque<Request>,
+    /// What the ledger keeps in an outage.
+    kept: VecDeque<Vec<Note>>,
     ledger_is_out: bool,
-    waits_for_its_end: bool,
 }
 
 enum Request {
-    Notes(Telling),
+    Notes(Vec<Note>),
     /// With how many notes were told before it.
     Question(u64),
 }
@@ -43,11 +41,11 @@ impl Noting {
             // {: it tells of a name that it was given, or of any
             27 => return self.tell(variant),
             // |: a question, }: the ledger's answer to the oldest request
-            28 => self.ask(),
+            28 => return self.ask(),
             29 => self.answer(),
             // ~: an outage of the ledger begins, or ends
             30 if !self.ledger_is_out => self.ledger_is_out = true,
-            30 if self.queue.is_empty() => self.works_again(),
+            30 => self.works_again(),
             _ => {}
         }
         Ok(())
@@ -69,41 +67,40 @@ impl Noting {
         Ok(())
     }
 
-    fn ask(&mut self) {
+    fn ask(&mut self) -> Result<(), AskedTooMuch> {
         let questions = self.queue.iter().filter(|it| matches!(it, Request::Question(_))).count();
         if questions < MAX_FILER_REQUESTS {
-            self.queue.extend(self.notes.before_a_question().map(Request::Notes));
+            self.queue.extend(self.notes.before_a_question()?.map(Request::Notes));
             self.queue.push_back(Request::Question(self.told));
         }
+        Ok(())
     }
 
     fn answer(&mut self) {
         match self.queue.pop_front() {
-            Some(Request::Notes(notes)) if self.ledger_is_out => {
-                self.waits_for_its_end |= self.notes.put_back(notes);
-            }
-            Some(Request::Notes(notes)) => {
-                for (_, note) in &*notes {
-                    self.heard += 1;
-                    assert_eq!(*note, Note::LetGo(StagingName(self.heard)), "out of order");
-                }
-                self.notes.done();
-            }
+            Some(Request::Notes(notes)) if self.ledger_is_out => self.kept.push_back(notes),
+            Some(Request::Notes(notes)) => self.hear(&notes),
             Some(Request::Question(told_before)) => {
                 let in_order = self.ledger_is_out || self.heard == told_before;
                 assert!(in_order, "{} of {told_before} notes before a question", self.heard);
-                return;
             }
-            None => return,
+            None => {}
         }
+    }
+
+    fn hear(&mut self, notes: &[Note]) {
+        for note in notes {
+            self.heard += 1;
+            assert_eq!(*note, Note::LetGo(StagingName(self.heard)), "out of order");
+        }
+        self.notes.done();
         self.go_on();
     }
 
     fn works_again(&mut self) {
         self.ledger_is_out = false;
-        if std::mem::take(&mut self.waits_for_its_end) {
-            self.notes.resume();
-            self.go_on();
+        while let Some(notes) = self.kept.pop_front() {
+            self.hear(&notes);
         }
     }
 

@@ -224,11 +224,11 @@ pub(super) fn extend(
     Ok(bytes)
 }
 
-pub(super) fn note<'a>(
+pub(super) fn note(
     tx: &Tx<'_>,
     user: &UserName,
     session: SessionId,
-    notes: impl Iterator<Item = &'a Note>,
+    notes: &[Note],
 ) -> Result<(), Failure> {
     for note in notes {
         match note {

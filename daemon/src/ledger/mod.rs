@@ -42,7 +42,7 @@ mod users;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
@@ -52,7 +52,7 @@ use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
 pub(crate) use model::{
-    Claiming, IntentKind, IntentRow, LedgerError, Note, Numbered, Orphans, Pending, UploadOpening,
+    Claiming, IntentKind, IntentRow, LedgerError, Note, Orphans, Pending, UploadOpening,
     UploadRequest, UserRecord, UserState, UserStates,
 };
 pub(crate) use pulse::Health;
@@ -126,6 +126,15 @@ impl Ledger {
         let mut works = self.works.clone();
         // Its thread ends with the daemon.
         let _ = works.wait_for(|works| *works).await;
+    }
+
+    /// Waits until it cannot.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub(crate) async fn until_it_fails(&self) {
+        let mut works = self.works.clone();
+        let _ = works.wait_for(|works| !*works).await;
     }
 
     /// A name for what is taken out of a home without an intent, while the ledger cannot be written.
@@ -517,20 +526,23 @@ impl Ledger {
         self.write(move |tx| account::correct(tx, &user, bytes, entries)).await
     }
 
-    /// Takes note of what a session tells, in this order and all or nothing. The numbers are the caller's.
+    /// Takes note of what a session tells, in this order and all or nothing. In an outage it waits, and is
+    /// done at its end before anything that is asked after it.
     ///
     /// # Errors
     /// `Protocol` for a name of another session, for one that is let go and is no open upload, and for one that is
     /// gone and was not settled.
+    ///
+    /// # Cancel safety
+    /// It is done all the same.
     pub(crate) async fn note(
         &self,
         user: &UserName,
         session: SessionId,
-        notes: Arc<Vec<Numbered>>,
+        notes: Vec<Note>,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.write(move |tx| memory::note(tx, &user, session, notes.iter().map(|(_, note)| note)))
-            .await
+        self.take_note(move |tx| memory::note(tx, &user, session, &notes)).await
     }
 
     /// Limits and usage, reservations in memory included.

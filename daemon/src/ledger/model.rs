@@ -155,9 +155,6 @@ pub(crate) enum Note {
     Dropped(StagingName),
 }
 
-/// A note with its place among all of its filer's, by which the filer's task knows it again.
-pub(crate) type Numbered = (u64, Note);
-
 impl Note {
     /// How many names it is about.
     pub(crate) fn names(&self) -> usize {

@@ -42,9 +42,20 @@ pub(super) struct Tx<'a> {
     pub(super) outage: bool,
 }
 
+/// What becomes of a request while the ledger cannot be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// It changes nothing, and is served.
+    Reader,
+    /// It is refused.
+    Writer,
+    /// It changes something, and waits for the end of the outage, in order.
+    Note,
+}
+
 /// A request, with its answer's way back. It is answered once, after its transaction.
 pub(super) trait Job: Send {
-    fn writes(&self) -> bool;
+    fn kind(&self) -> Kind;
     /// Does the work and remembers the outcome. An error is the database's, and the whole group's.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error>;
     fn answer(self: Box<Self>);
@@ -54,7 +65,7 @@ pub(super) trait Job: Send {
 pub(super) type Outcome<T> = Result<T, LedgerError>;
 
 struct Call<T, W> {
-    writes: bool,
+    kind: Kind,
     work: W,
     outcome: Option<Outcome<T>>,
     reply: oneshot::Sender<Outcome<T>>,
@@ -75,7 +86,7 @@ impl<T, F: FnOnce(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Once<F> {
     }
 }
 
-/// A reader's, which is done again when a writer beside it has failed.
+/// A reader's, which is done again when a writer beside it has failed; or a note's, when the outage is over.
 struct Again<F>(F);
 
 impl<T, F: FnMut(&Tx<'_>) -> Result<T, Failure> + Send> Work<T> for Again<F> {
@@ -103,30 +114,38 @@ pub(super) type Asked<T> = (Box<dyn Job>, oneshot::Receiver<Outcome<T>>);
 pub(super) fn reader<T: Send + 'static>(
     work: impl FnMut(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> Asked<T> {
-    boxed(false, Again(work))
+    boxed(Kind::Reader, Again(work))
 }
 
 /// A request that changes something, which is run once.
 pub(super) fn writer<T: Send + 'static>(
     work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
 ) -> Asked<T> {
-    boxed(true, Once(Some(work)))
+    boxed(Kind::Writer, Once(Some(work)))
 }
 
-fn boxed<T: Send + 'static>(writes: bool, work: impl Work<T> + 'static) -> Asked<T> {
+/// A request that changes something and is not refused in an outage. It may be run again.
+pub(super) fn note<T: Send + 'static>(
+    work: impl FnMut(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
+) -> Asked<T> {
+    boxed(Kind::Note, Again(work))
+}
+
+fn boxed<T: Send + 'static>(kind: Kind, work: impl Work<T> + 'static) -> Asked<T> {
     let (reply, answer) = oneshot::channel();
-    (Box::new(Call { writes, work, outcome: None, reply }), answer)
+    (Box::new(Call { kind, work, outcome: None, reply }), answer)
 }
 
 impl<T: Send, W: Work<T>> Job for Call<T, W> {
-    fn writes(&self) -> bool {
-        self.writes
+    fn kind(&self) -> Kind {
+        self.kind
     }
 
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error> {
         let execute = |sql| tx.db.prepare_cached(sql)?.execute([]).map(drop);
         let crossings = tx.crossings.mark();
-        if self.writes {
+        let writes = self.kind != Kind::Reader;
+        if writes {
             execute("SAVEPOINT request")?;
         }
         let Some(result) = self.work.run(tx) else {
@@ -145,7 +164,7 @@ impl<T: Send, W: Work<T>> Job for Call<T, W> {
             }
             Err(Failure::Sqlite(error)) => return Err(error),
         };
-        if self.writes {
+        if writes {
             if outcome.is_err() {
                 execute("ROLLBACK TO request")?;
                 tx.crossings.take_back(crossings);

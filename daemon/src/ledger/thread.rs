@@ -5,7 +5,8 @@
 //!
 //! A statement that fails, and not by its own request's fault, takes the whole transaction back, and all
 //! writers in it are told `Unavailable`; readers are served without them. From then on writers are
-//! refused at once until the ledger works again ([`Outage`]). A commit whose outcome is unknown ends the
+//! refused at once until the ledger works again ([`Outage`]), before which the notes that have come are
+//! taken, so that what is asked after a note finds it noted. A commit whose outcome is unknown ends the
 //! daemon: told "no", a filer would unlink what a durable intent speaks of, and replay would then misread
 //! it.
 
@@ -26,7 +27,7 @@ use super::crossings::Crossings;
 use super::model::LedgerError;
 use super::outage::Outage;
 use super::pulse::Pulse;
-use super::request::{self, Asked, Failure, Job, Outcome, Tx};
+use super::request::{self, Asked, Failure, Job, Kind, Outcome, Tx};
 use super::schema::OpenError;
 use super::{names, schema};
 use crate::sys;
@@ -126,7 +127,8 @@ impl Ledger {
         thread.spawn(move || {
             let (done, pulse, bounds) = own;
             pulse.belongs_to_this_thread();
-            let mut state = Thread { db, bounds, clock, done, pulse, outage };
+            let kept = Vec::new();
+            let mut state = Thread { db, bounds, clock, done, pulse, outage, kept };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(requests))) {
                 Ok(Ok(stop)) => {
@@ -156,6 +158,14 @@ impl Ledger {
         work: impl FnOnce(&Tx<'_>) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, LedgerError> {
         self.call(request::writer(work)).await
+    }
+
+    /// What is not refused in an outage, and waits for its end.
+    pub(super) async fn take_note(
+        &self,
+        work: impl FnMut(&Tx<'_>) -> Result<(), Failure> + Send + 'static,
+    ) -> Result<(), LedgerError> {
+        self.call(request::note(work)).await
     }
 
     /// Two requests in one transaction, of which one may be refused without the other.
@@ -209,13 +219,6 @@ fn count_transactions(db: &mut Connection, done: Arc<Done>) -> rusqlite::Result<
         }
         Ok(())
     }))
-}
-
-/// Tells all writers that the ledger is unavailable; the others are left.
-fn refuse_writers(group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
-    let (writers, others): (Vec<_>, Vec<_>) = group.into_iter().partition(|job| job.writes());
-    writers.into_iter().for_each(|job| job.answer_unavailable());
-    others
 }
 
 /// Runs those of the group, then those that have come meanwhile, until nobody waits or the group is full.
@@ -272,6 +275,8 @@ struct Thread {
     done: Arc<Done>,
     pulse: Arc<Pulse>,
     outage: Outage,
+    /// Notes that have come in the outage, in their order. Those who send them bound how many there are.
+    kept: Vec<Box<dyn Job>>,
 }
 
 impl Thread {
@@ -315,12 +320,12 @@ impl Thread {
             self.try_to_write()?;
         }
         if self.outage.is_on() {
-            group = refuse_writers(group);
+            group = self.readers_of(group);
         }
         if let Err(error) = self.run(&mut group, Some(queue))? {
             self.outage.failed(&error, Instant::now());
             let all = group.len();
-            group = refuse_writers(group);
+            group = self.readers_of(group);
             // Readers do not fail for a writer beside them; without one, nothing else can be tried.
             if group.len() == all || self.run(&mut group, None)?.is_err() {
                 group.into_iter().for_each(|job| job.answer_unavailable());
@@ -332,14 +337,38 @@ impl Thread {
         Ok(())
     }
 
-    /// Has a small transaction become durable, which takes more names in; it does not wait for a
-    /// foreign writer.
+    /// Leaves the readers of a group: writers are refused, and notes kept.
+    fn readers_of(&mut self, group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+        let mut readers = Vec::new();
+        for job in group {
+            match job.kind() {
+                Kind::Reader => readers.push(job),
+                Kind::Writer => job.answer_unavailable(),
+                Kind::Note => self.kept.push(job),
+            }
+        }
+        readers
+    }
+
+    /// Has a transaction become durable that takes more names in, and what notes were kept; it does not wait
+    /// for a foreign writer.
     fn try_to_write(&mut self) -> Result<(), Fatal> {
         let (request, _) = request::writer(names::take_in);
-        let tried = self.db.busy_timeout(Duration::ZERO);
-        let tried = match tried {
-            Ok(()) => self.run(&mut vec![request], None)?,
+        let mut group = vec![request];
+        group.append(&mut self.kept);
+        let tried = match self.db.busy_timeout(Duration::ZERO) {
+            Ok(()) => self.run(&mut group, None)?,
             Err(error) => Err(error),
+        };
+        let tried = match tried {
+            Ok(()) => {
+                group.into_iter().for_each(|job| job.answer());
+                Ok(())
+            }
+            Err(error) => {
+                self.readers_of(group);
+                Err(error)
+            }
         };
         match tried.and(self.db.busy_timeout(schema::BUSY_TIMEOUT)) {
             Ok(()) if self.outage.is_on() => self.outage.is_over(),
@@ -373,7 +402,7 @@ impl Thread {
             return Ok(Ok(()));
         }
         // Readers do without the write lock, so that a ledger that cannot be written can be read.
-        let writes = group.iter().any(|job| job.writes());
+        let writes = group.iter().any(|job| job.kind() != Kind::Reader);
         let begin = if writes { "BEGIN IMMEDIATE" } else { "BEGIN" };
         let bounds = *self.bounds.lock().unwrap_or_else(PoisonError::into_inner);
         let tx = Tx {

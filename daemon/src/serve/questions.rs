@@ -20,19 +20,19 @@ impl Serving {
             FilerToDaemon::ReserveUpload { op, path, source, token, growth, entries } => {
                 self.ask(op)?;
                 let request = UploadRequest { path, source, token, growth, entries };
-                self.question(async move { this.reserve_upload(op, request).await });
+                self.question(async move { this.reserve_upload(op, request).await })?;
             }
             FilerToDaemon::Reserve { op, growth, entries, stages } => {
                 self.ask(op)?;
-                self.question(async move { this.reserve(op, growth, entries, stages).await });
+                self.question(async move { this.reserve(op, growth, entries, stages).await })?;
             }
             FilerToDaemon::Lease { op, entries, replaces } => {
                 self.ask(op)?;
-                self.question(async move { this.lease(op, entries, replaces).await });
+                self.question(async move { this.lease(op, entries, replaces).await })?;
             }
             FilerToDaemon::Extend { op, name, least } => {
                 self.ask(op)?;
-                self.question(async move { this.extend(op, name, least).await });
+                self.question(async move { this.extend(op, name, least).await })?;
             }
             FilerToDaemon::Room { op } => {
                 self.ask(op)?;
@@ -40,11 +40,11 @@ impl Serving {
             }
             FilerToDaemon::Claim { op, name } => {
                 self.ask(op)?;
-                self.question(async move { this.claim(op, name).await });
+                self.question(async move { this.claim(op, name).await })?;
             }
             FilerToDaemon::Drop { op, name } => {
                 self.ask(op)?;
-                self.question(async move { this.drop_name(op, name).await });
+                self.question(async move { this.drop_name(op, name).await })?;
             }
             FilerToDaemon::LetGo { name } => {
                 self.names.borrow_mut().take_back(&[name])?;
@@ -55,7 +55,7 @@ impl Serving {
                 check_changes(items.len())?;
                 self.ask_ticket(op)?;
                 self.committing(&items);
-                self.question(async move { this.intent(op, items).await });
+                self.question(async move { this.intent(op, items).await })?;
             }
             FilerToDaemon::Intent { op, items, settle: Some(settle) } => {
                 check_changes(items.len())?;
@@ -63,7 +63,7 @@ impl Serving {
                 self.ask_ticket(op)?;
                 self.ask(settle.op)?;
                 self.committing(&items);
-                self.question(async move { this.settle_and_intent(settle, op, items).await });
+                self.question(async move { this.settle_and_intent(settle, op, items).await })?;
             }
             FilerToDaemon::Ticket { op } => {
                 self.ask_ticket(op)?;
@@ -80,7 +80,7 @@ impl Serving {
             FilerToDaemon::Settle { op, items } => {
                 check_changes(items.len())?;
                 self.ask(op)?;
-                self.question(async move { this.settle(op, items).await });
+                self.question(async move { this.settle(op, items).await })?;
             }
             FilerToDaemon::Gone { names } => {
                 check_names(names.len())?;
@@ -89,11 +89,11 @@ impl Serving {
             }
             FilerToDaemon::Usage { op } => {
                 self.ask(op)?;
-                self.question(async move { this.usage(op).await });
+                self.question(async move { this.usage(op).await })?;
             }
             FilerToDaemon::Uploads { op, after } => {
                 self.ask(op)?;
-                self.question(async move { this.list_uploads(op, after).await });
+                self.question(async move { this.list_uploads(op, after).await })?;
             }
             FilerToDaemon::StagingSyncFailed => {
                 if self.distrusts.replace(true) {

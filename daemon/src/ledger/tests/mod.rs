@@ -38,12 +38,12 @@ impl Ledger {
         session: SessionId,
         name: StagingName,
     ) -> Result<(), LedgerError> {
-        self.note(user, session, Arc::new(vec![(1, Note::LetGo(name))])).await
+        self.note(user, session, vec![Note::LetGo(name)]).await
     }
 
     async fn gone(&self, session: SessionId, names: Vec<StagingName>) -> Result<(), LedgerError> {
         let nobody = UserName::new("nobody").unwrap();
-        self.note(&nobody, session, Arc::new(vec![(1, Note::Gone(names))])).await
+        self.note(&nobody, session, vec![Note::Gone(names)]).await
     }
 }
 

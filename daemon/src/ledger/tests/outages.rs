@@ -96,3 +96,44 @@ async fn a_ledger_that_opens_in_an_outage_works_when_it_is_over() {
     bench.ledger.until_it_works().await;
     bench.reserve(S1, 1).await.unwrap();
 }
+
+#[tokio::test]
+async fn notes_of_an_outage_wait_for_its_end_and_come_before_what_is_asked_after_them() {
+    let bench = Bench::new(Limits::default()).await;
+    let (ledger, alice) = (&bench.ledger, &bench.alice);
+    for round in 1..20 {
+        let upload = upload(&format!("f{round}"), round, round.into(), 10);
+        let name = bench.opened(S1, &upload).await;
+        let leftover = bench.intend(S1, IntentItem::Take).await.unwrap();
+        bench.settle(S1, leftover, Outcome::NotHappened).await.unwrap();
+        let foreign = outage(&bench).await;
+        let let_go = ledger.let_go(alice, S1, name);
+        let gone = ledger.gone(S1, vec![leftover]);
+        let asked_on = async {
+            assert_eq!(ledger.claim(alice, S1, name).await, Err(LedgerError::Unavailable));
+            foreign.execute_batch("ROLLBACK").unwrap();
+            while ledger.claim(alice, S1, name).await == Err(LedgerError::Unavailable) {}
+            // The ledger was not seen to be out when this was claimed, so that it is not let go after it.
+            ledger.drop_name(alice, S1, name).await
+        };
+        let answers = tokio::join!(let_go, gone, asked_on);
+        assert_eq!(answers, (Ok(()), Ok(()), Ok(())), "round {round}");
+        assert!(ledger.orphans_of(S1).await.unwrap().intents.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_note_of_an_outage_that_is_wrong_is_refused_at_its_end_alone() {
+    let bench = Bench::new(Limits::default()).await;
+    let name = bench.reserve(S2, 10).await.unwrap();
+    let foreign = outage(&bench).await;
+    let wrong = bench.ledger.gone(S1, vec![name]);
+    let dropped = bench.ledger.note(&bench.alice, S2, vec![Note::Dropped(name)]);
+    let (wrong, dropped, ()) = tokio::join!(wrong, dropped, async {
+        bench.ledger.usage(&bench.alice).await.unwrap();
+        foreign.execute_batch("ROLLBACK").unwrap();
+    });
+    assert!(matches!(wrong, Err(LedgerError::Protocol(_))), "{wrong:?}");
+    assert_eq!(dropped, Ok(()));
+    assert_eq!(bench.sums().await, (0, 0, 0, 0));
+}

@@ -70,14 +70,14 @@ fn notes_that_come_while_the_ledger_is_held_up_are_few_requests() {
 
 #[test]
 fn what_is_noted_in_an_outage_comes_before_what_is_asked_after_it() {
-    // Each second of the outage the ledger is tried, and SQLite waits five for the lock.
-    run_beyond(Duration::from_secs(100), || async {
+    // SQLite waits five seconds for the lock before the ledger is seen to be out.
+    run_beyond(Duration::from_secs(20), || async {
         let fakes = Fakes::start(|_| {}).await;
         let (_client, _worker, filer) = fakes.session().await;
         filer.send(&open_upload(1, OP));
         let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
         let foreign = outage(&fakes);
-        // All that is noted is refused by the ledger, and one after the other waits for the end of the outage.
+        // The ledger keeps it until the end of the outage, and refuses all that is asked meanwhile.
         filer.send(&FilerToDaemon::LetGo { name });
         for op in 2..40 {
             let op = OpId(op);
