@@ -110,7 +110,7 @@ fn append_is_cut_off_after(
 #[test]
 fn an_append_to_a_file_that_was_changed_meanwhile_is_joined_anew() {
     let appended = |scene: &Scene, name: &str| {
-        scene.ok(&["put", "--append", "theirs", "--to", name]);
+        scene.ok_beside(&["put", "--append", "theirs", "--to", name]);
     };
     // The last three with the first joined file still aside.
     let points = [Acted, Settled, Joined, Exchanged, FilesRemoved];
@@ -121,7 +121,7 @@ fn an_append_to_a_file_that_was_changed_meanwhile_is_joined_anew() {
 
 #[test]
 fn an_append_to_a_file_that_was_removed_meanwhile_gets_its_own_bytes_back() {
-    let removed = |scene: &Scene, name: &str| scene.ok(&["rm", name]);
+    let removed = |scene: &Scene, name: &str| scene.ok_beside(&["rm", name]);
     for size in [SMALL, RESUMABLE] {
         append_is_cut_off_after(removed, &[], &[Acted, Exchanged, FilesRemoved], size);
     }

@@ -37,7 +37,7 @@ fn a_delete_that_finds_nothing_under_the_ticket_credits_nothing() {
         let name = crash.name("f");
         scene.put_all(std::slice::from_ref(&name), 1, SMALL);
         let (running, stopped) = scene.stop_at(BeforeIntent, &["rm", &name]);
-        scene.ok(&["rm", &name]);
+        scene.ok_beside(&["rm", &name]);
         scene.points.arm(crash.point);
         stopped.go_on();
         scene.die(crash);

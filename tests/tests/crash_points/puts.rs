@@ -68,7 +68,7 @@ fn refused_commit_is_cut_off(size: u64, points: &[Point]) {
         let name = crash.name("f");
         scene.local(&name, 1, size);
         let (running, stopped) = scene.stop_at(BeforeIntent, &["put", "-n", &name]);
-        scene.ok(&["put", "theirs", "--to", &name]);
+        scene.ok_beside(&["put", "theirs", "--to", &name]);
         scene.points.arm(crash.point);
         stopped.go_on();
         scene.die(crash);

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use berth_common::points::Point::{self, *};
 use berth_tests::exact::assert_exact;
 use berth_tests::files::assert_same;
-use berth_tests::{Client, Content, Options, Outcome, Points, Running, Server, Stopped};
+use berth_tests::{
+    Client, Content, Options, Outcome, Points, Running, Server, Stopped, wait_until,
+};
 
 /// Bytes of a file whose upload has a row and a journal; eleven leaves.
 pub(crate) const RESUMABLE: u64 = 11 * 128 * 1024 - 77;
@@ -93,6 +95,12 @@ impl Scene {
 
     pub(crate) fn ok(&self, command: &[&str]) {
         self.alice.run(command).ok();
+    }
+
+    /// Has a command run beside one that is stopped, and its session end: it passes no point any more.
+    pub(crate) fn ok_beside(&self, command: &[&str]) {
+        self.ok(command);
+        wait_until("its session has ended", || self.server.sessions_of("alice").len() == 1);
     }
 
     /// Makes these directories.
