@@ -89,7 +89,7 @@ pub fn run(settings: Settings) -> Ended {
     let server = Server::start(options);
     for user in 0..plan::USERS {
         let name = session::user_name(user);
-        server.add_user_of_cheap_logins(&name, session::PASSWORD, plan::limits(user));
+        server.add_user_with(&name, session::PASSWORD, plan::limits(user));
     }
     let directory = server.directory().to_owned();
     let arena = Arena::new(server, Tally::until(kills), patience);

@@ -27,10 +27,10 @@ fn a_thousand_sessions_are_served_while_fifty_of_them_transfer() {
         .set("max_sessions_per_user = 1000")
         .set("login_seconds = 600");
     let server = Server::start(options);
-    server.add_user_of_cheap_logins("idle", "i", UNLIMITED);
+    server.add_user_with("idle", "i", UNLIMITED);
     let users: Vec<String> = (0..TRANSFERRING).map(|n| format!("user{n}")).collect();
     for user in &users {
-        server.add_user_of_cheap_logins(user, "u", UNLIMITED);
+        server.add_user_with(user, "u", UNLIMITED);
     }
     let began = Instant::now();
     let quiet = SESSIONS - TRANSFERRING;

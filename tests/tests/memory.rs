@@ -32,7 +32,7 @@ fn idle(count: usize, most: u64) {
         .set(&format!("max_sessions_per_user = {count}"))
         .set("login_seconds = 600");
     let server = Server::start(options);
-    server.add_user_of_cheap_logins("alice", "a", Limits { bytes: None, entries: None });
+    server.add_user_with("alice", "a", Limits { bytes: None, entries: None });
     // Logged in by two threads: proving a password costs the client, not the server.
     let log_in = || (0..count / 2).map(|_| Raw::login(&server, "alice", "a")).collect::<Vec<_>>();
     let mut idle: Vec<_> = at_once(vec![log_in, log_in]).into_iter().flatten().collect();

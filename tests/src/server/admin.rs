@@ -63,15 +63,6 @@ impl Server {
         Running::start(command, format!("berthctl {}", arguments.join(" ")))
     }
 
-    /// Makes a user. `quota` is as `berthctl` takes it: `10MiB`, or `unlimited`.
-    ///
-    /// # Panics
-    /// When it is refused.
-    #[track_caller]
-    pub fn add_user(&self, user: &str, password: &str, quota: &str) {
-        self.berthctl_with(&["user", "add", user, "--quota", quota], Some(password)).ok();
-    }
-
     /// What the ledger has of a user, as `berthctl user show --json` tells it.
     ///
     /// # Panics

@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
+use berth_cli::human::parse_size;
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary, Status};
 use berth_common::entry::Limits;
 use berth_common::frame::{FrameHeader, HEADER_BYTES, decode_message, encode_message};
@@ -50,11 +51,23 @@ impl Server {
         ask_as_administrator(&self.data(), question)
     }
 
-    /// Makes a user whose login costs as little as may be.
+    /// Makes a user whose login costs as little as may be. `quota` is as `berthctl` takes it: `10MiB`, or
+    /// `unlimited`.
     ///
     /// # Panics
     /// When it is refused.
-    pub fn add_user_of_cheap_logins(&self, user: &str, password: &str, limits: Limits) {
+    #[track_caller]
+    pub fn add_user(&self, user: &str, password: &str, quota: &str) {
+        let bytes = (quota != "unlimited").then(|| parse_size(quota).expect("a size"));
+        self.add_user_with(user, password, Limits { bytes, entries: None });
+    }
+
+    /// The same with any limits.
+    ///
+    /// # Panics
+    /// When it is refused.
+    #[track_caller]
+    pub fn add_user_with(&self, user: &str, password: &str, limits: Limits) {
         let added = self.ask_as_administrator(&user_of_cheap_logins(user, password, limits));
         assert_eq!(added.expect("an answer"), DaemonToAdmin::Done);
     }

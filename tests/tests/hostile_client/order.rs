@@ -223,7 +223,7 @@ fn what_is_about_nothing_is_ignored_and_the_session_goes_on() {
 fn sizes_beyond_all_bounds_are_refused_and_nothing_is_reserved() {
     let scene = Scene::roomy();
     let limits = Limits { bytes: Some(1 << 20), entries: None };
-    scene.server.add_user_of_cheap_logins("carol", "c", limits);
+    scene.server.add_user_with("carol", "c", limits);
     let mut carol = Raw::login(&scene.server, "carol", "c");
     let mut mallory = scene.mallory();
     put_file(&mut mallory, "there", b"content");

@@ -30,8 +30,8 @@ impl Scene {
     /// Mallory may have more sessions than usual, so that each case is one of its own.
     pub(crate) fn new(options: Options) -> Self {
         let server = Server::start(options.set(SESSIONS));
-        server.add_user_of_cheap_logins("mallory", "m", Limits::default());
-        server.add_user_of_cheap_logins("bob", "b", Limits::default());
+        server.add_user_with("mallory", "m", Limits::default());
+        server.add_user_with("bob", "b", Limits::default());
         Self { server }
     }
 

@@ -46,8 +46,8 @@ impl Scene {
         let options = options.puppets().set("max_connections_per_address = 500");
         let server = Server::start(options);
         let limits = Limits { bytes: Some(QUOTA), entries: None };
-        server.add_user_of_cheap_logins("alice", "a", limits);
-        server.add_user_of_cheap_logins("bob", "b", Limits::default());
+        server.add_user_with("alice", "a", limits);
+        server.add_user_with("bob", "b", Limits::default());
         let raw = server.real_login("bob", "b");
         let mut steady = Steady { raw, puts: 0 };
         steady.put("secret", SECRET);
