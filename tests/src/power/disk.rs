@@ -8,9 +8,9 @@ use std::fs::{self, File, FileTimes};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use super::bytes::Bytes;
 use super::call::Call;
 use super::trace::{Event, Step};
 use crate::account;
@@ -34,7 +34,7 @@ pub type Id = usize;
 /// What a file or directory holds.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Node {
-    File(Arc<Vec<u8>>),
+    File(Bytes),
     Directory(BTreeMap<String, Id>),
 }
 
@@ -75,7 +75,7 @@ const ROOT: Id = 0;
 impl Inode {
     fn new(node: Node) -> Self {
         let empty = match node {
-            Node::File(_) => Node::File(Arc::default()),
+            Node::File(_) => Node::File(Bytes::default()),
             Node::Directory(_) => Node::Directory(BTreeMap::new()),
         };
         let durable = (empty, Attributes::default());
@@ -114,7 +114,7 @@ impl Disk {
             } else if kind.is_dir() {
                 Node::Directory(BTreeMap::new())
             } else if kind.is_file() {
-                Node::File(Arc::new(fs::read(entry.path()).unwrap()))
+                Node::File(Bytes::from(fs::read(entry.path()).unwrap()))
             } else {
                 // The admin socket.
                 continue;
@@ -144,8 +144,8 @@ impl Disk {
     fn play(&mut self, call: &Call) {
         match call {
             Call::Create { path, truncate } => match (self.find(path), truncate) {
-                (None, _) => self.enter(path, Node::File(Arc::default())),
-                (Some(id), true) => self.inodes[id].node = Node::File(Arc::default()),
+                (None, _) => self.enter(path, Node::File(Bytes::default())),
+                (Some(id), true) => self.inodes[id].node = Node::File(Bytes::default()),
                 (Some(_), false) => {}
             },
             Call::MakeDirectory { path } => self.enter(path, Node::Directory(BTreeMap::new())),
@@ -212,7 +212,7 @@ impl Disk {
 
     fn metadata(&self) -> Metadata {
         let of = |inode: &Inode| match &inode.node {
-            Node::File(_) => (Node::File(Arc::default()), inode.attributes.clone()),
+            Node::File(_) => (Node::File(Bytes::default()), inode.attributes.clone()),
             Node::Directory(_) => (inode.node.clone(), inode.attributes.clone()),
         };
         self.inodes.iter().map(of).collect()
@@ -295,7 +295,7 @@ impl Disk {
         }
         match node {
             Node::File(bytes) => {
-                fs::write(path, bytes.as_slice()).unwrap();
+                fs::write(path, &**bytes).unwrap();
             }
             Node::Directory(names) => {
                 if !path.is_dir() {
@@ -353,7 +353,7 @@ impl Disk {
     fn bytes(&mut self, path: &Path) -> &mut Vec<u8> {
         let id = self.get(path);
         match &mut self.inodes[id].node {
-            Node::File(bytes) => Arc::make_mut(bytes),
+            Node::File(bytes) => bytes.make_mut(),
             Node::Directory(_) => panic!("{} is a directory", path.display()),
         }
     }

@@ -6,6 +6,7 @@
 //! those that a sync has committed. What it says is written to a real directory, on which real
 //! programs are then started. Nothing here talks to a device.
 
+mod bytes;
 pub mod call;
 pub mod disk;
 pub mod reboot;
