@@ -19,5 +19,7 @@ if is_root; then
 else
     say "running as $(id -un): tests that need root say so and are skipped"
 fi
+# Tests wait for disks, for processes and for deadlines more than they compute.
+export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((2 * $(nproc)))}
 # All of them, even after one has failed: a CI run costs too much to show one failure at a time.
 exec cargo test --workspace --no-fail-fast "$@"

@@ -294,18 +294,22 @@ fn a_file_that_is_being_renamed_over_is_served_meanwhile() {
         listed.iter().any(|entry| entry["name"] == "a" && entry["kind"] == "file"),
         "{listed:?}"
     );
-    // What changes it waits, and finds what came.
+    // What changes it waits, and finds what came: the put a smaller file than it saw, so that it asks again.
     let (putting, put) =
         scene.points.stop(BeforeIntent, &scene.first, &["put", "new", "--to", "a"]);
     scene.goes_on_to_wait(put);
+    renaming.go_on();
+    over.wait().ok();
+    putting.wait().ok();
+    scene.assert_is("a", "new");
+    let (over, renaming) = scene.points.stop(Linked, &scene.second, &["mv", "stays", "a"]);
     let (removing, remove) = scene.points.stop(BeforeIntent, &scene.first, &["rm", "a"]);
     scene.goes_on_to_wait(remove);
     renaming.go_on();
     over.wait().ok();
-    putting.wait().ok();
     removing.wait().ok();
-    // The put finds a smaller file than it saw, and asks again after the removal.
-    scene.assert_is("a", "new");
+    scene.assert_free("a");
+    scene.assert_free("stays");
     assert_exact(&scene.server);
 }
 

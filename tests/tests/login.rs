@@ -14,11 +14,13 @@ use berth_tests::{Options, Raw, Server};
 
 const REFUSED_LOGIN: i32 = 4;
 
-/// A server with alice and with mallory, who is locked.
+/// A server with alice and with mallory, who is locked: made by an administrator, so that their challenges are what a
+/// user's are.
 fn server(options: Options) -> Server {
     let server = Server::start(options);
-    server.add_user("alice", "right", "1MiB");
-    server.add_user("mallory", "right", "1MiB");
+    for user in ["alice", "mallory"] {
+        server.berthctl_with(&["user", "add", user, "--quota", "1MiB"], Some("right")).ok();
+    }
     server.berthctl(&["user", "lock", "mallory"]).ok();
     server
 }

@@ -8,12 +8,14 @@
 //! [`super::Asked`]; nothing here makes the daemon stop reading a channel, since a filer whose messages are not read
 //! would hang, also with a ticket, for as long as the ledger cannot be written.
 
+use berth_common::filer_protocol::MAX_OPERATIONS;
+
 use super::AskedTooMuch;
 use crate::ledger::Note;
 
-/// Requests of notes with the ledger. An honest filer has few names to tell of that it was given before an outage,
-/// and tells of many at once.
-const MAX_UNDER_WAY: usize = 256;
+/// Requests of notes with the ledger. In an outage an honest filer tells of what it was given before, by which no
+/// operation has a few names.
+const MAX_UNDER_WAY: usize = 4 * MAX_OPERATIONS;
 
 /// What waits, and how much is on its way.
 #[derive(Debug, Default)]

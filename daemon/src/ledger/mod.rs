@@ -17,7 +17,7 @@
 //!
 //! *Cancel safety* of all methods: a request is queued when its future is first polled; dropping
 //! the future after that drops the answer, not the request. Requests are carried out in the order
-//! in which they were queued.
+//! in which they were queued, but for notes of an outage, which wait for its end.
 
 mod account;
 mod admission;
@@ -74,7 +74,8 @@ impl Ledger {
         Self::start(db, options)
     }
 
-    /// Carries out what is queued and closes the database. Requests after it are never answered.
+    /// Carries out what is queued and closes the database. Requests after it are never answered, and in an
+    /// outage no notes.
     pub(crate) async fn close(&self) {
         self.stop().await;
     }
@@ -527,14 +528,14 @@ impl Ledger {
     }
 
     /// Takes note of what a session tells, in this order and all or nothing. In an outage it waits, and is
-    /// done at its end before anything that is asked after it.
+    /// done at its end before anything that is asked after it and changes something.
     ///
     /// # Errors
     /// `Protocol` for a name of another session, for one that is let go and is no open upload, and for one that is
-    /// gone and was not settled.
+    /// gone and was not settled; `Unavailable` for good in a damaged ledger, and for one that alone cannot be written.
     ///
     /// # Cancel safety
-    /// It is done all the same.
+    /// It has been done before what is asked next is answered, or, in an outage, is never done.
     pub(crate) async fn note(
         &self,
         user: &UserName,

@@ -40,6 +40,11 @@ impl Outage {
         self.state != State::Works
     }
 
+    /// Whether they are refused for good.
+    pub(super) fn is_for_good(&self) -> bool {
+        self.state == State::Damaged
+    }
+
     /// A transaction has failed and was taken back.
     pub(super) fn failed(&mut self, error: &rusqlite::Error, now: Instant) {
         let before = self.state;
@@ -71,7 +76,7 @@ impl Outage {
         }
     }
 
-    /// A transaction that was tried for this alone has become durable.
+    /// A transaction that was tried for this alone has become durable, and so has what was kept.
     pub(super) fn is_over(&mut self) {
         self.state = State::Works;
         tracing::info!("the ledger works again");

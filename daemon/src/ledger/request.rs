@@ -56,6 +56,8 @@ pub(super) enum Kind {
 /// A request, with its answer's way back. It is answered once, after its transaction.
 pub(super) trait Job: Send {
     fn kind(&self) -> Kind;
+    /// Whether somebody still waits for the answer.
+    fn is_awaited(&self) -> bool;
     /// Does the work and remembers the outcome. An error is the database's, and the whole group's.
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error>;
     fn answer(self: Box<Self>);
@@ -139,6 +141,10 @@ fn boxed<T: Send + 'static>(kind: Kind, work: impl Work<T> + 'static) -> Asked<T
 impl<T: Send, W: Work<T>> Job for Call<T, W> {
     fn kind(&self) -> Kind {
         self.kind
+    }
+
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed()
     }
 
     fn run(&mut self, tx: &Tx<'_>) -> Result<(), rusqlite::Error> {

@@ -6,10 +6,11 @@
 //! A statement that fails, and not by its own request's fault, takes the whole transaction back, and all
 //! writers in it are told `Unavailable`; readers are served without them. From then on writers are
 //! refused at once until the ledger works again ([`Outage`]), before which the notes that have come are
-//! taken, so that what is asked after a note finds it noted. A commit whose outcome is unknown ends the
+//! taken, so that whatever changes anything and is asked after a note finds it noted. A commit whose outcome is unknown ends the
 //! daemon: told "no", a filer would unlink what a durable intent speaks of, and replay would then misread
 //! it.
 
+use std::collections::VecDeque;
 use std::future::pending;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
@@ -127,7 +128,7 @@ impl Ledger {
         thread.spawn(move || {
             let (done, pulse, bounds) = own;
             pulse.belongs_to_this_thread();
-            let kept = Vec::new();
+            let kept = VecDeque::new();
             let mut state = Thread { db, bounds, clock, done, pulse, outage, kept };
             // The database is closed after `on_fatal` or never: closing it writes to its files.
             match catch_unwind(AssertUnwindSafe(|| state.serve(requests))) {
@@ -275,8 +276,8 @@ struct Thread {
     done: Arc<Done>,
     pulse: Arc<Pulse>,
     outage: Outage,
-    /// Notes that have come in the outage, in their order. Those who send them bound how many there are.
-    kept: Vec<Box<dyn Job>>,
+    /// Notes that have come in the outage, in their order. The sessions that wait for them bound how many there are.
+    kept: VecDeque<Box<dyn Job>>,
 }
 
 impl Thread {
@@ -320,62 +321,94 @@ impl Thread {
             self.try_to_write()?;
         }
         if self.outage.is_on() {
-            group = self.readers_of(group);
+            group = self.turn_away(group);
         }
         if let Err(error) = self.run(&mut group, Some(queue))? {
             self.outage.failed(&error, Instant::now());
             let all = group.len();
-            group = self.readers_of(group);
+            group = self.turn_away(group);
             // Readers do not fail for a writer beside them; without one, nothing else can be tried.
             if group.len() == all || self.run(&mut group, None)?.is_err() {
                 group.into_iter().for_each(|job| job.answer_unavailable());
                 return Ok(());
             }
         }
-        self.done.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
-        group.into_iter().for_each(|job| job.answer());
+        self.answer(group);
         Ok(())
     }
 
-    /// Leaves the readers of a group: writers are refused, and notes kept.
-    fn readers_of(&mut self, group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
+    /// Refuses the writers of a group and keeps its notes; the readers are left.
+    fn turn_away(&mut self, group: Vec<Box<dyn Job>>) -> Vec<Box<dyn Job>> {
         let mut readers = Vec::new();
         for job in group {
             match job.kind() {
                 Kind::Reader => readers.push(job),
-                Kind::Writer => job.answer_unavailable(),
-                Kind::Note => self.kept.push(job),
+                // A damaged ledger never works again.
+                Kind::Note if !self.outage.is_for_good() => self.kept.push_back(job),
+                Kind::Note | Kind::Writer => job.answer_unavailable(),
             }
         }
         readers
     }
 
-    /// Has a transaction become durable that takes more names in, and what notes were kept; it does not wait
-    /// for a foreign writer.
+    fn answer(&self, group: Vec<Box<dyn Job>>) {
+        self.done.requests.fetch_add(group.len() as u64, Ordering::Relaxed);
+        group.into_iter().for_each(|job| job.answer());
+    }
+
+    /// Tries whether the ledger can be written, and then takes the notes that were kept; it does not wait for a
+    /// foreign writer.
     fn try_to_write(&mut self) -> Result<(), Fatal> {
-        let (request, _) = request::writer(names::take_in);
-        let mut group = vec![request];
-        group.append(&mut self.kept);
+        let mut refused = Vec::new();
         let tried = match self.db.busy_timeout(Duration::ZERO) {
-            Ok(()) => self.run(&mut group, None)?,
-            Err(error) => Err(error),
-        };
-        let tried = match tried {
-            Ok(()) => {
-                group.into_iter().for_each(|job| job.answer());
-                Ok(())
-            }
-            Err(error) => {
-                self.readers_of(group);
-                Err(error)
-            }
+            Ok(()) => match self.probe()? {
+                Ok(()) => self.take_kept(&mut refused)?,
+                error => error,
+            },
+            error => error,
         };
         match tried.and(self.db.busy_timeout(schema::BUSY_TIMEOUT)) {
             Ok(()) if self.outage.is_on() => self.outage.is_over(),
             Ok(()) => {}
             Err(error) => self.outage.failed(&error, Instant::now()),
         }
+        refused.into_iter().for_each(|job: Box<dyn Job>| job.answer_unavailable());
         Ok(())
+    }
+
+    /// Has a small transaction become durable, which takes more names in.
+    fn probe(&self) -> Result<rusqlite::Result<()>, Fatal> {
+        let (request, _) = request::writer(names::take_in);
+        self.run(&mut vec![request], None)
+    }
+
+    /// Takes the notes that were kept, in their order. Those that make a transaction fail while the ledger works are
+    /// `refused`, so that one of them does not hold up everybody.
+    fn take_kept(
+        &mut self,
+        refused: &mut Vec<Box<dyn Job>>,
+    ) -> Result<rusqlite::Result<()>, Fatal> {
+        // What a session has noted that is over is its recovery's, which may be under way.
+        self.kept.retain(|job| job.is_awaited());
+        let mut most = MAX_GROUP;
+        while !self.kept.is_empty() {
+            let mut group: Vec<_> = self.kept.drain(..most.min(self.kept.len())).collect();
+            if self.run(&mut group, None)?.is_ok() {
+                self.answer(group);
+                continue;
+            }
+            let works = self.probe()?;
+            if works.is_ok() && most == 1 {
+                refused.append(&mut group);
+                continue;
+            }
+            group.into_iter().rev().for_each(|job| self.kept.push_front(job));
+            if works.is_err() {
+                return Ok(works);
+            }
+            most = 1;
+        }
+        Ok(Ok(()))
     }
 
     /// Whether a commit has certainly failed: the system took no more bytes (a disk or a quota is

@@ -1,7 +1,7 @@
 //! What a filer tells and does not wait for, told to the ledger in order with what it asks.
 //!
 //! [`crate::asked::Notes`] decides what goes when. The ledger keeps what it is told in an outage, and hears it before
-//! whatever was asked after it.
+//! whatever was asked after it and changes something.
 
 use std::rc::Rc;
 
@@ -9,6 +9,7 @@ use berth_common::ids::StagingName;
 
 use super::Serving;
 use crate::asked::AskedTooMuch;
+use crate::exit::KillReason;
 use crate::ledger::{LedgerError, Note};
 
 impl Serving {
@@ -40,7 +41,8 @@ impl Serving {
     }
 
     /// Tells the ledger these notes, and then what has gathered meanwhile. It goes on when the session is over, whose
-    /// end waits for it, but for the end of an outage: so what a filer has told before it ended counts.
+    /// end waits for it: so what a filer has told before it ended counts. In an outage it is the recovery that finds
+    /// out what became of the names.
     fn tell(self: &Rc<Self>, notes: Option<Vec<Note>>) {
         let Some(mut notes) = notes else {
             return;
@@ -69,8 +71,14 @@ impl Serving {
     fn dealt_with(&self, names: usize, told: Result<(), LedgerError>) {
         self.notes.borrow_mut().done();
         self.asked.borrow_mut().noted(names);
-        if let Err(error) = told {
-            self.look_at(&error);
+        match told {
+            Ok(()) => {}
+            // Nothing may build on what the ledger has not heard.
+            Err(LedgerError::Unavailable) if self.daemon.ledger.works() => {
+                let reason = "the ledger could not take note of a name";
+                self.kill(KillReason::Internal(reason.to_owned()));
+            }
+            Err(error) => self.look_at(&error),
         }
     }
 }

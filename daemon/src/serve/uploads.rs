@@ -108,14 +108,15 @@ impl Serving {
         // Its files are gone.
         self.writes(|writing| writing.close(name));
         let dropped = self.daemon.ledger.drop_name(&self.user, self.session, name).await;
-        let later = dropped == Err(LedgerError::Unavailable);
-        if dropped.is_ok() || later {
-            // The ledger has looked whether it is the session's, or will.
-            let _ = self.names.borrow_mut().take_back(&[name]);
-        }
+        let unavailable = dropped == Err(LedgerError::Unavailable);
+        let had =
+            (dropped.is_ok() || unavailable) && self.names.borrow_mut().take_back(&[name]).is_ok();
         self.answer(op, dropped.map(|()| DaemonToFiler::Done { op }));
         // The files are gone all the same, and what is reserved for them shall not wait for the session's end.
-        if later && let Err(error) = self.note(Note::Dropped(name)) {
+        if unavailable
+            && had
+            && let Err(error) = self.note(Note::Dropped(name))
+        {
             self.broke(format!("Drop: {error}"));
         }
     }

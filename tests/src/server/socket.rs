@@ -51,8 +51,8 @@ impl Server {
         ask_as_administrator(&self.data(), question)
     }
 
-    /// Makes a user whose login costs as little as may be. `quota` is as `berthctl` takes it: `10MiB`, or
-    /// `unlimited`.
+    /// Makes a user whose login costs as little as may be, by which the challenge differs from that for an unknown
+    /// user. `quota` is as `berthctl` takes it: `10MiB`, or `unlimited`.
     ///
     /// # Panics
     /// When it is refused.

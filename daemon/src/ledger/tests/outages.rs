@@ -1,7 +1,8 @@
 //! While the ledger cannot be written: what is refused, what goes on, and when it is over.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ffi};
 
+use super::request::Tx;
 use super::*;
 
 /// Another program that writes the ledger and does not come to an end.
@@ -118,7 +119,7 @@ async fn notes_of_an_outage_wait_for_its_end_and_come_before_what_is_asked_after
         };
         let answers = tokio::join!(let_go, gone, asked_on);
         assert_eq!(answers, (Ok(()), Ok(()), Ok(())), "round {round}");
-        assert!(ledger.orphans_of(S1).await.unwrap().intents.is_empty());
+        assert!(ledger.orphans_of(S1).await.unwrap().are_none());
     }
 }
 
@@ -136,4 +137,85 @@ async fn a_note_of_an_outage_that_is_wrong_is_refused_at_its_end_alone() {
     assert!(matches!(wrong, Err(LedgerError::Protocol(_))), "{wrong:?}");
     assert_eq!(dropped, Ok(()));
     assert_eq!(bench.sums().await, (0, 0, 0, 0));
+}
+
+#[tokio::test]
+async fn a_note_that_was_taken_back_with_its_transaction_is_taken_once_at_the_end_of_the_outage() {
+    let bench = Bench::new(Limits::default()).await;
+    let mine = bench.opened(S1, &upload("mine", 1, 1, 10)).await;
+    // The file may not grow any more.
+    bench.run("PRAGMA max_page_count = 1").await;
+    let go = bench.hold_up().await;
+    let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
+    let noted = tokio::spawn(async move { ledger.let_go(&alice, S1, mine).await });
+    tokio::task::yield_now().await;
+    let mut opening = tokio::task::JoinSet::new();
+    for n in 0..40 {
+        let (ledger, alice) = (bench.ledger.clone(), bench.alice.clone());
+        let request = upload(&format!("{}/{n}", "long".repeat(60)), 1, 1, 10);
+        opening.spawn(async move { ledger.open_upload(&alice, S1, request, ROOM).await });
+    }
+    tokio::task::yield_now().await;
+    go.send(()).unwrap();
+    for opened in opening.join_all().await {
+        assert_eq!(opened, Err(LedgerError::Unavailable));
+    }
+    bench.run("PRAGMA max_page_count = 1000000").await;
+    // A second time it would be refused, as of an upload that is nobody's.
+    assert_eq!(noted.await.unwrap(), Ok(()));
+    assert!(bench.ledger.orphans_of(S1).await.unwrap().are_none());
+}
+
+#[tokio::test]
+async fn a_note_of_an_outage_for_whose_answer_nobody_waits_is_never_taken() {
+    let bench = Bench::new(Limits::default()).await;
+    let mine = bench.opened(S1, &upload("mine", 1, 1, 10)).await;
+    let foreign = outage(&bench).await;
+    tokio::select! {
+        biased;
+        noted = bench.ledger.let_go(&bench.alice, S1, mine) => panic!("{noted:?}"),
+        // It is served behind the note.
+        usage = bench.ledger.usage(&bench.alice) => drop(usage.unwrap()),
+    }
+    foreign.execute_batch("ROLLBACK").unwrap();
+    bench.ledger.until_it_works().await;
+    assert_eq!(bench.ledger.orphans_of(S1).await.unwrap().uploads, [mine]);
+}
+
+#[tokio::test]
+async fn a_note_that_alone_cannot_be_written_is_refused_and_holds_up_nobody() {
+    let bench = Bench::new(Limits::default()).await;
+    let (ledger, alice) = (&bench.ledger, &bench.alice);
+    let bad = bench.opened(S1, &upload("bad", 1, 1, 10)).await;
+    let good = bench.opened(S2, &upload("good", 2, 2, 10)).await;
+    let foreign = outage(&bench).await;
+    let failing = format!(
+        "CREATE TEMP TRIGGER failing BEFORE UPDATE ON uploads WHEN old.name = {} \
+         BEGIN SELECT abs(-9223372036854775808); END",
+        bad.0
+    );
+    let (bad, good, ()) =
+        tokio::join!(ledger.let_go(alice, S1, bad), ledger.let_go(alice, S2, good), async {
+            ledger.read(move |tx| Ok(tx.db.execute_batch(&failing)?)).await.unwrap();
+            foreign.execute_batch("ROLLBACK").unwrap();
+            ledger.until_it_works().await;
+        });
+    assert_eq!((bad, good), (Err(LedgerError::Unavailable), Ok(())));
+    assert!(ledger.orphans_of(S2).await.unwrap().are_none());
+}
+
+#[tokio::test]
+async fn a_damaged_ledger_keeps_no_notes() {
+    let bench = Bench::new(Limits::default()).await;
+    let name = bench.opened(S1, &upload("mine", 1, 1, 10)).await;
+    let damaged = |_: &Tx<'_>| -> Result<(), Failure> {
+        Err(Failure::Sqlite(rusqlite::Error::SqliteFailure(
+            ffi::Error::new(ffi::SQLITE_CORRUPT),
+            None,
+        )))
+    };
+    assert_eq!(bench.ledger.write(damaged).await, Err(LedgerError::Unavailable));
+    let noted = bench.ledger.let_go(&bench.alice, S1, name).await;
+    assert_eq!(noted, Err(LedgerError::Unavailable));
+    bench.ledger.usage(&bench.alice).await.unwrap();
 }
