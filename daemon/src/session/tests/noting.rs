@@ -1,8 +1,9 @@
 //! What a filer tells without waiting: in order with what it asks, and few requests in the ledger's queue.
 
+use berth_common::ledger_protocol::Finding;
 use berth_common::limits::CHANGES_PER_MESSAGE;
 
-use super::fakes::{run, run_beyond};
+use super::fakes::{run, run_beyond, user};
 use super::outages::outage;
 use super::*;
 
@@ -103,6 +104,35 @@ fn what_is_noted_in_an_outage_comes_before_what_is_asked_after_it() {
         filer.send(&FilerToDaemon::Drop { op: OP, name });
         assert_eq!(filer.recv().await, DaemonToFiler::Done { op: OP });
         assert_eq!(fakes.daemon.incidents.told().total(), 0);
+    });
+}
+
+#[test]
+fn what_a_dead_session_noted_in_an_outage_does_not_come_between_its_recovery() {
+    // SQLite waits five seconds for the lock before the ledger is seen to be out.
+    run_beyond(Duration::from_secs(20), || async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, filer) = fakes.session().await;
+        filer.send(&open_upload(1, OP));
+        let DaemonToFiler::UploadReserved { name, .. } = filer.recv().await else { panic!() };
+        let foreign = outage(&fakes);
+        filer.send(&FilerToDaemon::Drop { op: OP, name });
+        let refused = DaemonToFiler::Refused { op: OP, error: ErrorCode::LedgerUnavailable };
+        assert_eq!(filer.recv().await, refused);
+        filer.crash();
+        worker.crash();
+
+        let recoverer = fakes.recoverer().await;
+        let DaemonToFiler::Look { op, .. } = recoverer.recv().await else { panic!() };
+        foreign.execute_batch("ROLLBACK").unwrap();
+        fakes.daemon.ledger.until_it_works().await;
+        // It has seen the upload, and drops it now.
+        recoverer.send(&FilerToDaemon::Findings { op, findings: vec![Finding::Missing] });
+        recoverer.obey().await;
+        fakes.no_sessions().await;
+        assert_eq!(fakes.daemon.read_only_users(), []);
+        let usage = fakes.daemon.ledger.usage(&user("alice")).await.unwrap();
+        assert_eq!((usage.used_bytes, usage.reserved_bytes), (0, 0));
     });
 }
 
