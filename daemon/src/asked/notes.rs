@@ -13,8 +13,8 @@ use berth_common::filer_protocol::MAX_OPERATIONS;
 use super::AskedTooMuch;
 use crate::ledger::Note;
 
-/// Requests of notes with the ledger. In an outage an honest filer tells of what it was given before, by which no
-/// operation has a few names.
+/// Requests of notes with the ledger. In an outage an honest filer tells of names that it was given before, of which
+/// an operation has a few at most.
 const MAX_UNDER_WAY: usize = 4 * MAX_OPERATIONS;
 
 /// What waits, and how much is on its way.

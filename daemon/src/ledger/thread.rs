@@ -6,9 +6,9 @@
 //! A statement that fails, and not by its own request's fault, takes the whole transaction back, and all
 //! writers in it are told `Unavailable`; readers are served without them. From then on writers are
 //! refused at once until the ledger works again ([`Outage`]), before which the notes that have come are
-//! taken, so that whatever changes anything and is asked after a note finds it noted. A commit whose outcome is unknown ends the
-//! daemon: told "no", a filer would unlink what a durable intent speaks of, and replay would then misread
-//! it.
+//! taken, so that whatever changes anything and is asked after a note finds it noted. A commit whose
+//! outcome is unknown ends the daemon: told "no", a filer would unlink what a durable intent speaks of,
+//! and replay would then misread it.
 
 use std::collections::VecDeque;
 use std::future::pending;

@@ -114,7 +114,7 @@ async fn notes_of_an_outage_wait_for_its_end_and_come_before_what_is_asked_after
             assert_eq!(ledger.claim(alice, S1, name).await, Err(LedgerError::Unavailable));
             foreign.execute_batch("ROLLBACK").unwrap();
             while ledger.claim(alice, S1, name).await == Err(LedgerError::Unavailable) {}
-            // The ledger was not seen to be out when this was claimed, so that it is not let go after it.
+            // It was let go before it was claimed again; were it let go only now, it would be nobody's.
             ledger.drop_name(alice, S1, name).await
         };
         let answers = tokio::join!(let_go, gone, asked_on);
