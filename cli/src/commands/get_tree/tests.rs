@@ -68,7 +68,7 @@ async fn serve(server: &mut FakeServer, listing: impl Fn(&str) -> Vec<Entry>) {
 }
 
 async fn list(server: &mut FakeServer, id: RequestId, entries: &[Entry]) {
-    for part in entries.chunks(100) {
+    for part in entries.chunks(10) {
         server.say(&WorkerToClient::Entries { id, entries: part.to_vec(), last: false }).await;
     }
     server.say(&WorkerToClient::Entries { id, entries: Vec::new(), last: true }).await;
@@ -126,29 +126,37 @@ async fn a_server_that_lies_about_names_writes_nothing_outside_the_target() {
 
 #[tokio::test]
 async fn a_large_listing_is_taken_while_files_wait_for_the_line_that_it_comes_over() {
-    const MANY: usize = 20_000;
+    // More than are under way or found ahead, and more bytes than the line holds.
+    const MANY: usize = 400;
     let dir = tempfile::tempdir().unwrap();
     let (session, mut server) = fake::session().await;
     let conversation = async {
         let ClientToWorker::Stat { id, .. } = server.message().await else { panic!("no stat") };
         server.say(&WorkerToClient::Entry { id, entry: entry("t", EntryKind::Directory) }).await;
         let ClientToWorker::List { id, .. } = server.message().await else { panic!("no list") };
-        list(&mut server, id, &[entry("f", EntryKind::File), entry("d", EntryKind::Directory)])
-            .await;
+        let found = [entry("f", EntryKind::File), entry("d", EntryKind::Directory)];
+        list(&mut server, id, &found).await;
         let mut asked = [server.message().await, server.message().await];
         asked.sort_by_key(|message| matches!(message, ClientToWorker::List { .. }));
         let [ClientToWorker::Get { id: get, .. }, ClientToWorker::List { id, .. }] = asked else {
             panic!("{asked:?}")
         };
-        // The file comes after all of the listing; nobody takes that in between but the lister.
+        // The file comes after all of the listing, which has to be off the line by then.
         let many: Vec<_> =
-            (0..MANY).map(|number| entry(&format!("{number}"), EntryKind::Symlink)).collect();
+            (0..MANY).map(|number| entry(&format!("{number:0240}"), EntryKind::File)).collect();
         list(&mut server, id, &many).await;
         send(&mut server, get).await;
-        serve(&mut server, |_| Vec::new()).await;
+        let mut asked = 0;
+        while let Some(next) = server.next().await {
+            if let fake::FromClient::Message(ClientToWorker::Get { id, .. }) = next {
+                asked += 1;
+                server.say(&WorkerToClient::Failed { id, error: ErrorCode::NotFound }).await;
+            }
+        }
+        asked
     };
     let both = async { tokio::join!(get_tree(session, dir.path()), conversation) };
-    let (exit, ()) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
-    assert_eq!(exit, Exit::Success);
+    let (exit, asked) = tokio::time::timeout(Duration::from_secs(60), both).await.unwrap();
+    assert_eq!((exit, asked), (Exit::NotFound, MANY));
     assert_eq!(names_below(dir.path()), ["t", "t/d", "t/f"]);
 }
