@@ -172,8 +172,11 @@ impl Lister {
                     self.step(Step::File { remote, local, size }).await?;
                 }
                 Ok(Some(Piece::Skipped { remote, kind })) => {
-                    let what =
-                        if kind == EntryKind::Symlink { "a symbolic link" } else { "no file" };
+                    let what = if kind == EntryKind::Symlink {
+                        "a symbolic link"
+                    } else {
+                        "no file that is served"
+                    };
                     self.step(Step::Skipped(format!("{remote}: skipped, it is {what}"))).await?;
                 }
                 Ok(Some(Piece::Refused { within, name, error })) => {
