@@ -1,9 +1,11 @@
 //! The command line. `tools/bench.sh` gives the directories; sizes and runs are the caller's.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum as _};
 
+use crate::runs::Turns;
 use crate::workload::{Sizes, Work};
 
 const MIB: u64 = 1 << 20;
@@ -38,7 +40,7 @@ pub(crate) struct Args {
     only: Vec<Work>,
     /// Smaller files and fewer runs, to see that all of it works
     #[arg(long)]
-    pub(crate) short: bool,
+    short: bool,
 }
 
 impl Args {
@@ -46,11 +48,32 @@ impl Args {
         self.runs.unwrap_or(if self.short { 3 } else { 7 }).max(1)
     }
 
+    /// How many runs are wanted of each program, and how long they may take for one work.
+    pub(crate) fn turns(&self) -> Turns {
+        let seconds = if self.short { 20 } else { 150 };
+        Turns { wanted: self.runs(), patience: Duration::from_secs(seconds) }
+    }
+
     pub(crate) fn sizes(&self) -> Sizes {
         Sizes {
             large: MIB * self.large.unwrap_or(if self.short { 256 } else { 1024 }).max(1),
             files: self.files.unwrap_or(if self.short { 1_000 } else { 10_000 }).max(1),
         }
+    }
+
+    /// What to type for the same again.
+    pub(crate) fn repeated_by(&self) -> String {
+        let mut options = Vec::new();
+        options.extend(self.short.then(|| "--short".to_owned()));
+        options.extend(self.runs.map(|runs| format!("--runs {runs}")));
+        options.extend(self.large.map(|mib| format!("--large {mib}")));
+        options.extend(self.files.map(|files| format!("--files {files}")));
+        let names = self.only.iter().filter_map(Work::to_possible_value);
+        options.extend(names.map(|name| format!("--only {}", name.get_name())));
+        if options.is_empty() {
+            return "make bench".to_owned();
+        }
+        format!("make bench ARGS=\"{}\"", options.join(" "))
     }
 
     pub(crate) fn works(&self) -> Vec<Work> {
@@ -87,5 +110,12 @@ mod tests {
     fn only_selects_works_by_their_names() {
         assert_eq!(parse("").works(), Work::ALL);
         assert_eq!(parse("--only put-memory").works(), [Work::PutMemory]);
+    }
+
+    #[test]
+    fn the_command_for_the_same_again_has_what_was_given() {
+        assert_eq!(parse("").repeated_by(), "make bench");
+        let command = parse("--only put-disk --short --runs 5").repeated_by();
+        assert_eq!(command, "make bench ARGS=\"--short --runs 5 --only put-disk\"");
     }
 }

@@ -86,11 +86,7 @@ impl Figures {
 
     /// Seconds of processor time that the server takes for a GiB, or for 10,000 files.
     pub(crate) fn server_cpu(&self, work: Work, name: Name) -> Option<f64> {
-        let amount = match work.unit() {
-            "MB/s" => work.amount(self.sizes) / 1073.741_824,
-            _ => work.amount(self.sizes) / 10_000.0,
-        };
-        Some(median(&self.runs(work, name)?.server_cpu)? / amount)
+        Some(median(&self.runs(work, name)?.server_cpu)? / work.portions(self.sizes))
     }
 }
 

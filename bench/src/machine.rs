@@ -7,14 +7,13 @@ use std::process::{Command, Stdio};
 use crate::account;
 
 /// Programs whose versions are told, and how each is asked. vsftpd prints to its standard input.
-const ASKED: [(&str, &str); 7] = [
+const ASKED: [(&str, &str); 6] = [
     ("vsftpd", "exec \"$0\" -v 0>&1"),
     ("ssh", "exec \"$0\" -V 2>&1"),
     ("rsync", "exec \"$0\" --version"),
     ("nginx", "exec \"$0\" -v 2>&1"),
     ("curl", "exec \"$0\" --version"),
     ("lftp", "exec \"$0\" --version"),
-    ("dd", "exec \"$0\" --version"),
 ];
 
 /// A machine, as far as it tells.
@@ -40,8 +39,8 @@ impl Machine {
             matching.map(|(_, value)| value.trim().to_owned()).collect()
         };
         let flags = values("flags");
-        let mut stat = Command::new("stat");
-        stat.args(["-f", "-c", "%T"]).arg(disk);
+        let mut findmnt = Command::new("findmnt");
+        findmnt.args(["--noheadings", "--output", "FSTYPE", "--target"]).arg(disk);
         let mut berth = Command::new(programs.join("berth"));
         berth.arg("--version");
         let berth = first_line(berth);
@@ -53,7 +52,7 @@ impl Machine {
                 .is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             memory_gib: memory_gib(&read("/proc/meminfo")),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-            disk: first_line(stat).unwrap_or_default(),
+            disk: first_line(findmnt).unwrap_or_default(),
             versions: berth.into_iter().chain(ASKED.into_iter().filter_map(version)).collect(),
         }
     }
@@ -81,9 +80,10 @@ fn version((program, question): (&str, &str)) -> Option<String> {
 fn first_line(mut command: Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).output().ok()?;
     let text = String::from_utf8_lossy(&output.stdout);
-    // rsync and curl tell more on the same line.
+    // Some tell more on the same line.
     let line = text.lines().next()?.replace(" | ", " ").replace("  ", " ");
-    let short = line.split(" (").next().unwrap_or(&line);
+    let short = line.split([',', '(']).next().unwrap_or(&line);
+    let short = short.split(" Copyright").next().unwrap_or(short);
     Some(short.trim().to_owned())
 }
 

@@ -1,13 +1,14 @@
 //! One work, by all peers in turns. What arrives is compared with what was sent after each run, beside the clock.
 
 use std::path::Path;
+use std::time::Duration;
 
 use crate::client::{self, RunError};
 use crate::figures::{Figure, Figures, Runs};
 use crate::files;
 use crate::peers::Peer;
 use crate::place::Place;
-use crate::runs;
+use crate::runs::{self, Turns};
 use crate::workload::Work;
 
 /// A peer that takes part in a work.
@@ -21,7 +22,7 @@ pub(crate) fn measure(
     place: &Place,
     peers: &[Box<dyn Peer>],
     work: Work,
-    turns: usize,
+    turns: Turns,
     figures: &mut Figures,
 ) -> Result<(), RunError> {
     let title = work.title(figures.sizes);
@@ -35,9 +36,9 @@ pub(crate) fn measure(
         let runs = lacks.map_or_else(|| Ok(Runs::default()), |reason| Err(reason.to_owned()));
         participants.push(Participant { peer: peer.as_ref(), runs });
     }
-    for turn in 0..=turns {
+    for turn in 0..=turns.wanted {
         for index in runs::order(participants.len(), turn) {
-            participants[index].take_turn(place, work, turn > 0);
+            participants[index].take_turn(place, work, turn > 0, turns.patience);
         }
     }
     for Participant { peer, runs } in participants {
@@ -54,11 +55,11 @@ pub(crate) fn measure(
 }
 
 impl Participant<'_> {
-    fn take_turn(&mut self, place: &Place, work: Work, counts: bool) {
+    fn take_turn(&mut self, place: &Place, work: Work, counts: bool, patience: Duration) {
         let Ok(runs) = &mut self.runs else {
             return;
         };
-        if !runs::goes_on(&runs.seconds) {
+        if !runs::goes_on(&runs.seconds, patience) {
             return;
         }
         match once(self.peer, place, work, !counts) {

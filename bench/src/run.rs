@@ -32,7 +32,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for (medium, root) in [(Medium::Memory, &args.memory), (Medium::Disk, &args.disk)] {
         on_one_medium(medium, root, args, &mut figures)?;
     }
-    let report = Report { figures, machine, runs: args.runs(), short: args.short };
+    let report = Report { figures, machine, runs: args.runs(), command: args.repeated_by() };
     report::write(&report, &args.output).map_err(Failure::Report)?;
     println!("written to {}", args.output.display());
     Ok(())
@@ -58,7 +58,7 @@ fn on_one_medium(
         figures.add_absent(name, reason);
     }
     for work in works {
-        measure(&place, &peers.running, work, args.runs(), figures)?;
+        measure(&place, &peers.running, work, args.turns(), figures)?;
     }
     Ok(())
 }

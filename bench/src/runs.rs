@@ -4,17 +4,24 @@
 
 use std::time::Duration;
 
-/// How long a peer may run for one work in all: a slow one takes fewer turns, and the others are not kept waiting.
-const PATIENCE: Duration = Duration::from_secs(150);
+/// How often a work is repeated.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Turns {
+    /// Counted runs of each peer.
+    pub(crate) wanted: usize,
+    /// How long the runs of one peer may take in all.
+    pub(crate) patience: Duration,
+}
 
 /// Who takes part in a turn, in order. Each turn begins with the next peer, so that none always runs behind the same.
 pub(crate) fn order(peers: usize, turn: usize) -> impl Iterator<Item = usize> {
     (0..peers).map(move |place| (turn + place) % peers)
 }
 
-/// Whether a peer that has run for so long takes another turn.
-pub(crate) fn goes_on(seconds: &[f64]) -> bool {
-    seconds.iter().sum::<f64>() < PATIENCE.as_secs_f64()
+/// Whether a peer that has run for so long takes another turn: a slow one takes fewer than are wanted, but one, and the
+/// others are not kept waiting.
+pub(crate) fn goes_on(seconds: &[f64], patience: Duration) -> bool {
+    seconds.is_empty() || seconds.iter().sum::<f64>() < patience.as_secs_f64()
 }
 
 /// The middle value; of an even number, the mean of the two in the middle. `None` of nothing.
@@ -42,9 +49,10 @@ mod tests {
 
     #[test]
     fn a_peer_that_has_run_too_long_takes_no_more_turns() {
-        assert!(goes_on(&[]));
-        assert!(goes_on(&[100.0]));
-        assert!(!goes_on(&[100.0, 60.0]));
+        let patience = Duration::from_secs(150);
+        assert!(goes_on(&[100.0], patience));
+        assert!(!goes_on(&[100.0, 60.0], patience));
+        assert!(goes_on(&[], Duration::ZERO));
     }
 
     #[test]

@@ -120,6 +120,14 @@ impl Work {
         }
     }
 
+    /// How many GiB are moved, or times 10,000 files.
+    pub(crate) fn portions(self, sizes: Sizes) -> f64 {
+        match self.shape() {
+            Shape::Large => self.amount(sizes) * 1e6 / 1_073_741_824.0,
+            Shape::Tree => self.amount(sizes) / 1e4,
+        }
+    }
+
     /// The unit of a rate of this work.
     pub(crate) fn unit(self) -> &'static str {
         match self.shape() {
@@ -132,7 +140,9 @@ impl Work {
 impl Sizes {
     fn described(self, shape: Shape) -> String {
         match shape {
-            Shape::Large if self.large % (1 << 30) == 0 => format!("{} GiB", self.large >> 30),
+            Shape::Large if self.large.is_multiple_of(1 << 30) => {
+                format!("{} GiB", self.large >> 30)
+            }
             Shape::Large => format!("{} MiB", self.large >> 20),
             Shape::Tree => format!("{} files of 4 KiB", self.files),
         }
@@ -159,7 +169,7 @@ mod tests {
     #[test]
     fn rates_are_in_megabytes_or_files() {
         assert_eq!(Work::GetMemory.unit(), "MB/s");
-        assert!((Work::GetMemory.amount(SIZES) - 1073.741_824).abs() < 1e-9);
+        assert!((Work::GetMemory.amount(SIZES) - 1_073.741_824).abs() < 1e-9);
         assert!((Work::PutTreeDisk.amount(SIZES) - 10_000.0).abs() < 1e-9);
     }
 }

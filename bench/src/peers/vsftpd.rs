@@ -91,7 +91,8 @@ impl Vsftpd {
         let settings = match self.encryption {
             Encryption::Off => "set ftp:ssl-allow no;",
             Encryption::Tls => {
-                "set ftp:ssl-force yes; set ftp:ssl-protect-data yes; set ssl:verify-certificate no;"
+                "set ftp:ssl-force yes; set ftp:ssl-allow-anonymous yes; \
+                 set ftp:ssl-protect-data yes; set ssl:verify-certificate no;"
             }
         };
         let mirror = format!("mirror --no-perms --parallel={PARALLEL}");

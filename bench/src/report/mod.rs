@@ -17,7 +17,8 @@ pub(crate) struct Report {
     pub(crate) machine: Machine,
     /// Counted runs that were wanted.
     pub(crate) runs: usize,
-    pub(crate) short: bool,
+    /// What to type for the same again.
+    pub(crate) command: String,
 }
 
 const TABLE: &str = "table.md";
