@@ -75,6 +75,9 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
         let both = figures.server_cpu(work, Name::Berth).zip(figures.server_cpu(work, name));
         let verdict = match both {
             Some((berth, peer)) => Verdict::Beside { berth, peer },
+            None if figures.ratio(work, name).is_some() => {
+                Verdict::NotMeasured(format!("{} does not tell it", name.text()))
+            }
             None => Verdict::NotMeasured(why_not(figures, work, name)),
         };
         rows.push(Row { number: "6", text, verdict });

@@ -26,6 +26,8 @@ pub(crate) struct Machine {
     pub(crate) kernel: String,
     /// The file system that stands for the disk.
     pub(crate) disk: String,
+    /// Processes that ran or wanted to, of the last minute before the first run.
+    pub(crate) load: String,
     /// First lines of what programs say of their versions.
     pub(crate) versions: Vec<String>,
 }
@@ -53,6 +55,7 @@ impl Machine {
             memory_gib: memory_gib(&read("/proc/meminfo")),
             kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
             disk: first_line(findmnt).unwrap_or_default(),
+            load: read("/proc/loadavg").split(' ').next().unwrap_or_default().to_owned(),
             versions: berth.into_iter().chain(ASKED.into_iter().filter_map(version)).collect(),
         }
     }

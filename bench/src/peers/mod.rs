@@ -86,7 +86,7 @@ pub(crate) trait Peer {
         Ok(files::empty(&self.written(work))?)
     }
 
-    /// Its server, if it has one.
+    /// Its server, if it has one to which the processor time of its sessions comes back.
     fn server(&self) -> Option<&Server>;
 }
 

@@ -22,7 +22,11 @@ fn write_page(page: &mut String, report: &Report, plot: &str) -> fmt::Result {
     writeln!(page, "# Berth beside its peers\n")?;
     writeln!(page, "Written by `{}`; `docs/PERFORMANCE.md` says how it measures.", report.command)?;
     writeln!(page, "{}.", report.machine.described())?;
-    writeln!(page, "Client and server on that one machine, over loopback.")?;
+    writeln!(
+        page,
+        "Client and server on that one machine, over loopback; its load before the first run was {}.",
+        report.machine.load
+    )?;
     writeln!(page, "{}.", report.machine.versions.join("; "))?;
     writeln!(
         page,
@@ -128,6 +132,7 @@ pub(super) mod tests {
             memory_gib: 24,
             kernel: "6.18".to_owned(),
             disk: "ext4".to_owned(),
+            load: "0.10".to_owned(),
             versions: vec!["berth 0.1.0".to_owned()],
         };
         Report { figures, machine, runs: 3, command: "make bench".to_owned() }
