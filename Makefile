@@ -24,7 +24,7 @@ demo:
 test:
 	@tools/test.sh
 
-# Berth beside the peers that can be installed; writes docs/performance. make bench ARGS=--short takes two minutes.
+# Berth beside the peers that can be installed; writes docs/performance. In small: make bench ARGS=--short
 bench:
 	@tools/bench.sh $(ARGS)
 
