@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
+.PHONY: bench-smoke build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
@@ -23,6 +23,10 @@ demo:
 # Everything that can fail: unit tests, and tests with real processes.
 test:
 	@tools/test.sh
+
+# The micro-benchmarks in a short form, which prints and judges nothing.
+bench-smoke:
+	@tools/bench-smoke.sh
 
 # The quota protocol's model, searched exhaustively.
 model:

@@ -13,7 +13,6 @@ mod recovery;
 mod sessions;
 mod thread;
 mod thresholds;
-mod throughput;
 mod uploads;
 mod users;
 
