@@ -1,7 +1,7 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: bench build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
+.PHONY: bench bench-smoke build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
@@ -27,6 +27,10 @@ test:
 # Berth beside the peers that can be installed; writes docs/performance. In small: make bench ARGS=--short
 bench:
 	@tools/bench.sh $(ARGS)
+
+# The micro-benchmarks in a short form, which prints and judges nothing.
+bench-smoke:
+	@tools/bench-smoke.sh
 
 # The quota protocol's model, searched exhaustively.
 model:

@@ -83,9 +83,9 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line))
 }
 
-/// Whether a file has nothing but tests.
+/// Whether a file has nothing but tests or benchmarks.
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests")
+    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
         || path.ends_with("tests.rs")
         || path.ends_with("fuzz/replay.rs")
 }
@@ -203,6 +203,14 @@ fn what_is_fuzzed_is_in_no_program_and_has_a_corpus() {
         assert!(!corpus.is_empty(), "{} has no corpus", target.display());
         assert!(fuzz.join("dictionaries").join(name).exists(), "{}", target.display());
     }
+}
+
+#[test]
+fn what_is_benchmarked_is_in_no_program() {
+    let library = fs::read_to_string(root().join("daemon/src/lib.rs")).unwrap();
+    assert!(library.contains("#[cfg(feature = \"bench\")]\npub mod benching;\n"));
+    let features = &manifest("daemon")["features"];
+    assert!(features["bench"].as_array().unwrap().is_empty() && features.get("default").is_none());
 }
 
 #[test]
