@@ -1,12 +1,12 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
+.PHONY: bench bench-smoke build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
 
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
-	cargo build --release --workspace --bins --exclude berth-puppets
+	cargo build --release --workspace --bins --exclude berth-puppets --exclude berth-bench
 
 # Debian packages of server and client, in target/debian.
 deb:
@@ -23,6 +23,14 @@ demo:
 # Everything that can fail: unit tests, and tests with real processes.
 test:
 	@tools/test.sh
+
+# Berth beside the peers that can be installed; writes docs/performance. In small: make bench ARGS=--short
+bench:
+	@tools/bench.sh $(ARGS)
+
+# The micro-benchmarks in a short form, which prints and judges nothing.
+bench-smoke:
+	@tools/bench-smoke.sh
 
 # The quota protocol's model, searched exhaustively.
 model:

@@ -13,7 +13,7 @@ fail() { complain "deb: $*"; exit 1; }
 tools/packages.sh deb
 
 say "building"
-cargo build --release --locked --workspace --bins --exclude berth-puppets
+cargo build --release --locked --workspace --bins --exclude berth-puppets --exclude berth-bench
 rm -rf -- "$STAGE"
 mkdir -p "$STAGE/bin"
 for program in "${PROGRAMS[@]}"; do

@@ -48,7 +48,7 @@ trap 'exit 130' INT TERM
 
 step "Building Berth"
 tools/packages.sh build
-cargo build --release --workspace --bins --exclude berth-puppets
+cargo build --release --workspace --bins --exclude berth-puppets --exclude berth-bench
 
 # Root's own target directory may be closed to the ordinary user.
 BIN=$DEMO/bin

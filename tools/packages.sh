@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that the machine has what a step needs: `packages.sh build`, `test`, `fuzz`, `deb`,
-# `package-test` or `package-boot`.
+# `package-test`, `package-boot` or `bench`.
 # As root it installs missing Debian packages; as anybody else it says what to install.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -15,6 +15,12 @@ case ${1:-build} in
     deb) NEEDED="$NEEDED dh:debhelper man:man-db jq:jq" ;;
     package-test) NEEDED="debootstrap:debootstrap dpkg-deb:dpkg ps:procps unshare:util-linux" ;;
     package-boot) NEEDED="systemd-nspawn:systemd-container" ;;
+    bench)
+        NEEDED="$NEEDED setpriv:util-linux openssl:openssl curl:curl lftp:lftp sftp:openssh-client"
+        NEEDED="$NEEDED sshd:openssh-server vsftpd:vsftpd rsync:rsync nginx:nginx"
+        # Where an ordinary user's PATH does not look.
+        PATH=$PATH:/usr/sbin:/sbin
+        ;;
 esac
 
 has() {
@@ -45,5 +51,21 @@ if ! is_root || ! command -v apt-get >/dev/null; then
     exit 1
 fi
 say "installing ${missing[*]}"
+policy=/usr/sbin/policy-rc.d
+if [ "${1:-build}" = bench ] && [ ! -e "$policy" ]; then
+    # Their servers are wanted as programs: none is to start as a service of this machine.
+    trap 'rm -f "$policy"' EXIT
+    printf '#!/bin/sh\nexit 101\n' >"$policy"
+    chmod 755 "$policy"
+fi
 apt-get update -qq
 DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "${missing[@]}"
+if [ "${1:-build}" = bench ] && command -v systemctl >/dev/null; then
+    # Nor at the next boot.
+    for package in "${missing[@]}"; do
+        case $package in
+            openssh-server) systemctl disable --quiet ssh ;;
+            vsftpd | nginx | rsync) systemctl disable --quiet "$package" ;;
+        esac
+    done
+fi

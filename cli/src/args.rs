@@ -21,7 +21,7 @@ Output:
   Listings and reports go to standard output; progress, notes and errors to standard error. On a
   terminal, control characters in names are shown escaped (a newline as \\n); a pipe gets the names
   as they are. With --json, standard output has one JSON object a line: for ls and stat an entry,
-  for put and get a file that was moved, for uploads an upload, for md5 a file, for df the quota.
+  for put and get a file that was moved, and with -r a last one, `summary`, for uploads an upload, for md5 a file, for df the quota.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
@@ -45,8 +45,10 @@ Examples:
   export BERTH_HOST=alice@files.example.org
   berth put holiday.tar                    send a file; the same command again goes on after a cut
   berth put *.jpg --to pictures/           send several files into a directory
+  berth put -r photos                      send a directory with all that is in it
   tar c photos | berth put - --to p.tar    send what a command writes
   berth get holiday.tar --to /tmp/         fetch a file into a directory
+  berth get -r photos --to /backup/        fetch a directory with all that is in it
   berth ls -l pictures                     list a directory
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
   berth --json df                          the quota and its use, for programs";
@@ -138,6 +140,14 @@ pub enum Command {
     /// With --append the file in the home has either its old content or all of the new behind it,
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
+    ///
+    /// With -r directories go with all that is in them, empty directories too, as with cp: `put -r
+    /// photos` makes /photos, and so does `put -r photos/`; `put -r photos/.` puts what is in it. With
+    /// --to X they go into X where that is a directory or ends with /, which is made then; else the
+    /// one that is named becomes X. Directories that are there already are filled, and files in
+    /// them replaced as above. Symbolic links, sockets, pipes and devices are skipped and told;
+    /// only a link that is named itself is followed. What cannot be put is told, and the rest goes
+    /// on; files are whole or not there at all. Directories have the time at which they were filled.
     Put(PutArgs),
     /// Fetch files from the home; an interrupted get goes on when repeated
     ///
@@ -145,6 +155,15 @@ pub enum Command {
     /// NAME.part.meta, until the file is whole and on disk. Times and permission bits are those of
     /// the file in the home, whatever the umask is. A local file with the same content is left as
     /// it is; one that differs is replaced only with -f.
+    ///
+    /// With -r directories come with all that is in them, empty directories too, as with cp: `get -r
+    /// photos` makes photos here, and `get -r photos/.` or `get -r .` fetches what is in it. With --to X
+    /// they come into X where that is a directory or ends with /, which is made then; else the one
+    /// that is named becomes X. Directories that are here already are filled; a symbolic link in
+    /// the place of one is refused, unless it is X itself. What the server lists and does not serve
+    /// (links that an administrator made) is skipped and told. What cannot be fetched is told, and
+    /// the rest goes on; the same command again fetches what is missing. Directories have the mode
+    /// that the umask leaves them.
     Get(GetArgs),
     /// List directories
     ///
@@ -187,6 +206,9 @@ pub struct PutArgs {
     /// The files to send; - is standard input, to the file of --to
     #[arg(value_name = "LOCAL", required = true, value_parser = put_source)]
     pub files: Vec<PathBuf>,
+    /// Send directories with all that is in them
+    #[arg(short, long, conflicts_with = "append")]
+    pub recursive: bool,
     /// File or directory in the home to put them to; a directory may end with /
     #[arg(long, value_name = "REMOTE")]
     pub to: Option<String>,
@@ -204,6 +226,9 @@ pub struct GetArgs {
     /// The files to fetch
     #[arg(value_name = "REMOTE", required = true)]
     pub files: Vec<String>,
+    /// Fetch directories with all that is in them
+    #[arg(short, long)]
+    pub recursive: bool,
     /// Local file or directory to put them to [default: the current directory]
     #[arg(long, value_name = "LOCAL", value_parser = local_path)]
     pub to: Option<PathBuf>,
@@ -425,6 +450,7 @@ mod tests {
             ("berth mv a", MissingRequiredArgument),
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),
+            ("berth put --append -r a", ArgumentConflict),
             ("berth uploads --abort 12", ValueValidation),
             ("berth uploads --abort 0000000000000001.journal", ValueValidation),
             ("berth -H host df", ValueValidation),

@@ -25,16 +25,24 @@ impl Pool {
         if bytes.len() < len {
             bytes.resize(len, 0);
         }
-        Buffer { bytes, len, pool: self.clone() }
+        Buffer { bytes, len, pool: Some(self.clone()) }
     }
 }
 
-/// A buffer that goes back to its pool.
+/// A buffer that goes back to its pool, or a small one of no pool.
 #[derive(Debug)]
 pub(crate) struct Buffer {
     bytes: Vec<u8>,
     len: usize,
-    pool: Pool,
+    pool: Option<Pool>,
+}
+
+/// Bytes that were read where no pool is. Many small ones may wait for use, which as buffers of a pool would
+/// take a whole block each.
+impl From<Vec<u8>> for Buffer {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self { len: bytes.len(), bytes, pool: None }
+    }
 }
 
 impl Deref for Buffer {
@@ -53,7 +61,10 @@ impl DerefMut for Buffer {
 
 impl Drop for Buffer {
     fn drop(&mut self) {
-        let mut kept = self.pool.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(pool) = &self.pool else {
+            return;
+        };
+        let mut kept = pool.0.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() < MOST_KEPT {
             kept.push(std::mem::take(&mut self.bytes));
         }
@@ -73,5 +84,11 @@ mod tests {
         drop(buffer);
         let buffer = pool.take(BUFFER_SIZE + 1);
         assert_eq!((buffer[0], buffer.len()), (7, BUFFER_SIZE + 1));
+    }
+
+    #[test]
+    fn a_buffer_of_no_pool_has_the_bytes_that_it_was_given() {
+        let buffer = Buffer::from(vec![1, 2, 3]);
+        assert_eq!(&*buffer, [1, 2, 3]);
     }
 }

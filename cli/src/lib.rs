@@ -1,12 +1,17 @@
 //! What `berth`, the client, and `berthctl`, the administrator's tool, are made of.
 //!
 //! The client in layers, each of which knows only those before it: `connection` (frames on a
-//! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `commands`.
+//! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `trees` (what `put -r`
+//! and `get -r` walk), `commands`.
 //! `connect` and `verify` give it a TLS stream, `reach` asks a person what is needed, `run` puts
 //! it together. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
 //! Tests take the layers one by one, for instance to put a faulty stream below a session.
 
 #![forbid(unsafe_code)]
+
+// The server in memory of `tests/transfers` plays for tests in here too.
+#[cfg(test)]
+extern crate self as berth_cli;
 
 pub mod admin;
 pub mod args;
@@ -30,5 +35,6 @@ pub mod session;
 pub mod state;
 pub mod target;
 pub mod transfer;
+pub mod trees;
 pub mod trust;
 pub mod verify;

@@ -48,14 +48,15 @@ pub struct Progress {
 #[derive(Debug)]
 struct Total {
     bar: ProgressBar,
-    files: usize,
+    files: AtomicUsize,
     grows: bool,
     over: AtomicUsize,
 }
 
 impl Total {
     fn show(&self) {
-        self.bar.set_message(format!("{}/{} files", self.over.load(Ordering::Relaxed), self.files));
+        let (over, files) = (self.over.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
+        self.bar.set_message(format!("{over}/{files} files"));
     }
 }
 
@@ -64,16 +65,38 @@ impl Progress {
     /// else each file adds its size when it begins.
     #[must_use]
     pub fn new(mode: Mode, files: usize, bytes: Option<u64>) -> Self {
+        let total =
+            (mode == Mode::Bars && files > 1).then_some((bytes.unwrap_or(0), bytes.is_none()));
+        Self::with_total(mode, files, total)
+    }
+
+    /// The progress of moving trees, whose files and bytes are told as they are found.
+    #[must_use]
+    pub fn of_trees(mode: Mode) -> Self {
+        Self::with_total(mode, 0, (mode == Mode::Bars).then_some((0, false)))
+    }
+
+    /// One more file of a tree, with its size.
+    pub fn found(&self, bytes: u64) {
+        if let Some(total) = &self.total {
+            total.files.fetch_add(1, Ordering::Relaxed);
+            total.bar.inc_length(bytes);
+            total.show();
+        }
+    }
+
+    fn with_total(mode: Mode, files: usize, total: Option<(u64, bool)>) -> Self {
         let target = match mode {
             Mode::Bars => ProgressDrawTarget::stderr(),
             Mode::Lines | Mode::Quiet => ProgressDrawTarget::hidden(),
         };
         let bars = MultiProgress::with_draw_target(target);
-        let total = (mode == Mode::Bars && files > 1).then(|| {
-            let bar = bars.add(ProgressBar::new(bytes.unwrap_or(0)));
+        let total = total.map(|(bytes, grows)| {
+            let bar = bars.add(ProgressBar::new(bytes));
             bar.set_style(style(BAR));
             bar.set_prefix("total");
-            let total = Total { bar, files, grows: bytes.is_none(), over: AtomicUsize::new(0) };
+            let files = AtomicUsize::new(files);
+            let total = Total { bar, files, grows, over: AtomicUsize::new(0) };
             total.show();
             Arc::new(total)
         });
@@ -282,6 +305,10 @@ mod tests {
             file.begin(None, 0);
             file.at(2 << 20);
             drop(file);
+            progress.end();
+            let progress = Progress::of_trees(mode);
+            progress.found(5 << 20);
+            drop(progress.file("a"));
             progress.end();
         }
         assert!(ProgressStyle::with_template(BAR).is_ok());

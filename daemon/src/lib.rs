@@ -1,7 +1,7 @@
 //! `berthd`: the supervisor of Berth's processes. It listens, spawns workers and filers, keeps the TLS key,
 //! the ledger and the administrator's socket, and parses nothing of what clients send but SCRAM messages.
 //!
-//! A library for its own `main` and for the fuzz targets; no other crate links it.
+//! A library for its own `main`, for the fuzz targets and for its benchmark; no other crate links it.
 
 mod accept;
 mod activation;
@@ -11,6 +11,8 @@ mod admin;
 mod answers;
 mod asked;
 mod auth;
+#[cfg(feature = "bench")]
+pub mod benching;
 mod broker;
 mod bucket;
 mod certificate_verify;

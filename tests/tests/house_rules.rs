@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 9] = [
+const MEMBERS: [(&str, &str); 10] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
@@ -16,6 +16,7 @@ const MEMBERS: [(&str, &str); 9] = [
     ("berth-tests", "tests"),
     ("berth-ledger-model", "tests/ledger-model"),
     ("berth-puppets", "tests/puppets"),
+    ("berth-bench", "bench"),
 ];
 
 fn root() -> PathBuf {
@@ -82,9 +83,9 @@ fn code(text: &str) -> impl Iterator<Item = (usize, &str)> {
         .map(|(index, line)| (index + 1, line))
 }
 
-/// Whether a file has nothing but tests.
+/// Whether a file has nothing but tests or benchmarks.
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests")
+    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
         || path.ends_with("tests.rs")
         || path.ends_with("fuzz/replay.rs")
 }
@@ -107,7 +108,7 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 9] = [
+    let allowed: [(&str, &[&str]); 10] = [
         ("common", &[]),
         ("daemon", &["berth-common"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
@@ -118,6 +119,8 @@ fn crates_meet_as_processes_and_depend_on_common_alone() {
         // It says what the protocol is; sharing code with what it judges would hide mistakes.
         ("tests/ledger-model", &[]),
         ("tests/puppets", &["berth-common", "berth-sandbox"]),
+        // It treats Berth as it treats the other programs.
+        ("bench", &[]),
     ];
     for (directory, allowed) in allowed {
         let own = dependencies(directory, &ALL_KINDS);
@@ -200,6 +203,14 @@ fn what_is_fuzzed_is_in_no_program_and_has_a_corpus() {
         assert!(!corpus.is_empty(), "{} has no corpus", target.display());
         assert!(fuzz.join("dictionaries").join(name).exists(), "{}", target.display());
     }
+}
+
+#[test]
+fn what_is_benchmarked_is_in_no_program() {
+    let library = fs::read_to_string(root().join("daemon/src/lib.rs")).unwrap();
+    assert!(library.contains("#[cfg(feature = \"bench\")]\npub mod benching;\n"));
+    let features = &manifest("daemon")["features"];
+    assert!(features["bench"].as_array().unwrap().is_empty() && features.get("default").is_none());
 }
 
 #[test]

@@ -8,14 +8,18 @@ use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::{Context, put};
+use super::{Context, get_tree, put};
 use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
 use crate::transfer::{GetJob, GetReport, TransferError, get};
+use crate::trees::joined;
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
+    if args.recursive {
+        return get_tree::run(context, args).await;
+    }
     let jobs = jobs(context, args)?;
     let progress = Progress::new(context.progress, jobs.len(), None);
     let running = jobs.into_iter().map(|job| {
@@ -61,17 +65,15 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
         return Err(Failure::new(Exit::NotFound, sentence).locally(missing));
     }
     if !into && args.files.len() > 1 {
-        return Err(Failure::usage(format!(
-            "{} is no directory, and several files can only be got into one",
-            to.display()
-        )));
+        return Err(no_directory(&to));
     }
     let mut taken = HashSet::new();
     let mut jobs = Vec::with_capacity(args.files.len());
     for typed in &args.files {
         let remote = context.resolve(typed)?;
         let Some(name) = remote.file_name() else {
-            let sentence = format!("get {remote}: is a directory; only files can be got");
+            let sentence =
+                format!("get {remote}: is a directory; give -r to get it with all that is in it");
             return Err(Failure::new(Exit::Failure, sentence).at(&remote));
         };
         let local = if into { joined(&to, name) } else { to.clone() };
@@ -86,19 +88,19 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
     Ok(jobs)
 }
 
-/// Without the `./` that a default directory would put before every name.
-fn joined(directory: &Path, name: &str) -> PathBuf {
-    if directory == Path::new(".") { PathBuf::from(name) } else { directory.join(name) }
+pub(super) fn no_directory(to: &Path) -> Failure {
+    let to = to.display();
+    Failure::usage(format!("{to} is no directory, and several files can only be got into one"))
 }
 
-fn ends_with_slash(path: &Path) -> bool {
+pub(super) fn ends_with_slash(path: &Path) -> bool {
     path.as_os_str().as_encoded_bytes().ends_with(b"/")
 }
 
-fn failure(job: &GetJob, error: &TransferError) -> Failure {
+pub(super) fn failure(job: &GetJob, error: &TransferError) -> Failure {
     let failure = match error {
         TransferError::Server(ErrorCode::IsADirectory) => {
-            Failure::new(Exit::Failure, "is a directory; only files can be got")
+            Failure::new(Exit::Failure, "is a directory; give -r to get it with all that is in it")
                 .coded(&ErrorCode::IsADirectory)
         }
         _ => error.into(),
@@ -106,7 +108,7 @@ fn failure(job: &GetJob, error: &TransferError) -> Failure {
     failure.of(format_args!("get {}", job.remote)).at(&job.remote).locally(job.local.display())
 }
 
-fn tell(
+pub(super) fn tell(
     context: &Context,
     progress: &Progress,
     job: &GetJob,

@@ -2,15 +2,18 @@
 
 mod df;
 mod get;
+mod get_tree;
 mod ls;
 mod md5;
 mod mkdir;
 mod mv;
 mod passwd;
 mod put;
+mod put_tree;
 mod rm;
 mod show;
 mod stat;
+mod telling;
 mod uploads;
 
 use berth_common::rel_path::RelPath;
@@ -27,6 +30,9 @@ use crate::trust::Fingerprint;
 
 /// Most files that move at once, if the server allows as many.
 const MOST_AT_ONCE: u32 = 8;
+
+/// The same for files of trees; no server allows more.
+const MOST_AT_ONCE_OF_TREES: u32 = 16;
 
 /// What every command has.
 #[derive(Debug)]
@@ -80,6 +86,11 @@ impl Context {
     /// Transfers that may run at once.
     fn at_once(&self) -> usize {
         self.session.info().max_transfers.min(MOST_AT_ONCE) as usize
+    }
+
+    /// Files of trees that may move at once: mostly small ones, and what is under way at once becomes one batch.
+    fn at_once_of_trees(&self) -> usize {
+        self.session.info().max_transfers.min(MOST_AT_ONCE_OF_TREES) as usize
     }
 
     /// Carries something out for each path in turn and goes on after a failure, except that of

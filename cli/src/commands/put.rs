@@ -2,16 +2,16 @@
 
 use std::collections::HashSet;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use berth_common::entry::{EntryKind, Existing};
+use berth_common::entry::{EntryKind, Existing, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::{Context, failed, means_directory, show};
+use super::{Context, failed, means_directory, put_tree, show};
 use crate::args::{PutArgs, is_stdin};
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
@@ -25,6 +25,9 @@ use crate::transfer::{PutJob, PutReport, TransferError, put, put_stream};
 pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
     if !args.reads_stdin() {
         return Ok(());
+    }
+    if args.recursive {
+        return Err(Failure::usage("put -: standard input is no directory; give -r without it"));
     }
     if args.files.len() > 1 {
         return Err(Failure::usage("put -: standard input can only be put alone"));
@@ -40,6 +43,9 @@ fn no_name() -> Failure {
 }
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
+    if args.recursive {
+        return put_tree::run(context, args).await;
+    }
     let jobs = jobs(context, args).await?;
     // A file that cannot be looked at fails later, with its own sentence.
     let sizes = jobs.iter().map(|job| job.local.metadata().map_or(0, |found| found.len()));
@@ -73,34 +79,23 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
         }
     }
     progress.end();
+    remark(context, usage.as_ref());
+    Ok(failures.exit())
+}
+
+/// Says so when the quota is nearly used up.
+pub(super) fn remark(context: &Context, usage: Option<&Usage>) {
     // Programs have it in each file's line.
     let text = !context.output.style().json;
-    if let Some(remark) = usage.as_ref().filter(|_| text).and_then(show::quota_remark) {
+    if let Some(remark) = usage.filter(|_| text).and_then(show::quota_remark) {
         context.output.note(&remark);
     }
-    Ok(failures.exit())
 }
 
 /// Which file goes where.
 async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure> {
-    let key = ClientKey::of_the_user().or_else(|error| {
-        context.output.note(&format!("berth: {error}; an upload cannot be taken over at once"));
-        ClientKey::of_this_process()
-    });
-    let key = key.map_err(|error| Failure::new(Exit::Failure, error))?;
-    let (to, into) = match &args.to {
-        None => (context.cwd.clone(), true),
-        Some(typed) => {
-            let to = context.resolve(typed)?;
-            let into = is_directory(context, typed, &to).await?;
-            (to, into)
-        }
-    };
-    if !into && args.files.len() > 1 {
-        return Err(Failure::usage(format!(
-            "{to} is no directory, and several files can only be put into one; make it first"
-        )));
-    }
+    let key = client_key(context)?;
+    let (to, into) = target(context, args).await?;
     if into && args.reads_stdin() {
         return Err(no_name().of(format_args!("{to} is a directory")));
     }
@@ -111,12 +106,44 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
         if !taken.insert(remote.clone()) {
             return Err(Failure::usage(format!("two of the files would become {remote}")));
         }
-        let info = context.session.info();
-        let token = key.token(&context.fingerprint, &info.user, &remote);
-        let local = local.clone();
-        jobs.push(PutJob { local, remote, token, existing: args.existing() });
+        jobs.push(job(context, args, &key, local.clone(), remote));
     }
     Ok(jobs)
+}
+
+/// From which the tokens of uploads are made.
+pub(super) fn client_key(context: &Context) -> Result<ClientKey, Failure> {
+    let key = ClientKey::of_the_user().or_else(|error| {
+        context.output.note(&format!("berth: {error}; an upload cannot be taken over at once"));
+        ClientKey::of_this_process()
+    });
+    key.map_err(|error| Failure::new(Exit::Failure, error))
+}
+
+/// Where the files go, and whether they go into it or become it.
+pub(super) async fn target(context: &Context, args: &PutArgs) -> Result<(RelPath, bool), Failure> {
+    let Some(typed) = &args.to else {
+        return Ok((context.cwd.clone(), true));
+    };
+    let to = context.resolve(typed)?;
+    let into = is_directory(context, typed, &to).await?;
+    if !into && args.files.len() > 1 {
+        return Err(Failure::usage(format!(
+            "{to} is no directory, and several files can only be put into one; make it first"
+        )));
+    }
+    Ok((to, into))
+}
+
+pub(super) fn job(
+    context: &Context,
+    args: &PutArgs,
+    key: &ClientKey,
+    local: PathBuf,
+    remote: RelPath,
+) -> PutJob {
+    let token = key.token(&context.fingerprint, &context.session.info().user, &remote);
+    PutJob { local, remote, token, existing: args.existing() }
 }
 
 /// Whether files go into `to` or become it.
@@ -131,7 +158,7 @@ async fn is_directory(context: &Context, typed: &str, to: &RelPath) -> Result<bo
     }
 }
 
-fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
+pub(super) fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
     let refused = |why: &str| Failure::usage(format!("put {}: {why}", local.display()));
     let name = local.file_name().ok_or_else(|| refused("it names no file"))?;
     let name = name.to_str().ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
@@ -146,7 +173,7 @@ fn shown(job: &PutJob) -> String {
     }
 }
 
-fn failure(job: &PutJob, error: &TransferError) -> Failure {
+pub(super) fn failure(job: &PutJob, error: &TransferError) -> Failure {
     let local = job.local.display();
     let failure = match error {
         TransferError::Server(ErrorCode::NotFound) => {
@@ -166,7 +193,7 @@ fn failure(job: &PutJob, error: &TransferError) -> Failure {
     failure.of(format_args!("put {local}")).at(&job.remote).locally(local)
 }
 
-fn tell(
+pub(super) fn tell(
     context: &Context,
     progress: &Progress,
     job: &PutJob,

@@ -50,7 +50,7 @@ pub enum TransferError {
         source: io::Error,
     },
     /// What is to be put is no regular file.
-    #[error("{0}; only files can be put")]
+    #[error("{0}")]
     NotAFile(&'static str),
     /// A directory is in the place of the file that is got.
     #[error("{} is a directory", path.display())]
@@ -144,7 +144,7 @@ fn local_exit(source: &io::Error) -> Exit {
 
 impl TransferError {
     /// For `map_err` on a local operation.
-    pub(super) fn local<E: Into<io::Error>>(
+    pub(crate) fn local<E: Into<io::Error>>(
         what: &'static str,
         path: &Path,
     ) -> impl FnOnce(E) -> Self {

@@ -14,5 +14,6 @@ mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get};
-pub use put::{PutJob, PutReport, put, put_stream};
+pub use put::{PutJob, PutReport, put, put_opened, put_stream};
+pub use source::Opened;
 pub use stream::KEPT_BLOCKS;

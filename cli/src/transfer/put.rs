@@ -15,7 +15,7 @@ use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::plan::{SendPlan, bytes_of};
-use super::source::{self, SourceBlock};
+use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
 use crate::connection::ConnectionError;
 use crate::progress::FileProgress;
@@ -102,7 +102,23 @@ pub async fn put(
     let source = tokio::task::spawn_blocking(move || source::Source::open(&path))
         .await
         .map_err(|_| ConnectionError::Closed)??;
-    send(session, job, Source::File(source), started, progress).await
+    send(session, job, Source::File(source.into()), started, progress).await
+}
+
+/// Puts a file that is open already; else as [`put`].
+///
+/// # Errors
+/// As [`put`].
+///
+/// # Cancel safety
+/// As [`put`].
+pub async fn put_opened(
+    session: &Session,
+    job: &PutJob,
+    opened: Opened,
+    progress: &FileProgress,
+) -> Result<PutReport, TransferError> {
+    send(session, job, Source::File(opened), Instant::now(), progress).await
 }
 
 /// Puts what `input` has, to its end. Nothing is resumed, nor can it be later.
@@ -128,28 +144,28 @@ pub async fn put_stream(
 
 /// What is sent.
 enum Source {
-    File(source::Source),
+    File(Opened),
     Stream(Stream),
 }
 
 impl Source {
     fn announced(&self) -> PutSource {
         match self {
-            Self::File(file) => file.fingerprint.into(),
+            Self::File(file) => file.source.fingerprint.into(),
             Self::Stream(_) => PutSource::Stream,
         }
     }
 
     fn mode(&self) -> u16 {
         match self {
-            Self::File(file) => file.mode,
+            Self::File(file) => file.source.mode,
             Self::Stream(_) => source::mode_of_no_file(),
         }
     }
 
     fn plan(&self, leaves: Vec<Md5>) -> Result<SendPlan, TransferError> {
         match self {
-            Self::File(file) => Ok(SendPlan::resume(file.fingerprint.size, leaves)?),
+            Self::File(file) => Ok(SendPlan::resume(file.size(), leaves)?),
             Self::Stream(_) if leaves.is_empty() => Ok(SendPlan::stream()),
             Self::Stream(_) => Err(ConnectionError::unexpected("number of leaves").into()),
         }
@@ -158,8 +174,9 @@ impl Source {
     /// The blocks from `offset` on, to which a stream was led back if it was sent.
     fn blocks(&mut self, offset: u64, session: &Session) -> Blocks<'_> {
         match self {
-            Self::File(file) => {
-                Blocks::File { coming: file.read_from(offset, session.pool()), file }
+            Self::File(Opened { source: file, whole }) => {
+                let read = whole.take_if(|_| offset == 0);
+                Blocks::File { coming: file.read_from(offset, read, session.pool()), file }
             }
             Self::Stream(stream) => Blocks::Stream(stream),
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use berth_common::digest::{self, Md5};
 use berth_common::entry::SourceFingerprint;
+use berth_common::limits::LEAF_SIZE;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
@@ -26,6 +27,39 @@ pub(super) struct Source {
     file: Arc<File>,
     pub(super) fingerprint: SourceFingerprint,
     pub(super) mode: u16,
+}
+
+/// A local file that was opened, and read if it is small, before its turn came: whoever walks a tree does so ahead
+/// of the transfers.
+#[derive(Debug)]
+pub struct Opened {
+    pub(super) source: Source,
+    /// Its only block, of a file of at most one leaf.
+    pub(super) whole: Option<SourceBlock>,
+}
+
+impl Opened {
+    /// Looks at an open file, whose path is for messages only. Blocks for a moment.
+    ///
+    /// # Errors
+    /// `NotAFile` when it is no regular file, and `Local`.
+    pub fn of(file: File, path: &Path) -> Result<Self, TransferError> {
+        let mut opened = Self::from(Source::of(file, path)?);
+        opened.whole = opened.source.small();
+        Ok(opened)
+    }
+
+    /// Bytes that the file has.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        self.source.fingerprint.size
+    }
+}
+
+impl From<Source> for Opened {
+    fn from(source: Source) -> Self {
+        Self { source, whole: None }
+    }
 }
 
 /// A block of the source with its leaves' digests.
@@ -52,12 +86,19 @@ impl Source {
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(path)
             .map_err(TransferError::local("cannot open", path))?;
+        Self::of(file, path)
+    }
+
+    /// A file that is open already, if it is a regular one. Blocks for a moment.
+    fn of(file: File, path: &Path) -> Result<Self, TransferError> {
         let metadata = file.metadata().map_err(TransferError::local("cannot read", path))?;
         if metadata.is_dir() {
-            return Err(TransferError::NotAFile("is a directory"));
+            return Err(TransferError::NotAFile(
+                "is a directory; give -r to put it with all that is in it",
+            ));
         }
         if !metadata.is_file() {
-            return Err(TransferError::NotAFile("is not a regular file"));
+            return Err(TransferError::NotAFile("is not a regular file; only files can be put"));
         }
         Ok(Self {
             path: path.to_owned(),
@@ -80,14 +121,24 @@ impl Source {
         }
     }
 
-    /// Reads and hashes the blocks from `offset` on, ahead of whoever takes them. The thread ends
-    /// after the last block, after an error, or when nobody takes them any more.
+    /// Reads and hashes the blocks from `offset` on, ahead of whoever takes them; the first may have been read
+    /// before. The thread ends after the last block, after an error, or when nobody takes them any more.
     pub(super) fn read_from(
         &self,
         offset: u64,
+        read: Option<SourceBlock>,
         pool: &Pool,
     ) -> mpsc::Receiver<Result<SourceBlock, TransferError>> {
         let (blocks, taken) = mpsc::channel(READ_AHEAD);
+        let offset = offset + read.as_ref().map_or(0, |block| block.data.len() as u64);
+        if let Some(block) = read {
+            // The channel is empty.
+            let _ = blocks.try_send(Ok(block));
+        }
+        // No thread is needed for nothing.
+        if block_len(offset, self.fingerprint.size) == 0 {
+            return taken;
+        }
         let (source, pool) = (self.clone(), pool.clone());
         tokio::task::spawn_blocking(move || {
             let mut offset = offset;
@@ -125,6 +176,15 @@ impl Source {
         Ok(blocks.map(|((offset, data), leaves)| SourceBlock { offset, leaves, data }).collect())
     }
 
+    /// All of a file of at most one leaf. What cannot be read is read once more, and told, when its turn comes.
+    fn small(&self) -> Option<SourceBlock> {
+        let size = usize::try_from(self.fingerprint.size).ok();
+        let size = size.filter(|size| (1..=LEAF_SIZE).contains(size))?;
+        let mut data = vec![0; size];
+        self.file.read_exact_at(&mut data, 0).ok()?;
+        Some(SourceBlock { offset: 0, leaves: digest::leaves(&data), data: data.into() })
+    }
+
     fn read(&self, offset: u64, pool: &Pool) -> Result<Buffer, TransferError> {
         let mut data = pool.take(block_len(offset, self.fingerprint.size));
         match self.file.read_exact_at(&mut data, offset) {
@@ -155,12 +215,33 @@ mod tests {
     fn only_regular_files_are_opened() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |path: &Path| Source::open(path).unwrap_err().to_string();
-        assert!(refused(dir.path()).ends_with("is a directory; only files can be put"));
+        assert!(
+            refused(dir.path())
+                .ends_with("is a directory; give -r to put it with all that is in it")
+        );
         assert!(refused(Path::new("/dev/null")).contains("not a regular file"));
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
         assert!(refused(&fifo).contains("not a regular file"));
         assert!(refused(&dir.path().join("none")).contains("no such file"));
+    }
+
+    #[test]
+    fn a_small_file_is_read_when_it_is_opened_and_a_larger_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for (size, ahead) in [(0, false), (1, true), (LEAF_SIZE, true), (LEAF_SIZE + 1, false)] {
+            let bytes = vec![7; size];
+            std::fs::write(&path, &bytes).unwrap();
+            let opened = Opened::of(File::open(&path).unwrap(), &path).unwrap();
+            assert_eq!(opened.size(), size as u64);
+            assert_eq!(opened.whole.is_some(), ahead, "{size}");
+            if let Some(block) = opened.whole {
+                assert_eq!((&*block.data, block.leaves), (&bytes[..], digest::leaves(&bytes)));
+            }
+        }
+        let not = Opened::of(File::open(dir.path()).unwrap(), dir.path());
+        assert!(matches!(not, Err(TransferError::NotAFile(_))));
     }
 
     #[test]

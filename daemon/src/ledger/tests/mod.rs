@@ -4,6 +4,7 @@ mod backup;
 mod batches;
 mod damage;
 mod leases;
+mod many_users;
 mod migrations;
 mod model;
 mod outages;
@@ -12,7 +13,6 @@ mod recovery;
 mod sessions;
 mod thread;
 mod thresholds;
-mod throughput;
 mod uploads;
 mod users;
 
@@ -70,6 +70,7 @@ struct Outside {
     clock: Arc<AtomicI64>,
     commits: Arc<AtomicUsize>,
     fail_commits: Arc<AtomicBool>,
+    executed: Option<many_users::Executed>,
 }
 
 fn name(text: &str) -> UserName {
@@ -86,7 +87,10 @@ fn limits(bytes: u64, entries: u64) -> Limits {
 
 fn open(path: PathBuf, outside: &Outside) -> Result<(Ledger, mpsc::Receiver<String>), OpenError> {
     let mut db = schema::open(&path)?;
-    let Outside { clock, commits, fail_commits } = outside.clone();
+    let Outside { clock, commits, fail_commits, executed } = outside.clone();
+    if let Some(executed) = executed {
+        executed.note(&mut db);
+    }
     let hook = move || {
         commits.fetch_add(1, Ordering::Relaxed);
         fail_commits.load(Ordering::Relaxed)

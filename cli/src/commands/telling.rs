@@ -1,0 +1,88 @@
+//! What `put -r` and `get -r` say: what is left out, what failed, and a summary at the end.
+
+use std::time::Instant;
+
+use berth_common::limits::LEAF_SIZE;
+
+use super::Context;
+use crate::exit::Exit;
+use crate::failure::{Failure, Failures};
+use crate::progress::Progress;
+use crate::trees::Tally;
+
+/// How many files move at once, and pieces are under way besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Bounds {
+    /// Files that move.
+    pub(super) at_once: usize,
+    /// Pieces that are found ahead.
+    pub(super) ahead: usize,
+    /// Pieces that move, or wait for their turn or their directory.
+    pub(super) under_way: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(context: &Context) -> Self {
+        Self { at_once: context.at_once_of_trees(), ahead: 32, under_way: 64 }
+    }
+}
+
+/// Whether there is more to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    GoOn,
+    /// The session is over.
+    Stop,
+}
+
+/// What is said of a command's trees.
+pub(super) struct Telling<'a> {
+    context: &'a Context,
+    pub(super) progress: Progress,
+    pub(super) tally: Tally,
+    failures: Failures,
+    started: Instant,
+}
+
+impl<'a> Telling<'a> {
+    pub(super) fn new(context: &'a Context) -> Self {
+        Self {
+            context,
+            progress: Progress::of_trees(context.progress),
+            tally: Tally::default(),
+            failures: Failures::new(context.output.style()),
+            started: Instant::now(),
+        }
+    }
+
+    /// Something is left out, for this reason.
+    pub(super) fn skipped(&mut self, sentence: &str) {
+        self.tally.skipped += 1;
+        self.progress.suspend(|| self.context.output.note(sentence));
+    }
+
+    /// Something could not be done; the rest goes on.
+    pub(super) fn failed(&mut self, failure: &Failure) {
+        self.tally.failed += 1;
+        self.progress.suspend(|| self.failures.tell(failure));
+    }
+
+    /// A file was moved, so many leaves of it.
+    pub(super) fn moved(&mut self, size: u64, leaves: u64) {
+        self.tally.files += 1;
+        self.tally.bytes += size;
+        self.tally.moved += leaves.saturating_mul(LEAF_SIZE as u64).min(size);
+    }
+
+    /// All that could be done is done.
+    pub(super) fn end(self) -> Result<Exit, Failure> {
+        self.progress.end();
+        let (output, elapsed) = (&self.context.output, self.started.elapsed());
+        if output.style().json {
+            output.json(&self.tally.json(elapsed))?;
+        } else {
+            self.progress.line(&self.tally.line(elapsed));
+        }
+        Ok(self.failures.exit())
+    }
+}

@@ -1,0 +1,20 @@
+//! Directory trees for `put -r` and `get -r`: what is in them, found piece by piece, and what came of it.
+//!
+//! `walk` reads local directories and `listed` those of the home, each ahead of the transfers and in constant
+//! memory. `root` says what a tree becomes on the other side, `gate` holds back what is in a directory until that is
+//! made, `tally` counts. None of them transfers anything or prints: the commands do.
+
+mod gate;
+mod listed;
+mod place;
+mod root;
+mod spool;
+mod tally;
+mod walk;
+
+pub use gate::Gate;
+pub use listed::{Listed, Piece, joined};
+pub use place::{PlaceError, make_directory};
+pub use root::{Fills, FillsError, contents_of};
+pub use tally::Tally;
+pub use walk::{FoundDirectory, FoundFile, NotFollowed, Root, Step, Walk, WalkError};

@@ -1,0 +1,412 @@
+//! Local trees, found piece by piece: directories before what is in them, files opened and small ones read.
+//!
+//! Whoever runs it does so on a thread of its own, ahead of the transfers, and takes the pieces one by one; what is
+//! kept is one open directory a level. No symbolic link below the paths that were named is followed, also not one that
+//! replaces a directory or a file meanwhile: every name is opened from its open directory.
+
+use std::collections::VecDeque;
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use berth_common::rel_path::{RelPath, RelPathError};
+use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::Gate;
+use crate::exit::Exit;
+use crate::transfer::{Opened, TransferError};
+
+/// Where to begin: a tree, or a file beside it.
+#[derive(Clone, Debug)]
+pub struct Root {
+    /// The local path that was named. A link is followed here.
+    pub local: PathBuf,
+    /// What it becomes in the home.
+    pub remote: RelPath,
+}
+
+/// A piece of a tree.
+#[derive(Debug)]
+pub enum Step {
+    /// A directory; what is in it follows.
+    Directory(FoundDirectory),
+    /// A file.
+    File(FoundFile),
+    /// Something that is left out.
+    Skipped {
+        /// Its path.
+        local: PathBuf,
+        /// What it is.
+        kind: NotFollowed,
+    },
+    /// Something that should be put and cannot be.
+    Failed {
+        /// Its path.
+        local: PathBuf,
+        /// Why not.
+        error: WalkError,
+    },
+}
+
+/// A directory of a tree.
+#[derive(Debug)]
+pub struct FoundDirectory {
+    /// Its path.
+    pub local: PathBuf,
+    /// What it becomes in the home.
+    pub remote: RelPath,
+    /// To be opened when it is made, or shut.
+    pub gate: Arc<Gate>,
+    /// Of the directory that it is in, unless the home has that already.
+    pub within: Option<Arc<Gate>>,
+}
+
+/// A file of a tree.
+#[derive(Debug)]
+pub struct FoundFile {
+    /// Its path.
+    pub local: PathBuf,
+    /// What it becomes in the home.
+    pub remote: RelPath,
+    /// The open file.
+    pub opened: Opened,
+    /// Of the directory that it is in, unless the home has that already.
+    pub within: Option<Arc<Gate>>,
+}
+
+/// What is neither a file nor a directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotFollowed {
+    /// Its target is what has the content.
+    #[error("a symbolic link")]
+    Link,
+    /// A named pipe.
+    #[error("a named pipe")]
+    Fifo,
+    /// A socket.
+    #[error("a socket")]
+    Socket,
+    /// A device, or what the operating system calls unknown.
+    #[error("a device")]
+    Device,
+}
+
+/// Why a piece of a tree cannot be put.
+#[derive(Debug, thiserror::Error)]
+pub enum WalkError {
+    /// Names in a home are UTF-8.
+    #[error("its name is not UTF-8")]
+    NotUtf8,
+    /// It has no path in a home.
+    #[error("{0}")]
+    Name(#[from] RelPathError),
+    /// The operating system refuses it.
+    #[error(transparent)]
+    Local(TransferError),
+}
+
+impl WalkError {
+    /// How the command ends for it.
+    #[must_use]
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::NotUtf8 | Self::Name(_) => Exit::Failure,
+            Self::Local(error) => error.exit(),
+        }
+    }
+
+    /// The sentence about `path`, which whoever shows it has named already.
+    #[must_use]
+    pub fn about(&self, named: &Path) -> String {
+        match self {
+            Self::Local(error) => error.about(named),
+            Self::NotUtf8 | Self::Name(_) => self.to_string(),
+        }
+    }
+}
+
+/// The trees' pieces, one after the other.
+#[derive(Debug)]
+pub struct Walk {
+    roots: VecDeque<Root>,
+    levels: Vec<Level>,
+}
+
+/// A directory that is being read.
+#[derive(Debug)]
+struct Level {
+    entries: Dir,
+    local: PathBuf,
+    remote: RelPath,
+    gate: Option<Arc<Gate>>,
+}
+
+impl Walk {
+    /// Of these trees and files.
+    #[must_use]
+    pub fn new(roots: Vec<Root>) -> Self {
+        Self { roots: roots.into(), levels: Vec::new() }
+    }
+
+    fn begin(&mut self, Root { local, remote }: Root) -> Option<Step> {
+        let opened = File::options()
+            .read(true)
+            .custom_flags(OFlags::NONBLOCK.bits() as i32)
+            .open(&local)
+            .map_err(TransferError::local("cannot open", &local));
+        let opened = opened.and_then(|file| {
+            let found = file.metadata().map_err(TransferError::local("cannot read", &local))?;
+            Ok((file, found.is_dir()))
+        });
+        match opened {
+            Ok((file, true)) => self.enter(file.into(), local, remote, None),
+            Ok((file, false)) => Some(found(file, local, remote, None)),
+            Err(error) => Some(Step::Failed { local, error: WalkError::Local(error) }),
+        }
+    }
+
+    /// Goes into a directory, which is the next piece unless it is the home.
+    fn enter(
+        &mut self,
+        directory: rustix::fd::OwnedFd,
+        local: PathBuf,
+        remote: RelPath,
+        within: Option<Arc<Gate>>,
+    ) -> Option<Step> {
+        let entries = match Dir::new(directory) {
+            Ok(entries) => entries,
+            Err(error) => return Some(failed("cannot read", local, error)),
+        };
+        let gate = (!remote.is_root()).then(Arc::<Gate>::default);
+        let level =
+            Level { entries, local: local.clone(), remote: remote.clone(), gate: gate.clone() };
+        self.levels.push(level);
+        Some(Step::Directory(FoundDirectory { local, remote, gate: gate?, within }))
+    }
+
+    /// What an entry of the deepest directory is; nothing for the names of the directory itself and its parent.
+    fn visit(&mut self, entry: &DirEntry) -> Option<Step> {
+        let level = self.levels.last()?;
+        let bytes = entry.file_name().to_bytes();
+        if matches!(bytes, b"." | b"..") {
+            return None;
+        }
+        let local = level.local.join(OsStr::from_bytes(bytes));
+        let directory = match level.entries.fd() {
+            Ok(directory) => directory,
+            Err(error) => return Some(failed("cannot read", local, error)),
+        };
+        let kind = match entry.file_type() {
+            FileType::Unknown => {
+                let found = rustix::fs::statat(directory, bytes, AtFlags::SYMLINK_NOFOLLOW);
+                match found {
+                    Ok(found) => FileType::from_raw_mode(found.st_mode),
+                    Err(error) => return Some(failed("cannot look at", local, error)),
+                }
+            }
+            known => known,
+        };
+        let skipped = match kind {
+            FileType::RegularFile | FileType::Directory => None,
+            FileType::Symlink => Some(NotFollowed::Link),
+            FileType::Fifo => Some(NotFollowed::Fifo),
+            FileType::Socket => Some(NotFollowed::Socket),
+            _ => Some(NotFollowed::Device),
+        };
+        if let Some(kind) = skipped {
+            return Some(Step::Skipped { local, kind });
+        }
+        let name = str::from_utf8(bytes).map_err(|_| WalkError::NotUtf8);
+        let remote = match name.and_then(|name| Ok(level.remote.join(name)?)) {
+            Ok(remote) => remote,
+            Err(error) => return Some(Step::Failed { local, error }),
+        };
+        let is_directory = kind == FileType::Directory;
+        let only = if is_directory { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | only;
+        let opened = match rustix::fs::openat(directory, bytes, flags, Mode::empty()) {
+            Ok(opened) => opened,
+            // It has become a link since the directory was read.
+            Err(Errno::LOOP) => return Some(Step::Skipped { local, kind: NotFollowed::Link }),
+            Err(error) => return Some(failed("cannot open", local, error)),
+        };
+        let within = level.gate.clone();
+        if is_directory {
+            self.enter(opened, local, remote, within)
+        } else {
+            Some(found(opened.into(), local, remote, within))
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Step;
+
+    fn next(&mut self) -> Option<Step> {
+        loop {
+            let Some(level) = self.levels.last_mut() else {
+                let root = self.roots.pop_front()?;
+                match self.begin(root) {
+                    None => continue,
+                    step => return step,
+                }
+            };
+            let is_shut = level.gate.as_ref().is_some_and(|gate| gate.is_shut());
+            let step = match level.entries.read() {
+                Some(Ok(entry)) if !is_shut => self.visit(&entry),
+                Some(Err(error)) if !is_shut => {
+                    let local = level.local.clone();
+                    self.levels.pop();
+                    Some(failed("cannot read", local, error))
+                }
+                _ => {
+                    self.levels.pop();
+                    None
+                }
+            };
+            if step.is_some() {
+                return step;
+            }
+        }
+    }
+}
+
+fn found(file: File, local: PathBuf, remote: RelPath, within: Option<Arc<Gate>>) -> Step {
+    match Opened::of(file, &local) {
+        Ok(opened) => Step::File(FoundFile { local, remote, opened, within }),
+        Err(error) => Step::Failed { local, error: WalkError::Local(error) },
+    }
+}
+
+fn failed(what: &'static str, local: PathBuf, error: Errno) -> Step {
+    let error = TransferError::local(what, &local)(io::Error::from(error));
+    Step::Failed { local, error: WalkError::Local(error) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+    use std::os::unix::net::UnixListener;
+
+    use super::*;
+
+    fn walk(local: &Path, remote: &str) -> Walk {
+        let remote = RelPath::new(remote).unwrap();
+        Walk::new(vec![Root { local: local.to_owned(), remote }])
+    }
+
+    /// What is found, in words, sorted: the order within a directory is the file system's.
+    fn found_in(walk: Walk) -> Vec<String> {
+        let words = |step| match step {
+            Step::Directory(found) => format!("directory {}", found.remote),
+            Step::File(found) => format!("file {} of {}", found.remote, found.opened.size()),
+            Step::Skipped { local, kind } => {
+                format!("{} is {kind}", local.file_name().unwrap().display())
+            }
+            Step::Failed { local, error } => {
+                format!("{}: {}", local.file_name().unwrap().display(), error.about(&local))
+            }
+        };
+        let mut all: Vec<_> = walk.map(words).collect();
+        all.sort();
+        all
+    }
+
+    #[test]
+    fn a_tree_is_found_with_its_empty_directories_and_nothing_is_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir_all(top.join("a/empty")).unwrap();
+        fs::write(top.join("a/file"), b"12345").unwrap();
+        fs::write(top.join("übung"), b"").unwrap();
+        symlink("/etc", top.join("link")).unwrap();
+        symlink("nowhere", top.join("a/dangling")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, top.join("pipe"), Mode::RUSR).unwrap();
+        let _socket = UnixListener::bind(top.join("socket")).unwrap();
+        let expected = [
+            "dangling is a symbolic link",
+            "directory /x",
+            "directory /x/a",
+            "directory /x/a/empty",
+            "file /x/a/file of 5",
+            "file /x/übung of 0",
+            "link is a symbolic link",
+            "pipe is a named pipe",
+            "socket is a socket",
+        ];
+        assert_eq!(found_in(walk(&top, "x")), expected);
+        // The home itself is no piece: nobody has to make it.
+        assert_eq!(found_in(walk(&top.join("a"), "")).len(), 3);
+    }
+
+    #[test]
+    fn a_path_that_was_named_may_be_a_link_or_a_file() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("file"), b"1").unwrap();
+        symlink("file", dir.path().join("to-file")).unwrap();
+        symlink(".", dir.path().join("to-dir")).unwrap();
+        assert_eq!(found_in(walk(&dir.path().join("to-file"), "f")), ["file /f of 1"]);
+        assert_eq!(found_in(walk(&dir.path().join("to-dir"), "d"))[0], "directory /d");
+        let missing = found_in(walk(&dir.path().join("none"), "n"));
+        assert_eq!(missing, ["none: cannot open it: no such file or directory"]);
+        let device = found_in(walk(Path::new("/dev/null"), "n"));
+        assert_eq!(device, ["null: is not a regular file; only files can be put"]);
+    }
+
+    #[test]
+    fn names_that_a_home_cannot_have_are_told_and_the_rest_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(OsStr::from_bytes(b"\xff")), b"").unwrap();
+        fs::write(dir.path().join("good"), b"").unwrap();
+        let long = format!("{}/x", "a".repeat(200)).repeat(21);
+        let found = found_in(walk(dir.path(), &long[..4090]));
+        assert!(found.iter().any(|line| line.ends_with("its name is not UTF-8")), "{found:?}");
+        assert!(found.iter().any(|line| line.contains("good of 0")), "{found:?}");
+        let found = found_in(walk(dir.path(), &long[..4092]));
+        assert!(found.iter().any(|line| line.contains("longer than 4096")), "{found:?}");
+    }
+
+    #[test]
+    fn directories_come_before_what_is_in_them_and_one_that_cannot_be_made_is_left() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir_all(dir.path().join("a/b")).unwrap();
+        fs::write(dir.path().join("a/b/file"), b"").unwrap();
+        let mut walk = walk(dir.path(), "x");
+        let mut gates = Vec::new();
+        for remote in ["/x", "/x/a"] {
+            let Some(Step::Directory(found)) = walk.next() else { panic!("no directory") };
+            assert_eq!(found.remote.to_string(), remote);
+            assert_eq!(found.within.is_some(), !gates.is_empty());
+            gates.push(found.gate);
+        }
+        gates[1].shut();
+        assert!(walk.next().is_none());
+    }
+
+    #[test]
+    fn what_changes_while_it_is_walked_is_not_followed() {
+        let dir = tempfile::tempdir().unwrap();
+        let secret = dir.path().join("secret");
+        fs::create_dir_all(dir.path().join("top/a")).unwrap();
+        fs::create_dir(&secret).unwrap();
+        fs::write(secret.join("key"), b"").unwrap();
+        fs::write(dir.path().join("top/a/key"), b"").unwrap();
+        let mut walk = walk(&dir.path().join("top"), "x");
+        assert!(matches!(walk.next(), Some(Step::Directory(_))));
+        // Read, and replaced before it is opened: the directory that is open already stays what it was.
+        fs::rename(dir.path().join("top"), dir.path().join("moved")).unwrap();
+        symlink(&secret, dir.path().join("top")).unwrap();
+        let Some(Step::Directory(found)) = walk.next() else { panic!("no directory") };
+        assert_eq!(found.remote.to_string(), "/x/a");
+        fs::remove_file(dir.path().join("moved/a/key")).unwrap();
+        symlink(secret.join("key"), dir.path().join("moved/a/key")).unwrap();
+        let step = walk.next();
+        assert!(matches!(step, Some(Step::Skipped { kind: NotFollowed::Link, .. })), "{step:?}");
+    }
+}
