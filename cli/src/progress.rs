@@ -112,6 +112,15 @@ impl Progress {
         FileProgress(Some(Arc::new(file)))
     }
 
+    /// A small file is over, well or not.
+    pub fn small(&self, bytes: u64) {
+        if let Some(total) = &self.total {
+            total.bar.inc(bytes);
+            total.over.fetch_add(1, Ordering::Relaxed);
+            total.show();
+        }
+    }
+
     /// A line that stays.
     pub fn line(&self, text: &str) {
         match self.mode {
@@ -309,6 +318,8 @@ mod tests {
             let progress = Progress::of_trees(mode);
             progress.found(5 << 20);
             drop(progress.file("a"));
+            progress.found(1);
+            progress.small(1);
             progress.end();
         }
         assert!(ProgressStyle::with_template(BAR).is_ok());

@@ -92,6 +92,17 @@ pub enum WorkerToDaemon {
         /// `None` when it succeeded.
         error: Option<ErrorCode>,
     },
+    /// For the log: small files that went together.
+    BatchEnded {
+        /// Which way.
+        direction: Direction,
+        /// How many were moved.
+        files: u32,
+        /// Their bytes.
+        bytes: u64,
+        /// How many were not.
+        failed: u32,
+    },
     /// The answer to `Ping`.
     Alive,
     /// The session ends for this reason; the process exits at once.

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{GetResult, PutResult, SmallPut};
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
@@ -147,6 +148,21 @@ pub enum ClientToWorker {
         digest: Md5,
         /// What was sent; of the same kind as what the put began with.
         source: SourceEnd,
+    },
+    /// Puts small files, each whole or not at all and by itself; answered by `FilesPut`. At most
+    /// [`crate::batch::AT_ONCE`] of this and `GetFiles` are carried out at once; more have to wait.
+    PutFiles {
+        /// The request.
+        id: RequestId,
+        /// The files; within the bounds of [`crate::batch::is_put`].
+        files: Vec<SmallPut>,
+    },
+    /// Asks for small files; answered by `FilesGot`.
+    GetFiles {
+        /// The request.
+        id: RequestId,
+        /// The files; within the bounds of [`crate::batch::is_get`].
+        paths: Vec<RelPath>,
     },
     /// Begins or resumes a download; answered by `GetReady`.
     Get {
@@ -340,6 +356,22 @@ pub enum WorkerToClient {
         replaced: bool,
         /// Limits and usage now.
         usage: Usage,
+    },
+    /// The answer to `PutFiles`.
+    FilesPut {
+        /// The request.
+        id: RequestId,
+        /// What came of each file, in the order in which they were sent.
+        results: Vec<PutResult>,
+        /// Limits and usage now; `None` when nothing was put.
+        usage: Option<Usage>,
+    },
+    /// The answer to `GetFiles`.
+    FilesGot {
+        /// The request.
+        id: RequestId,
+        /// What came of each file, in the order in which they were asked for.
+        files: Vec<GetResult>,
     },
     /// A file is open: blocks follow, from the leaf `leaves` on, then `GetEnd`.
     GetReady {

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::batch::{PutResult, ReadResult, SmallPut};
 use crate::channel::Message;
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
@@ -111,6 +112,21 @@ pub enum WorkerToFiler {
         handle: Handle,
         /// Whether a resumable upload stays for a later session; a small one never does.
         keep: bool,
+    },
+    /// Puts small files, which the worker has verified, each whole or not at all; answered by `FilesPut`. At most
+    /// [`crate::batch::AT_ONCE`] of these at once: one more ends both.
+    PutFiles {
+        /// The operation.
+        op: OpId,
+        /// The files; within the bounds of [`crate::batch::is_put`].
+        files: Vec<SmallPut>,
+    },
+    /// Reads small files; answered by `FilesRead`.
+    ReadFiles {
+        /// The operation.
+        op: OpId,
+        /// The files; within the bounds of [`crate::batch::is_get`].
+        paths: Vec<RelPath>,
     },
     /// Answered by `Done`.
     MakeDirectory {
@@ -254,6 +270,22 @@ pub enum FilerToWorker {
         replaced: bool,
         /// Limits and usage now.
         usage: Usage,
+    },
+    /// The answer to `PutFiles`.
+    FilesPut {
+        /// The operation.
+        op: OpId,
+        /// What came of each file, in the order in which they were sent.
+        results: Vec<PutResult>,
+        /// Limits and usage now; `None` when nothing was put.
+        usage: Option<Usage>,
+    },
+    /// The answer to `ReadFiles`; within the bounds of a batch.
+    FilesRead {
+        /// The operation.
+        op: OpId,
+        /// What came of each file, in the order in which they were asked for.
+        files: Vec<ReadResult>,
     },
     /// The answer to `Usage`.
     Usage {

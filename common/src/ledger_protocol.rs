@@ -47,6 +47,13 @@ pub enum FilerToDaemon {
         /// `Room` is asked for it.
         stages: Option<u64>,
     },
+    /// Serve: the same for several files at once, which the filer writes itself. Answered by `FilesReserved`.
+    ReserveFiles {
+        /// The operation.
+        op: OpId,
+        /// One for each file; at most [`crate::limits::CHANGES_PER_MESSAGE`].
+        files: Vec<FileReservation>,
+    },
     /// Serve: begins a reservation in the daemon's memory for an upload of unknown size. Answered by `Leased`.
     Lease {
         /// The operation.
@@ -202,6 +209,26 @@ pub enum FilerToDaemon {
     },
 }
 
+/// What is set aside for a file among several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReservation {
+    /// Bytes by which the home would grow.
+    pub growth: u64,
+    /// Entries by which it would grow.
+    pub entries: u64,
+    /// Bytes that will be written to staging for it.
+    pub stages: u64,
+}
+
+/// What came of a reservation among several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReservationResult {
+    /// It is held under this name, which is the staged file's.
+    Reserved(StagingName),
+    /// It is refused; those beside it need not be.
+    Refused(ErrorCode),
+}
+
 /// What is about to happen.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum IntentItem {
@@ -348,6 +375,13 @@ pub enum DaemonToFiler {
         op: OpId,
         /// The name.
         name: StagingName,
+    },
+    /// What came of each reservation, in the order in which they were asked for.
+    FilesReserved {
+        /// The operation.
+        op: OpId,
+        /// One for each file.
+        results: Vec<ReservationResult>,
     },
     /// The reservation for an upload of unknown size is held under this name, which is the staged file's.
     Leased {

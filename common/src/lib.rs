@@ -8,6 +8,7 @@
 #![deny(unsafe_code)]
 
 pub mod admin_protocol;
+pub mod batch;
 #[cfg(target_os = "linux")]
 pub mod broker_protocol;
 #[cfg(target_os = "linux")]

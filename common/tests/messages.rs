@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use berth_common::admin_protocol::*;
+use berth_common::batch::{GetResult, PutResult, ReadResult, SmallPut};
 use berth_common::broker_protocol::*;
 use berth_common::channel::Message;
 use berth_common::client_protocol::*;
@@ -106,6 +107,21 @@ fn token() -> UploadToken {
     UploadToken([3; 16])
 }
 
+fn small_put() -> SmallPut {
+    SmallPut {
+        path: path(),
+        content: vec![0, 1, 2],
+        md5: md5(),
+        mtime_ns: -1,
+        mode: 0o640,
+        overwrite: true,
+    }
+}
+
+fn put_results() -> Vec<PutResult> {
+    vec![PutResult::Done { replaced: true }, PutResult::Failed(over_quota())]
+}
+
 fn home_reports() -> Vec<HomeReport> {
     vec![
         HomeReport::Stands { inode: u64::MAX, bytes: 1 << 40 },
@@ -129,8 +145,8 @@ fn over_quota() -> ErrorCode {
 fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, Get, JournalLeaves, Again, GetDone,
-        Cancel,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
+        Again, GetDone, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
         ClientToWorker::SiteProof { proof: [1; 32] },
@@ -165,6 +181,8 @@ fn client_to_worker_round_trips() {
         }),
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: source().into() },
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: SourceEnd::Stream { size: u64::MAX } },
+        ClientToWorker::PutFiles { id: ID, files: vec![small_put()] },
+        ClientToWorker::GetFiles { id: ID, paths: vec![path(), path()] },
         ClientToWorker::Get { id: ID, path: path(), resume: None },
         ClientToWorker::Get {
             id: ID, path: path(), resume: Some(GetResume { fingerprint: fingerprint(), leaves: 5 }),
@@ -180,7 +198,8 @@ fn client_to_worker_round_trips() {
 fn worker_to_client_round_trips() {
     check!(WorkerToClient {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge, Refused, Failed, Done, Entry,
-        Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, GetReady, GetEnd,
+        Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
+        GetEnd,
     } vec![
         WorkerToClient::Hello {
             version: 1, server: "berthd".into(), max_transfers: 8, site_challenge: Some(ByteArray::new([1; 32])),
@@ -208,6 +227,15 @@ fn worker_to_client_round_trips() {
         WorkerToClient::JournalLeaves { id: ID, leaves: vec![md5()] },
         WorkerToClient::Again { id: ID, offset: 0 },
         WorkerToClient::PutDone { id: ID, replaced: true, usage: usage() },
+        WorkerToClient::FilesPut { id: ID, results: put_results(), usage: Some(usage()) },
+        WorkerToClient::FilesGot {
+            id: ID,
+            files: vec![
+                GetResult::File { entry: entry(), content: vec![1, 2], md5: md5() },
+                GetResult::TooLarge,
+                GetResult::Failed(ErrorCode::NotFound),
+            ],
+        },
         WorkerToClient::GetReady { id: ID, entry: entry(), fingerprint: fingerprint(), leaves: 1 },
         WorkerToClient::GetEnd { id: ID, digest: md5() },
     ]);
@@ -217,7 +245,7 @@ fn worker_to_client_round_trips() {
 fn worker_to_daemon_round_trips() {
     check!(WorkerToDaemon {
         Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal,
-        TransferStarted, Progress, TransferEnded, Alive, Closing,
+        TransferStarted, Progress, TransferEnded, BatchEnded, Alive, Closing,
     } vec![
         WorkerToDaemon::Ready,
         WorkerToDaemon::Sign { scheme: 0x0403, message: vec![32; 130] },
@@ -233,6 +261,7 @@ fn worker_to_daemon_round_trips() {
         WorkerToDaemon::TransferEnded {
             id: ID, resumed_leaves: 1, moved_leaves: 2, error: Some(over_quota()),
         },
+        WorkerToDaemon::BatchEnded { direction: Direction::Get, files: 1, bytes: 2, failed: 3 },
         WorkerToDaemon::Alive,
         WorkerToDaemon::Closing { reason: CloseReason::Refused { error: ErrorCode::Protocol } },
     ]);
@@ -273,7 +302,7 @@ fn daemon_to_worker_round_trips() {
 fn worker_to_filer_round_trips() {
     check!(WorkerToFiler {
         Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Extend, Commit, CloseUpload,
-        MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
+        PutFiles, ReadFiles, MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
     } vec![
         WorkerToFiler::Stat { op: OP, path: path() },
         WorkerToFiler::List { op: OP, path: path() },
@@ -291,6 +320,8 @@ fn worker_to_filer_round_trips() {
         WorkerToFiler::Extend { op: OP, handle: Handle(2), least: u64::MAX },
         WorkerToFiler::Commit { op: OP, handle: Handle(2), digest: md5() },
         WorkerToFiler::CloseUpload { op: OP, handle: Handle(2), keep: true },
+        WorkerToFiler::PutFiles { op: OP, files: vec![small_put()] },
+        WorkerToFiler::ReadFiles { op: OP, paths: vec![path()] },
         WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
         WorkerToFiler::Remove { op: OP, path: path(), recursive: true },
         WorkerToFiler::Rename { op: OP, from: path(), to: path(), overwrite: true },
@@ -304,7 +335,8 @@ fn worker_to_filer_round_trips() {
 #[test]
 fn filer_to_worker_round_trips() {
     check!(FilerToWorker {
-        Failed, Done, Entry, Entries, Opened, UploadOpened, Extended, Committed, Usage, Uploads,
+        Failed, Done, Entry, Entries, Opened, UploadOpened, Extended, Committed, FilesPut, FilesRead, Usage,
+        Uploads,
     } vec![
         FilerToWorker::Failed { op: OP, error: ErrorCode::DiskFull },
         FilerToWorker::Done { op: OP },
@@ -318,6 +350,15 @@ fn filer_to_worker_round_trips() {
         },
         FilerToWorker::Extended { op: OP, limit: u64::MAX },
         FilerToWorker::Committed { op: OP, replaced: true, usage: usage() },
+        FilerToWorker::FilesPut { op: OP, results: put_results(), usage: None },
+        FilerToWorker::FilesRead {
+            op: OP,
+            files: vec![
+                ReadResult::File { entry: entry(), content: vec![3] },
+                ReadResult::TooLarge,
+                ReadResult::Failed(ErrorCode::NotServed),
+            ],
+        },
         FilerToWorker::Usage { op: OP, usage: usage() },
         FilerToWorker::Uploads { op: OP, uploads: vec![], last: true },
     ]);
@@ -335,7 +376,7 @@ fn filer_to_worker_round_trips() {
 #[test]
 fn filer_to_daemon_round_trips() {
     check!(FilerToDaemon {
-        Ready, Joined, ReserveUpload, Reserve, Lease, Extend, Room, Claim, Drop, LetGo, Intent, Ticket,
+        Ready, Joined, ReserveUpload, Reserve, ReserveFiles, Lease, Extend, Room, Claim, Drop, LetGo, Intent, Ticket,
         Reports, Released, Settle, Gone, Usage, Uploads, StagingSyncFailed, OutcomeUnknown, Alive,
         Findings, OwedNames, Listed, Walked, Done, Failed, SyncFailed,
     } vec![
@@ -346,6 +387,10 @@ fn filer_to_daemon_round_trips() {
         },
         FilerToDaemon::Reserve { op: OP, growth: u64::MAX, entries: 0, stages: None },
         FilerToDaemon::Reserve { op: OP, growth: 0, entries: 1, stages: Some(u64::MAX) },
+        FilerToDaemon::ReserveFiles {
+            op: OP,
+            files: vec![FileReservation { growth: u64::MAX, entries: 1, stages: 2 }],
+        },
         FilerToDaemon::Lease { op: OP, entries: 1, replaces: 2 },
         FilerToDaemon::Extend { op: OP, name: NAME, least: u64::MAX },
         FilerToDaemon::Room { op: OP },
@@ -409,7 +454,7 @@ fn filer_to_daemon_round_trips() {
 #[test]
 fn daemon_to_filer_round_trips() {
     check!(DaemonToFiler {
-        Join, Reserved, Leased, Extended, Room, UploadReserved, Granted, Owing, Settled, Usage, Uploads,
+        Join, Reserved, FilesReserved, Leased, Extended, Room, UploadReserved, Granted, Owing, Settled, Usage, Uploads,
         Done, Refused, Ping, Examine, Look, Remove, Keep, Sweep, ListOwed, TakeOwed, Empty, Reports, List,
         Sum,
     } vec![
@@ -426,6 +471,13 @@ fn daemon_to_filer_round_trips() {
         }),
         DaemonToFiler::Join(Role::Walk { user: user(), sandbox: SandboxMode::Require }),
         DaemonToFiler::Reserved { op: OP, name: NAME },
+        DaemonToFiler::FilesReserved {
+            op: OP,
+            results: vec![
+                ReservationResult::Reserved(NAME),
+                ReservationResult::Refused(over_quota()),
+            ],
+        },
         DaemonToFiler::Leased { op: OP, name: NAME, bytes: 0 },
         DaemonToFiler::Extended { op: OP, bytes: u64::MAX },
         DaemonToFiler::Room { op: OP, bytes: u64::MAX },

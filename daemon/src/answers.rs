@@ -89,6 +89,7 @@ impl Answers {
             | FilerToDaemon::Joined
             | FilerToDaemon::ReserveUpload { .. }
             | FilerToDaemon::Reserve { .. }
+            | FilerToDaemon::ReserveFiles { .. }
             | FilerToDaemon::Lease { .. }
             | FilerToDaemon::Extend { .. }
             | FilerToDaemon::Room { .. }

@@ -42,6 +42,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             P::Serving,
             M::ReserveUpload { .. }
             | M::Reserve { .. }
+            | M::ReserveFiles { .. }
             | M::Lease { .. }
             | M::Extend { .. }
             | M::Room { .. }
@@ -69,6 +70,7 @@ pub(crate) fn may_send(phase: FilerPhase, message: &FilerToDaemon) -> bool {
             P::Starting | P::Spare | P::Joining | P::Recovering | P::Walking,
             M::ReserveUpload { .. }
             | M::Reserve { .. }
+            | M::ReserveFiles { .. }
             | M::Lease { .. }
             | M::Extend { .. }
             | M::Room { .. }
@@ -124,6 +126,7 @@ pub(crate) fn name(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Joined => "Joined",
         FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
         FilerToDaemon::Reserve { .. } => "Reserve",
+        FilerToDaemon::ReserveFiles { .. } => "ReserveFiles",
         FilerToDaemon::Lease { .. } => "Lease",
         FilerToDaemon::Extend { .. } => "Extend",
         FilerToDaemon::Room { .. } => "Room",
@@ -157,6 +160,7 @@ pub(crate) fn weight(message: &FilerToDaemon) -> usize {
         FilerToDaemon::Intent { items, settle, .. } => {
             items.len() + settle.as_ref().map_or(0, |settle| settle.items.len())
         }
+        FilerToDaemon::ReserveFiles { files, .. } => files.len(),
         FilerToDaemon::Settle { items, .. } => items.len(),
         FilerToDaemon::Gone { names } => names.len(),
         FilerToDaemon::Reports { reports } => reports.len(),
@@ -198,7 +202,7 @@ mod tests {
 
     const OP: OpId = OpId(1);
 
-    fn messages() -> [FilerToDaemon; 28] {
+    fn messages() -> [FilerToDaemon; 29] {
         let name = StagingName(1);
         let source = SourceFingerprint { size: 0, mtime_ns: 0, ctime_ns: 0, inode: 0 };
         [
@@ -213,6 +217,7 @@ mod tests {
                 entries: 0,
             },
             FilerToDaemon::Reserve { op: OP, growth: 0, entries: 0, stages: None },
+            FilerToDaemon::ReserveFiles { op: OP, files: vec![] },
             FilerToDaemon::Lease { op: OP, entries: 0, replaces: 0 },
             FilerToDaemon::Extend { op: OP, name, least: 0 },
             FilerToDaemon::Room { op: OP },
@@ -243,12 +248,12 @@ mod tests {
     #[test]
     fn the_table_is_this_one_over_all_pairs() {
         let table = [
-            (FilerPhase::Starting, "x..........................."),
-            (FilerPhase::Spare, "............................"),
-            (FilerPhase::Joining, ".x.........................."),
-            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxxxx......."),
-            (FilerPhase::Recovering, "....................xxx..xxx"),
-            (FilerPhase::Walking, ".......................xxxx."),
+            (FilerPhase::Starting, "x............................"),
+            (FilerPhase::Spare, "............................."),
+            (FilerPhase::Joining, ".x..........................."),
+            (FilerPhase::Serving, "..xxxxxxxxxxxxxxxxxxxx......."),
+            (FilerPhase::Recovering, ".....................xxx..xxx"),
+            (FilerPhase::Walking, "........................xxxx."),
         ];
         for (phase, row) in table {
             for (message, letter) in messages().iter().zip(row.chars()) {

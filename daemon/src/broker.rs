@@ -133,7 +133,10 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
         // Transfers go on beside a change of password.
         (
             P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
-            M::TransferStarted { .. } | M::Progress { .. } | M::TransferEnded { .. },
+            M::TransferStarted { .. }
+            | M::Progress { .. }
+            | M::TransferEnded { .. }
+            | M::BatchEnded { .. },
         ) => Step::Note,
         (
             P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
@@ -165,6 +168,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         ) => Step::Ignore,
         (P::Closing, M::Ready | M::Sign { .. } | M::Handshaken { .. })
@@ -180,6 +184,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive
             | M::Closing { .. },
         )
@@ -196,6 +201,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive
             | M::Closing { .. },
         )
@@ -211,6 +217,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -225,6 +232,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -239,6 +247,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -253,6 +262,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -268,6 +278,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -282,6 +293,7 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
             | M::TransferStarted { .. }
             | M::Progress { .. }
             | M::TransferEnded { .. }
+            | M::BatchEnded { .. }
             | M::Alive,
         )
         | (
@@ -324,6 +336,7 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         // As often as its client likes.
         WorkerToDaemon::TransferStarted { .. }
         | WorkerToDaemon::TransferEnded { .. }
+        | WorkerToDaemon::BatchEnded { .. }
         | WorkerToDaemon::PasswordFirst { .. }
         | WorkerToDaemon::PasswordFinal { .. } => false,
         // It has a rate of its own.
@@ -353,6 +366,7 @@ pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
         WorkerToDaemon::TransferStarted { .. } => "TransferStarted",
         WorkerToDaemon::Progress { .. } => "Progress",
         WorkerToDaemon::TransferEnded { .. } => "TransferEnded",
+        WorkerToDaemon::BatchEnded { .. } => "BatchEnded",
         WorkerToDaemon::Alive => "Alive",
         WorkerToDaemon::Closing { .. } => "Closing",
     }

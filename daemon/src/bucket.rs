@@ -33,8 +33,8 @@ pub(crate) const PROGRESS: Rate = Rate { a_second: 2, at_once: 4096 };
 pub(crate) const GOES_ON: Rate = Rate { a_second: 2, at_once: 4096 };
 
 /// A filer, by names rather than messages: a put reserves, intends, settles and forgets its name, and gives
-/// the ticket back. Ten thousand puts a second are more than a filer's system calls for them allow.
-pub(crate) const WORKING_FILER: Rate = Rate { a_second: 50_000, at_once: 50_000 };
+/// the ticket back. Thirty thousand puts a second are more than a filer's system calls for them allow.
+pub(crate) const WORKING_FILER: Rate = Rate { a_second: 150_000, at_once: 150_000 };
 
 /// Fills at a rate up to a burst; each message takes one.
 #[derive(Debug)]

@@ -14,7 +14,7 @@ use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::telling::{Bounds, Next, Telling};
+use super::telling::{AHEAD, Next, Telling, UNDER_WAY};
 use super::{Context, failed, get};
 use crate::args::GetArgs;
 use crate::exit::Exit;
@@ -26,13 +26,12 @@ use crate::transfer::{GetJob, GetReport, TransferError, get as get_file};
 use crate::trees::{Fills, FillsError, Listed, Piece, contents_of, joined, make_directory};
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
-    let bounds = Bounds::of(context);
     let roots = roots(context, args)?;
-    let (steps, mut taken) = mpsc::channel(bounds.ahead);
+    let (steps, mut taken) = mpsc::channel(AHEAD);
     let lister = Lister { session: context.session.clone(), listed: Listed::default(), steps };
     // It ends by itself when nobody takes what it finds.
     tokio::spawn(lister.list(roots));
-    let slots = Semaphore::new(bounds.at_once);
+    let slots = Semaphore::new(context.at_once_of_trees());
     let mut telling = Telling::new(context);
     let progress = telling.progress.clone();
     let (mut listed, mut settling) = (false, false);
@@ -46,7 +45,7 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
                     break;
                 }
             }
-            step = taken.recv(), if !listed && !settling && under_way.len() < bounds.under_way => {
+            step = taken.recv(), if !listed && !settling && under_way.len() < UNDER_WAY => {
                 match step {
                     Some(Step::Directory) => telling.tally.directories += 1,
                     Some(Step::File { remote, local, size }) => {

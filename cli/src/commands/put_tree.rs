@@ -2,67 +2,323 @@
 //!
 //! A thread walks the trees ahead. What it finds is taken as fast as it can be carried out: directories are asked for
 //! at once, files wait for their directory and then for their turn, so that as many as the session allows are always
-//! under way and the server has batches to form. Whether a file is whole there is each file's own matter.
+//! under way. Small files go many in one message: while messages are on their way the next one fills. Whether a file
+//! is whole there is each file's own matter.
 
-use berth_common::entry::Usage;
-use futures_util::future::Either;
+use std::future::{Future, ready};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::time::{Duration, Instant};
+
+use berth_common::batch::{AT_ONCE, PutResult};
+use berth_common::digest::Md5;
+use berth_common::entry::{Existing, Usage};
+use berth_common::error_code::ErrorCode;
+use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::telling::{Bounds, Next, Telling};
+use super::telling::{AHEAD, Next, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
+use crate::connection::ConnectionError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::session::RequestError;
 use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, TransferError, put_opened};
-use crate::trees::{Fills, FillsError, FoundDirectory, FoundFile, Root, Step, Walk, contents_of};
+use crate::transfer::{PutJob, PutReport, SmallPuts, TransferError, put as put_file, put_opened};
+use crate::trees::{
+    Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Root, Step, Walk, contents_of,
+};
+
+/// Messages of small files from which on the next one waits until it is full.
+const BATCHES_AHEAD: usize = 2;
+
+/// Bytes of small files that were read and are not in the home yet, at most and but for the last one.
+const HELD_BYTES: usize = 16 * 1024 * 1024;
+
+/// Small files that may be under way: more than are, over a long line, while one answer comes.
+const SMALL_UNDER_WAY: usize = 4096;
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
-    let bounds = Bounds::of(context);
     let key = put::client_key(context)?;
-    let mut steps = walk_ahead(roots(context, args).await?, bounds.ahead);
-    let slots = Semaphore::new(bounds.at_once);
-    let mut telling = Telling::new(context);
-    let progress = telling.progress.clone();
-    let mut usage = None;
+    let roots = roots(context, args).await?;
+    let together = args.existing() != Existing::Append;
+    let mut steps = walk_ahead(roots, together, AHEAD);
+    let slots = Semaphore::new(context.at_once_of_trees());
+    // One less than the server carries out: what is answered is still being told.
+    let batches = Semaphore::new(AT_ONCE - 1);
+    let run = Run { context, args, key: &key, slots: &slots, batches: &batches };
+    let mut putting = Putting::new(run, Telling::new(context));
     let mut walked = false;
-    let mut under_way = FuturesUnordered::new();
     loop {
         tokio::select! {
             biased;
-            Some(done) = under_way.next() => {
-                if told(context, &mut telling, &mut usage, done)? == Next::Stop {
+            Some(done) = putting.under_way.next() => {
+                if putting.told(done)? == Next::Stop {
                     break;
                 }
             }
-            step = steps.recv(), if !walked && under_way.len() < bounds.under_way => match step {
-                Some(Step::Directory(found)) => {
-                    under_way.push(Either::Left(make(context, found)));
-                }
-                Some(Step::File(found)) => {
-                    progress.found(found.opened.size());
-                    let sent = send(context, args, &key, &slots, &progress, found);
-                    under_way.push(Either::Right(sent));
-                }
-                Some(Step::Skipped { local, kind }) => {
-                    telling.skipped(&format!("{}: skipped, it is {kind}", local.display()));
-                }
-                Some(Step::Failed { local, error }) => {
-                    let failure = Failure::new(error.exit(), error.about(&local));
-                    let local = local.display();
-                    telling.failed(&failure.of(format_args!("put {local}")).locally(local));
-                }
+            step = steps.recv(), if !walked && putting.has_room() => match step {
+                Some(step) => putting.take(step),
                 None => walked = true,
             },
+            () = ready(()), if putting.is_to_send() => putting.send_together(),
             else => break,
         }
     }
-    let exit = telling.end()?;
-    put::remark(context, usage.as_ref());
+    let exit = putting.telling.end()?;
+    put::remark(context, putting.usage.as_ref());
     Ok(exit)
+}
+
+/// What all pieces are put with.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    context: &'a Context,
+    args: &'a PutArgs,
+    key: &'a ClientKey,
+    slots: &'a Semaphore,
+    batches: &'a Semaphore,
+}
+
+/// A piece under way.
+type UnderWay<'a> = Pin<Box<dyn Future<Output = Done> + 'a>>;
+
+/// A small file of a message, but for its content.
+struct Named {
+    local: PathBuf,
+    remote: RelPath,
+    size: usize,
+}
+
+/// What is under way, and what was told of it.
+struct Putting<'a> {
+    run: Run<'a>,
+    telling: Telling<'a>,
+    usage: Option<Usage>,
+    under_way: FuturesUnordered<UnderWay<'a>>,
+    /// Pieces under way that are no small files.
+    others: usize,
+    /// The next message of small files.
+    together: SmallPuts,
+    names: Vec<Named>,
+    /// Messages of small files that are on their way.
+    sent: usize,
+    /// Small files that were found and not answered, and their bytes.
+    held: usize,
+    held_bytes: usize,
+}
+
+impl<'a> Putting<'a> {
+    fn new(run: Run<'a>, telling: Telling<'a>) -> Self {
+        Self {
+            run,
+            telling,
+            usage: None,
+            under_way: FuturesUnordered::new(),
+            others: 0,
+            together: SmallPuts::default(),
+            names: Vec::new(),
+            sent: 0,
+            held: 0,
+            held_bytes: 0,
+        }
+    }
+
+    fn has_room(&self) -> bool {
+        self.others < UNDER_WAY && self.held < SMALL_UNDER_WAY && self.held_bytes < HELD_BYTES
+    }
+
+    /// Whether a message goes that is not full: nothing else would make the server busy.
+    fn is_to_send(&self) -> bool {
+        !self.together.is_empty() && self.sent < BATCHES_AHEAD
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Directory(found) => self.begin(make(self.run.context, found)),
+            Step::File(found) => {
+                self.telling.progress.found(found.opened.size());
+                self.begin(send(self.run, self.telling.progress.clone(), found));
+            }
+            Step::Small(found) => {
+                self.telling.progress.found(found.file.size() as u64);
+                self.held += 1;
+                self.held_bytes += found.file.size();
+                match &found.within {
+                    Some(within) if !within.is_open() => {
+                        self.under_way.push(Box::pin(admitted(found)));
+                    }
+                    _ => self.gather(found),
+                }
+            }
+            Step::Skipped { local, kind } => {
+                self.telling.skipped(&format!("{}: skipped, it is {kind}", local.display()));
+            }
+            Step::Failed { local, error } => {
+                let failure = Failure::new(error.exit(), error.about(&local));
+                let local = local.display();
+                self.telling.failed(&failure.of(format_args!("put {local}")).locally(local));
+            }
+        }
+    }
+
+    fn begin(&mut self, piece: impl Future<Output = Done> + 'a) {
+        self.others += 1;
+        self.under_way.push(Box::pin(piece));
+    }
+
+    /// Puts a small file into the next message, which goes when it is full.
+    fn gather(&mut self, found: FoundSmall) {
+        let FoundSmall { local, remote, file, .. } = found;
+        let named = Named { local, remote: remote.clone(), size: file.size() };
+        if let Err(file) = self.together.add(remote.clone(), file) {
+            self.send_together();
+            if self.together.add(remote, file).is_err() {
+                // Larger than a message: it goes by itself.
+                return self.alone(named);
+            }
+        }
+        self.names.push(named);
+    }
+
+    fn send_together(&mut self) {
+        let files = std::mem::take(&mut self.together);
+        let names = std::mem::take(&mut self.names);
+        self.sent += 1;
+        self.under_way.push(Box::pin(send_together(self.run, files, names)));
+    }
+
+    /// Puts a file by itself that did not get there with others.
+    fn alone(&mut self, named: Named) {
+        self.answered(&named);
+        self.begin(send_alone(self.run, self.telling.progress.clone(), named));
+    }
+
+    fn answered(&mut self, named: &Named) {
+        self.held -= 1;
+        self.held_bytes -= named.size;
+    }
+
+    /// Takes note of what came of a piece.
+    fn told(&mut self, done: Done) -> Result<Next, Failure> {
+        match done {
+            Done::Admitted(found) => self.gather(found),
+            Done::DroppedSmall(size) => {
+                self.held -= 1;
+                self.held_bytes -= size;
+            }
+            Done::Together(names, elapsed, result) => {
+                self.sent -= 1;
+                return self.together_told(names, elapsed, result);
+            }
+            Done::Dropped => self.others -= 1,
+            Done::Directory(found, made) => {
+                self.others -= 1;
+                return Ok(self.directory_told(&found, made));
+            }
+            Done::File(job, result) => {
+                self.others -= 1;
+                return self.file_told(&job, result);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn directory_told(&mut self, found: &FoundDirectory, made: Result<(), RequestError>) -> Next {
+        let Err(error) = made else {
+            self.telling.tally.directories += 1;
+            return Next::GoOn;
+        };
+        let (local, remote) = (found.local.display(), &found.remote);
+        let failure = failed(&error).of(format_args!("the directory {remote}"));
+        let failure = failure.of(format_args!("put {local}")).at(remote).locally(local);
+        self.telling.failed(&failure);
+        match error {
+            RequestError::Connection(_) => Next::Stop,
+            RequestError::Server(_) => Next::GoOn,
+        }
+    }
+
+    fn file_told(
+        &mut self,
+        job: &PutJob,
+        result: Result<PutReport, TransferError>,
+    ) -> Result<Next, Failure> {
+        match result {
+            Ok(report) => {
+                self.telling.moved(report.size, report.moved_leaves);
+                put::tell(self.run.context, &self.telling.progress, job, &report)?;
+                self.usage = Some(report.usage);
+            }
+            Err(error) => {
+                self.telling.failed(&put::failure(job, &error));
+                if error.ends_session() {
+                    return Ok(Next::Stop);
+                }
+            }
+        }
+        Ok(Next::GoOn)
+    }
+
+    fn together_told(
+        &mut self,
+        names: Vec<Named>,
+        elapsed: Duration,
+        result: Put,
+    ) -> Result<Next, Failure> {
+        let (results, usage) = match result {
+            Ok(told) => told,
+            // The message itself was refused, or nothing is known of any of them.
+            Err(RequestError::Server(error)) => {
+                let failed = PutResult::Failed(error);
+                (vec![(Md5::of(b""), failed); names.len()], None)
+            }
+            Err(RequestError::Connection(reason)) => {
+                for named in names {
+                    let error = TransferError::Connection(reason.clone());
+                    self.file_told(&self.run.job(named), Err(error))?;
+                }
+                return Ok(Next::Stop);
+            }
+        };
+        for (named, (digest, result)) in names.into_iter().zip(results) {
+            // Damaged on the way: it is sent again, and checked again.
+            if result == PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 }) {
+                self.alone(named);
+                continue;
+            }
+            self.answered(&named);
+            let size = named.size as u64;
+            self.telling.progress.small(size);
+            let result = match (result, usage) {
+                (PutResult::Done { replaced }, Some(usage)) => Ok(PutReport {
+                    size,
+                    digest,
+                    resumed_leaves: 0,
+                    moved_leaves: u64::from(size > 0),
+                    started_over: false,
+                    replaced,
+                    elapsed,
+                    usage,
+                }),
+                (PutResult::Done { .. }, None) => Err(ConnectionError::unexpected("answer").into()),
+                (PutResult::Failed(error), _) => Err(TransferError::Server(error)),
+            };
+            if self.file_told(&self.run.job(named), result)? == Next::Stop {
+                return Ok(Next::Stop);
+            }
+        }
+        Ok(Next::GoOn)
+    }
+}
+
+impl Run<'_> {
+    fn job(&self, named: Named) -> PutJob {
+        put::job(self.context, self.args, self.key, named.local, named.remote)
+    }
 }
 
 /// What goes where.
@@ -96,10 +352,10 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<Vec<Root>, Failure> 
 }
 
 /// Walks on a thread of its own, so many pieces ahead, until nobody takes them any more.
-fn walk_ahead(roots: Vec<Root>, ahead: usize) -> mpsc::Receiver<Step> {
+fn walk_ahead(roots: Vec<Root>, together: bool, ahead: usize) -> mpsc::Receiver<Step> {
     let (steps, taken) = mpsc::channel(ahead);
     tokio::task::spawn_blocking(move || {
-        for step in Walk::new(roots) {
+        for step in Walk::new(roots, together) {
             if steps.blocking_send(step).is_err() {
                 return;
             }
@@ -108,12 +364,21 @@ fn walk_ahead(roots: Vec<Root>, ahead: usize) -> mpsc::Receiver<Step> {
     taken
 }
 
+/// What is known of the files of a message.
+type Put = Result<(Vec<(Md5, PutResult)>, Option<Usage>), RequestError>;
+
 /// What came of a piece.
 enum Done {
     Directory(FoundDirectory, Result<(), RequestError>),
     File(PutJob, Result<PutReport, TransferError>),
     /// It would have been in a directory that could not be made, which was told.
     Dropped,
+    /// A small file's directory is there.
+    Admitted(FoundSmall),
+    /// As `Dropped`, for a small file of so many bytes.
+    DroppedSmall(usize),
+    /// A message of small files was answered.
+    Together(Vec<Named>, Duration, Put),
 }
 
 async fn make(context: &Context, found: FoundDirectory) -> Done {
@@ -132,14 +397,7 @@ async fn make(context: &Context, found: FoundDirectory) -> Done {
     Done::Directory(found, made)
 }
 
-async fn send(
-    context: &Context,
-    args: &PutArgs,
-    key: &ClientKey,
-    slots: &Semaphore,
-    progress: &Progress,
-    found: FoundFile,
-) -> Done {
+async fn send(run: Run<'_>, progress: Progress, found: FoundFile) -> Done {
     let progress = progress.file(&found.local.display().to_string());
     if let Some(within) = &found.within
         && !within.pass().await
@@ -147,42 +405,34 @@ async fn send(
         return Done::Dropped;
     }
     // It is never closed.
-    let _slot = slots.acquire().await;
-    let job = put::job(context, args, key, found.local, found.remote);
-    let result = put_opened(&context.session, &job, found.opened, &progress).await;
+    let _slot = run.slots.acquire().await;
+    let job = put::job(run.context, run.args, run.key, found.local, found.remote);
+    let result = put_opened(&run.context.session, &job, found.opened, &progress).await;
     progress.end();
     Done::File(job, result)
 }
 
-fn told(
-    context: &Context,
-    telling: &mut Telling<'_>,
-    usage: &mut Option<Usage>,
-    done: Done,
-) -> Result<Next, Failure> {
-    match done {
-        Done::Dropped => {}
-        Done::Directory(_, Ok(())) => telling.tally.directories += 1,
-        Done::Directory(found, Err(error)) => {
-            let (local, remote) = (found.local.display(), &found.remote);
-            let failure = failed(&error).of(format_args!("the directory {remote}"));
-            let failure = failure.of(format_args!("put {local}")).at(remote).locally(local);
-            telling.failed(&failure);
-            if matches!(error, RequestError::Connection(_)) {
-                return Ok(Next::Stop);
-            }
-        }
-        Done::File(job, Ok(report)) => {
-            telling.moved(report.size, report.moved_leaves);
-            put::tell(context, &telling.progress, &job, &report)?;
-            *usage = Some(report.usage);
-        }
-        Done::File(job, Err(error)) => {
-            telling.failed(&put::failure(&job, &error));
-            if error.ends_session() {
-                return Ok(Next::Stop);
-            }
-        }
+async fn send_alone(run: Run<'_>, progress: Progress, named: Named) -> Done {
+    let progress = progress.file(&named.local.display().to_string());
+    let _slot = run.slots.acquire().await;
+    let job = run.job(named);
+    let result = put_file(&run.context.session, &job, &progress).await;
+    progress.end();
+    Done::File(job, result)
+}
+
+/// Waits for a small file's directory.
+async fn admitted(found: FoundSmall) -> Done {
+    match &found.within {
+        Some(within) if !within.pass().await => Done::DroppedSmall(found.file.size()),
+        _ => Done::Admitted(found),
     }
-    Ok(Next::GoOn)
+}
+
+async fn send_together(run: Run<'_>, files: SmallPuts, names: Vec<Named>) -> Done {
+    let _slot = run.batches.acquire().await;
+    let started = Instant::now();
+    let overwrite = run.args.existing() == Existing::Replace;
+    let put = files.put(&run.context.session, overwrite).await;
+    Done::Together(names, started.elapsed(), put)
 }

@@ -10,22 +10,11 @@ use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
 use crate::trees::Tally;
 
-/// How many files move at once, and pieces are under way besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Bounds {
-    /// Files that move.
-    pub(super) at_once: usize,
-    /// Pieces that are found ahead.
-    pub(super) ahead: usize,
-    /// Pieces that move, or wait for their turn or their directory.
-    pub(super) under_way: usize,
-}
+/// Pieces that are found ahead.
+pub(super) const AHEAD: usize = 256;
 
-impl Bounds {
-    pub(super) fn of(context: &Context) -> Self {
-        Self { at_once: context.at_once_of_trees(), ahead: 32, under_way: 64 }
-    }
-}
+/// Pieces that move, or wait for their turn or their directory; small files are not counted.
+pub(super) const UNDER_WAY: usize = 64;
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -9,11 +9,13 @@ mod durable;
 mod local;
 mod part;
 mod sink;
+mod small;
 mod source;
 mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
+pub use small::{SmallFile, SmallPuts};
 pub use source::Opened;
 pub use stream::KEPT_BLOCKS;

@@ -198,7 +198,7 @@ impl Source {
     }
 }
 
-fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
+pub(super) fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
     SourceFingerprint {
         size: metadata.size(),
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),

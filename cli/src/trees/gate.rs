@@ -33,6 +33,12 @@ impl Gate {
         self.0.send_replace(State::Shut);
     }
 
+    /// Whether the directory is there.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        *self.0.borrow() == State::Open
+    }
+
     /// Whether it is known that the directory will not be there.
     #[must_use]
     pub fn is_shut(&self) -> bool {

@@ -17,4 +17,4 @@ pub use listed::{Listed, Piece, joined};
 pub use place::{PlaceError, make_directory};
 pub use root::{Fills, FillsError, contents_of};
 pub use tally::Tally;
-pub use walk::{FoundDirectory, FoundFile, NotFollowed, Root, Step, Walk, WalkError};
+pub use walk::{FoundDirectory, FoundFile, FoundSmall, NotFollowed, Root, Step, Walk, WalkError};

@@ -19,7 +19,7 @@ use rustix::io::Errno;
 
 use super::Gate;
 use crate::exit::Exit;
-use crate::transfer::{Opened, TransferError};
+use crate::transfer::{Opened, SmallFile, TransferError};
 
 /// Where to begin: a tree, or a file beside it.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub enum Step {
     Directory(FoundDirectory),
     /// A file.
     File(FoundFile),
+    /// A small file, which was read.
+    Small(FoundSmall),
     /// Something that is left out.
     Skipped {
         /// Its path.
@@ -75,6 +77,19 @@ pub struct FoundFile {
     pub remote: RelPath,
     /// The open file.
     pub opened: Opened,
+    /// Of the directory that it is in, unless the home has that already.
+    pub within: Option<Arc<Gate>>,
+}
+
+/// A small file of a tree.
+#[derive(Debug)]
+pub struct FoundSmall {
+    /// Its path.
+    pub local: PathBuf,
+    /// What it becomes in the home.
+    pub remote: RelPath,
+    /// What it has.
+    pub file: SmallFile,
     /// Of the directory that it is in, unless the home has that already.
     pub within: Option<Arc<Gate>>,
 }
@@ -134,6 +149,7 @@ impl WalkError {
 #[derive(Debug)]
 pub struct Walk {
     roots: VecDeque<Root>,
+    reads_small: bool,
     levels: Vec<Level>,
 }
 
@@ -147,10 +163,11 @@ struct Level {
 }
 
 impl Walk {
-    /// Of these trees and files.
+    /// Of these trees and files. `reads_small` says whether small files may be put together with others, so that
+    /// they are read when they are found.
     #[must_use]
-    pub fn new(roots: Vec<Root>) -> Self {
-        Self { roots: roots.into(), levels: Vec::new() }
+    pub fn new(roots: Vec<Root>, reads_small: bool) -> Self {
+        Self { roots: roots.into(), reads_small, levels: Vec::new() }
     }
 
     fn begin(&mut self, Root { local, remote }: Root) -> Option<Step> {
@@ -165,7 +182,7 @@ impl Walk {
         });
         match opened {
             Ok((file, true)) => self.enter(file.into(), local, remote, None),
-            Ok((file, false)) => Some(found(file, local, remote, None)),
+            Ok((file, false)) => Some(self.found(file, local, remote, None)),
             Err(error) => Some(Step::Failed { local, error: WalkError::Local(error) }),
         }
     }
@@ -187,6 +204,24 @@ impl Walk {
             Level { entries, local: local.clone(), remote: remote.clone(), gate: gate.clone() };
         self.levels.push(level);
         Some(Step::Directory(FoundDirectory { local, remote, gate: gate?, within }))
+    }
+
+    fn found(
+        &self,
+        file: File,
+        local: PathBuf,
+        remote: RelPath,
+        within: Option<Arc<Gate>>,
+    ) -> Step {
+        if self.reads_small
+            && let Some(file) = SmallFile::read(&file)
+        {
+            return Step::Small(FoundSmall { local, remote, file, within });
+        }
+        match Opened::of(file, &local) {
+            Ok(opened) => Step::File(FoundFile { local, remote, opened, within }),
+            Err(error) => Step::Failed { local, error: WalkError::Local(error) },
+        }
     }
 
     /// What an entry of the deepest directory is; nothing for the names of the directory itself and its parent.
@@ -239,7 +274,7 @@ impl Walk {
         if is_directory {
             self.enter(opened, local, remote, within)
         } else {
-            Some(found(opened.into(), local, remote, within))
+            Some(self.found(opened.into(), local, remote, within))
         }
     }
 }
@@ -276,13 +311,6 @@ impl Iterator for Walk {
     }
 }
 
-fn found(file: File, local: PathBuf, remote: RelPath, within: Option<Arc<Gate>>) -> Step {
-    match Opened::of(file, &local) {
-        Ok(opened) => Step::File(FoundFile { local, remote, opened, within }),
-        Err(error) => Step::Failed { local, error: WalkError::Local(error) },
-    }
-}
-
 fn failed(what: &'static str, local: PathBuf, error: Errno) -> Step {
     let error = TransferError::local(what, &local)(io::Error::from(error));
     Step::Failed { local, error: WalkError::Local(error) }
@@ -298,7 +326,7 @@ mod tests {
 
     fn walk(local: &Path, remote: &str) -> Walk {
         let remote = RelPath::new(remote).unwrap();
-        Walk::new(vec![Root { local: local.to_owned(), remote }])
+        Walk::new(vec![Root { local: local.to_owned(), remote }], false)
     }
 
     /// What is found, in words, sorted: the order within a directory is the file system's.
@@ -306,6 +334,7 @@ mod tests {
         let words = |step| match step {
             Step::Directory(found) => format!("directory {}", found.remote),
             Step::File(found) => format!("file {} of {}", found.remote, found.opened.size()),
+            Step::Small(found) => format!("small {} of {}", found.remote, found.file.size()),
             Step::Skipped { local, kind } => {
                 format!("{} is {kind}", local.file_name().unwrap().display())
             }

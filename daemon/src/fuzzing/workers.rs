@@ -173,6 +173,12 @@ fn message(letter: u8, variant: u8) -> Option<WorkerToDaemon> {
             moved_leaves: u64::MAX,
             error: None,
         },
+        7 => WorkerToDaemon::BatchEnded {
+            direction: Direction::Get,
+            files: u32::MAX,
+            bytes: u64::MAX,
+            failed: 0,
+        },
         25 => WorkerToDaemon::Alive,
         24 => WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
         _ => return None,

@@ -108,6 +108,13 @@ impl Account {
         Ok(())
     }
 
+    /// This account with so much more reserved, which was admitted.
+    pub(super) fn with(mut self, reserved: Amount) -> Self {
+        self.reserved.bytes += reserved.bytes;
+        self.reserved.entries += reserved.entries;
+        self
+    }
+
     /// This account with so much less reserved, as it is before the ledger says so too.
     pub(super) fn without(mut self, reserved: Amount) -> Self {
         self.reserved.bytes -= reserved.bytes;

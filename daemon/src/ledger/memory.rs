@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{SessionId, StagingName, UserName};
+use berth_common::ledger_protocol::{FileReservation, ReservationResult};
 use berth_common::limits::LEASE_BYTES;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 use rusqlite::{OptionalExtension as _, Row};
@@ -112,6 +113,15 @@ pub(super) fn find_own(
 /// Gives a session a name, or another reason to have it.
 pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     forget(tx, holding.name)?;
+    insert(tx, &holding)?;
+    match holding.weight() {
+        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
+        (reserved, leftover) => account::add_in_memory(tx, holding.user, reserved, leftover),
+    }
+}
+
+/// Of a name that no session has. The sums are the caller's to change.
+fn insert(tx: &Tx<'_>, holding: &Holding) -> Result<(), Failure> {
     let mut insert =
         tx.db.prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     insert.execute((
@@ -122,10 +132,7 @@ pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
         holding.amount.bytes,
         holding.amount.entries,
     ))?;
-    match holding.weight() {
-        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
-        (reserved, leftover) => account::add_in_memory(tx, holding.user, reserved, leftover),
-    }
+    Ok(())
 }
 
 /// Takes a name from whatever session has it.
@@ -173,6 +180,38 @@ pub(super) fn reserve(
     let name = names::mint(tx)?;
     put(tx, Holding { name, user: account.id, session, hold: Hold::Reservation, amount })?;
     Ok(name)
+}
+
+/// One after the other, each beside what those before it have reserved.
+pub(super) fn reserve_files(
+    tx: &Tx<'_>,
+    user: &UserName,
+    session: SessionId,
+    files: &[FileReservation],
+) -> Result<Vec<ReservationResult>, Failure> {
+    let mut account = account::of_active(tx, user)?;
+    account.check_leftovers()?;
+    check_room(tx, session)?;
+    let mut sum = Amount::default();
+    let mut results = Vec::with_capacity(files.len());
+    for file in files {
+        let amount = match account.admit_instead(Amount::default(), file.growth, file.entries) {
+            Ok(amount) => amount,
+            Err(LedgerError::Refused(error)) => {
+                results.push(ReservationResult::Refused(error));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        account = account.with(amount);
+        (sum.bytes, sum.entries) = (sum.bytes + amount.bytes, sum.entries + amount.entries);
+        let name = names::mint(tx)?;
+        let hold = Hold::Reservation;
+        insert(tx, &Holding { name, user: account.id, session, hold, amount })?;
+        results.push(ReservationResult::Reserved(name));
+    }
+    account::add_in_memory(tx, account.id, sum, 0)?;
+    Ok(results)
 }
 
 pub(super) fn lease(

@@ -47,7 +47,9 @@ use std::sync::PoisonError;
 use berth_common::admin_protocol::{Change, LedgerWork};
 use berth_common::entry::{Limits, Usage};
 use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
-use berth_common::ledger_protocol::{IntentItem, SettleItem, UploadRow};
+use berth_common::ledger_protocol::{
+    FileReservation, IntentItem, ReservationResult, SettleItem, UploadRow,
+};
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
@@ -359,6 +361,20 @@ impl Ledger {
     ) -> Result<StagingName, LedgerError> {
         let user = user.clone();
         self.write(move |tx| memory::reserve(tx, &user, session, growth, entries)).await
+    }
+
+    /// The same for several files, each of which may be refused by itself.
+    ///
+    /// # Errors
+    /// As `reserve`, but for `QuotaExceeded`, which is one file's.
+    pub(crate) async fn reserve_files(
+        &self,
+        user: &UserName,
+        session: SessionId,
+        files: Vec<FileReservation>,
+    ) -> Result<Vec<ReservationResult>, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| memory::reserve_files(tx, &user, session, &files)).await
     }
 
     /// The same for an upload of unknown size: sets a lease aside, or what is left of the quota and of

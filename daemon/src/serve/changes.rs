@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName};
-use berth_common::ledger_protocol::{DaemonToFiler, IntentItem, SettleItem, Settling};
+use berth_common::ledger_protocol::{
+    DaemonToFiler, FileReservation, IntentItem, ReservationResult, SettleItem, Settling,
+};
 use berth_common::points::{Point, reach};
 
 use super::{Given, Serving};
@@ -41,6 +43,26 @@ impl Serving {
             self.writes(|writing| writing.open(*name, size, false));
         }
         self.answer(op, reserved.map(|name| DaemonToFiler::Reserved { op, name }));
+    }
+
+    /// For files that the filer writes itself: the worker may write nothing more for them. They are asked for
+    /// together and find the disk's room together.
+    pub(super) async fn reserve_files(&self, op: OpId, files: Vec<FileReservation>) {
+        if let Some(error) = self.refuses_changes() {
+            return self.refuse(op, error);
+        }
+        let stages = files.iter().fold(0, |sum: u64, file| sum.saturating_add(file.stages));
+        if let Some(error) = self.refuses_staging(stages).await {
+            return self.refuse(op, error);
+        }
+        let ledger = &self.daemon.ledger;
+        let reserved = ledger.reserve_files(&self.user, self.session, files).await;
+        let given = reserved.iter().flatten().filter_map(|result| match result {
+            ReservationResult::Reserved(name) => Some(*name),
+            ReservationResult::Refused(_) => None,
+        });
+        self.give(given);
+        self.answer(op, reserved.map(|results| DaemonToFiler::FilesReserved { op, results }));
     }
 
     /// Begins the reservation of an upload of unknown size. It lives in memory: without a fingerprint of its

@@ -26,6 +26,11 @@ impl Serving {
                 self.ask(op)?;
                 self.question(async move { this.reserve(op, growth, entries, stages).await })?;
             }
+            FilerToDaemon::ReserveFiles { op, files } => {
+                check_changes(files.len())?;
+                self.ask(op)?;
+                self.question(async move { this.reserve_files(op, files).await })?;
+            }
             FilerToDaemon::Lease { op, entries, replaces } => {
                 self.ask(op)?;
                 self.question(async move { this.lease(op, entries, replaces).await })?;

@@ -61,6 +61,24 @@ impl Session {
                     "transfer"
                 );
             }
+            WorkerToDaemon::BatchEnded { direction, files, bytes, failed } => {
+                let left_out = self.lines.one_more(now)?;
+                let direction = match direction {
+                    Direction::Put => "put",
+                    Direction::Get => "get",
+                };
+                tracing::info!(
+                    session,
+                    user,
+                    addr = %self.peer,
+                    direction,
+                    files,
+                    bytes,
+                    failed,
+                    left_out = some(left_out),
+                    "small files"
+                );
+            }
             _ => {}
         }
         None

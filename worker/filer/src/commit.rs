@@ -101,7 +101,8 @@ async fn prepare(
         return Err(lost(ErrorCode::Protocol));
     }
     (staged.inode, staged.size) = (seen.inode, seen.size);
-    describe(&data, upload, digest).map_err(|errno| keep(report("set attributes", errno)))?;
+    describe(&data, upload.mtime_ns, upload.mode, digest)
+        .map_err(|errno| keep(report("set attributes", errno)))?;
     let staging = std::sync::Arc::clone(&session.staging);
     let synced = session.helper.run_once(move || staging.sync_file(&data)).await;
     synced.map_err(|errno| {
@@ -114,14 +115,21 @@ async fn prepare(
     })
 }
 
-/// Sets time, permission bits and digest. The time first: the digest is kept for the time as it is stored. What came
-/// as a stream keeps the time of its last byte.
-fn describe(data: &OwnedFd, upload: &Upload, digest: Md5) -> Result<(), Errno> {
-    if let Some(mtime_ns) = upload.mtime_ns {
+/// Sets time, permission bits and digest, and says how the file stands then. The time first: the digest is kept for
+/// the time as it is stored. What came as a stream keeps the time of its last byte.
+pub(crate) fn describe(
+    data: &OwnedFd,
+    mtime_ns: Option<i64>,
+    mode: u16,
+    digest: Md5,
+) -> Result<Seen, Errno> {
+    if let Some(mtime_ns) = mtime_ns {
         rustix::fs::futimens(data, &modified_at(mtime_ns))?;
     }
-    attributes::set_mode(data, upload.mode)?;
-    attributes::set_digest(data, &Seen::of(data)?, digest)
+    attributes::set_mode(data, mode)?;
+    let seen = Seen::of(data)?;
+    attributes::set_digest(data, &seen, digest)?;
+    Ok(seen)
 }
 
 fn modified_at(mtime_ns: i64) -> Timestamps {

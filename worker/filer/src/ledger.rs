@@ -15,7 +15,8 @@ use berth_common::entry::{SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{OpId, StagingName, UploadToken};
 use berth_common::ledger_protocol::{
-    DaemonToFiler, FilerToDaemon, HomeReport, IntentItem, Outcome, SettleItem, Settling, UploadRow,
+    DaemonToFiler, FileReservation, FilerToDaemon, HomeReport, IntentItem, Outcome,
+    ReservationResult, SettleItem, Settling, UploadRow,
 };
 use berth_common::limits::{NAMES_PER_MESSAGE, REPORTS_PER_MESSAGE};
 use berth_common::points::{Point, reach};
@@ -146,6 +147,25 @@ impl Ledger {
         let question = move |op| FilerToDaemon::Reserve { op, growth, entries, stages };
         match self.ask(Queue::Reserving, question).await? {
             DaemonToFiler::Reserved { name, .. } => Ok(name),
+            other => self.unexpected(other).await,
+        }
+    }
+
+    /// Sets bytes and entries aside for several files, each of which may be refused by itself.
+    pub(crate) async fn reserve_files(
+        &self,
+        files: Vec<FileReservation>,
+    ) -> Result<Vec<Result<StagingName, ErrorCode>>, ErrorCode> {
+        let count = files.len();
+        let question = move |op| FilerToDaemon::ReserveFiles { op, files };
+        match self.ask(Queue::Reserving, question).await? {
+            DaemonToFiler::FilesReserved { results, .. } if results.len() == count => {
+                let results = results.into_iter().map(|result| match result {
+                    ReservationResult::Reserved(name) => Ok(name),
+                    ReservationResult::Refused(error) => Err(error),
+                });
+                Ok(results.collect())
+            }
             other => self.unexpected(other).await,
         }
     }
@@ -482,6 +502,7 @@ impl Ledger {
 fn operation(message: &DaemonToFiler) -> Option<OpId> {
     match message {
         DaemonToFiler::Reserved { op, .. }
+        | DaemonToFiler::FilesReserved { op, .. }
         | DaemonToFiler::Leased { op, .. }
         | DaemonToFiler::Extended { op, .. }
         | DaemonToFiler::Room { op, .. }

@@ -92,7 +92,9 @@ fn begin_with(
 pub(crate) fn more(session: &Session, op: OpId) -> Result<(), String> {
     match session.operations.borrow().get(&op) {
         Some(Operation::Listing(listing)) => listing.credit.add(),
-        Some(Operation::Plain) => return Err(format!("operation {op} is no listing")),
+        Some(Operation::Plain | Operation::Batch) => {
+            return Err(format!("operation {op} is no listing"));
+        }
         None => {}
     }
     Ok(())
@@ -103,7 +105,9 @@ pub(crate) fn stop(session: &Session, op: OpId) -> Result<(), String> {
     let mut operations = session.operations.borrow_mut();
     match operations.get(&op) {
         Some(Operation::Listing(listing)) => session.tasks.cancel(listing.task),
-        Some(Operation::Plain) => return Err(format!("operation {op} is no listing")),
+        Some(Operation::Plain | Operation::Batch) => {
+            return Err(format!("operation {op} is no listing"));
+        }
         None => return Ok(()),
     }
     operations.remove(&op);

@@ -9,6 +9,7 @@
 
 mod append;
 mod attributes;
+mod batches;
 mod changes;
 mod commit;
 mod crowding;

@@ -84,15 +84,26 @@ pub(crate) async fn place(
 ) -> Result<Placed, NotPlaced> {
     let unknown = |error| NotPlaced { error, row: Row::Unknown };
     session.sync_staging().await.map_err(unknown)?;
+    place_durable(session, staged, path, None).await
+}
+
+/// The same for what is durable in staging already. `looked` is what was found there, where that was just now.
+pub(crate) async fn place_durable(
+    session: &Session,
+    staged: &mut Staged,
+    path: &RelPath,
+    mut looked: Option<Option<u64>>,
+) -> Result<Placed, NotPlaced> {
+    let unknown = |error| NotPlaced { error, row: Row::Unknown };
     let mut row = Row::Open;
     for again in [false, true] {
         // Outside the ticket: only to state sizes, and to refuse early.
         let refused = |error| NotPlaced { error, row };
-        let stated = session
-            .home
-            .place(path)
-            .and_then(|place| target(staged.kind, pins::look(session, &place)?.as_ref()))
-            .map_err(refused)?;
+        let look = || {
+            let place = session.home.place(path)?;
+            target(staged.kind, pins::look(session, &place)?.as_ref())
+        };
+        let stated = looked.take().map_or_else(look, Ok).map_err(refused)?;
         if again && row == Row::Dropped {
             reserve_again(session, staged, decide::growth(staged.size, stated)).await?;
             row = Row::Open;

@@ -1,7 +1,9 @@
-//! What reads a home without a ticket: one entry, an open file, and the MD5 that is kept on one.
+//! What reads a home without a ticket: one entry, an open file, the MD5 that is kept on one, and small files whole.
 
 use std::os::fd::OwnedFd;
+use std::rc::Rc;
 
+use berth_common::batch::{ReadResult, Room};
 use berth_common::digest::Md5;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
@@ -73,6 +75,51 @@ pub(crate) fn open(
     let fingerprint = fingerprint(&seen, &entry);
     let handle = session.handles.borrow_mut().add_reading(Reading { file: own, seen });
     Ok((FilerToWorker::Opened { op, handle, entry, fingerprint, md5 }, file))
+}
+
+/// Small files that are read before the loop looks at its channels: each may have to come from the disk.
+const READ_AT_ONCE: usize = 8;
+
+/// Reads small files and answers.
+pub(crate) async fn read_files(session: Rc<Session>, op: OpId, paths: Vec<RelPath>) {
+    let mut room = Room::default();
+    let mut files = Vec::with_capacity(paths.len());
+    for (index, path) in paths.iter().enumerate() {
+        if index % READ_AT_ONCE == READ_AT_ONCE - 1 {
+            session.pacer.next_turn().await;
+        }
+        let read = read_whole(&session, path, &mut room);
+        files.push(read.unwrap_or_else(ReadResult::Failed));
+    }
+    session.answer(op, FilerToWorker::FilesRead { op, files });
+}
+
+/// All of a small file, for which there is room. Files in a home never change in place, so that one that is cut off
+/// meanwhile is an administrator's doing.
+fn read_whole(session: &Session, path: &RelPath, room: &mut Room) -> Result<ReadResult, ErrorCode> {
+    let doing = "read a file";
+    if path.is_root() {
+        return Err(ErrorCode::IsADirectory);
+    }
+    let place = session.home.place(path)?;
+    let (seen, file) = look_and_open(session, &place)?;
+    check(&seen)?;
+    let file = file.map_err(|errno| report(doing, errno))?;
+    if !room.take(path.as_str(), seen.size) {
+        return Ok(ReadResult::TooLarge);
+    }
+    let mut content = vec![0; usize::try_from(seen.size).unwrap_or_default()];
+    let mut filled = 0;
+    while filled < content.len() {
+        let rest = &mut content[filled..];
+        match rustix::io::retry_on_intr(|| rustix::io::read(&file, &mut *rest)) {
+            Ok(0) => return Err(ErrorCode::SourceChanged),
+            Ok(count) => filled += count,
+            Err(errno) => return Err(report(doing, errno)),
+        }
+    }
+    let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
+    Ok(ReadResult::File { entry, content })
 }
 
 fn check(seen: &Seen) -> Result<(), ErrorCode> {

@@ -8,6 +8,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use berth_common::batch;
 use berth_common::channel::{ChannelError, Received};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
@@ -24,7 +25,7 @@ use crate::outbox::{Flushed, Outbox, WorkerChannel};
 use crate::run::{DaemonChannel, RunError};
 use crate::session::{End, Operation, Session};
 use crate::staging::Staging;
-use crate::{listing, mkdir, reading, remove, rename, sys, uploads};
+use crate::{batches, listing, mkdir, reading, remove, rename, sys, uploads};
 
 /// How long the loop sleeps while the uid has too many descriptors in flight.
 const IN_FLIGHT_RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
@@ -276,6 +277,20 @@ impl Server {
                     let closed = uploads::close(&own, upload, keep).await;
                     own.answer_done(op, closed);
                 });
+            }
+            WorkerToFiler::PutFiles { op, files } => {
+                if !batch::is_put(&files) {
+                    return Err("a batch of no files, or of too many or too large ones".into());
+                }
+                session.begin(op, Operation::Batch)?;
+                session.tasks.spawn(batches::put(own, op, files));
+            }
+            WorkerToFiler::ReadFiles { op, paths } => {
+                if !batch::is_get(&paths) {
+                    return Err("a question for no files, or for too many".into());
+                }
+                session.begin(op, Operation::Batch)?;
+                session.tasks.spawn(reading::read_files(own, op, paths));
             }
             WorkerToFiler::MakeDirectory { op, path, parents } => {
                 self.begin(op)?;

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 
+use berth_common::batch::AT_ONCE;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, MAX_OPERATIONS};
 use berth_common::ids::{OpId, StagingName};
@@ -64,6 +65,8 @@ impl End {
 pub(crate) enum Operation {
     /// One with one answer.
     Plain,
+    /// A batch of small files, whose bytes are in memory.
+    Batch,
     /// A listing of a directory or of the uploads, a part for each credit.
     Listing(Listing),
 }
@@ -73,6 +76,8 @@ pub(crate) enum Operation {
 struct NextSync {
     /// Operations that wait for it.
     waiters: Vec<Filler<Result<(), Errno>>>,
+    /// One of them has staged files that are to be durable, too.
+    whole: bool,
     /// It is among the helper's jobs, and has not begun.
     queued: bool,
 }
@@ -145,6 +150,11 @@ impl Session {
         if operations.len() >= MAX_OPERATIONS {
             return Err(format!("more than {MAX_OPERATIONS} operations at once"));
         }
+        let is_batch = |operation: &Operation| matches!(operation, Operation::Batch);
+        if is_batch(&operation) && operations.values().filter(|it| is_batch(it)).count() >= AT_ONCE
+        {
+            return Err(format!("more than {AT_ONCE} batches at once"));
+        }
         match operations.insert(op, operation) {
             None => Ok(()),
             Some(_) => Err(format!("operation {op} is in use")),
@@ -190,8 +200,23 @@ impl Session {
         if is_off(Rule::R6) {
             return self.check_writable();
         }
+        self.shared_sync(false).await
+    }
+
+    /// The same for the bytes, times and attributes of files that were staged together, too: one sync of the whole
+    /// file system instead of one for each of them. That it failed says nothing of which; so nothing is changed any
+    /// more, as after any failed sync of staging.
+    pub(crate) async fn sync_staged_files(&self) -> Result<(), ErrorCode> {
+        self.shared_sync(true).await
+    }
+
+    async fn shared_sync(&self, whole: bool) -> Result<(), ErrorCode> {
         let (filler, slot) = slot();
-        lock(&self.next_sync).waiters.push(filler);
+        {
+            let mut next = lock(&self.next_sync);
+            next.waiters.push(filler);
+            next.whole |= whole;
+        }
         let result = slot.await;
         self.synced(result)
     }
@@ -208,8 +233,8 @@ impl Session {
         let (next, staging) = (Arc::clone(&self.next_sync), Arc::clone(&self.staging));
         // Its own answer is not awaited: the waiters get theirs.
         drop(self.helper.run_once(move || {
-            let waiters = std::mem::take(&mut *lock(&next)).waiters;
-            let result = staging.sync();
+            let NextSync { waiters, whole, .. } = std::mem::take(&mut *lock(&next));
+            let result = if whole { staging.sync_whole() } else { staging.sync() };
             for waiter in waiters {
                 waiter.fill(result);
             }

@@ -126,6 +126,16 @@ impl Staging {
         }
     }
 
+    /// The same for all bytes, times and attributes of staged files, too.
+    pub(crate) fn sync_whole(&self) -> Result<(), Errno> {
+        #[cfg(test)]
+        self.faults.before_data_sync()?;
+        if is_off(Rule::R4) {
+            return self.sync();
+        }
+        self.sync_file_system()
+    }
+
     /// Makes all of the file system durable, pinned files of a recovery included.
     pub(crate) fn sync_file_system(&self) -> Result<(), Errno> {
         #[cfg(test)]

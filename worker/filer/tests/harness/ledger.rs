@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::{Limits, SourceFingerprint, Usage};
 use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::ids::{OpId, OwedName, StagingName, UploadToken};
-use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, IntentItem, Outcome, UploadRow};
+use berth_common::ledger_protocol::{
+    DaemonToFiler, FileReservation, FilerToDaemon, IntentItem, Outcome, ReservationResult,
+    UploadRow,
+};
 use berth_common::limits::LEASE_BYTES;
 use berth_common::rel_path::RelPath;
 
@@ -109,6 +112,7 @@ impl Ledger {
                     DaemonToFiler::Reserved { op, name }
                 }
             },
+            FilerToDaemon::ReserveFiles { op, files } => self.reserve_files(op, &files),
             FilerToDaemon::Room { op } => DaemonToFiler::Room { op, bytes: self.room },
             FilerToDaemon::Lease { op, entries, .. } => {
                 let (name, bytes) = (self.mint(), self.left().min(LEASE_BYTES).min(self.room));
@@ -372,6 +376,21 @@ impl Ledger {
         DaemonToFiler::Uploads { op, uploads, last: rows.next().is_none() }
     }
 
+    fn reserve_files(&mut self, op: OpId, files: &[FileReservation]) -> DaemonToFiler {
+        if files.iter().map(|file| file.stages).sum::<u64>() > self.room {
+            return DaemonToFiler::Refused { op, error: ErrorCode::DiskFull };
+        }
+        let mut reserve = |file: &FileReservation| match self.admit(file.growth) {
+            Err(error) => ReservationResult::Refused(error),
+            Ok(()) => {
+                let name = self.mint();
+                self.open(name, file.growth, file.entries, None);
+                ReservationResult::Reserved(name)
+            }
+        };
+        DaemonToFiler::FilesReserved { op, results: files.iter().map(&mut reserve).collect() }
+    }
+
     fn assert_gone(&self, name: StagingName) {
         for file in [name.file_name(), name.journal_name()] {
             assert!(!self.staging.join(&file).exists(), "{file} still stands in staging");
@@ -388,6 +407,7 @@ pub fn kind(message: &FilerToDaemon) -> &'static str {
         FilerToDaemon::Room { .. } => "Room",
         FilerToDaemon::ReserveUpload { .. } => "ReserveUpload",
         FilerToDaemon::Reserve { .. } => "Reserve",
+        FilerToDaemon::ReserveFiles { .. } => "ReserveFiles",
         FilerToDaemon::Claim { .. } => "Claim",
         FilerToDaemon::Drop { .. } => "Drop",
         FilerToDaemon::LetGo { .. } => "LetGo",

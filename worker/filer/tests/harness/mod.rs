@@ -423,6 +423,8 @@ fn operation(answer: &FilerToWorker) -> OpId {
         | FilerToWorker::UploadOpened { op, .. }
         | FilerToWorker::Extended { op, .. }
         | FilerToWorker::Committed { op, .. }
+        | FilerToWorker::FilesPut { op, .. }
+        | FilerToWorker::FilesRead { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,
     }

@@ -5,6 +5,7 @@
 use std::os::fd::OwnedFd;
 
 use actix::{Message, Recipient};
+use berth_common::batch::{PutResult, ReadResult, SmallPut};
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
@@ -65,6 +66,25 @@ message!(ListMore => ());
 #[derive(Debug)]
 pub(crate) struct ListUploads;
 message!(ListUploads => Parts<UploadSummary>);
+
+/// Puts small files, each whole or not at all.
+#[derive(Debug)]
+pub(crate) struct PutFiles(pub(crate) Vec<SmallPut>);
+message!(PutFiles => Answer<FilesPut>);
+
+/// What came of them.
+#[derive(Debug)]
+pub(crate) struct FilesPut {
+    /// Of each, in the order in which they were sent.
+    pub(crate) results: Vec<PutResult>,
+    /// Limits and usage now; `None` when nothing was put.
+    pub(crate) usage: Option<Usage>,
+}
+
+/// Reads small files whole.
+#[derive(Debug)]
+pub(crate) struct ReadFiles(pub(crate) Vec<RelPath>);
+message!(ReadFiles => Answer<Vec<ReadResult>>);
 
 /// A change of names.
 #[derive(Debug)]
@@ -222,6 +242,14 @@ pub(crate) struct Filesystem {
     pub(crate) change: Recipient<Change>,
     pub(crate) reading: Reading,
     pub(crate) uploading: Uploading,
+    pub(crate) small: SmallFiles,
+}
+
+/// What a batch asks.
+#[derive(Clone, Debug)]
+pub(crate) struct SmallFiles {
+    pub(crate) put: Recipient<PutFiles>,
+    pub(crate) read: Recipient<ReadFiles>,
 }
 
 /// What a download, or an MD5, asks.

@@ -17,6 +17,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient,
     ResponseFuture, WrapFuture as _,
 };
+use berth_common::batch::ReadResult;
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
@@ -77,6 +78,9 @@ asks! {
             op,
             upload: filer_protocol::OpenUpload { path, source, token, mode, existing },
         };
+    PutFiles(files) => FilesPut, PutFiles, FilesPut, |op| WorkerToFiler::PutFiles { op, files };
+    ReadFiles(paths) => FilesRead, ReadFiles, Vec<ReadResult>,
+        |op| WorkerToFiler::ReadFiles { op, paths };
     change => Done, Change, (), |op| match change {
         Change::MakeDirectory { path, parents } => {
             WorkerToFiler::MakeDirectory { op, path, parents }
@@ -156,8 +160,9 @@ impl FilesystemActor {
                 open: actor.clone().recipient(),
                 extend: actor.clone().recipient(),
                 commit: actor.clone().recipient(),
-                close: actor.recipient(),
+                close: actor.clone().recipient(),
             },
+            small: SmallFiles { put: actor.clone().recipient(), read: actor.recipient() },
         })
     }
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
+use berth_common::batch::ReadResult;
 use berth_common::channel::Received;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::filer_protocol::FilerToWorker;
@@ -10,7 +11,7 @@ use berth_common::ids::{Handle, OpId};
 use rustix::fs::FileType;
 use tokio::sync::{mpsc, oneshot};
 
-use super::messages::{Answer, Committed, OpenFile, OpenedUpload, Part};
+use super::messages::{Answer, Committed, FilesPut, OpenFile, OpenedUpload, Part};
 
 /// An open question, by what its answer is.
 #[derive(Debug)]
@@ -22,6 +23,8 @@ pub(super) enum Question {
     OpenUpload(oneshot::Sender<Answer<OpenedUpload>>),
     Extend(oneshot::Sender<Answer<u64>>),
     Commit(oneshot::Sender<Answer<Committed>>),
+    FilesPut(oneshot::Sender<Answer<FilesPut>>),
+    FilesRead(oneshot::Sender<Answer<Vec<ReadResult>>>),
     Entries(mpsc::UnboundedSender<Answer<Part<Entry>>>),
     Uploads(mpsc::UnboundedSender<Answer<Part<UploadSummary>>>),
 }
@@ -125,6 +128,12 @@ impl Table {
             (Question::Commit(asker), FilerToWorker::Committed { replaced, usage, .. }) => {
                 let _ = asker.send(Ok(Committed { replaced, usage }));
             }
+            (Question::FilesPut(asker), FilerToWorker::FilesPut { results, usage, .. }) => {
+                let _ = asker.send(Ok(FilesPut { results, usage }));
+            }
+            (Question::FilesRead(asker), FilerToWorker::FilesRead { files, .. }) => {
+                let _ = asker.send(Ok(files));
+            }
             (Question::Entries(asker), FilerToWorker::Entries { entries, last, .. }) => {
                 let wanted = asker.send(Ok(Part { items: entries, last })).is_ok();
                 match (last, wanted) {
@@ -149,6 +158,8 @@ impl Table {
                 | Question::OpenUpload(_)
                 | Question::Extend(_)
                 | Question::Commit(_)
+                | Question::FilesPut(_)
+                | Question::FilesRead(_)
                 | Question::Entries(_)
                 | Question::Uploads(_),
                 FilerToWorker::Done { .. }
@@ -158,6 +169,8 @@ impl Table {
                 | FilerToWorker::UploadOpened { .. }
                 | FilerToWorker::Extended { .. }
                 | FilerToWorker::Committed { .. }
+                | FilerToWorker::FilesPut { .. }
+                | FilerToWorker::FilesRead { .. }
                 | FilerToWorker::Usage { .. }
                 | FilerToWorker::Uploads { .. },
             ) => return Err(WrongAnswer),
@@ -176,6 +189,8 @@ fn fail(question: Question, error: berth_common::error_code::ErrorCode) {
         Question::OpenUpload(asker) => drop(asker.send(Err(error))),
         Question::Extend(asker) => drop(asker.send(Err(error))),
         Question::Commit(asker) => drop(asker.send(Err(error))),
+        Question::FilesPut(asker) => drop(asker.send(Err(error))),
+        Question::FilesRead(asker) => drop(asker.send(Err(error))),
         Question::Entries(asker) => drop(asker.send(Err(error))),
         Question::Uploads(asker) => drop(asker.send(Err(error))),
     }
@@ -197,6 +212,8 @@ fn op_of(message: &FilerToWorker) -> OpId {
         | FilerToWorker::UploadOpened { op, .. }
         | FilerToWorker::Extended { op, .. }
         | FilerToWorker::Committed { op, .. }
+        | FilerToWorker::FilesPut { op, .. }
+        | FilerToWorker::FilesRead { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,
     }

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, GetResume, Put};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
@@ -78,6 +79,10 @@ struct Conversation {
     open: BTreeMap<u32, Open>,
     challenged: Option<u32>,
     requests: u32,
+}
+
+fn batch_of(too_many: bool) -> usize {
+    batch::FILES + usize::from(too_many)
 }
 
 /// What the model makes of a message.
@@ -188,6 +193,19 @@ impl Conversation {
                 C::Again { id, offset: block + odd }
             }
             3 => C::Cancel { id },
+            // `, {: small files together, or too many of them
+            0 => {
+                let file = SmallPut {
+                    path,
+                    content: Vec::new(),
+                    md5: leaf,
+                    mtime_ns: 0,
+                    mode: 0,
+                    overwrite: variant,
+                };
+                C::PutFiles { id, files: vec![file; batch_of(variant)] }
+            }
+            27 => C::GetFiles { id, paths: vec![path; batch_of(variant)] },
             _ => return None,
         })
     }
@@ -209,9 +227,13 @@ impl Conversation {
                 | Step::LoginFinal(_)
                 | Step::PasswordFinal(..),
             ) => Meaning::Relayed,
-            Ok(Step::PasswordFirst(..) | Step::Request(..) | Step::Put(_) | Step::Get(_)) => {
-                Meaning::Begins
-            }
+            Ok(
+                Step::PasswordFirst(..)
+                | Step::Request(..)
+                | Step::Batch(..)
+                | Step::Put(_)
+                | Step::Get(_),
+            ) => Meaning::Begins,
             Ok(Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => Meaning::AnsweredAtOnce,
             Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
         };
@@ -265,6 +287,9 @@ impl Conversation {
             | C::Uploads { id }
             | C::AbortUpload { id, .. }
             | C::Md5 { id, .. } => self.begins(id.0, false),
+            C::PutFiles { id, files } if files.len() <= batch::FILES => self.begins(id.0, false),
+            C::GetFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
+            C::PutFiles { .. } | C::GetFiles { .. } => Meaning::Refused,
             C::Put(put) => self.begins(put.id.0, true),
             C::Get { id, .. } => self.begins(id.0, true),
             C::PutEnd { id, .. } => self.of(id.0, |open| matches!(open, Open::Put(_))),
@@ -320,7 +345,7 @@ impl Conversation {
                 self.challenged = None;
                 self.question = Some(Question::PasswordFinal(id));
             }
-            Step::Request(..) => drop(self.open.insert(id, Open::Request)),
+            Step::Request(..) | Step::Batch(..) => drop(self.open.insert(id, Open::Request)),
             Step::Put(put) => {
                 let resumed = matches!(put.source, PutSource::File(_)) && id % 2 == 1;
                 self.open.insert(id, Open::Put(Box::new(Upload::new(id, resumed))));

@@ -61,7 +61,8 @@ impl SessionActor {
             return None;
         };
         let services = self.parts.services.clone();
-        let answering = Answering::new(filesystem.clone(), services);
+        let broker = self.parts.broker.clone();
+        let answering = Answering::new(filesystem.clone(), services, broker);
         self.stage = Stage::Serving(Box::new(Serving { filesystem, answering }));
         self.state.enter(Phase::Serving);
         self.parts.services.routes.open();

@@ -20,6 +20,7 @@ use actix::{
     Actor, ActorFutureExt as _, AsyncContext as _, Context, Handler, Message, ResponseActFuture,
     WrapFuture as _,
 };
+use berth_common::batch::AT_ONCE;
 use berth_common::broker_protocol::{CloseReason, WorkerSetup};
 use berth_common::client_protocol::WorkerToClient;
 use berth_common::error_code::ErrorCode;
@@ -44,8 +45,8 @@ const MOST_REQUESTS: usize = 192;
 /// a worker has 64; each has up to 3 MiB of blocks on their way, and a worker has 96.
 const MOST_TRANSFERS: u32 = 16;
 
-/// Each request and each transfer has at most one operation at the filer, which ends a worker with more.
-const _: () = assert!(MOST_REQUESTS + MOST_TRANSFERS as usize <= MAX_OPERATIONS);
+/// Each request, each batch and each transfer has at most one operation at the filer, which ends a worker with more.
+const _: () = assert!(MOST_REQUESTS + AT_ONCE + MOST_TRANSFERS as usize <= MAX_OPERATIONS);
 
 /// What a session is started with.
 pub(crate) struct SessionParts {
@@ -79,6 +80,7 @@ pub(crate) struct SessionActor {
     connection: Option<Connection>,
     transfers: HashMap<RequestId, Running>,
     requests: Arc<Semaphore>,
+    batches: Arc<Semaphore>,
     active_at: Instant,
     /// A timer for the next report runs.
     reporting: bool,
@@ -206,6 +208,7 @@ impl SessionActor {
                 connection: Some(connection),
                 transfers: HashMap::new(),
                 requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
+                batches: Arc::new(Semaphore::new(AT_ONCE)),
                 active_at: Instant::now(),
                 reporting: false,
                 resting: false,
@@ -225,6 +228,7 @@ impl SessionActor {
             }
             Step::PasswordFinal(id, message) => self.password_final(id, message),
             Step::Request(id, request) => self.request(id, request, ctx),
+            Step::Batch(id, request) => self.batch(id, request),
             Step::Put(put) => self.start_put(put, ctx),
             Step::Get(get) => self.start_get(get, ctx),
             Step::PutControl(id, word) => match self.transfers.get(&id) {
@@ -269,6 +273,23 @@ impl SessionActor {
         let requests = Arc::clone(&self.requests);
         let room = async move { drop(requests.acquire().await) };
         Box::pin(room.into_actor(self))
+    }
+
+    /// As [`SessionActor::request`], once there are fewer batches than there may be: till then nothing more is read.
+    fn batch(&mut self, id: RequestId, request: Request) -> Taken {
+        self.parts.services.traffic.set_bulk(true);
+        let slot = Arc::clone(&self.batches).acquire_owned();
+        Box::pin(slot.into_actor(self).map(move |slot, actor, ctx| {
+            let Stage::Serving(serving) = &actor.stage else {
+                return;
+            };
+            let (answering, me) = (serving.answering.clone(), ctx.address());
+            actix_rt::spawn(async move {
+                let answer = answering.answer(id, request).await;
+                let _ = me.send(Answered(id, answer)).await;
+                drop(slot);
+            });
+        }))
     }
 
     /// Queues a message for the client; done when there was room.

@@ -9,9 +9,11 @@ use berth_common::rel_path::RelPath;
 use tokio::sync::Semaphore;
 
 use super::state::Request;
+use crate::broker::Broker;
 use crate::connection::ConnectionGone;
 use crate::filesystem::{Answer, Filesystem, GetUsage, List, ListMore, ListUploads, Stat};
 use crate::transfer::Services;
+use crate::transfer::batch::Batches;
 use crate::transfer::md5::md5_of;
 
 /// MD5s that are computed at once; each holds a descriptor and a block.
@@ -22,14 +24,17 @@ const MD5S_AT_ONCE: usize = 4;
 pub(crate) struct Answering {
     filesystem: Filesystem,
     services: Services,
+    batches: Batches,
     md5s: Rc<Semaphore>,
 }
 
 impl Answering {
-    /// Answers by `filesystem`.
-    pub(crate) fn new(filesystem: Filesystem, services: Services) -> Self {
+    /// Answers by `filesystem`, and tells the daemon what was moved.
+    pub(crate) fn new(filesystem: Filesystem, services: Services, broker: Broker) -> Self {
         let md5s = Rc::new(Semaphore::new(MD5S_AT_ONCE));
-        Self { filesystem, services, md5s }
+        let files = filesystem.small.clone();
+        let batches = Batches { files, services: services.clone(), broker };
+        Self { filesystem, services, batches, md5s }
     }
 
     /// Works a request out. All parts of the answer but the last are sent here; the last is returned, so
@@ -41,6 +46,8 @@ impl Answering {
             Request::Usage => self.usage(id).await,
             Request::Uploads => self.uploads(id).await,
             Request::Md5(path) => self.md5(id, path).await,
+            Request::PutFiles(files) => self.batches.put(id, files).await,
+            Request::GetFiles(paths) => self.batches.get(id, paths).await,
             Request::Change(change) => match self.filesystem.change.send(change).await {
                 Ok(done) => done.map(|()| WorkerToClient::Done { id }),
                 Err(_) => Err(ErrorCode::Internal),

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
 use berth_common::ids::RequestId;
 use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
@@ -64,6 +65,8 @@ pub(crate) enum Step {
     PasswordFinal(RequestId, Vec<u8>),
     /// Answer a request.
     Request(RequestId, Request),
+    /// The same for one that holds the bytes of small files, of which there may be few at once.
+    Batch(RequestId, Request),
     /// Begin an upload.
     Put(Put),
     /// Begin a download.
@@ -96,6 +99,10 @@ pub(crate) enum Request {
     Uploads,
     /// A file's plain MD5.
     Md5(RelPath),
+    /// Puts small files.
+    PutFiles(Vec<SmallPut>),
+    /// Small files.
+    GetFiles(Vec<RelPath>),
 }
 
 /// The client said what it may not say now.
@@ -222,6 +229,19 @@ impl State {
                 self.begin(id, InUse::Get, |id| Step::Get(Get { id, path, resume }))
             }
 
+            (Phase::Serving, C::PutFiles { id, files }) => {
+                if !batch::is_put(&files) {
+                    return Err(Refusal);
+                }
+                self.begin(id, InUse::Request, |id| Step::Batch(id, Request::PutFiles(files)))
+            }
+            (Phase::Serving, C::GetFiles { id, paths }) => {
+                if !batch::is_get(&paths) {
+                    return Err(Refusal);
+                }
+                self.begin(id, InUse::Request, |id| Step::Batch(id, Request::GetFiles(paths)))
+            }
+
             (Phase::Serving, C::PutEnd { id, digest, source }) => self.of(id, InUse::Put, || {
                 Step::PutControl(id, PutControl::End { digest, source })
             }),
@@ -256,6 +276,7 @@ impl State {
                 C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
 
@@ -264,6 +285,7 @@ impl State {
                 | C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
         }

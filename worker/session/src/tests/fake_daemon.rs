@@ -115,6 +115,7 @@ fn serve(
             | WorkerToDaemon::TransferStarted { .. }
             | WorkerToDaemon::Progress { .. }
             | WorkerToDaemon::TransferEnded { .. }
+            | WorkerToDaemon::BatchEnded { .. }
             | WorkerToDaemon::Alive
             | WorkerToDaemon::Closing { .. }) => {
                 reports.push(report);

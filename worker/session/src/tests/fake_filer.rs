@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use berth_common::batch::{FILE_BYTES, PutResult, ReadResult, SmallPut};
 use berth_common::channel::Channel;
 use berth_common::digest::Md5;
 use berth_common::entry::{
@@ -68,6 +69,28 @@ impl Home {
     /// Where a file of the home is.
     pub(super) fn file(&self, path: &str) -> PathBuf {
         self.directory.path().join(format!("home-{path}"))
+    }
+
+    fn put_small(&mut self, file: SmallPut) -> PutResult {
+        let path = self.file(file.path.as_str());
+        let replaced = path.exists();
+        if replaced && !file.overwrite {
+            return PutResult::Failed(ErrorCode::AlreadyExists);
+        }
+        fs::write(path, &file.content).unwrap();
+        self.digests.insert(file.path, file.md5);
+        PutResult::Done { replaced }
+    }
+
+    fn read_small(&self, path: &RelPath) -> ReadResult {
+        match self.entry(path) {
+            None => ReadResult::Failed(ErrorCode::NotFound),
+            Some((entry, _)) if entry.size > FILE_BYTES as u64 => ReadResult::TooLarge,
+            Some((entry, _)) => {
+                let content = fs::read(self.file(path.as_str())).unwrap();
+                ReadResult::File { entry, content }
+            }
+        }
     }
 
     fn entry(&self, path: &RelPath) -> Option<(Entry, HomeFingerprint)> {
@@ -266,6 +289,14 @@ impl FakeFiler {
                     home.open.remove(&upload.path);
                 }
                 self.send(&FilerToWorker::Done { op });
+            }
+            WorkerToFiler::PutFiles { op, files } => {
+                let results = files.into_iter().map(|file| home.put_small(file)).collect();
+                self.send(&FilerToWorker::FilesPut { op, results, usage: Some(usage()) });
+            }
+            WorkerToFiler::ReadFiles { op, paths } => {
+                let files = paths.iter().map(|path| home.read_small(path)).collect();
+                self.send(&FilerToWorker::FilesRead { op, files });
             }
             WorkerToFiler::Usage { op } => {
                 home.held.drain(..).for_each(|held| self.send(&held));

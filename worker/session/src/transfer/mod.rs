@@ -1,5 +1,6 @@
 //! Transfers: one actor each, the plans they follow, and the pipeline that moves the blocks.
 
+pub(crate) mod batch;
 pub(crate) mod get;
 pub(crate) mod journal;
 pub(crate) mod md5;
@@ -56,11 +57,11 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    fn received(&self, bytes: usize) {
+    pub(crate) fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
     }
 
-    fn sent(&self, bytes: usize) {
+    pub(crate) fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 

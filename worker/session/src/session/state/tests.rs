@@ -38,6 +38,17 @@ fn get(id: u32) -> ClientToWorker {
     ClientToWorker::Get { id: RequestId(id), path: path(), resume: None }
 }
 
+fn small_put(size: usize) -> SmallPut {
+    SmallPut {
+        path: path(),
+        content: vec![0; size],
+        md5: Md5::of(b""),
+        mtime_ns: 1,
+        mode: 0o600,
+        overwrite: false,
+    }
+}
+
 fn verifier() -> ScramVerifier {
     ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).unwrap()
 }
@@ -66,6 +77,8 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::Md5 { id, path: path() }),
         (Phase::Serving, put(1)),
         (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),
+        (Phase::Serving, C::PutFiles { id, files: vec![small_put(1)] }),
+        (Phase::Serving, C::GetFiles { id, paths: vec![path()] }),
         (Phase::Serving, get(1)),
         (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
@@ -143,6 +156,21 @@ fn words_about_a_transfer_go_to_one_of_the_right_kind() {
     let leaves = vec![digest; LEAVES_PER_MESSAGE + 1];
     let id = RequestId(2);
     assert_eq!(state.take(C::JournalLeaves { id, leaves }).unwrap_err(), Refusal);
+}
+
+#[test]
+fn a_batch_is_bounded() {
+    use ClientToWorker as C;
+    let id = RequestId(1);
+    let take = |message| state_in(Phase::Serving).take(message);
+    let put = |files| take(C::PutFiles { id, files });
+    assert!(matches!(put(vec![small_put(batch::FILE_BYTES)]), Ok(Step::Batch(..))));
+    assert_eq!(put(vec![]).unwrap_err(), Refusal);
+    assert_eq!(put(vec![small_put(batch::FILE_BYTES + 1)]).unwrap_err(), Refusal);
+    assert_eq!(put(vec![small_put(0); batch::FILES + 1]).unwrap_err(), Refusal);
+    let get = |count| take(C::GetFiles { id, paths: vec![path(); count] });
+    assert!(matches!(get(batch::FILES), Ok(Step::Batch(..))));
+    assert_eq!((get(0).unwrap_err(), get(batch::FILES + 1).unwrap_err()), (Refusal, Refusal));
 }
 
 #[test]

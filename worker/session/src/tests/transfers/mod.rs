@@ -1,5 +1,6 @@
 //! Transfers end to end: what puts and gets have in common.
 
+mod batches;
 mod gets;
 mod puts;
 mod streams;

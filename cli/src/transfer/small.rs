@@ -1,0 +1,143 @@
+//! Small files on their way to the home: read whole, and put many in one message.
+//!
+//! What stands in memory was the file at one moment: its fingerprint is the same before the first byte and after
+//! the last. What changes meanwhile, or cannot be read, is left to a put of its own, which says why it fails.
+
+use std::fs::File;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+
+use berth_common::batch::{FILE_BYTES, PutResult, Room, SmallPut};
+use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::digest::{self, Md5};
+use berth_common::entry::Usage;
+use berth_common::rel_path::RelPath;
+
+use super::source::fingerprint;
+use crate::connection::ConnectionError;
+use crate::session::{RequestError, Session};
+
+/// A small file's content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SmallFile {
+    content: Vec<u8>,
+    mtime_ns: i64,
+    mode: u16,
+}
+
+impl SmallFile {
+    /// Reads an open file, if it is a small regular one that holds still. Blocks for a moment.
+    #[must_use]
+    pub fn read(file: &File) -> Option<Self> {
+        let before = file.metadata().ok()?;
+        let size = usize::try_from(before.len()).ok().filter(|size| *size <= FILE_BYTES)?;
+        if !before.is_file() {
+            return None;
+        }
+        let mut content = vec![0; size];
+        file.read_exact_at(&mut content, 0).ok()?;
+        let fingerprint_before = fingerprint(&before);
+        if fingerprint(&file.metadata().ok()?) != fingerprint_before {
+            return None;
+        }
+        let mode = (before.mode() & 0o777) as u16;
+        Some(Self { content, mtime_ns: fingerprint_before.mtime_ns, mode })
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.content.len()
+    }
+}
+
+/// Files that are put in one message.
+#[derive(Debug, Default)]
+pub struct SmallPuts {
+    files: Vec<(RelPath, SmallFile)>,
+    room: Room,
+}
+
+impl SmallPuts {
+    /// Takes a file in; gives it back when there is no room for it beside the others.
+    ///
+    /// # Errors
+    /// The file.
+    pub fn add(&mut self, remote: RelPath, file: SmallFile) -> Result<(), SmallFile> {
+        if !self.room.take(remote.as_str(), file.content.len() as u64) {
+            return Err(file);
+        }
+        self.files.push((remote, file));
+        Ok(())
+    }
+
+    /// Whether it has no file.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.files.is_empty()
+    }
+
+    /// Puts them. For each, in the order in which they were added, its digest and what came of it; and limits and
+    /// usage afterwards, if any was put.
+    ///
+    /// # Errors
+    /// Why nothing is known of any of them.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open which of them are put; each is, whole, or is not.
+    pub async fn put(
+        self,
+        session: &Session,
+        overwrite: bool,
+    ) -> Result<(Vec<(Md5, PutResult)>, Option<Usage>), RequestError> {
+        let contents: Vec<&[u8]> = self.files.iter().map(|(_, file)| &file.content[..]).collect();
+        let digests = digest::of_each(&contents);
+        let files: Vec<SmallPut> = self
+            .files
+            .into_iter()
+            .zip(&digests)
+            .map(|((path, file), md5)| {
+                let SmallFile { content, mtime_ns, mode } = file;
+                SmallPut { path, content, md5: *md5, mtime_ns, mode, overwrite }
+            })
+            .collect();
+        match session.request(|id| ClientToWorker::PutFiles { id, files }).await? {
+            WorkerToClient::FilesPut { results, usage, .. } if results.len() == digests.len() => {
+                Ok((digests.into_iter().zip(results).collect(), usage))
+            }
+            _ => Err(ConnectionError::unexpected("answer to a batch").into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_small_file_is_read_whole_and_a_larger_one_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("file");
+        for (size, is_small) in [(0, true), (5, true), (FILE_BYTES, true), (FILE_BYTES + 1, false)]
+        {
+            let bytes = vec![7; size];
+            std::fs::write(&path, &bytes).unwrap();
+            let read = SmallFile::read(&File::open(&path).unwrap());
+            assert_eq!(read.is_some(), is_small, "{size}");
+            assert!(read.is_none_or(|file| file.content == bytes && file.size() == size));
+        }
+        assert_eq!(SmallFile::read(&File::open(dir.path()).unwrap()), None);
+        assert_eq!(SmallFile::read(&File::open("/dev/null").unwrap()), None);
+    }
+
+    #[test]
+    fn what_does_not_fit_is_given_back() {
+        let file = |size| SmallFile { content: vec![1; size], mtime_ns: 0, mode: 0o600 };
+        let path = || RelPath::new("a").unwrap();
+        let mut puts = SmallPuts::default();
+        assert!(puts.is_empty());
+        assert_eq!(puts.add(path(), file(FILE_BYTES)), Ok(()));
+        assert_eq!(puts.add(path(), file(FILE_BYTES)), Err(file(FILE_BYTES)));
+        assert_eq!(puts.add(path(), file(1)), Ok(()));
+        assert!(!puts.is_empty());
+    }
+}

@@ -1,0 +1,251 @@
+//! Small files that travel many in one message, whole, between client, worker and filer.
+//!
+//! A file of at most [`FILE_BYTES`] needs no blocks, no journal and no descriptor of its own: it is verified as a
+//! whole and put or got as a whole. What limits a batch is that it fits one packet between worker and filer, so
+//! that a message of the client's is one operation there. Both ends of each channel hold to the same bounds.
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Md5;
+use crate::entry::Entry;
+use crate::error_code::ErrorCode;
+use crate::limits::MAX_PACKET;
+use crate::rel_path::RelPath;
+
+/// Most bytes of a file that travels in a batch: half a leaf.
+pub const FILE_BYTES: usize = 64 * 1024;
+
+/// Most files in a batch.
+pub const FILES: usize = 128;
+
+/// Most bytes of a batch, by [`weight`] of each file in it.
+pub const BYTES: usize = 120 * 1024;
+
+/// Batches that a session may have under way at once.
+pub const AT_ONCE: usize = 16;
+
+/// More than what stands around a file's bytes and path in a message.
+const AROUND: usize = 160;
+
+const _: () = assert!(BYTES + 1024 <= MAX_PACKET && FILE_BYTES + AROUND + 4096 <= BYTES);
+
+/// What a file takes of a batch: its bytes, its path or name, and what is said of it.
+#[must_use]
+pub fn weight(path: &str, size: usize) -> usize {
+    size.saturating_add(path.len()).saturating_add(AROUND)
+}
+
+/// A file that is put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SmallPut {
+    /// Where it is to appear; the parent must exist.
+    pub path: RelPath,
+    /// Its bytes.
+    #[serde(with = "serde_bytes")]
+    pub content: Vec<u8>,
+    /// Their MD5.
+    pub md5: Md5,
+    /// Time of its last change, in nanoseconds since the epoch.
+    pub mtime_ns: i64,
+    /// Permission bits to keep, without setuid, setgid and sticky.
+    pub mode: u16,
+    /// Whether a file that stands there may be replaced.
+    pub overwrite: bool,
+}
+
+/// What came of a file that was put.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum PutResult {
+    /// It is in the home, whole and durable.
+    Done {
+        /// Whether it replaced a file.
+        replaced: bool,
+    },
+    /// It is not, and nothing was changed.
+    Failed(ErrorCode),
+}
+
+/// What came of a file that was asked for, as the client hears of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum GetResult {
+    /// The file.
+    File {
+        /// Its name, size and times, with the digest that is stored for it.
+        entry: Entry,
+        /// Its bytes.
+        #[serde(with = "serde_bytes")]
+        content: Vec<u8>,
+        /// Their MD5, as they were read.
+        md5: Md5,
+    },
+    /// It is no small file, or there was no room for it in this answer: it is to be got by itself.
+    TooLarge,
+    /// It cannot be had.
+    Failed(ErrorCode),
+}
+
+/// What came of a file that was asked for, as the worker hears of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ReadResult {
+    /// The file.
+    File {
+        /// Its name, size and times, with the digest that is stored for it.
+        entry: Entry,
+        /// Its bytes.
+        #[serde(with = "serde_bytes")]
+        content: Vec<u8>,
+    },
+    /// See [`GetResult::TooLarge`].
+    TooLarge,
+    /// It cannot be had.
+    Failed(ErrorCode),
+}
+
+/// Whether files may be put together in one message: one file at least, and no more than fit.
+#[must_use]
+pub fn is_put(files: &[SmallPut]) -> bool {
+    let weight: usize =
+        files.iter().map(|file| weight(file.path.as_str(), file.content.len())).sum();
+    let sizes_fit = files.iter().all(|file| file.content.len() <= FILE_BYTES);
+    (1..=FILES).contains(&files.len()) && sizes_fit && weight <= BYTES
+}
+
+/// Whether files may be asked for together in one message: one at least, and no more than fit.
+#[must_use]
+pub fn is_get(paths: &[RelPath]) -> bool {
+    let weight: usize = paths.iter().map(|path| weight(path.as_str(), 0)).sum();
+    (1..=FILES).contains(&paths.len()) && weight <= BYTES
+}
+
+/// What is left of a batch for files that are added one after the other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    files: usize,
+    bytes: usize,
+}
+
+impl Default for Room {
+    /// That of an empty batch.
+    fn default() -> Self {
+        Self { files: FILES, bytes: BYTES }
+    }
+}
+
+impl Room {
+    /// Takes the room of a file, if there is enough; else the next batch has it.
+    #[must_use]
+    pub fn take(&mut self, path: &str, size: u64) -> bool {
+        let Some(size) = usize::try_from(size).ok().filter(|size| *size <= FILE_BYTES) else {
+            return false;
+        };
+        let weight = weight(path, size);
+        if self.files == 0 || weight > self.bytes {
+            return false;
+        }
+        self.files -= 1;
+        self.bytes -= weight;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client_protocol::{ClientToWorker, WorkerToClient};
+    use crate::codec;
+    use crate::entry::{EntryKind, Limits, Usage};
+    use crate::filer_protocol::{FilerToWorker, WorkerToFiler};
+    use crate::ids::{OpId, RequestId};
+
+    fn put(path: &str, size: usize) -> SmallPut {
+        SmallPut {
+            path: RelPath::new(path).unwrap(),
+            content: vec![0xff; size],
+            md5: Md5::from_bytes([0xff; 16]),
+            mtime_ns: i64::MIN,
+            mode: u16::MAX,
+            overwrite: true,
+        }
+    }
+
+    /// As many files of this size as a batch takes.
+    fn full(path: &str, size: usize) -> Vec<SmallPut> {
+        let mut room = Room::default();
+        let mut files = Vec::new();
+        while room.take(path, size as u64) {
+            files.push(put(path, size));
+        }
+        files
+    }
+
+    fn packet<T: Serialize>(message: &T) -> usize {
+        let mut bytes = Vec::new();
+        codec::encode_into(message, &mut bytes).unwrap();
+        bytes.len()
+    }
+
+    #[test]
+    fn every_full_batch_fits_a_packet_each_way() {
+        let long = format!("{}z", "directory/".repeat(400));
+        let usage = Usage {
+            limits: Limits { bytes: Some(u64::MAX), entries: Some(u64::MAX) },
+            used_bytes: i64::MIN,
+            used_entries: i64::MIN,
+            reserved_bytes: u64::MAX,
+            reserved_entries: u64::MAX,
+        };
+        let error = ErrorCode::QuotaExceeded {
+            resource: crate::error_code::Resource::Entries,
+            limit: u64::MAX,
+            used: i64::MIN,
+            reserved: u64::MAX,
+            requested: u64::MAX,
+        };
+        for (path, size) in
+            [("a", 0), ("a", 4096), ("a", FILE_BYTES), (long.as_str(), 0), (long.as_str(), 50_000)]
+        {
+            let files = full(path, size);
+            assert!(is_put(&files), "{size}");
+            let count = files.len();
+            let read = files
+                .iter()
+                .map(|file| ReadResult::File {
+                    entry: Entry {
+                        name: file.path.file_name().unwrap_or_default().to_owned(),
+                        kind: EntryKind::Directory,
+                        size: u64::MAX,
+                        mtime_ns: i64::MIN,
+                        mode: u16::MAX,
+                        digest: Some(file.md5),
+                    },
+                    content: file.content.clone(),
+                })
+                .collect();
+            let op = OpId(u32::MAX);
+            assert!(packet(&FilerToWorker::FilesRead { op, files: read }) <= MAX_PACKET);
+            assert!(packet(&WorkerToFiler::PutFiles { op, files }) <= MAX_PACKET);
+            let results = vec![PutResult::Failed(error.clone()); count];
+            let usage = Some(usage);
+            assert!(packet(&FilerToWorker::FilesPut { op, results, usage }) <= MAX_PACKET);
+        }
+        let failed = vec![GetResult::Failed(error); FILES];
+        let id = RequestId(u32::MAX);
+        assert!(packet(&WorkerToClient::FilesGot { id, files: failed }) <= MAX_PACKET);
+        let paths = vec![RelPath::new(&long).unwrap(); BYTES / weight(&long, 0)];
+        assert!(is_get(&paths));
+        assert!(packet(&ClientToWorker::GetFiles { id, paths }) <= MAX_PACKET);
+    }
+
+    #[test]
+    fn what_is_too_much_is_no_batch() {
+        assert!(!is_put(&[]) && !is_get(&[]));
+        assert!(!is_put(&[put("a", FILE_BYTES + 1)]));
+        assert!(!is_put(&[put("a", FILE_BYTES), put("b", FILE_BYTES)]));
+        assert!(!is_put(&vec![put("a", 0); FILES + 1]));
+        assert!(!is_get(&vec![RelPath::new("a").unwrap(); FILES + 1]));
+        let mut room = Room::default();
+        assert!(!room.take("a", FILE_BYTES as u64 + 1) && !room.take("a", u64::MAX));
+        assert!(room.take("a", FILE_BYTES as u64) && !room.take("a", FILE_BYTES as u64));
+        assert!(room.take("a", 1), "a smaller one still fits");
+    }
+}

@@ -1,0 +1,242 @@
+//! Puts small files many at a time: what [`crate::uploads`] and [`crate::commit`] do for one, with one reservation,
+//! one sync, one ticket and two transactions for all that come together.
+//!
+//! The worker hands over bytes instead of being handed a descriptor, so that nobody else ever had one: size and
+//! inode are those of the file that was written here. Files that are few are synced each by itself; of many the
+//! whole file system is. From there on each file goes its own way ([`crate::placing`]), beside the others, and may
+//! be refused without them.
+
+use std::cell::{Cell, RefCell};
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use berth_common::batch::{PutResult, SmallPut};
+use berth_common::entry::Usage;
+use berth_common::error_code::ErrorCode;
+use berth_common::filer_protocol::FilerToWorker;
+use berth_common::ids::{OpId, StagingName};
+use berth_common::ledger_protocol::FileReservation;
+use berth_common::points::{Point, reach};
+use berth_common::rel_path::RelPath;
+use rustix::io::Errno;
+
+use crate::commit::describe;
+use crate::decide::{self, Replaceable};
+use crate::errors::{log, report};
+use crate::pins;
+use crate::placing::{self, Kind, NotPlaced, Row, Staged};
+use crate::session::Session;
+
+/// So many files are synced each by itself: then a sync of the whole file system, which has what others write to
+/// write too, would take longer.
+const FEW: usize = 4;
+
+/// Answers a batch when the last of its files has come to its end.
+struct Answering {
+    session: Rc<Session>,
+    op: OpId,
+    results: RefCell<Vec<Option<PutResult>>>,
+    left: Cell<usize>,
+    usage: Cell<Option<Usage>>,
+}
+
+impl Answering {
+    fn new(session: Rc<Session>, op: OpId, files: usize) -> Rc<Self> {
+        let results = RefCell::new(vec![None; files]);
+        Rc::new(Self { session, op, results, left: Cell::new(files), usage: Cell::default() })
+    }
+
+    fn failed(&self, index: usize, error: ErrorCode) {
+        self.end(index, PutResult::Failed(error));
+    }
+
+    /// Each file ends once.
+    fn end(&self, index: usize, result: PutResult) {
+        if let Some(slot) = self.results.borrow_mut().get_mut(index) {
+            *slot = Some(result);
+        }
+        self.left.set(self.left.get() - 1);
+        if self.left.get() == 0 {
+            let ended = self.results.take().into_iter();
+            let unknown = || PutResult::Failed(ErrorCode::Internal);
+            let results = ended.map(|result| result.unwrap_or_else(unknown)).collect();
+            let (op, usage) = (self.op, self.usage.get());
+            self.session.answer(op, FilerToWorker::FilesPut { op, results, usage });
+        }
+    }
+}
+
+/// A file of a batch that may be put.
+struct Wanted {
+    index: usize,
+    file: SmallPut,
+    /// Bytes of the file that it replaces.
+    replaces: Option<u64>,
+}
+
+/// A file of a batch that is written.
+struct Written {
+    index: usize,
+    path: RelPath,
+    staged: Staged,
+    replaces: Option<u64>,
+    /// Kept while it may have to be synced by itself.
+    data: Option<OwnedFd>,
+}
+
+/// Puts the files and answers.
+pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
+    let answering = Answering::new(Rc::clone(&session), op, files.len());
+    let mut wanted = Vec::with_capacity(files.len());
+    for (index, file) in files.into_iter().enumerate() {
+        match look(&session, &file) {
+            Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
+            Err(error) => answering.failed(index, error),
+        }
+    }
+    if wanted.is_empty() {
+        return;
+    }
+    let reservations = wanted.iter().map(reservation).collect();
+    let reserved = match session.ledger.reserve_files(reservations).await {
+        Ok(reserved) => reserved,
+        Err(error) => {
+            return wanted.iter().for_each(|it| answering.failed(it.index, error.clone()));
+        }
+    };
+    reach(Point::Reserved);
+    let few = wanted.len() <= FEW;
+    let mut written = Vec::with_capacity(wanted.len());
+    for (wanted, reserved) in wanted.into_iter().zip(reserved) {
+        let index = wanted.index;
+        let result = match reserved {
+            Ok(name) => write(&session, wanted, name, few).await,
+            Err(error) => Err(error),
+        };
+        match result {
+            Ok(file) => written.push(file),
+            Err(error) => answering.failed(index, error),
+        }
+    }
+    if few {
+        for file in written {
+            spawn(&answering, file);
+        }
+        return;
+    }
+    match session.sync_staged_files().await {
+        Ok(()) => written.into_iter().for_each(|file| spawn(&answering, file)),
+        // Their reservations stay until the session ends: what is on the disk is not known any more.
+        Err(error) => written.iter().for_each(|it| answering.failed(it.index, error.clone())),
+    }
+}
+
+/// What it replaces, if it may be put at all.
+fn look(session: &Session, file: &SmallPut) -> Result<Option<u64>, ErrorCode> {
+    session.check_writable()?;
+    if file.path.is_root() {
+        return Err(ErrorCode::IsADirectory);
+    }
+    let seen = pins::look(session, &session.home.place(&file.path)?)?;
+    decide::put(seen.as_ref(), replaceable(file.overwrite))
+}
+
+fn replaceable(overwrite: bool) -> Replaceable {
+    match overwrite {
+        true => Replaceable::AnyFile,
+        false => Replaceable::Nothing,
+    }
+}
+
+fn reservation(wanted: &Wanted) -> FileReservation {
+    let size = wanted.file.content.len() as u64;
+    let (growth, entries) = decide::growth(size, wanted.replaces);
+    FileReservation { growth, entries, stages: size }
+}
+
+/// Makes the file in staging.
+async fn write(
+    session: &Session,
+    wanted: Wanted,
+    name: StagingName,
+    keep_open: bool,
+) -> Result<Written, ErrorCode> {
+    let Wanted { index, file, replaces } = wanted;
+    match stage(session, name, &file) {
+        Ok((data, inode)) => {
+            let size = file.content.len() as u64;
+            let kind = Kind::SmallFile(replaceable(file.overwrite));
+            let staged = Staged { name, inode, size, kind };
+            let data = keep_open.then_some(data);
+            Ok(Written { index, path: file.path, staged, replaces, data })
+        }
+        Err(errno) => {
+            session.refuse_a_taken_name(name, errno).await;
+            let error = report("make a file in staging", errno);
+            let _ = session.discard(name).await;
+            Err(error)
+        }
+    }
+}
+
+/// The file, and its inode number.
+fn stage(session: &Session, name: StagingName, file: &SmallPut) -> Result<(OwnedFd, u64), Errno> {
+    let data = session.staging.create(&name.file_name())?;
+    reach(Point::UploadCreated);
+    let mut rest = &file.content[..];
+    while !rest.is_empty() {
+        let count = rustix::io::retry_on_intr(|| rustix::io::write(&data, rest))?;
+        rest = rest.get(count..).ok_or(Errno::IO)?;
+    }
+    let seen = describe(&data, Some(file.mtime_ns), file.mode, file.md5)?;
+    if seen.size != file.content.len() as u64 {
+        return Err(Errno::IO);
+    }
+    Ok((data, seen.inode))
+}
+
+fn spawn(answering: &Rc<Answering>, file: Written) {
+    answering.session.tasks.spawn(place(Rc::clone(answering), file));
+}
+
+/// Places a file, and cleans up after it.
+async fn place(answering: Rc<Answering>, file: Written) {
+    let Written { index, path, mut staged, replaces, data } = file;
+    let session = &*answering.session;
+    if let Some(data) = data
+        && let Err(NotPlaced { error, row }) = sync(session, staged.name, data).await
+    {
+        placing::give_up(session, &staged, row, false).await;
+        return answering.failed(index, error);
+    }
+    match placing::place_durable(session, &mut staged, &path, Some(replaces)).await {
+        Ok(placed) => {
+            answering.usage.set(Some(placed.usage));
+            let replaced = placed.replaced.is_some();
+            answering.end(index, PutResult::Done { replaced });
+            // R8: after the settle.
+            match replaced {
+                true => session.clear(staged.name).await,
+                false => session.ledger.gone(staged.name),
+            }
+        }
+        Err(not_placed) => {
+            placing::give_up(session, &staged, not_placed.row, false).await;
+            answering.failed(index, not_placed.error);
+        }
+    }
+}
+
+/// Makes one file durable by itself, and then its name.
+async fn sync(session: &Session, name: StagingName, data: OwnedFd) -> Result<(), NotPlaced> {
+    let staging = Arc::clone(&session.staging);
+    let synced = session.helper.run_once(move || staging.sync_file(&data)).await;
+    synced.map_err(|errno| {
+        // Final: the next fsync may succeed and prove nothing.
+        log(format_args!("a sync of {name} failed, it is dropped: {errno}"));
+        NotPlaced { error: report("sync a file", errno), row: Row::Open }
+    })?;
+    let synced = session.sync_staging().await;
+    synced.map_err(|error| NotPlaced { error, row: Row::Unknown })
+}
