@@ -1,13 +1,16 @@
 //! `berth get -r`: directories of the home with all that is in them, and files beside them, to local paths.
 //!
 //! A task lists the trees ahead and makes the local directories; each listing is taken off the line as fast as it
-//! comes, because the transfers share that line. Files wait for their turn; each is whole or not there, as with a
-//! single get.
+//! comes, because the transfers share that line. Files wait for their turn; small ones are asked for many in one
+//! message, and while messages are on their way the next one fills. Each is whole or not there, as with a single get.
 
 use std::fs;
+use std::future::{Future, ready};
 use std::io;
 use std::path::PathBuf;
+use std::pin::Pin;
 
+use berth_common::batch::{AT_ONCE, FILE_BYTES};
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -22,8 +25,16 @@ use crate::failure::Failure;
 use crate::human;
 use crate::progress::Progress;
 use crate::session::{RequestError, Session};
-use crate::transfer::{GetJob, GetReport, TransferError, get as get_file};
+use crate::transfer::{
+    GetJob, GetReport, SmallGets, SmallGot, Storing, TransferError, get as get_file,
+};
 use crate::trees::{Fills, FillsError, Listed, Piece, contents_of, joined, make_directory};
+
+/// Small files that may be under way: more than are, over a long line, while one answer comes.
+const SMALL_UNDER_WAY: usize = 4096;
+
+/// Messages of small files from which on the next one waits until it is full.
+const BATCHES_AHEAD: usize = 2;
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let roots = roots(context, args)?;
@@ -32,41 +43,187 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     // It ends by itself when nobody takes what it finds.
     tokio::spawn(lister.list(roots));
     let slots = Semaphore::new(context.at_once_of_trees());
-    let mut telling = Telling::new(context);
-    let progress = telling.progress.clone();
-    let (mut listed, mut settling) = (false, false);
-    let mut under_way = FuturesUnordered::new();
+    // One less than the server carries out: what is answered is still being told.
+    let batches = Semaphore::new(AT_ONCE - 1);
+    let storing = Storing::start();
+    let run = Run { context, args, slots: &slots, batches: &batches, storing: &storing };
+    let mut getting = Getting::new(run, Telling::new(context));
+    let mut listed = false;
     loop {
-        settling &= !under_way.is_empty();
         tokio::select! {
             biased;
-            Some((job, result)) = under_way.next() => {
-                if told(context, &mut telling, &job, result)? == Next::Stop {
+            Some(done) = getting.under_way.next() => {
+                if getting.told(done)? == Next::Stop {
                     break;
                 }
             }
-            step = taken.recv(), if !listed && !settling && under_way.len() < UNDER_WAY => {
-                match step {
-                    Some(Step::Directory) => telling.tally.directories += 1,
-                    Some(Step::File { remote, local, size }) => {
-                        progress.found(size);
-                        let job = GetJob { remote, local, force: args.force };
-                        under_way.push(receive(context, &slots, &progress, job));
-                    }
-                    Some(Step::Skipped(sentence)) => telling.skipped(&sentence),
-                    Some(Step::Failed(failure)) => telling.failed(&failure),
-                    Some(Step::Settle) => settling = true,
-                    Some(Step::Lost(failure)) => {
-                        telling.failed(&failure);
-                        break;
-                    }
-                    None => listed = true,
+            step = taken.recv(), if !listed && getting.has_room() => match step {
+                Some(Step::Lost(failure)) => {
+                    getting.telling.failed(&failure);
+                    break;
                 }
+                Some(step) => getting.take(step),
+                None => listed = true,
             },
+            () = ready(()), if getting.is_to_send() => getting.send_together(),
             else => break,
         }
     }
-    telling.end()
+    getting.telling.end()
+}
+
+/// What all files are got with.
+#[derive(Clone, Copy)]
+struct Run<'a> {
+    context: &'a Context,
+    args: &'a GetArgs,
+    slots: &'a Semaphore,
+    batches: &'a Semaphore,
+    storing: &'a Storing,
+}
+
+/// What is under way.
+type UnderWay<'a> = Pin<Box<dyn Future<Output = Done> + 'a>>;
+
+/// What came of it.
+enum Done {
+    Alone(GetJob, Result<GetReport, TransferError>),
+    Together(Vec<SmallGot>),
+}
+
+/// What is under way, and what was told of it.
+struct Getting<'a> {
+    run: Run<'a>,
+    telling: Telling<'a>,
+    under_way: FuturesUnordered<UnderWay<'a>>,
+    /// Files under way by themselves.
+    alone: usize,
+    /// The next message of small files.
+    together: SmallGets,
+    /// Messages of small files that are on their way.
+    sent: usize,
+    /// Small files that were found and are not in place.
+    held: usize,
+    /// What was found has to be in place before more is taken.
+    settling: bool,
+}
+
+impl<'a> Getting<'a> {
+    fn new(run: Run<'a>, telling: Telling<'a>) -> Self {
+        Self {
+            run,
+            telling,
+            under_way: FuturesUnordered::new(),
+            alone: 0,
+            together: SmallGets::default(),
+            sent: 0,
+            held: 0,
+            settling: false,
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        self.settling &= self.alone > 0 || self.held > 0;
+        !self.settling && self.alone < UNDER_WAY && self.held < SMALL_UNDER_WAY
+    }
+
+    /// Whether a message goes that is not full: nothing else would make the server busy.
+    fn is_to_send(&self) -> bool {
+        !self.together.is_empty() && self.sent < BATCHES_AHEAD
+    }
+
+    fn take(&mut self, step: Step) {
+        match step {
+            Step::Directory => self.telling.tally.directories += 1,
+            Step::File { remote, local, size } => {
+                self.telling.progress.found(size);
+                self.gather(GetJob { remote, local, force: self.run.args.force }, size);
+            }
+            Step::Skipped(sentence) => self.telling.skipped(&sentence),
+            Step::Failed(failure) | Step::Lost(failure) => self.telling.failed(&failure),
+            Step::Settle => self.settling = true,
+        }
+    }
+
+    /// Puts a small file into the next message, which goes when it is full.
+    fn gather(&mut self, job: GetJob, size: u64) {
+        if size > FILE_BYTES as u64 {
+            return self.get_alone(job);
+        }
+        let Err(job) = self.together.add(job, size) else {
+            return self.held += 1;
+        };
+        self.send_together();
+        match self.together.add(job, size) {
+            Ok(()) => self.held += 1,
+            Err(job) => self.get_alone(job),
+        }
+    }
+
+    fn send_together(&mut self) {
+        let files = std::mem::take(&mut self.together);
+        self.sent += 1;
+        self.under_way.push(Box::pin(get_together(self.run, files)));
+    }
+
+    fn get_alone(&mut self, job: GetJob) {
+        self.alone += 1;
+        let progress = self.telling.progress.clone();
+        self.under_way.push(Box::pin(get_alone(self.run, progress, job)));
+    }
+
+    /// Takes note of what came of a file, or of several.
+    fn told(&mut self, done: Done) -> Result<Next, Failure> {
+        match done {
+            Done::Alone(job, result) => {
+                self.alone -= 1;
+                self.file_told(&job, result)
+            }
+            Done::Together(files) => {
+                self.sent -= 1;
+                for file in files {
+                    self.held -= 1;
+                    let (job, result) = match file {
+                        SmallGot::Alone(job) => {
+                            self.get_alone(job);
+                            continue;
+                        }
+                        SmallGot::Ended(job, result) => (job, result),
+                    };
+                    let size = result.as_ref().map_or(0, |report| report.size);
+                    self.telling.progress.small(size);
+                    if self.file_told(&job, result)? == Next::Stop {
+                        return Ok(Next::Stop);
+                    }
+                }
+                Ok(Next::GoOn)
+            }
+        }
+    }
+
+    fn file_told(
+        &mut self,
+        job: &GetJob,
+        result: Result<GetReport, TransferError>,
+    ) -> Result<Next, Failure> {
+        match result {
+            Ok(report) => {
+                if report.unchanged {
+                    self.telling.tally.unchanged += 1;
+                } else {
+                    self.telling.moved(report.size, report.moved_leaves);
+                }
+                get::tell(self.run.context, &self.telling.progress, job, &report)?;
+            }
+            Err(error) => {
+                self.telling.failed(&get::failure(job, &error));
+                if error.ends_session() {
+                    return Ok(Next::Stop);
+                }
+            }
+        }
+        Ok(Next::GoOn)
+    }
 }
 
 /// What is got, and what it becomes.
@@ -255,43 +412,18 @@ fn spool_failure(error: &io::Error) -> Failure {
     Failure::new(Exit::Failure, sentence)
 }
 
-async fn receive(
-    context: &Context,
-    slots: &Semaphore,
-    progress: &Progress,
-    job: GetJob,
-) -> (GetJob, Result<GetReport, TransferError>) {
+async fn get_alone(run: Run<'_>, progress: Progress, job: GetJob) -> Done {
     let progress = progress.file(&job.remote.to_string());
     // It is never closed.
-    let _slot = slots.acquire().await;
-    let result = get_file(&context.session, &job, &progress).await;
+    let _slot = run.slots.acquire().await;
+    let result = get_file(&run.context.session, &job, &progress).await;
     progress.end();
-    (job, result)
+    Done::Alone(job, result)
 }
 
-fn told(
-    context: &Context,
-    telling: &mut Telling<'_>,
-    job: &GetJob,
-    result: Result<GetReport, TransferError>,
-) -> Result<Next, Failure> {
-    match result {
-        Ok(report) => {
-            if report.unchanged {
-                telling.tally.unchanged += 1;
-            } else {
-                telling.moved(report.size, report.moved_leaves);
-            }
-            get::tell(context, &telling.progress, job, &report)?;
-        }
-        Err(error) => {
-            telling.failed(&get::failure(job, &error));
-            if error.ends_session() {
-                return Ok(Next::Stop);
-            }
-        }
-    }
-    Ok(Next::GoOn)
+async fn get_together(run: Run<'_>, files: SmallGets) -> Done {
+    let _slot = run.batches.acquire().await;
+    Done::Together(files.get(&run.context.session, run.storing).await)
 }
 
 #[cfg(test)]

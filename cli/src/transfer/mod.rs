@@ -9,13 +9,15 @@ mod durable;
 mod local;
 mod part;
 mod sink;
-mod small;
+mod small_get;
+mod small_put;
 mod source;
 mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
-pub use small::{SmallFile, SmallPuts};
+pub use small_get::{SmallGets, SmallGot, Storing};
+pub use small_put::{SmallFile, SmallPuts};
 pub use source::Opened;
 pub use stream::KEPT_BLOCKS;

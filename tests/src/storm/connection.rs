@@ -234,6 +234,8 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::JournalLeaves { id, .. }
         | WorkerToClient::Again { id, .. }
         | WorkerToClient::PutDone { id, .. }
+        | WorkerToClient::FilesPut { id, .. }
+        | WorkerToClient::FilesGot { id, .. }
         | WorkerToClient::GetReady { id, .. }
         | WorkerToClient::GetEnd { id, .. } => Some(*id),
         WorkerToClient::Hello { .. }
