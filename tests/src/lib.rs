@@ -17,8 +17,10 @@ pub mod account;
 pub mod binaries;
 pub mod client;
 pub mod disk;
+pub mod distance;
 pub mod exact;
 pub mod files;
+pub mod interrupted;
 pub mod ledger;
 pub mod log;
 pub mod manager;
@@ -36,6 +38,7 @@ pub mod valve;
 pub mod wait;
 
 pub use client::{Client, Running};
+pub use distance::Distance;
 pub use files::Content;
 pub use manager::Manager;
 pub use outcome::Outcome;
