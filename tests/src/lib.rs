@@ -22,6 +22,7 @@ pub mod exact;
 pub mod files;
 pub mod interrupted;
 pub mod ledger;
+pub mod listing;
 pub mod log;
 pub mod manager;
 pub mod outcome;

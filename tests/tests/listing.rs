@@ -1,11 +1,10 @@
 //! Large directories: listings stream, and neither block the session's neighbours nor fill memory.
 
-use std::fs::{self, File};
-
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::rel_path::RelPath;
+use berth_tests::listing::{make_directory, peaks};
 use berth_tests::process::peak_bytes;
-use berth_tests::{Options, Raw, Server, account, report, wait_until};
+use berth_tests::{Options, Raw, Server, report, wait_until};
 
 const ENTRIES: usize = 100_000;
 
@@ -18,50 +17,12 @@ const LISTINGS: usize = 4;
 /// Makes a home with a large directory, beside the ledger: for listing it does not matter.
 fn large_home(server: &Server) {
     server.add_user("alice", "a", "unlimited");
-    directory_of(server, "large", ENTRIES);
-}
-
-/// Makes a directory of so many empty files in alice's home.
-fn directory_of(server: &Server, name: &str, entries: usize) {
-    let directory = server.home("alice").join(name);
-    fs::create_dir(&directory).unwrap();
-    for number in 0..entries {
-        let path = directory.join(format!("entry-number-{number:06}"));
-        File::create(&path).unwrap();
-        account::give(&path);
-    }
-    account::give(&directory);
+    make_directory(server, "alice", "large", ENTRIES);
 }
 
 /// The most memory that a process ever had, in KiB.
 fn peak_kib(pid: u32) -> u64 {
     peak_bytes(pid) / 1024
-}
-
-/// How much memory worker and filer of a new session had at most, after it has listed a directory of alice's home.
-fn peaks_of_listing(server: &Server, name: &str, entries: usize) -> [u64; 2] {
-    let mut raw = Raw::login(server, "alice", "a");
-    let session = server.session_of("alice");
-    let path = RelPath::new(name).unwrap();
-    let mut part = raw.ask(|id| ClientToWorker::List { id, path });
-    let mut seen = 0;
-    loop {
-        match part {
-            WorkerToClient::Entries { entries, last, .. } => {
-                seen += entries.len();
-                if last {
-                    break;
-                }
-            }
-            other => panic!("{other:?}"),
-        }
-        part = raw.message();
-    }
-    assert_eq!(seen, entries);
-    let peaks = [session.worker, session.filer.unwrap()].map(peak_bytes);
-    drop(raw);
-    server.wait_for_no_session_of("alice");
-    peaks
 }
 
 /// Claims that a directory of so many entries takes worker and filer no more memory than a small one.
@@ -70,10 +31,10 @@ fn lists_in_the_memory_of_a_small_one(entries: usize) {
     const DIFFERENCE: u64 = 1 << 20;
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "unlimited");
-    directory_of(&server, "small", SMALL);
-    directory_of(&server, "large", entries);
-    let small = peaks_of_listing(&server, "small", SMALL);
-    let large = peaks_of_listing(&server, "large", entries);
+    make_directory(&server, "alice", "small", SMALL);
+    make_directory(&server, "alice", "large", entries);
+    let small = peaks(&server, ("alice", "a"), "small", SMALL);
+    let large = peaks(&server, ("alice", "a"), "large", entries);
     report(&format!(
         "peaks of worker and filer in KiB: {:?} of {SMALL} entries, {:?} of {entries}",
         small.map(|bytes| bytes / 1024),
