@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{Parser, ValueEnum as _};
 
+use crate::alone::Subject;
 use crate::runs::Turns;
 use crate::workload::{Sizes, Work};
 
@@ -35,9 +36,12 @@ pub(crate) struct Args {
     /// Number of small files, in directories of 100 [default: 10000, short: 1000]
     #[arg(long, value_name = "N")]
     files: Option<u64>,
-    /// Only this work; may be repeated
+    /// Only this work beside other programs; may be repeated
     #[arg(long, value_name = "WORK")]
     only: Vec<Work>,
+    /// Only this of what Berth is measured at by itself; may be repeated
+    #[arg(long, value_name = "SUBJECT")]
+    alone: Vec<Subject>,
     /// Smaller files and fewer runs, to see that all of it works
     #[arg(long)]
     short: bool,
@@ -46,6 +50,11 @@ pub(crate) struct Args {
 impl Args {
     pub(crate) fn runs(&self) -> usize {
         self.runs.unwrap_or(if self.short { 3 } else { 7 }).max(1)
+    }
+
+    /// Whether less is measured, to see that all of it works.
+    pub(crate) fn is_short(&self) -> bool {
+        self.short
     }
 
     /// How many runs are wanted of each program, and how long they may take for one work.
@@ -68,8 +77,10 @@ impl Args {
         options.extend(self.runs.map(|runs| format!("--runs {runs}")));
         options.extend(self.large.map(|mib| format!("--large {mib}")));
         options.extend(self.files.map(|files| format!("--files {files}")));
-        let names = self.only.iter().filter_map(Work::to_possible_value);
-        options.extend(names.map(|name| format!("--only {}", name.get_name())));
+        let works = self.only.iter().filter_map(Work::to_possible_value);
+        options.extend(works.map(|name| format!("--only {}", name.get_name())));
+        let subjects = self.alone.iter().filter_map(Subject::to_possible_value);
+        options.extend(subjects.map(|name| format!("--alone {}", name.get_name())));
         if options.is_empty() {
             return "make bench".to_owned();
         }
@@ -77,8 +88,17 @@ impl Args {
     }
 
     pub(crate) fn works(&self) -> Vec<Work> {
-        let asked = |work: &Work| self.only.is_empty() || self.only.contains(work);
+        let asked = |work: &Work| self.asks_for_all() || self.only.contains(work);
         Work::ALL.into_iter().filter(asked).collect()
+    }
+
+    /// Whether this is to be measured.
+    pub(crate) fn asks_for(&self, subject: Subject) -> bool {
+        self.asks_for_all() || self.alone.contains(&subject)
+    }
+
+    fn asks_for_all(&self) -> bool {
+        self.only.is_empty() && self.alone.is_empty()
     }
 }
 
@@ -113,9 +133,18 @@ mod tests {
     }
 
     #[test]
+    fn a_work_or_a_subject_that_is_asked_for_leaves_out_all_others() {
+        let resume = parse("--alone resume");
+        assert_eq!(resume.works(), []);
+        let asked = |args: &Args| Subject::ALL.into_iter().filter(|s| args.asks_for(*s)).count();
+        assert_eq!([&resume, &parse("--only put-disk"), &parse("")].map(asked), [1, 0, 8]);
+    }
+
+    #[test]
     fn the_command_for_the_same_again_has_what_was_given() {
         assert_eq!(parse("").repeated_by(), "make bench");
-        let command = parse("--only put-disk --short --runs 5").repeated_by();
-        assert_eq!(command, "make bench ARGS=\"--short --runs 5 --only put-disk\"");
+        let command = parse("--alone resume --only put-disk --short --runs 5").repeated_by();
+        let same = "make bench ARGS=\"--short --runs 5 --only put-disk --alone resume\"";
+        assert_eq!(command, same);
     }
 }

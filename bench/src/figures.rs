@@ -1,5 +1,6 @@
 //! What was measured, and what is worked out of it: rates, their spread, and ratios to Berth's.
 
+use crate::goals::Row;
 use crate::peers::Name;
 use crate::runs::median;
 use crate::workload::{Sizes, Work};
@@ -30,11 +31,13 @@ pub(crate) struct Figures {
     figures: Vec<Figure>,
     /// Peers that could not be started, with the reason, each once.
     absent: Vec<(Name, String)>,
+    /// Goals that Berth is measured at by itself.
+    alone: Vec<Row>,
 }
 
 impl Figures {
     pub(crate) fn new(sizes: Sizes, works: Vec<Work>) -> Self {
-        Self { sizes, works, figures: Vec::new(), absent: Vec::new() }
+        Self { sizes, works, figures: Vec::new(), absent: Vec::new(), alone: Vec::new() }
     }
 
     pub(crate) fn add(&mut self, figure: Figure) {
@@ -45,6 +48,14 @@ impl Figures {
         if !self.absent.iter().any(|(absent, _)| *absent == name) {
             self.absent.push((name, reason));
         }
+    }
+
+    pub(crate) fn add_alone(&mut self, rows: impl IntoIterator<Item = Row>) {
+        self.alone.extend(rows);
+    }
+
+    pub(crate) fn alone(&self) -> &[Row] {
+        &self.alone
     }
 
     pub(crate) fn absent(&self) -> &[(Name, String)] {

@@ -19,6 +19,8 @@ pub(crate) enum Verdict {
     Ratio { reached: f64, wanted: f64 },
     /// Seconds of processor time, Berth's and the peer's: told, without a bound.
     Beside { berth: f64, peer: f64 },
+    /// What Berth reached by itself, what was wanted if anything was, and whether it is that.
+    Alone { reached: String, wanted: Option<String>, holds: Option<bool> },
     /// Why there is no figure.
     NotMeasured(String),
 }
@@ -27,6 +29,7 @@ impl Verdict {
     pub(crate) fn holds(&self) -> Option<bool> {
         match self {
             Self::Ratio { reached, wanted } => Some(reached >= wanted),
+            Self::Alone { holds, .. } => *holds,
             Self::Beside { .. } | Self::NotMeasured(_) => None,
         }
     }
@@ -49,14 +52,6 @@ const RATIOS: [(&str, Work, Name, f64); 9] = [
 /// Processor time of the server, told beside these.
 const CPU: [(Work, Name); 3] =
     [(Work::GetMemory, Name::Nginx), (Work::GetMemory, Name::Ftps), (Work::PutMemory, Name::Ftps)];
-
-/// Goals of which this program measures nothing.
-const ELSEWHERE: [(&str, &str); 4] = [
-    ("4", "100 ms of round-trip time: 10,000 small files, and one large stream"),
-    ("5", "a resume at 99% of 4 GiB starts sending within 200 ms of login"),
-    ("6", "logins and handshakes a second, memory of a busy session"),
-    ("7", "costs grow as the work does"),
-];
 
 /// All goals, in their order.
 pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
@@ -82,10 +77,7 @@ pub(crate) fn rows(figures: &Figures) -> Vec<Row> {
         };
         rows.push(Row { number: "6", text, verdict });
     }
-    for (number, text) in ELSEWHERE {
-        let verdict = Verdict::NotMeasured("not by this program".to_owned());
-        rows.push(Row { number, text: text.to_owned(), verdict });
-    }
+    rows.extend(figures.alone().iter().cloned());
     rows.sort_by_key(|row| row.number);
     rows
 }
@@ -111,6 +103,7 @@ fn why_not(figures: &Figures, work: Work, name: Name) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alone::Subject;
     use crate::figures::tests::figures;
 
     fn row<'a>(rows: &'a [Row], number: &str, part: &str) -> &'a Row {
@@ -133,6 +126,7 @@ mod tests {
     fn every_goal_has_a_row_and_one_without_figures_says_why() {
         let mut figures = figures(&[(Work::PutMemory, Name::Berth, &[1.0])]);
         figures.add_absent(Name::Rsync, "rsync is not installed".to_owned());
+        figures.add_alone(Subject::ALL.into_iter().map(|subject| subject.left_out()));
         let rows = rows(&figures);
         for number in ["1", "2", "3", "4", "5", "6", "7"] {
             assert!(rows.iter().any(|row| row.number == number), "goal {number}");

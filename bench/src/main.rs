@@ -1,7 +1,9 @@
 //! `berth-bench`: Berth beside its peers, on loopback. `tools/bench.sh` (`make bench`) runs it.
 
 mod account;
+mod alone;
 mod args;
+mod cgroup;
 mod client;
 mod figures;
 mod files;

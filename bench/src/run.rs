@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::alone;
 use crate::args::Args;
 use crate::client::RunError;
 use crate::figures::Figures;
@@ -32,6 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     for (medium, root) in [(Medium::Memory, &args.memory), (Medium::Disk, &args.disk)] {
         on_one_medium(medium, root, args, &mut figures)?;
     }
+    figures.add_alone(alone::measure(args));
     let report = Report { figures, machine, runs: args.runs(), command: args.repeated_by() };
     report::write(&report, &args.output).map_err(Failure::Report)?;
     println!("written to {}", args.output.display());

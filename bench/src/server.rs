@@ -11,6 +11,8 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 
+use crate::cgroup::Group;
+
 /// How long a server may take until it listens.
 const START: Duration = Duration::from_secs(30);
 /// How long a server may take to end when it is asked to.
@@ -40,6 +42,8 @@ pub(crate) enum StartError {
 pub(crate) struct Server {
     child: Child,
     output: PathBuf,
+    /// Where all that it starts is counted. It goes after the processes.
+    group: Option<Group>,
 }
 
 impl Server {
@@ -52,7 +56,7 @@ impl Server {
         let output = directory.join("output");
         let file = File::create(&output)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-        let mut server = Self { child: command.spawn()?, output };
+        let mut server = Self { child: command.spawn()?, output, group: None };
         let end = Instant::now() + START;
         loop {
             if server.child.try_wait()?.is_some() {
@@ -78,6 +82,27 @@ impl Server {
         Self::start(command, directory, answers).map(|(server, ())| server)
     }
 
+    /// The same in a group, if there is one.
+    pub(crate) fn start_in(
+        group: Option<Group>,
+        command: Command,
+        directory: &Path,
+        port: u16,
+    ) -> Result<Self, StartError> {
+        let command = match &group {
+            Some(group) => group.inside(&command),
+            None => command,
+        };
+        let mut server = Self::start_on(command, directory, port)?;
+        server.group = group;
+        Ok(server)
+    }
+
+    /// Whether processes that nobody waits for are counted too.
+    pub(crate) fn counts_all(&self) -> bool {
+        self.group.is_some()
+    }
+
     /// What it has printed.
     pub(crate) fn said(&self) -> String {
         fs::read_to_string(&self.output).unwrap_or_default()
@@ -85,6 +110,9 @@ impl Server {
 
     /// Seconds of processor time that it and its children have taken, those that have ended included.
     pub(crate) fn cpu_seconds(&self) -> f64 {
+        if let Some(seconds) = self.group.as_ref().and_then(Group::cpu_seconds) {
+            return seconds;
+        }
         #[expect(clippy::cast_precision_loss, reason = "ticks are far below 2^53")]
         let ticks = family(self.child.id()).iter().map(|process| process.ticks).sum::<u64>() as f64;
         #[expect(clippy::cast_precision_loss, reason = "100 on Linux")]
@@ -94,7 +122,10 @@ impl Server {
 
     /// How many processes it is made of.
     pub(crate) fn processes(&self) -> usize {
-        family(self.child.id()).len()
+        match &self.group {
+            Some(group) => group.processes(),
+            None => family(self.child.id()).len(),
+        }
     }
 
     /// Waits until what a session started has ended, since only then its processor time is its parent's.

@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
+use std::time::SystemTime;
 
 use serde_json::Value;
 
@@ -13,13 +14,15 @@ use crate::wait::wait_for;
 pub struct Line {
     /// The line as it was printed.
     pub text: String,
+    /// When it was read here.
+    pub at: SystemTime,
     json: Value,
 }
 
 impl Line {
     fn new(text: String) -> Self {
         let json = serde_json::from_str(&text).unwrap_or(Value::Null);
-        Self { text, json }
+        Self { text, at: SystemTime::now(), json }
     }
 
     /// A field of the line, whether it stands at the top or below `fields`.

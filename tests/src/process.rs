@@ -102,6 +102,19 @@ pub fn peak_bytes(pid: u32) -> u64 {
     kib * 1024
 }
 
+/// Bytes that a process has read by `read` and its kin, from files above all: what comes by `recv` is not counted. Also
+/// of one that waits to be reaped. Needs root for a process that is not dumpable.
+///
+/// # Panics
+/// When the kernel does not tell.
+#[must_use]
+pub fn bytes_read(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/io");
+    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+    let line = text.lines().find_map(|line| line.strip_prefix("rchar:")).expect("an rchar line");
+    line.trim().parse().expect("a number of bytes")
+}
+
 /// State and parent of a process.
 fn stat(pid: u32) -> Option<(char, u32)> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;

@@ -1,12 +1,15 @@
 //! Large directories: listings stream, and neither block the session's neighbours nor fill memory.
 
-use std::fs::{self, File};
-
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::rel_path::RelPath;
-use berth_tests::{Options, Raw, Server, account, wait_until};
+use berth_tests::listing::{make_directory, peaks};
+use berth_tests::process::peak_bytes;
+use berth_tests::{Options, Raw, Server, report, wait_until};
 
 const ENTRIES: usize = 100_000;
+
+/// What a large directory is compared with.
+const SMALL: usize = 1000;
 
 /// Listings that nobody reads: together more than any buffer on the way holds.
 const LISTINGS: usize = 4;
@@ -14,21 +17,43 @@ const LISTINGS: usize = 4;
 /// Makes a home with a large directory, beside the ledger: for listing it does not matter.
 fn large_home(server: &Server) {
     server.add_user("alice", "a", "unlimited");
-    let large = server.home("alice").join("large");
-    fs::create_dir(&large).unwrap();
-    for number in 0..ENTRIES {
-        let path = large.join(format!("entry-number-{number:06}"));
-        File::create(&path).unwrap();
-        account::give(&path);
-    }
-    account::give(&large);
+    make_directory(server, "alice", "large", ENTRIES);
 }
 
 /// The most memory that a process ever had, in KiB.
 fn peak_kib(pid: u32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse().unwrap()
+    peak_bytes(pid) / 1024
+}
+
+/// Claims that a directory of so many entries takes worker and filer no more memory than a small one.
+fn lists_in_the_memory_of_a_small_one(entries: usize) {
+    /// A listing has buffers that a short one does not fill; entries that were kept would take 100 bytes each or more.
+    const DIFFERENCE: u64 = 1 << 20;
+    let server = Server::start(Options::new());
+    server.add_user("alice", "a", "unlimited");
+    make_directory(&server, "alice", "small", SMALL);
+    make_directory(&server, "alice", "large", entries);
+    let small = peaks(&server, ("alice", "a"), "small", SMALL);
+    let large = peaks(&server, ("alice", "a"), "large", entries);
+    report(&format!(
+        "peaks of worker and filer in KiB: {:?} of {SMALL} entries, {:?} of {entries}",
+        small.map(|bytes| bytes / 1024),
+        large.map(|bytes| bytes / 1024)
+    ));
+    for (small, large) in small.into_iter().zip(large) {
+        assert!(large < small + DIFFERENCE, "{large} bytes beside {small}");
+    }
+}
+
+#[test]
+fn a_directory_of_20_000_entries_takes_the_memory_of_one_of_1_000() {
+    lists_in_the_memory_of_a_small_one(20_000);
+}
+
+#[test]
+#[ignore = "makes a million files: the command is in docs/PERFORMANCE.md"]
+fn a_directory_of_1_000_000_entries_takes_the_memory_of_one_of_1_000() {
+    lists_in_the_memory_of_a_small_one(1_000_000);
 }
 
 #[test]

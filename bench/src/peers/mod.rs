@@ -11,6 +11,9 @@ mod rsync;
 mod sftp;
 mod vsftpd;
 
+pub(crate) use nginx::Nginx;
+pub(crate) use sftp::Sftp;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;

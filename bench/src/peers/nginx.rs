@@ -16,7 +16,7 @@ use crate::workload::{Direction, Shape, Work};
 /// Transfers that curl has under way at once, of small files.
 const PARALLEL: &str = "8";
 
-pub(super) struct Nginx {
+pub(crate) struct Nginx {
     curl: PathBuf,
     server: Server,
     port: u16,
@@ -26,7 +26,7 @@ pub(super) struct Nginx {
 }
 
 impl Nginx {
-    pub(super) fn start(place: &Place) -> Result<Self, StartError> {
+    pub(crate) fn start(place: &Place) -> Result<Self, StartError> {
         let (program, curl) = (need("nginx")?, need("curl")?);
         let own = place.own("nginx")?;
         let config = own.join("nginx.conf");
@@ -41,6 +41,11 @@ impl Nginx {
             fs::write(&nginx.list, nginx.listed(&tree)?)?;
         }
         Ok(nginx)
+    }
+
+    /// Where it listens.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     /// A curl configuration that gets every file of the tree.

@@ -15,7 +15,7 @@ use crate::workload::{Direction, Work};
 
 const CIPHER: &str = "aes128-gcm@openssh.com";
 
-pub(super) struct Sftp {
+pub(crate) struct Sftp {
     program: PathBuf,
     server: Server,
     port: u16,
@@ -24,7 +24,7 @@ pub(super) struct Sftp {
 }
 
 impl Sftp {
-    pub(super) fn start(place: &Place) -> Result<Self, StartError> {
+    pub(crate) fn start(place: &Place) -> Result<Self, StartError> {
         let (sshd, program, keygen) = (need("sshd")?, need("sftp")?, need("ssh-keygen")?);
         let own = place.root().join("sshd");
         fs::create_dir(&own)?;
@@ -44,6 +44,27 @@ impl Sftp {
         command.args(["-D", "-e", "-f"]).arg(&config);
         let server = Server::start_on(command, &own, port)?;
         Ok(Self { program, server, port, own, place: place.clone() })
+    }
+
+    /// A client that logs in and ends.
+    pub(crate) fn login(&self) -> io::Result<Command> {
+        let batch = self.own.join("nothing");
+        if !batch.exists() {
+            fs::write(&batch, "")?;
+        }
+        Ok(self.sftp(&batch))
+    }
+
+    fn sftp(&self, batch: &Path) -> Command {
+        let mut sftp = account::own(&self.program);
+        sftp.arg("-q").arg("-F").arg("none").arg("-b").arg(batch);
+        sftp.arg("-P").arg(self.port.to_string()).arg("-i").arg(self.own.join("user_key"));
+        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
+        {
+            sftp.arg("-o").arg(option);
+        }
+        sftp.arg("-o").arg(format!("Ciphers={CIPHER}")).arg("127.0.0.1");
+        sftp
     }
 }
 
@@ -84,15 +105,7 @@ impl Peer for Sftp {
         };
         let batch = self.own.join(batch);
         fs::write(&batch, text)?;
-        let mut sftp = account::own(&self.program);
-        sftp.arg("-q").arg("-F").arg("none").arg("-b").arg(&batch);
-        sftp.arg("-P").arg(self.port.to_string()).arg("-i").arg(self.own.join("user_key"));
-        for option in ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", "LogLevel=ERROR"]
-        {
-            sftp.arg("-o").arg(option);
-        }
-        sftp.arg("-o").arg(format!("Ciphers={CIPHER}")).arg("127.0.0.1");
-        Ok(Some(sftp))
+        Ok(Some(self.sftp(&batch)))
     }
 
     fn place(&self) -> &Place {

@@ -7,6 +7,7 @@ use std::process::Command;
 
 use super::{Name, Peer, certificate, need};
 use crate::account;
+use crate::cgroup::Group;
 use crate::place::Place;
 use crate::server::{Server, StartError, free_port};
 use crate::workload::{Direction, Shape, Work};
@@ -24,7 +25,7 @@ const PARALLEL: u32 = 8;
 pub(super) struct Vsftpd {
     curl: PathBuf,
     lftp: Option<PathBuf>,
-    _server: Server,
+    server: Server,
     port: u16,
     encryption: Encryption,
     own: PathBuf,
@@ -54,11 +55,13 @@ impl Vsftpd {
         // It insists on a configuration that belongs to root.
         let mut command = account::own_server(&program);
         command.arg(&config);
-        let server = Server::start_on(command, &own, port)?;
+        // Parts of a session end without being waited for, so that their time is not its parent's.
+        let group = Group::make(&format!("{encryption:?}"));
+        let server = Server::start_in(group.ok(), command, &own, port)?;
         Ok(Self {
             curl,
             lftp: account::find("lftp"),
-            _server: server,
+            server,
             port,
             encryption,
             own,
@@ -183,7 +186,6 @@ impl Peer for Vsftpd {
     }
 
     fn server(&self) -> Option<&Server> {
-        // Parts of a session end without being waited for, so that their processor time is lost.
-        None
+        self.server.counts_all().then_some(&self.server)
     }
 }

@@ -56,6 +56,9 @@ fn write_goals(page: &mut String, report: &Report) -> fmt::Result {
             Verdict::Beside { berth, peer } => {
                 (format!("{berth:.2} and {peer:.2}"), NOTHING.to_owned())
             }
+            Verdict::Alone { reached, wanted, .. } => {
+                (reached.clone(), wanted.clone().unwrap_or_else(|| NOTHING.to_owned()))
+            }
             Verdict::NotMeasured(_) => (NOTHING.to_owned(), NOTHING.to_owned()),
         };
         let holds = match (row.verdict.holds(), &row.verdict) {

@@ -298,3 +298,71 @@ async fn equal_operations_take_equal_statements_and_steps_with_10_and_10_000_use
     }
     assert_eq!(runs[0].len(), runs[1].len());
 }
+
+/// What a session does over and over: a small file, an upload that can be gone on with, a delete of both, its end.
+async fn a_session(bench: &Bench) {
+    let (ledger, alice) = (&bench.ledger, &bench.alice);
+    ledger.user(alice).await.unwrap().unwrap();
+    bench.put(S1, 5).await;
+    let name = bench.opened(S1, &upload("a", 1, 1, 30)).await;
+    ledger.note(alice, S1, vec![Note::LetGo(name)]).await.unwrap();
+    assert_eq!(bench.opened(S1, &upload("a", 1, 1, 30)).await, name);
+    assert_eq!(ledger.uploads(alice, None, 5).await.unwrap().0.len(), 1);
+    bench.intend(S1, stage(name, 30, None)).await.unwrap();
+    bench.settle(S1, name, PLACED).await.unwrap();
+    let took = bench.intend(S1, IntentItem::Take).await.unwrap();
+    bench.settle(S1, took, Outcome::Removed { bytes: 35, entries: 2 }).await.unwrap();
+    ledger.note(alice, S1, vec![Note::Gone(vec![took])]).await.unwrap();
+    ledger.orphans_of(S1).await.unwrap();
+    ledger.session_ended(S1).await.unwrap();
+}
+
+/// Calls by which the ledger's thread has read and written files, as the kernel counts them for a thread.
+async fn calls(bench: &Bench) -> [u64; 2] {
+    let look = |_: &super::super::request::Tx<'_>| {
+        Ok(std::fs::read_to_string("/proc/thread-self/io").unwrap())
+    };
+    let io = bench.ledger.read(look).await.unwrap();
+    ["syscr: ", "syscw: "].map(|field| {
+        let line = io.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|number| number.parse().ok()).unwrap()
+    })
+}
+
+/// Pages of the database that are kept in memory; a table of 10,000 rows has more than 200.
+const CACHED_PAGES: i32 = 64;
+
+/// The calls of so many sessions, among so many others.
+async fn calls_of_sessions(sessions: u64, others: u32) -> [u64; 2] {
+    let (bench, _) = among(others).await;
+    // The log begins empty: it is copied into the database when it has become long, whoever made it so.
+    let checkpoint = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let db = rusqlite::Connection::open(bench.path()).unwrap();
+    let busy = db.query_row(checkpoint, (), |row| row.get::<_, i64>(0));
+    assert_eq!(busy, Ok(0));
+    drop(db);
+    // Memory for what a session needs, and not for a table.
+    let small = |tx: &super::super::request::Tx<'_>| {
+        Ok(tx.db.pragma_update(None, "cache_size", CACHED_PAGES)?)
+    };
+    bench.ledger.read(small).await.unwrap();
+    // Afterwards those pages are in it.
+    a_session(&bench).await;
+    let before = calls(&bench).await;
+    for _ in 0..sessions {
+        a_session(&bench).await;
+    }
+    let after = calls(&bench).await;
+    [after[0] - before[0], after[1] - before[1]]
+}
+
+#[test]
+fn sessions_cause_equal_system_calls_with_10_and_10_000_users() {
+    const SESSIONS: u64 = 15;
+    // Without a driver: one would be woken by writing to it, now and then.
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let [few, many] =
+        [10, 10_000].map(|others| runtime.block_on(calls_of_sessions(SESSIONS, others)));
+    assert!(few[1] > 20 * SESSIONS, "reads and writes: {few:?}");
+    assert_eq!(few, many, "reads and writes");
+}
