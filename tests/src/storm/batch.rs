@@ -2,7 +2,9 @@
 //!
 //! What a batch is for the server is its own affair: it may share transactions and tickets among these changes or
 //! not, and may do them in any order. So each is an operation of its own to the judge, and all of them overlap.
+//! In every other batch the puts go together in one message.
 
+use berth_common::batch::PutResult;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::ids::RequestId;
 
@@ -25,6 +27,8 @@ pub(super) struct Change {
     id: RequestId,
     /// What is sent, if it is a put.
     upload: Option<Upload>,
+    /// Whether it is sent in one message with others, whose request is this one's.
+    together: bool,
     state: State,
 }
 
@@ -74,22 +78,32 @@ fn change(
         ended: 0,
         id: connection.id(),
         upload,
+        together: false,
         state: State::NotAsked,
     }
 }
 
-/// First the puts are announced, so that afterwards everything that changes the home is sent in one go.
+/// First the puts are announced that go by themselves, so that afterwards everything that changes the home is sent
+/// in one go.
 fn run(doing: &Doing<'_>, connection: &mut Connection, all: &mut [Change]) -> Result<(), Cut> {
-    for change in all.iter_mut() {
+    if all.first().is_some_and(|first| first.number % 2 == 0) {
+        let id = connection.id();
+        for change in all.iter_mut().filter(|change| change.upload.is_some()) {
+            (change.id, change.together) = (id, true);
+        }
+    }
+    for change in all.iter_mut().filter(|change| !change.together) {
         change.begun = doing.shared.tick();
         if let Some(upload) = &change.upload {
             connection.send(&ClientToWorker::Put(upload.announced(change.id)))?;
         }
     }
-    while all.iter().any(|change| change.upload.is_some() && change.state == State::NotAsked) {
+    let is_announced = |change: &Change| change.upload.is_some() && !change.together;
+    while all.iter().any(|change| is_announced(change) && change.state == State::NotAsked) {
         take_answer(doing, connection, all)?;
     }
-    for change in all.iter_mut().filter(|change| change.state != State::Over) {
+    send_together(doing, connection, all)?;
+    for change in all.iter_mut().filter(|change| !change.together && change.state != State::Over) {
         if change.upload.is_none() {
             change.begun = doing.shared.tick();
         }
@@ -99,6 +113,25 @@ fn run(doing: &Doing<'_>, connection: &mut Connection, all: &mut [Change]) -> Re
         take_answer(doing, connection, all)?;
     }
     Ok(())
+}
+
+fn send_together(
+    doing: &Doing<'_>,
+    connection: &mut Connection,
+    all: &mut [Change],
+) -> Result<(), Cut> {
+    let mut files = Vec::new();
+    let mut request = None;
+    for change in all.iter_mut().filter(|change| change.together) {
+        change.begun = doing.shared.tick();
+        change.state = State::Asked;
+        files.extend(change.upload.as_ref().map(Upload::whole));
+        request = Some(change.id);
+    }
+    match request {
+        Some(id) => connection.send(&ClientToWorker::PutFiles { id, files }),
+        None => Ok(()),
+    }
 }
 
 fn send(connection: &mut Connection, change: &mut Change) -> Result<(), Cut> {
@@ -131,6 +164,19 @@ fn take_answer(
     all: &mut [Change],
 ) -> Result<(), Cut> {
     let (id, answer) = connection.any_answer()?;
+    if let WorkerToClient::FilesPut { results, usage, .. } = answer {
+        for (change, result) in all.iter_mut().filter(|change| change.id == id).zip(results) {
+            let answer = match result {
+                PutResult::Done { replaced } => {
+                    let usage = usage.expect("what was put is counted");
+                    WorkerToClient::PutDone { id, replaced, usage }
+                }
+                PutResult::Failed(error) => WorkerToClient::Failed { id, error },
+            };
+            ends(doing, change, &answer);
+        }
+        return Ok(());
+    }
     // Others are of an upload that has fallen silent.
     let Some(change) = all.iter_mut().find(|change| change.id == id) else {
         return Ok(());
@@ -140,17 +186,21 @@ fn take_answer(
         change.state = State::Ready;
         return Ok(());
     }
+    ends(doing, change, &answer);
+    Ok(())
+}
+
+fn ends(doing: &Doing<'_>, change: &mut Change, answer: &WorkerToClient) {
     assert_ne!(change.state, State::Over, "a second answer: {answer:?}");
-    change.end = match ended_by(&answer) {
+    change.end = match ended_by(answer) {
         End::CutOff if change.state != State::Asked => End::NotAsked,
         end => end,
     };
     change.ended = doing.shared.tick();
     change.state = State::Over;
-    if let WorkerToClient::PutDone { usage, .. } = &answer {
+    if let WorkerToClient::PutDone { usage, .. } = answer {
         doing.shared.check_usage(usage, (change.begun, change.ended));
     }
-    Ok(())
 }
 
 fn step(action: &Action, upload: Option<&Upload>) -> Step {

@@ -6,6 +6,7 @@
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth_common::batch::PutResult;
 use berth_common::client_protocol::{ClientToWorker, VERSIONS, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::{BlockHeader, encode_message};
@@ -205,6 +206,15 @@ impl Connection {
             && is_doubtful(error)
         {
             self.doubts.note(error);
+        }
+        if let Received::Message(WorkerToClient::FilesPut { results, .. }) = &received {
+            for result in results {
+                if let PutResult::Failed(error) = result
+                    && is_doubtful(error)
+                {
+                    self.doubts.note(error);
+                }
+            }
         }
         match received {
             Received::Closed => Err(Cut),

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use berth_common::batch::SmallPut;
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, PutSource, SourceEnd, SourceFingerprint, Usage};
@@ -195,6 +196,23 @@ impl Upload {
         let Self { path, token, existing, .. } = self;
         let source = self.source().0;
         Put { id, path: path.clone(), source, token: *token, mode: 0o644, existing: *existing }
+    }
+
+    /// All of it, for a message with others.
+    pub(super) fn whole(&self) -> SmallPut {
+        let (content, leaves) = match self.content.leaf_count() {
+            0 => (Vec::new(), Vec::new()),
+            _ => self.content.block(0),
+        };
+        assert!(leaves.len() <= 1, "{} bytes are no small file", content.len());
+        SmallPut {
+            path: self.path.clone(),
+            md5: self.content.digest(),
+            content,
+            mtime_ns: self.source.cast_signed(),
+            mode: 0o644,
+            overwrite: self.existing == Existing::Replace,
+        }
     }
 
     /// What is said after its last byte.

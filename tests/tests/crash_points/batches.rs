@@ -15,6 +15,12 @@ const FILES: usize = 6;
 /// Longer than a filer acts under one ticket.
 const TIME_IS_UP: Duration = Duration::from_millis(100);
 
+/// Each file is a transfer of its own.
+const BY_THEMSELVES: &[&str] = &["--json", "put"];
+
+/// As files of trees they go in messages.
+const TOGETHER: &[&str] = &["--json", "put", "-r"];
+
 /// A put of several files, whose changes go in batches.
 struct Batch {
     names: Vec<String>,
@@ -25,12 +31,12 @@ struct Batch {
 
 impl Batch {
     /// Begins it, with a point armed for the passing after so many others.
-    fn begin(scene: &Scene, number: u32, point: Point, let_by: u32) -> Self {
+    fn begin(scene: &Scene, how: &[&'static str], number: u32, point: Point, let_by: u32) -> Self {
         let names: Vec<String> = (0..FILES).map(|file| format!("f{number}-{file}")).collect();
         for (seed, name) in names.iter().enumerate() {
             scene.local(name, seed as u64, SMALL + seed as u64);
         }
-        let mut command = vec!["--json", "put"];
+        let mut command = how.to_vec();
         command.extend(names.iter().map(String::as_str));
         eprintln!("batch {number} is to stop at {point} after {let_by}");
         scene.points.arm_after(point, let_by);
@@ -40,10 +46,16 @@ impl Batch {
 
     /// Begins it while another session has the ticket, and has that one die when all of the changes wait:
     /// so they go in two batches at most.
-    fn begin_together(scene: &Scene, number: u32, point: Point, let_by: u32) -> Self {
+    fn begin_together(
+        scene: &Scene,
+        how: &[&'static str],
+        number: u32,
+        point: Point,
+        let_by: u32,
+    ) -> Self {
         let (moving, holder) = scene.stop_at(Resolved, &["mv", "held", "moved"]);
         let waiting = scene.points.passed(BeforeIntent) + FILES as u32;
-        let batch = Self::begin(scene, number, point, let_by);
+        let batch = Self::begin(scene, how, number, point, let_by);
         wait_until("all changes wait", || scene.points.passed(BeforeIntent) >= waiting);
         holder.kill();
         drop(moving);
@@ -82,10 +94,20 @@ fn scene() -> Scene {
 
 #[test]
 fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
+    what_had_acted_has_happened(BY_THEMSELVES, 3);
+}
+
+#[test]
+fn of_files_that_came_in_one_message_what_had_acted_has_happened() {
+    // A message is reserved for once.
+    what_had_acted_has_happened(TOGETHER, 0);
+}
+
+fn what_had_acted_has_happened(how: &[&'static str], reserved: u32) {
     let mut scene = scene();
     // The first passing, and one in the middle.
     let points = [
-        (Reserved, 3),
+        (Reserved, reserved),
         (IntentDurable, 0),
         (Granted, 0),
         (Granted, 3),
@@ -106,8 +128,8 @@ fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
         for victim in victims {
             number += 1;
             let batch = match point {
-                Reserved => Batch::begin(&scene, number, point, let_by),
-                _ => Batch::begin_together(&scene, number, point, let_by),
+                Reserved => Batch::begin(&scene, how, number, point, let_by),
+                _ => Batch::begin_together(&scene, how, number, point, let_by),
             };
             scene.die(Crash { point, victim });
             let (acted, there) = batch.ends(&mut scene, victim);
@@ -127,7 +149,7 @@ fn of_a_batch_that_is_cut_off_what_had_acted_has_happened() {
 #[test]
 fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
     let mut scene = scene();
-    let batch = Batch::begin_together(&scene, 1, BetweenActs, 0);
+    let batch = Batch::begin_together(&scene, BY_THEMSELVES, 1, BetweenActs, 0);
     scene.die(Crash { point: BetweenActs, victim: Victim::Worker });
     let (acted, there) = batch.ends(&mut scene, Victim::Worker);
     assert_eq!(there, acted);
@@ -138,7 +160,7 @@ fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
 fn a_batch_may_be_cut_off_while_it_has_given_the_ticket_back_between_two_acts() {
     let mut scene = scene();
     for (number, victim) in [Victim::Filer, Victim::Daemon].into_iter().enumerate() {
-        let batch = Batch::begin_together(&scene, number as u32, BetweenActs, 0);
+        let batch = Batch::begin_together(&scene, TOGETHER, number as u32, BetweenActs, 0);
         let stopped = scene.points.wait_stopped(BetweenActs);
         let (since, released) = (Instant::now(), scene.points.passed(Released));
         wait_until("a ticket's time is up", || since.elapsed() > TIME_IS_UP);

@@ -12,7 +12,7 @@ use berth_common::points::Point;
 use berth_tests::disk::{journals, only_journal_leaves};
 use berth_tests::exact::assert_exact;
 use berth_tests::power::Recording;
-use berth_tests::{Client, Content, Points, Server, Valve, process, wait_until};
+use berth_tests::{Client, Content, Points, Server, Valve, account, process, wait_until};
 
 use super::{MIB, Tree, tree};
 
@@ -29,7 +29,7 @@ enum Work {
 
 use Work::{Batch, Command, Killed};
 
-const WORK: [Work; 17] = [
+const WORK: [Work; 19] = [
     Command(&["put", "one", "--to", "n"]),
     Command(&["put", "two", "--to", "a"]),
     Killed(&["put", "one", "--to", "a"]),
@@ -42,6 +42,8 @@ const WORK: [Work; 17] = [
     Command(&["mv", "d", "f"]),
     Command(&["put", "two", "--to", "f/one"]),
     Batch(&["put", "one", "two", "three", "--to", "f/"]),
+    Batch(&["put", "-r", "few/.", "--to", "f/"]),
+    Batch(&["put", "-r", "many/.", "--to", "f/"]),
     Command(&["mv", "e/big", "f/big"]),
     Command(&["mv", "f/one", "f/two"]),
     Command(&["rm", "f/two"]),
@@ -86,6 +88,15 @@ pub(super) fn prepare(alice: &Client) {
         Content::seed(size).write(&alice.file(name), size);
     }
     Content::seed(7).write(&alice.file("cut"), 12 * MIB);
+    // As many as are synced one by one, and as are synced together; one of each replaces a file.
+    for (directory, names) in
+        [("few", &["one", "f0"][..]), ("many", &["two", "m0", "m1", "m2", "m3", "m4"])]
+    {
+        account::make_dir(&alice.file(directory));
+        for (seed, name) in (100..).zip(names) {
+            alice.write(&format!("{directory}/{name}"), format!("{directory} {seed}"));
+        }
+    }
     // The ledger's log grows to more than the recorded work needs.
     let deep = vec!["x"; 100].join("/");
     alice.run(&["mkdir", "-p", &deep]).ok();
