@@ -41,7 +41,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
                 ready!(Pin::new(&mut this.socket).poll_read(cx, out))?;
                 let read = &out.filled()[before..];
                 this.ahead.passed_by(read);
-                this.bulk = read.len() == room && room >= LITTLE;
+                this.bulk = read.len() == room && this.ahead.is_worth_it(room);
                 return Poll::Ready(Ok(()));
             }
             let mut room = ReadBuf::new(this.ahead.room());

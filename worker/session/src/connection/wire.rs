@@ -64,7 +64,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.ahead.is_empty() {
-            if !this.traffic.bulk.get() {
+            let bulk = this.traffic.bulk.get();
+            if !bulk || !this.ahead.is_worth_it(out.remaining()) {
                 this.ahead.free();
                 let before = out.filled().len();
                 ready!(Pin::new(&mut this.socket).poll_read(cx, out))?;
