@@ -18,6 +18,7 @@ use crate::human;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
 use crate::verify::{Trust, TrustError, Verifier};
+use crate::wire::Wire;
 
 /// How long one address may take to answer, and then the handshake.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,11 +35,14 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(10);
 /// So many of them without an answer end the connection, also while it is only waited for.
 const KEEPALIVE_PROBES: u32 = 3;
 
+/// Bytes of TLS records that may wait for the socket. One write of this size costs one system call.
+const TLS_BUFFER_BYTES: usize = 128 * 1024;
+
 /// A TLS connection to a server that is trusted.
 #[derive(Debug)]
 pub struct Connected {
     /// What the protocol is spoken on. A test may put something of its own around it.
-    pub stream: TlsStream<TcpStream>,
+    pub stream: TlsStream<Wire<TcpStream>>,
     /// The TLS exporter of RFC 9266, to which logins are bound.
     pub exporter: [u8; 32],
     /// The SHA-256 of the server's certificate.
@@ -144,14 +148,15 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
 
     let tcp = connect_tcp(server).await?;
     let connector = TlsConnector::from(Arc::new(config));
-    let stream = match timeout(CONNECT_TIMEOUT, connector.connect(name, tcp)).await {
+    let mut stream = match timeout(CONNECT_TIMEOUT, connector.connect(name, Wire::new(tcp))).await {
         Err(_) => {
             return Err(ConnectError::Mute { server: server.clone() });
         }
         Ok(Err(error)) => return Err(tls_error(server, error, &verifier)),
         Ok(Ok(stream)) => stream,
     };
-    let (_, session) = stream.get_ref();
+    let (_, session) = stream.get_mut();
+    session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     if session.alpn_protocol() != Some(ALPN) {
         return Err(ConnectError::NotBerth { server: server.clone(), what: "another TLS service" });
     }

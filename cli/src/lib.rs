@@ -38,3 +38,4 @@ pub mod transfer;
 pub mod trees;
 pub mod trust;
 pub mod verify;
+pub mod wire;

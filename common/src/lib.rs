@@ -34,3 +34,4 @@ pub mod rel_path;
 pub mod sandbox_mode;
 pub mod scram;
 pub mod thresholds;
+pub mod tls_records;

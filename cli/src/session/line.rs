@@ -2,6 +2,7 @@
 //! the line what the exchanges send, from one bounded queue, so that transfers share the line
 //! fairly and none runs ahead of it.
 
+use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -84,13 +85,22 @@ pub(super) async fn write<S: AsyncWrite>(
     routes.end(failed.into());
 }
 
+/// Puts both parts on the line as one stream, so that a block's header shares a TLS record with its data.
 async fn put_on_line<S: AsyncWrite>(
     line: &mut WriteHalf<S>,
-    head: &[u8],
-    data: &[u8],
+    mut head: &[u8],
+    mut data: &[u8],
     flush: bool,
-) -> std::io::Result<()> {
-    line.write_all(head).await?;
+) -> io::Result<()> {
+    while !head.is_empty() {
+        let written = line.write_vectored(&[IoSlice::new(head), IoSlice::new(data)]).await?;
+        if written == 0 {
+            return Err(io::ErrorKind::WriteZero.into());
+        }
+        let of_head = written.min(head.len());
+        head = &head[of_head..];
+        data = &data[written - of_head..];
+    }
     line.write_all(data).await?;
     if flush { line.flush().await } else { Ok(()) }
 }

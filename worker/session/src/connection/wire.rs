@@ -7,11 +7,8 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Instant;
 
+use berth_common::tls_records::ReadAhead;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-
-/// Bytes that one read from the socket asks for while transfers run. rustls by itself asks for 4 KiB at
-/// a time, which costs a system call each.
-const READ_BYTES: usize = 256 * 1024;
 
 /// What the transfers and the socket tell each other.
 #[derive(Debug)]
@@ -49,22 +46,13 @@ impl Traffic {
 pub(crate) struct Wire<S> {
     socket: S,
     traffic: Rc<Traffic>,
-    ahead: Vec<u8>,
-    /// The part of `ahead` that was not handed on yet.
-    start: usize,
-    end: usize,
+    ahead: ReadAhead,
 }
 
 impl<S> Wire<S> {
     /// Wraps a socket.
     pub(crate) fn new(socket: S, traffic: Rc<Traffic>) -> Self {
-        Self { socket, traffic, ahead: Vec::new(), start: 0, end: 0 }
-    }
-
-    fn hand_on(&mut self, out: &mut ReadBuf<'_>) {
-        let count = out.remaining().min(self.end - self.start);
-        out.put_slice(&self.ahead[self.start..self.start + count]);
-        self.start += count;
+        Self { socket, traffic, ahead: ReadAhead::default() }
     }
 }
 
@@ -75,24 +63,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         out: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        if this.start == this.end {
-            if !this.traffic.bulk.get() {
-                this.ahead = Vec::new();
-                (this.start, this.end) = (0, 0);
-                return Pin::new(&mut this.socket).poll_read(cx, out);
+        if this.ahead.is_empty() {
+            let bulk = this.traffic.bulk.get();
+            if !bulk || !this.ahead.is_worth_it(out.remaining()) {
+                this.ahead.free();
+                let before = out.filled().len();
+                ready!(Pin::new(&mut this.socket).poll_read(cx, out))?;
+                this.ahead.passed_by(&out.filled()[before..]);
+                return Poll::Ready(Ok(()));
             }
-            if this.ahead.is_empty() {
-                this.ahead = vec![0; READ_BYTES];
-            }
-            let mut ahead = ReadBuf::new(&mut this.ahead);
-            let read = Pin::new(&mut this.socket).poll_read(cx, &mut ahead);
+            let mut room = ReadBuf::new(this.ahead.room());
+            let read = Pin::new(&mut this.socket).poll_read(cx, &mut room);
             if read.is_pending() {
                 this.traffic.reader.replace(Some(cx.waker().clone()));
             }
             ready!(read)?;
-            (this.start, this.end) = (0, ahead.filled().len());
+            let read = room.filled().len();
+            this.ahead.filled(read);
         }
-        this.hand_on(out);
+        out.put_slice(this.ahead.hand_on(out.remaining()));
         Poll::Ready(Ok(()))
     }
 }
@@ -155,7 +144,7 @@ mod tests {
         traffic.set_bulk(false);
         far.write_all(b"x").await.unwrap();
         assert_eq!(wire.read_u8().await.unwrap(), b'x');
-        assert!(wire.ahead.is_empty(), "an idle connection keeps no buffer");
+        assert!(!wire.ahead.has_memory(), "an idle connection keeps no buffer");
 
         let before = traffic.written_at();
         wire.write_all(b"y").await.unwrap();

@@ -11,7 +11,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt as _;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use berth_common::digest::{self, Md5, TreeDigest};
+use berth_common::digest::{Md5, TreeDigest};
 use berth_common::entry::SourceFingerprint;
 use berth_common::error_code::ErrorCode;
 use berth_common::journal::{BootId, Journal, JournalError, reverify};
@@ -100,12 +100,12 @@ impl StagedFiles {
         self.journal().map_or(Ok(Vec::new()), |journal| journal.read_leaves(range))
     }
 
-    /// Compares a block with its MD5s, writes it, and appends to the journal.
+    /// Compares the MD5s that a block should have with those that it has, writes it, and appends to the journal.
     ///
     /// # Errors
     /// When it cannot be written; what the journal has is true all the same.
-    pub(crate) fn store(&self, block: &Block) -> Result<Stored, JournalError> {
-        if digest::leaves(&block.data) != block.header.leaves {
+    pub(crate) fn store(&self, block: &Block, found: &[Md5]) -> Result<Stored, JournalError> {
+        if found != block.header.leaves {
             return Ok(Stored::Differs);
         }
         self.data.write_all_at(&block.data, block.header.offset)?;
@@ -215,6 +215,7 @@ pub(crate) fn error_code(error: &JournalError) -> ErrorCode {
 
 #[cfg(test)]
 mod tests {
+    use berth_common::digest;
     use berth_common::frame::BlockHeader;
     use berth_common::ids::RequestId;
 
@@ -233,6 +234,10 @@ mod tests {
         data.fill(fill);
         let leaves = digest::leaves(&data);
         Block { header: BlockHeader { transfer: RequestId(1), offset, leaves }, data }
+    }
+
+    fn store(files: &StagedFiles, block: &Block) -> Result<Stored, JournalError> {
+        files.store(block, &digest::leaves(&block.data))
     }
 
     struct Staged {
@@ -258,10 +263,10 @@ mod tests {
         let size = 3 * LEAF_SIZE as u64;
         let Prepared { files, tree } = staged.prepare(false, size, BOOT);
         assert!(tree.leaves() == 0 && files.is_resumable());
-        assert!(matches!(files.store(&block(0, 2 * LEAF_SIZE, 7)), Ok(Stored::Good)));
+        assert!(matches!(store(&files, &block(0, 2 * LEAF_SIZE, 7)), Ok(Stored::Good)));
         let mut bad = block(2 * LEAF_SIZE as u64, LEAF_SIZE, 8);
         bad.data[5] ^= 1;
-        assert!(matches!(files.store(&bad), Ok(Stored::Differs)));
+        assert!(matches!(store(&files, &bad), Ok(Stored::Differs)));
         drop(files);
         let expected = digest::leaves(&vec![7; 2 * LEAF_SIZE]);
         let Prepared { files, tree } = staged.prepare(true, size, BOOT);
@@ -276,9 +281,9 @@ mod tests {
         let staged = Staged::new();
         let size = 4 * LEAF_SIZE as u64;
         let Prepared { files, .. } = staged.prepare(false, size, BOOT);
-        files.store(&block(0, LEAF_SIZE, 1)).unwrap();
+        store(&files, &block(0, LEAF_SIZE, 1)).unwrap();
         files.mark_durable().unwrap();
-        files.store(&block(LEAF_SIZE as u64, 2 * LEAF_SIZE, 2)).unwrap();
+        store(&files, &block(LEAF_SIZE as u64, 2 * LEAF_SIZE, 2)).unwrap();
         // The third leaf did not reach the disk.
         staged.data.write_all_at(&[0; 100], 2 * LEAF_SIZE as u64).unwrap();
         assert_eq!(staged.prepare(true, size, OTHER_BOOT).tree.leaves(), 2);
@@ -290,7 +295,7 @@ mod tests {
         let size = 2 * LEAF_SIZE as u64;
         let fill = |size| {
             let Prepared { files, .. } = staged.prepare(false, size, BOOT);
-            files.store(&block(0, 2 * LEAF_SIZE, 1)).unwrap();
+            store(&files, &block(0, 2 * LEAF_SIZE, 1)).unwrap();
         };
         fill(size);
         assert_eq!(staged.prepare(true, size + 1, BOOT).tree.leaves(), 0);
@@ -307,7 +312,7 @@ mod tests {
         let staged = Staged::new();
         let size = 3 * LEAF_SIZE as u64;
         let files = staged.prepare(false, size, BOOT).files;
-        files.store(&block(0, LEAF_SIZE, 1)).unwrap();
+        store(&files, &block(0, LEAF_SIZE, 1)).unwrap();
         // Written when the process died, before its leaves were in the journal; and damage.
         staged.data.write_all_at(&[2; 100], size + 5).unwrap();
         assert_eq!(staged.prepare(true, size, BOOT).tree.leaves(), 1);
@@ -316,7 +321,7 @@ mod tests {
         // A last leaf that is short counts as far as it goes.
         let short = LEAF_SIZE as u64 + 7;
         let files = staged.prepare(true, short, BOOT).files;
-        files.store(&block(0, LEAF_SIZE + 7, 1)).unwrap();
+        store(&files, &block(0, LEAF_SIZE + 7, 1)).unwrap();
         staged.data.set_len(short + 1).unwrap();
         assert_eq!(staged.prepare(true, short, BOOT).tree.leaves(), 2);
         assert_eq!(length(), short as i64);
@@ -353,7 +358,7 @@ mod tests {
     fn data_that_could_not_be_flushed_is_never_gone_on_with() {
         let staged = Staged::new();
         let size = 3 * LEAF_SIZE as u64;
-        staged.prepare(false, size, BOOT).files.store(&block(0, LEAF_SIZE, 1)).unwrap();
+        store(&staged.prepare(false, size, BOOT).files, &block(0, LEAF_SIZE, 1)).unwrap();
         // A pipe cannot be flushed; it stands for a disk that has failed.
         let (_reader, pipe) = rustix::pipe::pipe().unwrap();
         let journal = staged.journal.try_clone().unwrap();
@@ -374,7 +379,7 @@ mod tests {
     fn a_full_disk_is_told_as_one() {
         let full = std::fs::OpenOptions::new().read(true).write(true).open("/dev/full").unwrap();
         let prepared = StagedFiles::prepare(full.into(), None, false, &source(1), BOOT).unwrap();
-        let error = prepared.files.store(&block(0, 1, 1)).unwrap_err();
+        let error = store(&prepared.files, &block(0, 1, 1)).unwrap_err();
         assert_eq!(error_code(&error), ErrorCode::DiskFull);
         assert_eq!(error_code(&JournalError::FlushFailed), ErrorCode::Internal);
     }

@@ -1,7 +1,8 @@
 //! The bounded way of blocks from the connection to the uploads: one queue an upload.
 //!
 //! Bound, in bytes: of one upload [`QUEUED_BLOCKS`] blocks wait here, one is being read from the network
-//! and one is with the helper: 4 MiB, which is also how far the journal lags what was read.
+//! and one is with the helper: 4 MiB, which is also how far the journal lags what was read. A second one that
+//! the helper has only to hash is lent to it, and keeps its place.
 
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -30,6 +31,8 @@ pub(crate) struct Block {
 #[derive(Debug)]
 pub(crate) struct BlockQueue {
     blocks: RefCell<VecDeque<Block>>,
+    /// The next block is lent out.
+    lent: Cell<bool>,
     closed: Cell<bool>,
     moved_at: Cell<Instant>,
     arrived: Notify,
@@ -40,6 +43,7 @@ impl BlockQueue {
     fn new() -> Rc<Self> {
         Rc::new(Self {
             blocks: RefCell::default(),
+            lent: Cell::new(false),
             closed: Cell::new(false),
             moved_at: Cell::new(Instant::now()),
             arrived: Notify::new(),
@@ -54,6 +58,19 @@ impl BlockQueue {
             self.room.notify_one();
         }
         block
+    }
+
+    /// Lends the next block out, if one is here. It has to come back before the next is taken.
+    pub(crate) fn lend(&self) -> Option<Block> {
+        let block = self.blocks.borrow_mut().pop_front();
+        self.lent.set(block.is_some());
+        block
+    }
+
+    /// Takes back what was lent, as the next block.
+    pub(crate) fn take_back(&self, block: Block) {
+        self.blocks.borrow_mut().push_front(block);
+        self.lent.set(false);
     }
 
     /// Whether no block is here.
@@ -74,7 +91,7 @@ impl BlockQueue {
     }
 
     async fn push(&self, block: Block) -> Option<Block> {
-        while self.blocks.borrow().len() >= QUEUED_BLOCKS && !self.closed.get() {
+        while self.taken_places() >= QUEUED_BLOCKS && !self.closed.get() {
             self.room.notified().await;
         }
         if self.closed.get() {
@@ -83,6 +100,10 @@ impl BlockQueue {
         self.blocks.borrow_mut().push_back(block);
         self.arrived.notify_one();
         None
+    }
+
+    fn taken_places(&self) -> usize {
+        self.blocks.borrow().len() + usize::from(self.lent.get())
     }
 
     fn close(&self) {
@@ -145,6 +166,8 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
+    use std::task::Poll;
+
     use berth_common::digest;
 
     use super::*;
@@ -167,6 +190,24 @@ mod tests {
             tokio::join!(routes.deliver(block(1, 9)), async { queue.pop().unwrap().header.offset });
         assert!(taken.0.is_none() && taken.1 == 0);
         assert_eq!((queue.pop().unwrap().header.offset, queue.is_empty()), (1, false));
+    }
+
+    #[tokio::test]
+    async fn a_block_that_is_lent_keeps_its_place_and_comes_next() {
+        let routes = Routes::default();
+        let queue = routes.add(RequestId(1));
+        assert!(queue.lend().is_none());
+        for n in 0..QUEUED_BLOCKS {
+            routes.deliver(block(1, n as u64)).await;
+        }
+        let lent = queue.lend().unwrap();
+        let mut third = Box::pin(routes.deliver(block(1, 9)));
+        let waits = std::future::poll_fn(|cx| Poll::Ready(third.as_mut().poll(cx).is_pending()));
+        assert!(waits.await, "its place is not given to another");
+        queue.take_back(lent);
+        assert_eq!(queue.pop().unwrap().header.offset, 0);
+        assert!(third.await.is_none());
+        assert_eq!(queue.pop().unwrap().header.offset, 1);
     }
 
     #[tokio::test]

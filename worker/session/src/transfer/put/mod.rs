@@ -82,6 +82,8 @@ struct Receiving {
     room: Option<Room>,
     /// A block that has no room yet: the next one has to wait, too.
     held: Option<Block>,
+    /// The MD5s of the next block, which was hashed together with the one before it.
+    hashed: Option<Vec<Md5>>,
     /// A helper writes a block: the next has to wait.
     storing: bool,
     /// The client is being told something: the next block has to wait, but not the end.
@@ -244,6 +246,7 @@ impl PutActor {
             policy: DurablePolicy::new(Instant::now()),
             room,
             held: None,
+            hashed: None,
             storing: false,
             telling: true,
             looking_up: false,
