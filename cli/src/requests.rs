@@ -193,6 +193,11 @@ pub struct Listing {
 }
 
 impl Listing {
+    /// Whether the last part has come.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
     /// The next part, which may be empty; `None` after the last one.
     ///
     /// # Errors

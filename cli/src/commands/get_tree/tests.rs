@@ -1,17 +1,21 @@
 //! `get -r` from a server that lies, and from one that says too much at once.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use berth_common::batch::GetResult;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
-use berth_common::entry::Entry;
+use berth_common::entry::{Entry, EntryKind};
+use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
 
 use super::*;
 use crate::output::{Output, Style};
 use crate::password::Password;
 use crate::progress::Mode;
+use crate::session::Session;
 use crate::trust::Fingerprint;
 use fake::FakeServer;
 
@@ -57,6 +61,15 @@ async fn serve(server: &mut FakeServer, listing: impl Fn(&str) -> Vec<Entry>) {
             }
             Some(fake::FromClient::Message(ClientToWorker::Get { id, .. })) => {
                 send(server, id).await;
+            }
+            Some(fake::FromClient::Message(ClientToWorker::GetFiles { id, paths })) => {
+                let file = || GetResult::File {
+                    entry: entry("../x", EntryKind::File),
+                    content: CONTENT.to_vec(),
+                    md5: fake::tree(CONTENT),
+                };
+                let files = paths.iter().map(|_| file()).collect();
+                server.say(&WorkerToClient::FilesGot { id, files }).await;
             }
             // Of two that get the same file one may find it busy.
             Some(fake::FromClient::Message(
@@ -134,7 +147,10 @@ async fn a_large_listing_is_taken_while_files_wait_for_the_line_that_it_comes_ov
         let ClientToWorker::Stat { id, .. } = server.message().await else { panic!("no stat") };
         server.say(&WorkerToClient::Entry { id, entry: entry("t", EntryKind::Directory) }).await;
         let ClientToWorker::List { id, .. } = server.message().await else { panic!("no list") };
-        let found = [entry("f", EntryKind::File), entry("d", EntryKind::Directory)];
+        // As large as those that come by themselves.
+        let large =
+            |name: &str| Entry { size: FILE_BYTES as u64 + 1, ..entry(name, EntryKind::File) };
+        let found = [large("f"), entry("d", EntryKind::Directory)];
         list(&mut server, id, &found).await;
         let mut asked = [server.message().await, server.message().await];
         asked.sort_by_key(|message| matches!(message, ClientToWorker::List { .. }));
@@ -142,8 +158,11 @@ async fn a_large_listing_is_taken_while_files_wait_for_the_line_that_it_comes_ov
             panic!("{asked:?}")
         };
         // The file comes after all of the listing, which has to be off the line by then.
-        let many: Vec<_> =
-            (0..MANY).map(|number| entry(&format!("{number:0240}"), EntryKind::File)).collect();
+        let many: Vec<_> = (0..MANY).map(|number| large(&format!("{number:0240}"))).collect();
+        list(&mut server, id, &many).await;
+        // That was asked ahead, and is more than is kept.
+        let again = server.message().await;
+        let ClientToWorker::List { id, .. } = again else { panic!("{again:?}") };
         list(&mut server, id, &many).await;
         send(&mut server, get).await;
         let mut asked = 0;

@@ -1,0 +1,177 @@
+//! Lists the trees of a `get -r` ahead of the transfers, and makes the local directories.
+//!
+//! Each listing is taken off the line as fast as it comes, because the transfers share that line.
+
+use std::io;
+use std::path::PathBuf;
+
+use berth_common::entry::EntryKind;
+use berth_common::error_code::ErrorCode;
+use berth_common::rel_path::RelPath;
+use tokio::sync::mpsc;
+
+use super::Root;
+use super::ahead::Ahead;
+use crate::commands::failed;
+use crate::exit::Exit;
+use crate::failure::Failure;
+use crate::human;
+use crate::session::{RequestError, Session};
+use crate::trees::{Listed, Piece, make_directory};
+
+/// What was found.
+pub(super) enum Step {
+    /// A directory, which is here too.
+    Directory,
+    File {
+        remote: RelPath,
+        local: PathBuf,
+        size: u64,
+    },
+    Skipped(String),
+    Failed(Failure),
+    /// What was found has to be in place before what follows begins.
+    Settle,
+    /// The session is over.
+    Lost(Failure),
+}
+
+/// Why nothing more is listed: nobody takes it, or the session is over, which was told.
+struct Over;
+
+/// Lists the trees, one directory after the other.
+pub(super) struct Lister {
+    session: Session,
+    listed: Listed,
+    ahead: Ahead,
+    steps: mpsc::Sender<Step>,
+}
+
+impl Lister {
+    /// One whose pieces go there.
+    pub(super) fn new(session: Session, steps: mpsc::Sender<Step>) -> Self {
+        let ahead = Ahead::new(session.clone());
+        Self { session, listed: Listed::default(), ahead, steps }
+    }
+
+    /// Lists these trees until nobody takes the pieces any more.
+    pub(super) async fn list(mut self, roots: Vec<Root>) {
+        for root in roots {
+            if let Err(Over) = self.root(root).await {
+                return;
+            }
+        }
+    }
+
+    async fn root(&mut self, Root { remote, local }: Root) -> Result<(), Over> {
+        let entry = match self.session.stat(&remote).await {
+            Ok(entry) => entry,
+            Err(error) => return self.refused(&remote, &error).await,
+        };
+        match entry.kind {
+            EntryKind::Directory => self.enter(remote, local).await?,
+            EntryKind::File => self.step(Step::File { remote, local, size: entry.size }).await?,
+            // It was named, so leaving it out is not enough.
+            EntryKind::Symlink | EntryKind::Other => {
+                self.refused(&remote, &ErrorCode::NotServed.into()).await?;
+            }
+        }
+        loop {
+            let piece = self.listed.next_piece();
+            match piece {
+                Ok(None) => return Ok(()),
+                Ok(Some(Piece::Directory { remote, local })) => self.enter(remote, local).await?,
+                Ok(Some(Piece::File { remote, local, size })) => {
+                    self.step(Step::File { remote, local, size }).await?;
+                }
+                Ok(Some(Piece::Skipped { remote, kind })) => {
+                    let what = if kind == EntryKind::Symlink {
+                        "a symbolic link"
+                    } else {
+                        "no file that is served"
+                    };
+                    self.step(Step::Skipped(format!("{remote}: skipped, it is {what}"))).await?;
+                }
+                Ok(Some(Piece::Refused { within, name, error })) => {
+                    let sentence = format!("get {within}: the name {name:?} is refused: {error}");
+                    let failure = Failure::new(Exit::Failure, sentence).at(&within);
+                    self.step(Step::Failed(failure)).await?;
+                }
+                Ok(Some(Piece::Settle)) => self.step(Step::Settle).await?,
+                Err(error) => {
+                    self.step(Step::Failed(spool_failure(&error))).await?;
+                    self.listed.leave();
+                }
+            }
+        }
+    }
+
+    /// Makes a directory here and asks what is in it. All of the answer is taken before anything waits.
+    async fn enter(&mut self, remote: RelPath, local: PathBuf) -> Result<(), Over> {
+        let path = local.clone();
+        let made = tokio::task::spawn_blocking(move || make_directory(&path)).await;
+        match made {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                let failure = Failure::new(error.exit(), error).of(format_args!("get {remote}"));
+                let failure = failure.at(&remote).locally(local.display());
+                return self.step(Step::Failed(failure)).await;
+            }
+            // The runtime is going down.
+            Err(_) => return Err(Over),
+        }
+        self.listed.enter(remote.clone(), local);
+        let kept = match self.take_listing(&remote).await {
+            Ok(kept) => kept,
+            Err(error) => {
+                self.listed.leave();
+                return self.refused(&remote, &error).await;
+            }
+        };
+        if let Err(error) = kept {
+            let failure = spool_failure(&error).of(format_args!("get {remote}")).at(&remote);
+            self.step(Step::Failed(failure)).await?;
+        }
+        self.step(Step::Directory).await
+    }
+
+    /// Keeps a listing; of what cannot be kept the rest is left where it is.
+    async fn take_listing(&mut self, remote: &RelPath) -> Result<io::Result<()>, RequestError> {
+        let came = self.ahead.take(remote).await;
+        let behind = self.ahead.enter();
+        if let Some(entries) = came {
+            self.ahead.found(&behind, remote, &entries);
+            return Ok(self.listed.add(&entries));
+        }
+        let mut listing = self.session.list(remote).await?;
+        while let Some(entries) = listing.next_part().await? {
+            self.ahead.found(&behind, remote, &entries);
+            if let Err(error) = self.listed.add(&entries) {
+                return Ok(Err(error));
+            }
+        }
+        Ok(Ok(()))
+    }
+
+    async fn refused(&mut self, remote: &RelPath, error: &RequestError) -> Result<(), Over> {
+        let failure = failed(error).of(format_args!("get {remote}")).at(remote);
+        match error {
+            RequestError::Server(_) => self.step(Step::Failed(failure)).await,
+            RequestError::Connection(_) => {
+                self.step(Step::Lost(failure)).await?;
+                Err(Over)
+            }
+        }
+    }
+
+    async fn step(&self, step: Step) -> Result<(), Over> {
+        self.steps.send(step).await.map_err(|_| Over)
+    }
+}
+
+fn spool_failure(error: &io::Error) -> Failure {
+    let directory = std::env::temp_dir();
+    let reason = human::reason(error);
+    let sentence = format!("cannot keep the listing in {}: {reason}", directory.display());
+    Failure::new(Exit::Failure, sentence)
+}
