@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Md5;
 use crate::entry::Entry;
 use crate::error_code::ErrorCode;
-use crate::limits::MAX_PACKET;
+use crate::limits::{CHANGES_PER_MESSAGE, MAX_PACKET, MAX_PATH_BYTES};
 use crate::rel_path::RelPath;
 
 /// Most bytes of a file that travels in a batch: half a leaf.
@@ -27,7 +27,12 @@ pub const AT_ONCE: usize = 16;
 /// More than what stands around a file's bytes and path in a message.
 const AROUND: usize = 160;
 
-const _: () = assert!(BYTES + 1024 <= MAX_PACKET && FILE_BYTES + AROUND + 4096 <= BYTES);
+// A batch fits a packet, any file fits a batch, and the changes of one fit one intent.
+const _: () = assert!(
+    BYTES + 1024 <= MAX_PACKET
+        && FILE_BYTES + AROUND + MAX_PATH_BYTES <= BYTES
+        && FILES <= CHANGES_PER_MESSAGE
+);
 
 /// What a file takes of a batch: its bytes, its path or name, and what is said of it.
 #[must_use]
@@ -132,7 +137,7 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Takes the room of a file, if there is enough; else the next batch has it.
+    /// Takes the room of a file, if there is enough; else the next batch has it, if it is a small file.
     #[must_use]
     pub fn take(&mut self, path: &str, size: u64) -> bool {
         let Some(size) = usize::try_from(size).ok().filter(|size| *size <= FILE_BYTES) else {

@@ -183,6 +183,24 @@ impl<C> Sessions<C> {
         }
     }
 
+    /// Small files were moved. They are no upload that others might take.
+    pub(crate) fn batch_ended(
+        &mut self,
+        id: SessionId,
+        direction: Direction,
+        bytes: u64,
+        now: Instant,
+    ) {
+        if let Some(entry) = self.table.get_mut(&id) {
+            let sum = match direction {
+                Direction::Put => &mut entry.received,
+                Direction::Get => &mut entry.sent,
+            };
+            *sum = sum.saturating_add(bytes);
+            entry.active = now;
+        }
+    }
+
     /// Whether it received bytes lately, so that its uploads are not for others to take.
     pub(crate) fn is_receiving(&self, id: SessionId, now: Instant) -> bool {
         let moved = self.get(id).and_then(|entry| entry.moved);
@@ -294,7 +312,8 @@ mod tests {
         let id = SessionId(1);
         assert!(!sessions.is_receiving(id, start));
         sessions.progress(id, 0, 5, start);
-        assert!(!sessions.is_receiving(id, start), "a download is no upload");
+        sessions.batch_ended(id, Direction::Put, 5, start);
+        assert!(!sessions.is_receiving(id, start), "a download is no upload, nor are small files");
         sessions.progress(id, 5, 0, start);
         assert!(sessions.is_receiving(id, start + Duration::from_secs(14)));
         assert!(!sessions.is_receiving(id, start + QUIET));

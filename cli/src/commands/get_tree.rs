@@ -11,12 +11,12 @@ use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::pin::Pin;
 
-use berth_common::batch::{AT_ONCE, FILE_BYTES};
+use berth_common::batch::FILE_BYTES;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::telling::{AHEAD, Next, Telling, UNDER_WAY};
+use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, get};
 use crate::args::GetArgs;
 use crate::exit::Exit;
@@ -28,20 +28,13 @@ use crate::transfer::{
 use crate::trees::{Fills, FillsError, contents_of, joined};
 use lister::{Lister, Step};
 
-/// Small files that may be under way: more than are, over a long line, while one answer comes.
-const SMALL_UNDER_WAY: usize = 4096;
-
-/// Messages of small files from which on the next one waits until it is full.
-const BATCHES_AHEAD: usize = 2;
-
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let roots = roots(context, args)?;
     let (steps, mut taken) = mpsc::channel(AHEAD);
     // It ends by itself when nobody takes what it finds.
     tokio::spawn(Lister::new(context.session.clone(), steps).list(roots));
     let slots = Semaphore::new(context.at_once_of_trees());
-    // One less than the server carries out: what is answered is still being told.
-    let batches = Semaphore::new(AT_ONCE - 1);
+    let batches = Semaphore::new(BATCHES);
     let storing = Storing::start();
     let run = Run { context, args, slots: &slots, batches: &batches, storing: &storing };
     let mut getting = Getting::new(run, Telling::new(context));
@@ -63,7 +56,10 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
                 None => listed = true,
             },
             () = ready(()), if getting.is_to_send() => getting.send_together(),
-            else => break,
+            else => {
+                getting.check_whole()?;
+                break;
+            }
         }
     }
     getting.telling.end()
@@ -122,6 +118,14 @@ impl<'a> Getting<'a> {
     fn has_room(&mut self) -> bool {
         self.settling &= self.alone > 0 || self.held > 0;
         !self.settling && self.alone < UNDER_WAY && self.held < SMALL_UNDER_WAY
+    }
+
+    /// Nothing is under way any more. That a file was found of which nothing was heard is a fault of this program.
+    fn check_whole(&self) -> Result<(), Failure> {
+        match self.held + self.alone + self.sent {
+            0 => Ok(()),
+            lost => Err(Failure::new(Exit::Failure, format!("{lost} files were not stored"))),
+        }
     }
 
     /// Whether a message goes that is not full: nothing else would make the server busy.

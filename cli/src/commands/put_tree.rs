@@ -10,15 +10,14 @@ use std::path::PathBuf;
 use std::pin::Pin;
 use std::time::{Duration, Instant};
 
-use berth_common::batch::{AT_ONCE, PutResult};
+use berth_common::batch::PutResult;
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
-use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
-use super::telling::{AHEAD, Next, Telling, UNDER_WAY};
+use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
 use crate::connection::ConnectionError;
@@ -27,19 +26,13 @@ use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::session::RequestError;
 use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, SmallPuts, TransferError, put as put_file, put_opened};
+use crate::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
 use crate::trees::{
     Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Root, Step, Walk, contents_of,
 };
 
-/// Messages of small files from which on the next one waits until it is full.
-const BATCHES_AHEAD: usize = 2;
-
 /// Bytes of small files that were read and are not in the home yet, at most and but for the last one.
 const HELD_BYTES: usize = 16 * 1024 * 1024;
-
-/// Small files that may be under way: more than are, over a long line, while one answer comes.
-const SMALL_UNDER_WAY: usize = 4096;
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let key = put::client_key(context)?;
@@ -47,8 +40,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let together = args.existing() != Existing::Append;
     let mut steps = walk_ahead(roots, together, AHEAD);
     let slots = Semaphore::new(context.at_once_of_trees());
-    // One less than the server carries out: what is answered is still being told.
-    let batches = Semaphore::new(AT_ONCE - 1);
+    let batches = Semaphore::new(BATCHES);
     let run = Run { context, args, key: &key, slots: &slots, batches: &batches };
     let mut putting = Putting::new(run, Telling::new(context));
     let mut walked = false;
@@ -174,12 +166,10 @@ impl<'a> Putting<'a> {
     fn gather(&mut self, found: FoundSmall) {
         let FoundSmall { local, remote, file, .. } = found;
         let named = Named { local, remote: remote.clone(), size: file.size() };
-        if let Err(file) = self.together.add(remote.clone(), file) {
+        if let Err((remote, file)) = self.together.add(remote, file) {
             self.send_together();
-            if self.together.add(remote, file).is_err() {
-                // Larger than a message: it goes by itself.
-                return self.alone(named);
-            }
+            // An empty message has room for any small file.
+            let _ = self.together.add(remote, file);
         }
         self.names.push(named);
     }
@@ -189,12 +179,6 @@ impl<'a> Putting<'a> {
         let names = std::mem::take(&mut self.names);
         self.sent += 1;
         self.under_way.push(Box::pin(send_together(self.run, files, names)));
-    }
-
-    /// Puts a file by itself that did not get there with others.
-    fn alone(&mut self, named: Named) {
-        self.answered(&named);
-        self.begin(send_alone(self.run, self.telling.progress.clone(), named));
     }
 
     fn answered(&mut self, named: &Named) {
@@ -285,11 +269,6 @@ impl<'a> Putting<'a> {
             }
         };
         for (named, (digest, result)) in names.into_iter().zip(results) {
-            // Damaged on the way: it is sent again, and checked again.
-            if result == PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 }) {
-                self.alone(named);
-                continue;
-            }
             self.answered(&named);
             let size = named.size as u64;
             self.telling.progress.small(size);
@@ -408,15 +387,6 @@ async fn send(run: Run<'_>, progress: Progress, found: FoundFile) -> Done {
     let _slot = run.slots.acquire().await;
     let job = put::job(run.context, run.args, run.key, found.local, found.remote);
     let result = put_opened(&run.context.session, &job, found.opened, &progress).await;
-    progress.end();
-    Done::File(job, result)
-}
-
-async fn send_alone(run: Run<'_>, progress: Progress, named: Named) -> Done {
-    let progress = progress.file(&named.local.display().to_string());
-    let _slot = run.slots.acquire().await;
-    let job = run.job(named);
-    let result = put_file(&run.context.session, &job, &progress).await;
     progress.end();
     Done::File(job, result)
 }

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use berth_common::batch::AT_ONCE;
 use berth_common::limits::LEAF_SIZE;
 
 use super::Context;
@@ -15,6 +16,16 @@ pub(super) const AHEAD: usize = 256;
 
 /// Pieces that move, or wait for their turn or their directory; small files are not counted.
 pub(super) const UNDER_WAY: usize = 64;
+
+/// Small files that may be under way: more than are, over a long line, while one answer comes.
+pub(super) const SMALL_UNDER_WAY: usize = 4096;
+
+/// Messages of small files that are on their way at once. One less than the server carries out: what it has answered
+/// is still being told.
+pub(super) const BATCHES: usize = AT_ONCE - 1;
+
+/// Such messages from which on the next one waits until it is full.
+pub(super) const BATCHES_AHEAD: usize = 2;
 
 /// Whether there is more to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,12 +12,14 @@ mod sink;
 mod small_get;
 mod small_put;
 mod source;
+mod storing;
 mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
-pub use small_get::{SmallGets, SmallGot, Storing};
+pub use small_get::{SmallGets, SmallGot};
 pub use small_put::{SmallFile, SmallPuts};
 pub use source::Opened;
+pub use storing::Storing;
 pub use stream::KEPT_BLOCKS;

@@ -10,6 +10,7 @@ use berth_common::batch::{FILE_BYTES, PutResult, Room, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::{self, Md5};
 use berth_common::entry::Usage;
+use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 
 use super::source::fingerprint;
@@ -58,13 +59,14 @@ pub struct SmallPuts {
 }
 
 impl SmallPuts {
-    /// Takes a file in; gives it back when there is no room for it beside the others.
+    /// Takes a file in; gives it back when there is no room for it beside the others. Where there are no others, there
+    /// is.
     ///
     /// # Errors
     /// The file.
-    pub fn add(&mut self, remote: RelPath, file: SmallFile) -> Result<(), SmallFile> {
+    pub fn add(&mut self, remote: RelPath, file: SmallFile) -> Result<(), (RelPath, SmallFile)> {
         if !self.room.take(remote.as_str(), file.content.len() as u64) {
-            return Err(file);
+            return Err((remote, file));
         }
         self.files.push((remote, file));
         Ok(())
@@ -77,7 +79,7 @@ impl SmallPuts {
     }
 
     /// Puts them. For each, in the order in which they were added, its digest and what came of it; and limits and
-    /// usage afterwards, if any was put.
+    /// usage afterwards, if any was put. What was damaged on its way is sent once more.
     ///
     /// # Errors
     /// Why nothing is known of any of them.
@@ -100,12 +102,35 @@ impl SmallPuts {
                 SmallPut { path, content, md5: *md5, mtime_ns, mode, overwrite }
             })
             .collect();
-        match session.request(|id| ClientToWorker::PutFiles { id, files }).await? {
-            WorkerToClient::FilesPut { results, usage, .. } if results.len() == digests.len() => {
-                Ok((digests.into_iter().zip(results).collect(), usage))
+        let (files, mut results, mut usage) = send(session, files).await?;
+        let damaged = PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 });
+        let again: Vec<usize> =
+            (0..results.len()).filter(|index| results[*index] == damaged).collect();
+        if !again.is_empty() {
+            let files = again.iter().map(|index| files[*index].clone()).collect();
+            let (_, second, now) = send(session, files).await?;
+            usage = now.or(usage);
+            for (index, result) in again.into_iter().zip(second) {
+                results[index] = result;
             }
-            _ => Err(ConnectionError::unexpected("answer to a batch").into()),
         }
+        Ok((digests.into_iter().zip(results).collect(), usage))
+    }
+}
+
+/// What was sent, what came of each file, and the usage.
+type Sent = (Vec<SmallPut>, Vec<PutResult>, Option<Usage>);
+
+async fn send(session: &Session, files: Vec<SmallPut>) -> Result<Sent, RequestError> {
+    let mut exchange = session.exchange();
+    let message = ClientToWorker::PutFiles { id: exchange.id, files };
+    exchange.send(&message).await?;
+    match (exchange.message().await?, message) {
+        (
+            WorkerToClient::FilesPut { results, usage, .. },
+            ClientToWorker::PutFiles { files, .. },
+        ) if results.len() == files.len() => Ok((files, results, usage)),
+        _ => Err(ConnectionError::unexpected("answer to a batch").into()),
     }
 }
 
@@ -136,7 +161,7 @@ mod tests {
         let mut puts = SmallPuts::default();
         assert!(puts.is_empty());
         assert_eq!(puts.add(path(), file(FILE_BYTES)), Ok(()));
-        assert_eq!(puts.add(path(), file(FILE_BYTES)), Err(file(FILE_BYTES)));
+        assert_eq!(puts.add(path(), file(FILE_BYTES)), Err((path(), file(FILE_BYTES))));
         assert_eq!(puts.add(path(), file(1)), Ok(()));
         assert!(!puts.is_empty());
     }

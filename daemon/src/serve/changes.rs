@@ -46,7 +46,8 @@ impl Serving {
     }
 
     /// For files that the filer writes itself: the worker may write nothing more for them. They are asked for
-    /// together and find the disk's room together.
+    /// together and find the disk's room together. Other batches that are asked for before these are written find the
+    /// same room: less than 2 MiB in all of a session.
     pub(super) async fn reserve_files(&self, op: OpId, files: Vec<FileReservation>) {
         if let Some(error) = self.refuses_changes() {
             return self.refuse(op, error);

@@ -62,6 +62,7 @@ impl Session {
                 );
             }
             WorkerToDaemon::BatchEnded { direction, files, bytes, failed } => {
+                sessions.batch_ended(self.id, direction, bytes, now);
                 let left_out = self.lines.one_more(now)?;
                 let direction = match direction {
                     Direction::Put => "put",

@@ -32,6 +32,9 @@ use crate::session::Session;
 /// write too, would take longer.
 const FEW: usize = 4;
 
+/// Files that are looked at, or written, before the loop looks at its channels.
+const AT_A_TIME: usize = 8;
+
 /// Answers a batch when the last of its files has come to its end.
 struct Answering {
     session: Rc<Session>,
@@ -49,6 +52,12 @@ impl Answering {
 
     fn failed(&self, index: usize, error: ErrorCode) {
         self.end(index, PutResult::Failed(error));
+    }
+
+    /// Cleans up after a file that was written, and ends it.
+    async fn not_placed(&self, file: &Written, NotPlaced { error, row }: NotPlaced) {
+        placing::give_up(&self.session, &file.staged, row, false).await;
+        self.failed(file.index, error);
     }
 
     /// Each file ends once.
@@ -90,6 +99,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     let answering = Answering::new(Rc::clone(&session), op, files.len());
     let mut wanted = Vec::with_capacity(files.len());
     for (index, file) in files.into_iter().enumerate() {
+        pace(&session, index).await;
         match look(&session, &file) {
             Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
             Err(error) => answering.failed(index, error),
@@ -110,6 +120,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     let mut written = Vec::with_capacity(wanted.len());
     for (wanted, reserved) in wanted.into_iter().zip(reserved) {
         let index = wanted.index;
+        pace(&session, index).await;
         let result = match reserved {
             Ok(name) => write(&session, wanted, name, few).await,
             Err(error) => Err(error),
@@ -127,8 +138,19 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     }
     match session.sync_staged_files().await {
         Ok(()) => written.into_iter().for_each(|file| spawn(&answering, file)),
-        // Their reservations stay until the session ends: what is on the disk is not known any more.
-        Err(error) => written.iter().for_each(|it| answering.failed(it.index, error.clone())),
+        Err(not_placed) => {
+            for file in written {
+                let (own, failed) = (Rc::clone(&answering), not_placed.clone());
+                session.tasks.spawn(async move { own.not_placed(&file, failed).await });
+            }
+        }
+    }
+}
+
+/// Lets the loop look at its channels now and then: each look at a home, and each write, may wait for the disk.
+async fn pace(session: &Session, index: usize) {
+    if index % AT_A_TIME == AT_A_TIME - 1 {
+        session.pacer.next_turn().await;
     }
 }
 
@@ -157,7 +179,7 @@ fn reservation(wanted: &Wanted) -> FileReservation {
 
 /// Makes the file in staging.
 async fn write(
-    session: &Session,
+    session: &Rc<Session>,
     wanted: Wanted,
     name: StagingName,
     keep_open: bool,
@@ -173,9 +195,9 @@ async fn write(
         }
         Err(errno) => {
             session.refuse_a_taken_name(name, errno).await;
-            let error = report("make a file in staging", errno);
-            let _ = session.discard(name).await;
-            Err(error)
+            let own = Rc::clone(session);
+            session.tasks.spawn(async move { drop(own.discard(name).await) });
+            Err(report("make a file in staging", errno))
         }
     }
 }
@@ -201,30 +223,26 @@ fn spawn(answering: &Rc<Answering>, file: Written) {
 }
 
 /// Places a file, and cleans up after it.
-async fn place(answering: Rc<Answering>, file: Written) {
-    let Written { index, path, mut staged, replaces, data } = file;
+async fn place(answering: Rc<Answering>, mut file: Written) {
     let session = &*answering.session;
-    if let Some(data) = data
-        && let Err(NotPlaced { error, row }) = sync(session, staged.name, data).await
+    if let Some(data) = file.data.take()
+        && let Err(not_placed) = sync(session, file.staged.name, data).await
     {
-        placing::give_up(session, &staged, row, false).await;
-        return answering.failed(index, error);
+        return answering.not_placed(&file, not_placed).await;
     }
-    match placing::place_durable(session, &mut staged, &path, Some(replaces)).await {
+    let looked = Some(file.replaces);
+    match placing::place_durable(session, &mut file.staged, &file.path, looked).await {
         Ok(placed) => {
             answering.usage.set(Some(placed.usage));
             let replaced = placed.replaced.is_some();
-            answering.end(index, PutResult::Done { replaced });
+            answering.end(file.index, PutResult::Done { replaced });
             // R8: after the settle.
             match replaced {
-                true => session.clear(staged.name).await,
-                false => session.ledger.gone(staged.name),
+                true => session.clear(file.staged.name).await,
+                false => session.ledger.gone(file.staged.name),
             }
         }
-        Err(not_placed) => {
-            placing::give_up(session, &staged, not_placed.row, false).await;
-            answering.failed(index, not_placed.error);
-        }
+        Err(not_placed) => answering.not_placed(&file, not_placed).await,
     }
 }
 

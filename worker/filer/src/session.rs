@@ -15,15 +15,16 @@ use berth_common::ledger_protocol::Outcome;
 use berth_common::points::{Point, Rule, is_off, reach};
 use rustix::io::Errno;
 
-use crate::errors::log;
+use crate::errors::{log, report};
 use crate::handles::Handles;
 use crate::helper::Helper;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::listing::Listing;
 use crate::outbox::Outbox;
+use crate::placing::{NotPlaced, Row};
 use crate::run::RunError;
-use crate::staging::Staging;
+use crate::staging::{Staging, Synced};
 use crate::tasks::{Filler, Pacer, Tasks, lock, slot};
 use crate::walk::{Totals, Walk, WalkError};
 
@@ -75,9 +76,9 @@ pub(crate) enum Operation {
 #[derive(Debug, Default)]
 struct NextSync {
     /// Operations that wait for it.
-    waiters: Vec<Filler<Result<(), Errno>>>,
+    waiters: Vec<Filler<Synced>>,
     /// One of them has staged files that are to be durable, too.
-    whole: bool,
+    with_files: bool,
     /// It is among the helper's jobs, and has not begun.
     queued: bool,
 }
@@ -200,25 +201,32 @@ impl Session {
         if is_off(Rule::R6) {
             return self.check_writable();
         }
-        self.shared_sync(false).await
+        let synced = self.shared_sync(false).await;
+        self.synced(synced.names)
     }
 
-    /// The same for the bytes, times and attributes of files that were staged together, too: one sync of the whole
-    /// file system instead of one for each of them. That it failed says nothing of which; so nothing is changed any
-    /// more, as after any failed sync of staging.
-    pub(crate) async fn sync_staged_files(&self) -> Result<(), ErrorCode> {
-        self.shared_sync(true).await
+    /// The same, and for the bytes, times and attributes of files that were staged together, too: one sync of the
+    /// whole file system instead of one for each of them. Where only that fails, which says nothing of the file, all
+    /// that were staged are to be dropped.
+    pub(crate) async fn sync_staged_files(&self) -> Result<(), NotPlaced> {
+        let synced = self.shared_sync(true).await;
+        let unknown = |error| NotPlaced { error, row: Row::Unknown };
+        self.synced(synced.names).map_err(unknown)?;
+        synced.files.map_err(|errno| {
+            // Final: the next sync may succeed and prove nothing.
+            log(format_args!("a sync of files in staging failed, they are dropped: {errno}"));
+            NotPlaced { error: report("sync files", errno), row: Row::Open }
+        })
     }
 
-    async fn shared_sync(&self, whole: bool) -> Result<(), ErrorCode> {
+    async fn shared_sync(&self, with_files: bool) -> Synced {
         let (filler, slot) = slot();
         {
             let mut next = lock(&self.next_sync);
             next.waiters.push(filler);
-            next.whole |= whole;
+            next.with_files |= with_files;
         }
-        let result = slot.await;
-        self.synced(result)
+        slot.await
     }
 
     /// Hands a sync of staging to the helper if one is waited for. The loop calls it at the end of each of its
@@ -233,10 +241,13 @@ impl Session {
         let (next, staging) = (Arc::clone(&self.next_sync), Arc::clone(&self.staging));
         // Its own answer is not awaited: the waiters get theirs.
         drop(self.helper.run_once(move || {
-            let NextSync { waiters, whole, .. } = std::mem::take(&mut *lock(&next));
-            let result = if whole { staging.sync_whole() } else { staging.sync() };
+            let NextSync { waiters, with_files, .. } = std::mem::take(&mut *lock(&next));
+            let synced = match with_files {
+                true => staging.sync_with_files(),
+                false => Synced { names: staging.sync(), files: Ok(()) },
+            };
             for waiter in waiters {
-                waiter.fill(result);
+                waiter.fill(synced);
             }
         }));
     }

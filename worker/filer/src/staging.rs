@@ -13,6 +13,15 @@ use rustix::io::Errno;
 
 use crate::home::{JUST_LOOK, READ_DIRECTORY, READ_FILE, Seen, open_beneath};
 
+/// What a sync has made durable.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Synced {
+    /// The name changes that touched staging.
+    pub(crate) names: Result<(), Errno>,
+    /// The bytes of staged files, where they were asked for.
+    pub(crate) files: Result<(), Errno>,
+}
+
 /// A user's staging directory.
 #[derive(Debug)]
 pub(crate) struct Staging {
@@ -126,13 +135,26 @@ impl Staging {
         }
     }
 
-    /// The same for all bytes, times and attributes of staged files, too.
-    pub(crate) fn sync_whole(&self) -> Result<(), Errno> {
+    /// The same, and for all bytes, times and attributes of staged files, too. What fails says nothing of which file;
+    /// where names are made durable by themselves they still are.
+    pub(crate) fn sync_with_files(&self) -> Synced {
+        if is_off(Rule::R4) {
+            return Synced { names: self.sync(), files: Ok(()) };
+        }
+        match (self.sync_files(), self.sync) {
+            (Ok(()), _) => Synced { names: Ok(()), files: Ok(()) },
+            (Err(errno), StagingSync::Directory) => {
+                Synced { names: self.sync(), files: Err(errno) }
+            }
+            (Err(errno), StagingSync::FileSystem) => {
+                Synced { names: Err(errno), files: Err(errno) }
+            }
+        }
+    }
+
+    fn sync_files(&self) -> Result<(), Errno> {
         #[cfg(test)]
         self.faults.before_data_sync()?;
-        if is_off(Rule::R4) {
-            return self.sync();
-        }
         self.sync_file_system()
     }
 

@@ -15,6 +15,7 @@ use std::sync::{Arc, mpsc};
 use std::task::Poll;
 use std::thread::JoinHandle;
 
+use berth_common::batch::{PutResult, SmallPut};
 use berth_common::channel::Channel;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
@@ -30,7 +31,7 @@ use crate::run::RunError;
 use crate::serve::Server;
 use crate::session::{End, Session};
 use crate::staging::Staging;
-use harness::{Bench, FilerEnd, source, upload};
+use harness::{Bench, FilerEnd, small, source, upload};
 
 /// More than a small upload may have.
 const LARGE: usize = 1024 * 1024 + 5;
@@ -128,6 +129,67 @@ fn a_failed_sync_of_data_drops_the_upload_for_good() {
         bench.put("a", b"new", true).unwrap();
         bench.check();
     }
+}
+
+/// Files that are put together: as many as are synced one by one, and as are synced at once.
+fn together(count: u8, bytes: &[u8]) -> Vec<SmallPut> {
+    (0..count).map(|n| small(&format!("f{n}"), bytes, true)).collect()
+}
+
+#[test]
+fn a_failed_sync_of_data_drops_what_was_put_together_and_nothing_else() {
+    for (count, failed) in [(3, 1), (9, 9)] {
+        let (mut bench, data, _) = serving();
+        bench.put("f0", b"old", true).unwrap();
+        data.store(1, Ordering::SeqCst);
+        let results = bench.put_together(together(count, b"new"));
+        let error = PutResult::Failed(ErrorCode::Internal);
+        assert_eq!(results.iter().filter(|result| **result == error).count(), failed, "{count}");
+        bench.check();
+        assert_eq!(staged_names(&bench), 0);
+        assert!(bench.ledger.rows.is_empty());
+        // Nothing is wrong with the session, nor with anybody else's.
+        assert!(!bench.ledger.sync_failed);
+        let results = bench.put_together(together(count, b"newer"));
+        assert!(results.iter().all(|result| matches!(result, PutResult::Done { .. })));
+        assert_eq!(bench.read("f0"), b"newer");
+        bench.check();
+    }
+}
+
+#[test]
+fn a_failed_sync_of_staging_settles_nothing_of_what_was_put_together() {
+    for count in [3, 9] {
+        let (mut bench, data, staging) = serving();
+        bench.put("f0", b"old", true).unwrap();
+        bench.settle_down();
+        bench.ledger.log.clear();
+        // Of several files the data first, so that staging is synced by itself.
+        data.store(i64::from(count == 9), Ordering::SeqCst);
+        staging.store(1, Ordering::SeqCst);
+        let results = bench.put_together(together(count, b"new"));
+        let refused = PutResult::Failed(ErrorCode::ReadOnly);
+        assert_eq!(results, vec![refused; count.into()]);
+        bench.until("the word of the failure", |bench| bench.ledger.sync_failed);
+        assert!(!bench.ledger.said().contains(&"Intent"));
+        assert_eq!(bench.read("f0"), b"old");
+        assert_eq!(staged_names(&bench), count.into(), "left for replay to look at");
+    }
+}
+
+#[test]
+fn what_was_put_together_and_cannot_be_made_durable_is_not_told_to_have_failed() {
+    let (mut bench, _, staging) = serving();
+    // The second sync of staging stands behind the act.
+    staging.store(2, Ordering::SeqCst);
+    let op = bench.begin(|op| WorkerToFiler::PutFiles { op, files: together(9, b"new") });
+    bench.until("the word of the outcome", |bench| bench.ledger.said().contains(&"OutcomeUnknown"));
+    let said = bench.ledger.said();
+    assert_eq!(said[..4], ["ReserveFiles", "Intent", "Released", "StagingSyncFailed"]);
+    assert!(!said.contains(&"Settle"));
+    let path = harness::rel("");
+    bench.ask(|op| WorkerToFiler::Stat { op, path });
+    assert!(!bench.has_answer(op), "what has happened is not told to have failed");
 }
 
 #[test]

@@ -14,39 +14,17 @@ mod harness;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-use berth_common::batch::{AT_ONCE, FILE_BYTES, FILES, PutResult, ReadResult, SmallPut};
+use berth_common::batch::{AT_ONCE, FILE_BYTES, FILES, PutResult, ReadResult};
 use berth_common::digest::Md5;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
-use harness::{Bench, process, rel};
+use harness::{Bench, process, rel, small};
 
 const FILER: &str = env!("CARGO_BIN_EXE_berth-filer");
 
 fn bench() -> Bench {
     Bench::serving(process(FILER))
-}
-
-fn small(path: &str, content: &[u8], overwrite: bool) -> SmallPut {
-    SmallPut {
-        path: rel(path),
-        content: content.to_vec(),
-        md5: Md5::of(content),
-        mtime_ns: 1_600_000_000_123_456_789,
-        mode: 0o640,
-        overwrite,
-    }
-}
-
-fn put(bench: &mut Bench, files: Vec<SmallPut>) -> Vec<PutResult> {
-    match bench.ask(|op| WorkerToFiler::PutFiles { op, files }) {
-        FilerToWorker::FilesPut { results, usage, .. } => {
-            let done = results.iter().any(|result| matches!(result, PutResult::Done { .. }));
-            assert_eq!(usage.is_some(), done, "{results:?}");
-            results
-        }
-        other => panic!("{other:?}"),
-    }
 }
 
 fn read(bench: &mut Bench, paths: &[&str]) -> Vec<ReadResult> {
@@ -67,7 +45,7 @@ fn a_batch_has_one_reservation_one_intent_one_ticket_and_one_settle() {
     bench.ledger.log.clear();
     let names: Vec<String> = (0..FILES).map(|n| format!("d/{n}")).collect();
     let files = names.iter().map(|name| small(name, name.as_bytes(), false)).collect();
-    assert_eq!(put(&mut bench, files), vec![NEW; FILES]);
+    assert_eq!(bench.put_together(files), vec![NEW; FILES]);
     bench.settle_down();
     let said = bench.ledger.said();
     assert_eq!(said, ["ReserveFiles", "Intent", "Released", "Settle", "Gone"]);
@@ -90,7 +68,7 @@ fn a_batch_has_one_reservation_one_intent_one_ticket_and_one_settle() {
 fn a_few_files_go_the_same_way() {
     let mut bench = bench();
     let files = vec![small("a", b"one", false), small("b", b"", false)];
-    assert_eq!(put(&mut bench, files), [NEW, NEW]);
+    assert_eq!(bench.put_together(files), [NEW, NEW]);
     assert_eq!((bench.read("a"), bench.read("b")), (b"one".to_vec(), vec![]));
     bench.check();
     assert_eq!(bench.ledger.said()[..2], ["ReserveFiles", "Intent"]);
@@ -116,7 +94,7 @@ fn each_is_refused_by_itself() {
     ];
     let failed = PutResult::Failed;
     assert_eq!(
-        put(&mut bench, files),
+        bench.put_together(files),
         [
             NEW,
             REPLACED,
@@ -137,7 +115,7 @@ fn what_the_quota_has_no_room_for_is_refused_and_the_rest_is_put() {
     let mut bench = bench();
     bench.ledger.limit_bytes = Some(100);
     let files = [60, 50, 40].map(|size| small(&format!("f{size}"), &vec![1; size], false));
-    let results = put(&mut bench, files.to_vec());
+    let results = bench.put_together(files.to_vec());
     assert_eq!((&results[0], &results[2]), (&NEW, &NEW));
     assert!(
         matches!(
@@ -156,10 +134,10 @@ fn without_room_on_the_disk_none_is_put() {
     bench.ledger.room = 9;
     let files: Vec<_> = (0..10).map(|n| small(&format!("f{n}"), b"x", false)).collect();
     let refused = PutResult::Failed(ErrorCode::DiskFull);
-    assert_eq!(put(&mut bench, files.clone()), vec![refused; 10]);
+    assert_eq!(bench.put_together(files.clone()), vec![refused; 10]);
     bench.check();
     bench.ledger.room = 10;
-    assert_eq!(put(&mut bench, files), vec![NEW; 10]);
+    assert_eq!(bench.put_together(files), vec![NEW; 10]);
     bench.check();
 }
 
@@ -168,7 +146,7 @@ fn two_files_for_one_name_leave_one_of_them_whole() {
     for count in [2, 12] {
         let mut bench = bench();
         let files = (0..count).map(|n| small("a", &[n; 100], true)).collect();
-        let results = put(&mut bench, files);
+        let results = bench.put_together(files);
         let done = results.iter().filter(|result| matches!(result, PutResult::Done { .. }));
         assert!(done.count() >= 1, "{results:?}");
         let stored = bench.read("a");

@@ -10,8 +10,8 @@ use std::thread;
 
 use tokio::sync::oneshot;
 
-/// Jobs that may wait. Each transfer has at most one at a time on each helper, and so has each MD5
-/// that is being computed, so honest use never fills it.
+/// Jobs that may wait. Each transfer has at most one at a time on each helper, and so has each batch of small
+/// files and each MD5 that is being computed, so honest use never fills it.
 const WAITING_JOBS: usize = 64;
 
 /// Bytes of a helper's stack. The block is on the heap, and the sandbox counts stacks as data.

@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 
+use berth_common::batch::{PutResult, SmallPut};
 use berth_common::digest::Md5;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
@@ -81,6 +82,18 @@ impl Bench {
         let mut opened = self.open(upload(path, source(bytes.len(), 0), overwrite))?;
         opened.files[0].write_all(bytes).unwrap();
         self.commit(opened, bytes)
+    }
+
+    /// Small files in one message: what came of each.
+    pub fn put_together(&mut self, files: Vec<SmallPut>) -> Vec<PutResult> {
+        match self.ask(|op| WorkerToFiler::PutFiles { op, files }) {
+            FilerToWorker::FilesPut { results, usage, .. } => {
+                let done = results.iter().any(|result| matches!(result, PutResult::Done { .. }));
+                assert_eq!(usage.is_some(), done, "{results:?}");
+                results
+            }
+            other => panic!("{other:?}"),
+        }
     }
 
     pub fn read(&self, path: &str) -> Vec<u8> {

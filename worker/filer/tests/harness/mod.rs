@@ -16,7 +16,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use berth_common::batch::SmallPut;
 use berth_common::channel::{Channel, ChannelError};
+use berth_common::digest::Md5;
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
@@ -103,6 +105,17 @@ pub fn source(size: usize, change: i64) -> SourceFingerprint {
         mtime_ns: 1_600_000_000_123_456_789,
         ctime_ns: change,
         inode: 77,
+    }
+}
+
+pub fn small(path: &str, content: &[u8], overwrite: bool) -> SmallPut {
+    SmallPut {
+        path: rel(path),
+        content: content.to_vec(),
+        md5: Md5::of(content),
+        mtime_ns: 1_600_000_000_123_456_789,
+        mode: 0o640,
+        overwrite,
     }
 }
 

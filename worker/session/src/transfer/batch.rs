@@ -46,7 +46,6 @@ impl Batches {
         let done = results.iter().zip(sizes).filter(|(result, _)| is_done(result));
         let (moved, bytes) =
             done.fold((0, 0), |(files, bytes), (_, size)| (files + 1, bytes + size));
-        self.services.moved.received(bytes);
         self.report(Direction::Put, moved, bytes, results.len());
         Ok(WorkerToClient::FilesPut { id, results, usage })
     }
@@ -67,7 +66,6 @@ impl Batches {
             GetResult::TooLarge | GetResult::Failed(_) => None,
         });
         let (moved, bytes) = sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size));
-        self.services.moved.sent(bytes);
         self.report(Direction::Get, moved, bytes, count);
         Ok(WorkerToClient::FilesGot { id, files })
     }

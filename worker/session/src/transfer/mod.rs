@@ -57,11 +57,11 @@ pub(crate) struct Moved {
 }
 
 impl Moved {
-    pub(crate) fn received(&self, bytes: usize) {
+    fn received(&self, bytes: usize) {
         self.received.set(self.received.get() + bytes as u64);
     }
 
-    pub(crate) fn sent(&self, bytes: usize) {
+    fn sent(&self, bytes: usize) {
         self.sent.set(self.sent.get() + bytes as u64);
     }
 

@@ -69,8 +69,10 @@ impl BlockQueue {
 
     /// Takes back what was lent, as the next block.
     pub(crate) fn take_back(&self, block: Block) {
-        self.blocks.borrow_mut().push_front(block);
         self.lent.set(false);
+        if !self.closed.get() {
+            self.blocks.borrow_mut().push_front(block);
+        }
     }
 
     /// Whether no block is here.
