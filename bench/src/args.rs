@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum as _};
 
 use crate::alone::Subject;
+use crate::peers::Name;
 use crate::runs::Turns;
 use crate::workload::{Sizes, Work};
 
@@ -39,6 +40,9 @@ pub(crate) struct Args {
     /// Only this work beside other programs; may be repeated
     #[arg(long, value_name = "WORK")]
     only: Vec<Work>,
+    /// Only beside this program; may be repeated
+    #[arg(long, value_name = "PROGRAM")]
+    beside: Vec<Name>,
     /// Only this of what Berth is measured at by itself; may be repeated
     #[arg(long, value_name = "SUBJECT")]
     alone: Vec<Subject>,
@@ -79,6 +83,8 @@ impl Args {
         options.extend(self.files.map(|files| format!("--files {files}")));
         let works = self.only.iter().filter_map(Work::to_possible_value);
         options.extend(works.map(|name| format!("--only {}", name.get_name())));
+        let peers = self.beside.iter().filter_map(Name::to_possible_value);
+        options.extend(peers.map(|name| format!("--beside {}", name.get_name())));
         let subjects = self.alone.iter().filter_map(Subject::to_possible_value);
         options.extend(subjects.map(|name| format!("--alone {}", name.get_name())));
         if options.is_empty() {
@@ -90,6 +96,11 @@ impl Args {
     pub(crate) fn works(&self) -> Vec<Work> {
         let asked = |work: &Work| self.asks_for_all() || self.only.contains(work);
         Work::ALL.into_iter().filter(asked).collect()
+    }
+
+    /// Whether this program takes part.
+    pub(crate) fn takes_part(&self, name: Name) -> bool {
+        name == Name::Berth || self.beside.is_empty() || self.beside.contains(&name)
     }
 
     /// Whether this is to be measured.
@@ -124,6 +135,15 @@ mod tests {
         let short = parse("--short --large 16");
         assert_eq!(short.sizes(), Sizes { large: 16 * MIB, files: 1_000 });
         assert_eq!((short.runs(), parse("").runs()), (3, 7));
+    }
+
+    #[test]
+    fn berth_is_measured_beside_those_that_are_named() {
+        let args = parse("--beside rsync --beside rsync-fsync");
+        let taking_part: Vec<Name> =
+            Name::ALL.into_iter().filter(|name| args.takes_part(*name)).collect();
+        assert_eq!(taking_part, [Name::Berth, Name::Rsync, Name::RsyncFsync]);
+        assert!(Name::ALL.into_iter().all(|name| parse("").takes_part(name)));
     }
 
     #[test]

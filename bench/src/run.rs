@@ -54,7 +54,7 @@ fn on_one_medium(
     }
     let place = Place::make(root, medium, &works, figures.sizes)
         .map_err(|error| Failure::Place(root.display().to_string(), error))?;
-    let peers = peers::start(&place, &args.programs);
+    let peers = peers::start(&place, &args.programs, |name| args.takes_part(name));
     for (name, reason) in peers.absent {
         println!("{}: not started: {reason}", name.text());
         figures.add_absent(name, reason);

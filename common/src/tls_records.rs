@@ -32,7 +32,7 @@ impl ReadAhead {
     /// Whether to begin reading ahead for a reader that asks for `room` bytes.
     ///
     /// Only when rustls' buffer has its full size, and for the sake of where the memory comes to lie. glibc
-    /// copies with `rep movsb`, which on some processors (AMD's Zen 4 and 5) is thirty times slower where the
+    /// copies with `rep movsb`, which on some processors (an AMD EPYC, at least) is thirty times slower where the
     /// destination lies 1 to 15 bytes behind the source within their pages. rustls' buffer has 32 KiB, malloc's
     /// own 16 bytes follow, and then the memory to which it copies each plaintext from behind a header of 5
     /// bytes: 11 bytes behind, always. What is allocated between the two, of half a page more than whole pages,

@@ -25,8 +25,9 @@ use crate::server::{Server, StartError};
 use crate::workload::Work;
 
 /// Who is measured. The order is that of the tables.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Name {
+    #[value(skip)]
     Berth,
     Nginx,
     Rsync,
@@ -99,10 +100,10 @@ pub(crate) struct Peers {
     pub(crate) absent: Vec<(Name, String)>,
 }
 
-/// Starts all that can be started.
-pub(crate) fn start(place: &Place, programs: &Path) -> Peers {
+/// Starts all that take part and can be started.
+pub(crate) fn start(place: &Place, programs: &Path, takes_part: impl Fn(Name) -> bool) -> Peers {
     let mut peers = Peers { running: Vec::new(), absent: Vec::new() };
-    for name in Name::ALL {
+    for name in Name::ALL.into_iter().filter(|name| takes_part(*name)) {
         match start_one(name, place, programs) {
             Ok(peer) => peers.running.push(peer),
             Err(error) => peers.absent.push((name, error.to_string())),
