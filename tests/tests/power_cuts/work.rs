@@ -94,7 +94,7 @@ pub(super) fn prepare(alice: &Client) {
     {
         account::make_dir(&alice.file(directory));
         for (seed, name) in (100..).zip(names) {
-            alice.write(&format!("{directory}/{name}"), format!("{directory} {seed}"));
+            alice.write(format!("{directory}/{name}"), format!("{directory} {seed}"));
         }
     }
     // The ledger's log grows to more than the recorded work needs.
