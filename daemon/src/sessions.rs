@@ -312,13 +312,13 @@ mod tests {
         let id = SessionId(1);
         assert!(!sessions.is_receiving(id, start));
         sessions.progress(id, 0, 5, start);
-        sessions.batch_ended(id, Direction::Put, 5, start);
+        sessions.batch_ended(id, Direction::Put, 7, start);
         assert!(!sessions.is_receiving(id, start), "a download is no upload, nor are small files");
         sessions.progress(id, 5, 0, start);
         assert!(sessions.is_receiving(id, start + Duration::from_secs(14)));
         assert!(!sessions.is_receiving(id, start + QUIET));
         let entry = sessions.get(id).unwrap();
-        assert_eq!((entry.received, entry.sent), (5, 5));
+        assert_eq!((entry.received, entry.sent), (12, 5));
     }
 
     #[test]
