@@ -27,7 +27,7 @@ use crate::daemon::Daemon;
 use crate::data_dir::{ADMIN, DataDir};
 use crate::exit::KillReason;
 use crate::ledger::{LedgerError, UserRecord};
-use crate::recovery;
+use crate::recovery::{self, RecoveryError};
 use crate::verify::{self, VerifyError};
 
 /// The socket's name in its directory.
@@ -246,10 +246,10 @@ async fn add_user(
     verifier: ScramVerifier,
     limits: Limits,
 ) -> Result<(), AdminError> {
-    let failed = |error: &dyn std::fmt::Display| AdminError::Directories(error.to_string());
     let turn = daemon.turn(user);
     let turn = turn.lock().await;
-    let staging = daemon.homes.open_staging(user).map_err(|error| failed(&error))?;
+    let staging = daemon.homes.open_staging(user);
+    let staging = staging.map_err(|error| AdminError::Directories(error.to_string()))?;
     let is_there = staging.is_some() || daemon.homes.open_home(user).is_ok();
     if is_there {
         let added = daemon.ledger.add_unverified_user(user, verifier, limits).await;
@@ -259,7 +259,7 @@ async fn add_user(
         daemon.ledger.add_user(user, verifier, limits).await.map_err(because(user))?;
     }
     reach(Point::UserCreating);
-    recovery::make_user(daemon, user).await.map_err(|error| failed(&error))?;
+    recovery::make_user(daemon, user).await.map_err(unfinished(user))?;
     drop(turn);
     if is_there {
         verify::verify(daemon, user, true).await.map_err(not_verified(user))?;
@@ -279,10 +279,15 @@ async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminEr
     reach(Point::SessionsEnded);
     let turn = daemon.turn(user);
     let _turn = turn.lock().await;
-    match recovery::finish_removal(daemon, user).await {
-        Ok(()) => Ok(()),
-        Err(recovery::RecoveryError::Ledger(error)) => Err(because(user)(error)),
-        Err(error) => Err(AdminError::Directories(error.to_string())),
+    recovery::finish_removal(daemon, user).await.map_err(unfinished(user))
+}
+
+/// Why a user is neither here nor gone; the same request again goes on with it.
+fn unfinished(user: &UserName) -> impl FnOnce(RecoveryError) -> AdminError + use<> {
+    let user = user.clone();
+    move |error| match error {
+        RecoveryError::Ledger(error) => because(&user)(error),
+        error => AdminError::Directories(error.to_string()),
     }
 }
 

@@ -151,10 +151,11 @@ impl Ledger {
 
     // Users.
 
-    /// Writes a new user, with the state `Creating`.
+    /// Writes a new user, with the state `Creating`, in the place of one whose making was cut off. The caller has
+    /// the user's turn, so that no other is being made.
     ///
     /// # Errors
-    /// `UserExists`, or `UserGoing` when one of this name is being made or removed.
+    /// `UserExists`, or `UserGoing` when one of this name is being removed.
     pub(crate) async fn add_user(
         &self,
         user: &UserName,

@@ -137,10 +137,14 @@ pub(super) fn add(
     match account::of(tx, user) {
         Err(Failure::Refused(LedgerError::NoSuchUser)) => {}
         Err(failure) => return Err(failure),
-        Ok(account) if account.state == UserState::Active => {
-            return Err(LedgerError::UserExists.into());
-        }
-        Ok(_) => return Err(LedgerError::UserGoing.into()),
+        Ok(account) => match account.state {
+            // An earlier try was cut off; nobody has ever logged in.
+            UserState::Creating => {
+                tx.db.execute("DELETE FROM users WHERE id = ?1", [account.id.0])?;
+            }
+            UserState::Active => return Err(LedgerError::UserExists.into()),
+            UserState::Removing => return Err(LedgerError::UserGoing.into()),
+        },
     }
     tx.db.execute(
         "INSERT INTO users (name, state, locked, salt, iterations, stored_key, server_key, \

@@ -33,7 +33,7 @@ enum How {
 /// Who puts them.
 enum Putting {
     Client(Running),
-    Message(Raw),
+    Message(Box<Raw>),
 }
 
 impl Putting {
@@ -49,7 +49,7 @@ impl Putting {
                 let id = raw.id();
                 let files = names.iter().map(|name| small_put(scene, name)).collect();
                 raw.send(&ClientToWorker::PutFiles { id, files });
-                Self::Message(raw)
+                Self::Message(Box::new(raw))
             }
         }
     }
