@@ -27,7 +27,18 @@ pub(crate) enum RunError {
 /// Runs a client to its end, and returns how many seconds it took. What it prints goes to a file.
 pub(crate) fn run(mut command: Command, output: &Path) -> Result<f64, RunError> {
     let file = File::create(output)?;
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+    command.stdout(file.try_clone()?).stderr(file);
+    timed(command, output)
+}
+
+/// The same, but what it prints on standard output goes nowhere.
+pub(crate) fn run_unheard(mut command: Command, output: &Path) -> Result<f64, RunError> {
+    command.stdout(Stdio::null()).stderr(File::create(output)?);
+    timed(command, output)
+}
+
+fn timed(mut command: Command, output: &Path) -> Result<f64, RunError> {
+    command.stdin(Stdio::null());
     let begin = Instant::now();
     let mut child = command.spawn()?;
     if !ends_within(&child, HUNG) {

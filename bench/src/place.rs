@@ -68,6 +68,14 @@ impl Place {
         self.root.join("received")
     }
 
+    /// What a client that gets the large file writes.
+    pub(crate) fn received_file(&self, work: Work) -> PathBuf {
+        match work.is_kept() {
+            true => self.received().join("file"),
+            false => PathBuf::from("/dev/null"),
+        }
+    }
+
     /// Where a work writes, with a server that keeps files as they are.
     pub(crate) fn target(&self, work: Work) -> PathBuf {
         match work.direction() {

@@ -8,6 +8,8 @@ use clap::ValueEnum;
 /// One thing to do, the same for every peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Work {
+    /// Get the large file to /dev/null.
+    GetDiscard,
     /// Get the large file into memory.
     GetMemory,
     /// Put the large file into memory.
@@ -61,7 +63,8 @@ pub(crate) const IN_DIRECTORY: u64 = 100;
 
 impl Work {
     /// All works, in the order in which they are measured.
-    pub(crate) const ALL: [Self; 7] = [
+    pub(crate) const ALL: [Self; 8] = [
+        Self::GetDiscard,
         Self::GetMemory,
         Self::PutMemory,
         Self::PutDisk,
@@ -73,7 +76,9 @@ impl Work {
 
     pub(crate) fn direction(self) -> Direction {
         match self {
-            Self::GetMemory | Self::GetTreeMemory | Self::GetTreeDisk => Direction::Get,
+            Self::GetDiscard | Self::GetMemory | Self::GetTreeMemory | Self::GetTreeDisk => {
+                Direction::Get
+            }
             Self::PutMemory | Self::PutDisk | Self::PutTreeMemory | Self::PutTreeDisk => {
                 Direction::Put
             }
@@ -82,7 +87,7 @@ impl Work {
 
     pub(crate) fn shape(self) -> Shape {
         match self {
-            Self::GetMemory | Self::PutMemory | Self::PutDisk => Shape::Large,
+            Self::GetDiscard | Self::GetMemory | Self::PutMemory | Self::PutDisk => Shape::Large,
             Self::PutTreeMemory | Self::PutTreeDisk | Self::GetTreeMemory | Self::GetTreeDisk => {
                 Shape::Tree
             }
@@ -91,11 +96,18 @@ impl Work {
 
     pub(crate) fn medium(self) -> Medium {
         match self {
-            Self::GetMemory | Self::PutMemory | Self::PutTreeMemory | Self::GetTreeMemory => {
-                Medium::Memory
-            }
+            Self::GetDiscard
+            | Self::GetMemory
+            | Self::PutMemory
+            | Self::PutTreeMemory
+            | Self::GetTreeMemory => Medium::Memory,
             Self::PutDisk | Self::PutTreeDisk | Self::GetTreeDisk => Medium::Disk,
         }
+    }
+
+    /// Whether what arrives is kept, so that it can be compared with what was sent.
+    pub(crate) fn is_kept(self) -> bool {
+        self != Self::GetDiscard
     }
 
     /// What is done, in words: `put, 1 GiB, on disk`.
@@ -105,6 +117,7 @@ impl Work {
             Direction::Get => "get",
         };
         let medium = match self.medium() {
+            _ if !self.is_kept() => "to /dev/null",
             Medium::Memory => "in memory (tmpfs)",
             Medium::Disk => "on disk",
         };
@@ -162,6 +175,7 @@ mod tests {
             Work::GetTreeMemory.title(SIZES),
             "get, 10000 files of 4 KiB, in memory (tmpfs)"
         );
+        assert_eq!(Work::GetDiscard.title(SIZES), "get, 1 GiB, to /dev/null");
         let short = Sizes { large: 256 << 20, files: 5 };
         assert_eq!(Work::GetMemory.title(short), "get, 256 MiB, in memory (tmpfs)");
     }

@@ -48,6 +48,7 @@ Examples:
   berth put -r photos                      send a directory with all that is in it
   tar c photos | berth put - --to p.tar    send what a command writes
   berth get holiday.tar --to /tmp/         fetch a file into a directory
+  berth get p.tar --to - | tar x           hand a file to a command
   berth get -r photos --to /backup/        fetch a directory with all that is in it
   berth ls -l pictures                     list a directory
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
@@ -156,6 +157,10 @@ pub enum Command {
     /// the file in the home, whatever the umask is. A local file with the same content is left as
     /// it is; one that differs is replaced only with -f.
     ///
+    /// `berth get REMOTE --to -` writes files to standard output, one after the other, each block when
+    /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
+    /// exit code 0 says that all was written.
+    ///
     /// With -r directories come with all that is in them, empty directories too, as with cp: `get -r
     /// photos` makes photos here, and `get -r photos/.` or `get -r .` fetches what is in it. With --to X
     /// they come into X where that is a directory or ends with /, which is made then; else the one
@@ -204,7 +209,7 @@ pub enum Command {
 #[derive(Clone, Debug, clap::Args)]
 pub struct PutArgs {
     /// The files to send; - is standard input, to the file of --to
-    #[arg(value_name = "LOCAL", required = true, value_parser = put_source)]
+    #[arg(value_name = "LOCAL", required = true, value_parser = local_path)]
     pub files: Vec<PathBuf>,
     /// Send directories with all that is in them
     #[arg(short, long, conflicts_with = "append")]
@@ -229,7 +234,7 @@ pub struct GetArgs {
     /// Fetch directories with all that is in them
     #[arg(short, long)]
     pub recursive: bool,
-    /// Local file or directory to put them to [default: the current directory]
+    /// Local file or directory to put them to; - is standard output [default: the current directory]
     #[arg(long, value_name = "LOCAL", value_parser = local_path)]
     pub to: Option<PathBuf>,
     /// Replace local files that differ
@@ -321,21 +326,14 @@ pub struct PasswdArgs {
 
 fn local_path(text: &str) -> Result<PathBuf, String> {
     match text {
-        "-" => Err("standard output is not supported; name a file".to_owned()),
-        path => put_source(path),
-    }
-}
-
-fn put_source(text: &str) -> Result<PathBuf, String> {
-    match text {
         "" => Err("the path is empty".to_owned()),
         path => Ok(PathBuf::from(path)),
     }
 }
 
-/// Whether a local path that was typed means standard input. A file of that name is `./-`.
+/// Whether a local path that was typed means standard input or output. A file of that name is `./-`.
 #[must_use]
-pub fn is_stdin(path: &Path) -> bool {
+pub fn is_standard(path: &Path) -> bool {
     path.as_os_str() == "-"
 }
 
@@ -345,11 +343,19 @@ fn upload_id(text: &str) -> Result<StagingName, String> {
         .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
 }
 
+impl GetArgs {
+    /// Whether what is fetched goes to standard output.
+    #[must_use]
+    pub fn writes_stdout(&self) -> bool {
+        self.to.as_deref().is_some_and(is_standard)
+    }
+}
+
 impl PutArgs {
     /// Whether standard input is among what is sent.
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
-        self.files.iter().any(|file| is_stdin(file))
+        self.files.iter().any(|file| is_standard(file))
     }
 
     /// What happens to a file that stands there.
@@ -386,7 +392,8 @@ impl Command {
     pub fn is_resumable(&self) -> bool {
         match self {
             Self::Put(args) => !args.reads_stdin(),
-            command => matches!(command, Self::Get(_)),
+            Self::Get(args) => !args.writes_stdout(),
+            _ => false,
         }
     }
 }
@@ -446,7 +453,6 @@ mod tests {
         use ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
         let table = [
             ("berth put", MissingRequiredArgument),
-            ("berth get a --to -", ValueValidation),
             ("berth mv a", MissingRequiredArgument),
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),

@@ -45,7 +45,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     for path in args.command.remote_paths() {
         resolve(&cwd, path)?;
     }
-    commands::check(&args.command)?;
+    commands::check(args)?;
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             let reason = human::reason(&error);

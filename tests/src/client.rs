@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
 
@@ -141,8 +141,26 @@ impl Client {
     /// When it cannot be started.
     #[must_use]
     pub fn spawn_from<S: AsRef<OsStr>>(&self, arguments: &[S], input: Stdio) -> Running {
+        self.spawn_between(arguments, input, Stdio::piped())
+    }
+
+    /// The same with this as standard output.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_to<S: AsRef<OsStr>>(&self, arguments: &[S], output: Stdio) -> Running {
+        self.spawn_between(arguments, Stdio::null(), output)
+    }
+
+    fn spawn_between<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: Stdio,
+        output: Stdio,
+    ) -> Running {
         let mut command = self.command();
-        command.args(arguments).stdin(input);
+        command.args(arguments).stdin(input).stdout(output);
         let shown: Vec<_> =
             arguments.iter().map(|part| part.as_ref().to_string_lossy().into_owned()).collect();
         Running::start(command, format!("berth {}", shown.join(" ")))
@@ -200,9 +218,9 @@ pub struct Running {
 }
 
 impl Running {
+    /// The command says where its standard output goes.
     pub(crate) fn start(mut command: Command, shown: String) -> Self {
         let child = command
-            .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap_or_else(|error| panic!("{shown}: {error}"));
@@ -213,6 +231,16 @@ impl Running {
     #[must_use]
     pub fn pid(&self) -> u32 {
         self.pid
+    }
+
+    /// The pipe that its standard output goes to, for whoever reads it while it runs.
+    ///
+    /// # Panics
+    /// When it was taken before.
+    #[must_use]
+    pub fn take_output(&mut self) -> ChildStdout {
+        let pipe = self.child.as_mut().and_then(|child| child.stdout.take());
+        pipe.expect("it has a pipe")
     }
 
     /// Kills it as a crash would, and reaps it.

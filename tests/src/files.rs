@@ -1,6 +1,6 @@
 //! Local files for tests: content that no compression or hole hides, quickly made and compared.
 
-use std::fs::File;
+use std::fs::{File, FileTimes};
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -86,6 +86,17 @@ pub fn flip_byte(path: &Path, offset: u64) {
     let mut byte = [0];
     file.read_exact_at(&mut byte, offset).unwrap();
     file.write_all_at(&[byte[0] ^ 0x55], offset).unwrap();
+}
+
+/// The same as a disk does it: size and mtime stay what a stored digest was made for.
+///
+/// # Panics
+/// When it cannot.
+pub fn rot(path: &Path, offset: u64) {
+    let mtime = path.metadata().unwrap().modified().unwrap();
+    flip_byte(path, offset);
+    let times = FileTimes::new().set_modified(mtime);
+    File::options().write(true).open(path).unwrap().set_times(times).unwrap();
 }
 
 /// The plain MD5 of a file, as `md5sum` prints it.

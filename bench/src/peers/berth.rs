@@ -137,7 +137,10 @@ impl Peer for Berth {
             }
             (Direction::Get, Shape::Large) => {
                 let mut berth = self.berth(["get", name, "--to"]);
-                berth.arg(self.place.received().join(""));
+                match work.is_kept() {
+                    true => berth.arg(self.place.received().join("")),
+                    false => berth.arg("-"),
+                };
                 berth
             }
             (Direction::Get, Shape::Tree) => {

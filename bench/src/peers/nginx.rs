@@ -109,7 +109,7 @@ impl Peer for Nginx {
         match work.shape() {
             Shape::Large => {
                 let name = Place::source_name(work.shape());
-                curl.arg("--output").arg(self.place.received().join("file"));
+                curl.arg("--output").arg(self.place.received_file(work));
                 curl.arg(format!("https://127.0.0.1:{}/{name}", self.port));
             }
             Shape::Tree => {

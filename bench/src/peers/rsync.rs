@@ -60,6 +60,10 @@ impl Peer for Rsync {
     }
 
     fn client(&self, work: Work) -> io::Result<Option<Command>> {
+        // It renames what it has received.
+        if !work.is_kept() {
+            return Ok(None);
+        }
         let mut rsync = account::ordinary(&self.program);
         rsync.args(["--archive", "--whole-file"]);
         match (self.flush, work.medium()) {

@@ -101,6 +101,7 @@ impl Peer for Sftp {
         // A batch is a file: one from a pipe would end with it.
         let (batch, text) = match work.direction() {
             Direction::Put => ("put", format!("put -r {source} {target}/\n")),
+            Direction::Get if !work.is_kept() => ("discard", format!("get {source} /dev/null\n")),
             Direction::Get => ("get", format!("get -r {source} {target}/\n")),
         };
         let batch = self.own.join(batch);

@@ -83,7 +83,7 @@ impl Vsftpd {
                 .arg(format!("{server}/stored/file")),
             Direction::Get => curl
                 .arg("--output")
-                .arg(self.place.received().join("file"))
+                .arg(self.place.received_file(work))
                 .arg(format!("{server}/{name}")),
         };
         curl

@@ -8,7 +8,7 @@ use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
-use super::{Context, get_tree, put};
+use super::{Context, get_to_output, get_tree, put};
 use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
@@ -19,6 +19,9 @@ use crate::trees::joined;
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     if args.recursive {
         return get_tree::run(context, args).await;
+    }
+    if args.writes_stdout() {
+        return get_to_output::run(context, args).await;
     }
     let jobs = jobs(context, args)?;
     let progress = Progress::new(context.progress, jobs.len(), None);

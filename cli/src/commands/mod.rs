@@ -2,6 +2,7 @@
 
 mod df;
 mod get;
+mod get_to_output;
 mod get_tree;
 mod ls;
 mod md5;
@@ -18,7 +19,7 @@ mod uploads;
 
 use berth_common::rel_path::RelPath;
 
-use crate::args::Command;
+use crate::args::{Args, Command};
 use crate::connection::ConnectionError;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
@@ -51,9 +52,10 @@ pub(crate) struct Context {
 }
 
 /// What is wrong with a command, as far as that can be told without the server.
-pub(crate) fn check(command: &Command) -> Result<(), Failure> {
-    match command {
-        Command::Put(args) => put::check(args),
+pub(crate) fn check(args: &Args) -> Result<(), Failure> {
+    match &args.command {
+        Command::Put(put) => put::check(put),
+        Command::Get(get) => get_to_output::check(args, get),
         _ => Ok(()),
     }
 }

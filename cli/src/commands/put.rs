@@ -12,7 +12,7 @@ use futures_util::stream::{self, StreamExt as _};
 use serde_json::json;
 
 use super::{Context, failed, means_directory, put_tree, show};
-use crate::args::{PutArgs, is_stdin};
+use crate::args::{PutArgs, is_standard};
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::human;
@@ -53,7 +53,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&shown(&job));
         async move {
-            let result = match is_stdin(&job.local) {
+            let result = match is_standard(&job.local) {
                 true => put_stream(&context.session, &job, io::stdin(), &file).await,
                 false => put(&context.session, &job, &file).await,
             };
@@ -167,7 +167,7 @@ pub(super) fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failu
 
 /// What the source of a job is called.
 fn shown(job: &PutJob) -> String {
-    match is_stdin(&job.local) {
+    match is_standard(&job.local) {
         true => "standard input".to_owned(),
         false => job.local.display().to_string(),
     }

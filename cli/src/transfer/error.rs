@@ -30,6 +30,12 @@ pub enum TransferError {
         "{0}; it is unknown whether the file was stored: look at it, and start over if it was not"
     )]
     StreamUnknown(ConnectionError),
+    /// The session is over while a file is written to standard output.
+    #[error("{0}; what was written is only the beginning of the file")]
+    OutputCut(ConnectionError),
+    /// Standard output cannot be written.
+    #[error("cannot write the output: {}", human::reason(.0))]
+    Output(io::Error),
     /// The server wants bytes of a stream again that are kept no longer.
     #[error("data was damaged on its way and is not kept any more; start over")]
     StreamNotKept,
@@ -170,15 +176,17 @@ impl TransferError {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code))
             | Self::StreamLost(ConnectionError::Refused(code))
-            | Self::StreamUnknown(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            | Self::StreamUnknown(ConnectionError::Refused(code))
+            | Self::OutputCut(ConnectionError::Refused(code)) => Exit::of_server_error(code),
             Self::Connection(_)
             | Self::StreamLost(_)
             | Self::StreamUnknown(_)
+            | Self::OutputCut(_)
             | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
             Self::AppendUnknown(_) => Exit::Unknown,
-            Self::Local { source, .. } | Self::Journal { source: JournalError::Io(source), .. } => {
-                local_exit(source)
-            }
+            Self::Local { source, .. }
+            | Self::Journal { source: JournalError::Io(source), .. }
+            | Self::Output(source) => local_exit(source),
             Self::NoRoom { .. } => Exit::NoRoom,
             Self::Plan(PlanError::Integrity { .. }) | Self::WholeDiffers | Self::StreamNotKept => {
                 Exit::Integrity
@@ -204,6 +212,7 @@ impl TransferError {
             Self::Connection(_)
                 | Self::StreamLost(_)
                 | Self::StreamUnknown(_)
+                | Self::OutputCut(_)
                 | Self::AppendUnknown(RequestError::Connection(_))
         )
     }
@@ -231,7 +240,8 @@ impl From<&TransferError> for Failure {
             TransferError::Server(code)
             | TransferError::Connection(ConnectionError::Refused(code))
             | TransferError::StreamLost(ConnectionError::Refused(code))
-            | TransferError::StreamUnknown(ConnectionError::Refused(code)) => failure.coded(code),
+            | TransferError::StreamUnknown(ConnectionError::Refused(code))
+            | TransferError::OutputCut(ConnectionError::Refused(code)) => failure.coded(code),
             _ => failure,
         }
     }

@@ -1,7 +1,7 @@
-//! `get`: one file of the home to a local path, resumed where an earlier try stopped.
+//! `get`: one file of the home to a local path, resumed where an earlier try stopped, or to a stream.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -15,9 +15,11 @@ use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::local;
+use super::output::Output;
 use super::part::{Earlier, Part};
+use super::part_store::PartStore;
 use super::plan::{ReceivePlan, bytes_of};
-use super::sink::{FromSink, Received, Sink, ToSink, WAITING_BLOCKS};
+use super::sink::{FromSink, Received, Sink, Store, ToSink, WAITING_BLOCKS};
 use crate::connection::{ConnectionError, Frame};
 use crate::progress::FileProgress;
 use crate::session::{Exchange, Session};
@@ -74,31 +76,76 @@ pub async fn get(
     }
     let target = job.local.clone();
     let (part, earlier) = blocking(move || Part::find(&target)).await??;
-    let mut exchange = session.exchange();
     let resume = earlier.as_ref().map(|earlier| GetResume {
         fingerprint: earlier.fingerprint,
         leaves: earlier.leaves.len() as u64,
     });
-    exchange.cancel_when_dropped();
-    let (id, path) = (exchange.id, job.remote.clone());
-    exchange.send(&ClientToWorker::Get { id, path, resume }).await?;
-    let (entry, fingerprint, counted) = match exchange.message().await? {
-        WorkerToClient::GetReady { entry, fingerprint, leaves, .. } => (entry, fingerprint, leaves),
-        _ => return Err(ConnectionError::unexpected("answer to a get").into()),
-    };
-    let begun = Begun { entry, fingerprint, counted };
-    receive(exchange, job, progress, part, earlier, begun).await.map(|(received, resumed)| {
-        GetReport {
-            size: fingerprint.size,
-            digest: Some(received.digest),
-            resumed_leaves: resumed,
-            moved_leaves: received.moved_leaves,
-            started_over: resume.is_some() && counted == 0,
-            replaced: received.replaced,
-            unchanged: false,
-            elapsed: started.elapsed(),
-        }
+    let (exchange, begun) = begin(session, &job.remote, resume).await?;
+    let (size, counted) = (begun.fingerprint.size, begun.counted);
+    let (received, resumed) = receive(exchange, job, progress, part, earlier, begun).await?;
+    Ok(GetReport {
+        size,
+        digest: Some(received.digest),
+        resumed_leaves: resumed,
+        moved_leaves: received.moved_leaves,
+        started_over: resume.is_some() && counted == 0,
+        replaced: received.replaced,
+        unchanged: false,
+        elapsed: started.elapsed(),
     })
+}
+
+/// Gets a file and writes it to a stream, each block when it is verified.
+///
+/// # Errors
+/// What went wrong. What was written before is the file's beginning; the next get begins anew.
+///
+/// # Cancel safety
+/// Dropping it leaves the stream with the file's beginning; what is being written may still be.
+pub async fn get_stream(
+    session: &Session,
+    remote: &RelPath,
+    output: impl Write + Send + 'static,
+    progress: &FileProgress,
+) -> Result<GetReport, TransferError> {
+    let started = Instant::now();
+    let (exchange, begun) = begin(session, remote, None).await?;
+    let size = begun.fingerprint.size;
+    progress.begin(Some(size), 0);
+    let plan = ReceivePlan::resume(size, &[]);
+    let sink = Sink { store: Output(output), plan, progress: progress.clone() };
+    let received = fill(exchange, sink).await.map_err(|error| match error {
+        TransferError::Connection(error) => TransferError::OutputCut(error),
+        error => error,
+    })?;
+    Ok(GetReport {
+        size,
+        digest: Some(received.digest),
+        resumed_leaves: 0,
+        moved_leaves: received.moved_leaves,
+        started_over: false,
+        replaced: false,
+        unchanged: false,
+        elapsed: started.elapsed(),
+    })
+}
+
+/// Asks for the file.
+async fn begin(
+    session: &Session,
+    remote: &RelPath,
+    resume: Option<GetResume>,
+) -> Result<(Exchange, Begun), TransferError> {
+    let mut exchange = session.exchange();
+    exchange.cancel_when_dropped();
+    let (id, path) = (exchange.id, remote.clone());
+    exchange.send(&ClientToWorker::Get { id, path, resume }).await?;
+    match exchange.message().await? {
+        WorkerToClient::GetReady { entry, fingerprint, leaves: counted, .. } => {
+            Ok((exchange, Begun { entry, fingerprint, counted }))
+        }
+        _ => Err(ConnectionError::unexpected("answer to a get").into()),
+    }
 }
 
 /// What the server said when it opened the file.
@@ -110,7 +157,7 @@ struct Begun {
 
 /// Receives the blocks; says what came, and how many leaves were there before.
 async fn receive(
-    mut exchange: Exchange,
+    exchange: Exchange,
     job: &GetJob,
     progress: &FileProgress,
     part: Part,
@@ -142,16 +189,23 @@ async fn receive(
         progress.note("the file on the server has changed since the last try: starting over");
     }
     let resumed = plan.resumed();
-    let sink = Sink { part, plan, entry, force: job.force, progress: progress.clone() };
+    let store = PartStore::new(part, entry, job.force);
+    let sink = Sink { store, plan, progress: progress.clone() };
+    Ok((fill(exchange, sink).await?, resumed))
+}
+
+/// Has a sink take what comes, to the end.
+async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Received, TransferError> {
+    let progress = sink.progress.clone();
     let (blocks, input) = mpsc::channel(WAITING_BLOCKS);
     let (output, events) = mpsc::unbounded_channel();
     let thread = tokio::task::spawn_blocking(move || sink.run(input, &output));
     let received = relay(&mut exchange, blocks, events).await;
-    // The part is closed and unlocked when this returns, whatever came of it.
+    // A part is closed and unlocked when this returns, whatever came of it.
     let _ = thread.await;
     let received = received?;
     progress.end();
-    Ok((received, resumed))
+    Ok(received)
 }
 
 /// Hands on what comes, in both directions, until the helper thread is done.

@@ -7,7 +7,9 @@ pub mod put;
 
 mod durable;
 mod local;
+mod output;
 mod part;
+mod part_store;
 mod sink;
 mod small_get;
 mod small_put;
@@ -16,7 +18,7 @@ mod storing;
 mod stream;
 
 pub use error::TransferError;
-pub use get::{GetJob, GetReport, get};
+pub use get::{GetJob, GetReport, get, get_stream};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
 pub use small_get::{SmallGets, SmallGot};
 pub use small_put::{SmallFile, SmallPuts};

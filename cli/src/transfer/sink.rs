@@ -1,15 +1,9 @@
-//! The helper thread of a get: verifies blocks, writes them, keeps the journal, and at the end
-//! gives the file its name. It never touches the network.
-
-use std::os::unix::fs::FileExt as _;
+//! The helper thread of a get: verifies blocks and has them stored. It never touches the network.
 
 use berth_common::digest::{self, Md5};
-use berth_common::entry::Entry;
 use tokio::sync::mpsc;
 
 use super::TransferError;
-use super::durable::{DurableMarks, MarkError};
-use super::part::Part;
 use super::plan::{PlanError, ReceivePlan, Verdict};
 use crate::connection::Block;
 use crate::progress::FileProgress;
@@ -61,29 +55,40 @@ pub(super) struct Received {
     pub(super) replaced: bool,
 }
 
+/// Where what is verified goes.
+pub(super) trait Store: Send + 'static {
+    /// Takes the next bytes, with their leaves.
+    fn write(&mut self, offset: u64, data: &[u8], leaves: &[Md5]) -> Result<(), TransferError>;
+
+    /// All has come. Says whether a file was replaced.
+    fn finish(self, progress: &FileProgress) -> Result<bool, TransferError>;
+
+    /// It goes on no more now; from so many verified bytes the next try may go on.
+    fn leave(self, verified: u64);
+
+    /// What has come is of no use to anybody.
+    fn discard(self);
+}
+
 /// A get's file while it is being received.
-pub(super) struct Sink {
-    pub(super) part: Part,
+pub(super) struct Sink<S> {
+    pub(super) store: S,
     pub(super) plan: ReceivePlan,
-    pub(super) entry: Entry,
-    pub(super) force: bool,
     pub(super) progress: FileProgress,
 }
 
-impl Sink {
-    /// Runs until the file is complete, an error, or nobody gives it anything any more. What is
-    /// verified stays for the next try; a part in which nothing is, goes.
+impl<S: Store> Sink<S> {
+    /// Runs until the file is complete, an error, or nobody gives it anything any more.
     pub(super) fn run(
         mut self,
         mut input: mpsc::Receiver<ToSink>,
         output: &mpsc::UnboundedSender<FromSink>,
     ) {
-        let mut marks = DurableMarks::new();
         let ending = loop {
             let Some(batch) = next_two(&mut input) else {
                 break None;
             };
-            if let Some(ending) = self.take(batch, &mut marks, output) {
+            if let Some(ending) = self.take(batch, output) {
                 break Some(ending);
             }
         };
@@ -93,10 +98,13 @@ impl Sink {
                 self.finish(digest)
             }
             Some(Err(error)) => {
-                self.give_up(&error);
+                match error {
+                    TransferError::WholeDiffers => self.store.discard(),
+                    _ => self.store.leave(self.plan.offset()),
+                }
                 FromSink::Failed(error)
             }
-            None => return self.leave(),
+            None => return self.store.leave(self.plan.offset()),
         };
         let _ = output.send(finished);
     }
@@ -105,7 +113,6 @@ impl Sink {
     fn take(
         &mut self,
         batch: Vec<ToSink>,
-        marks: &mut DurableMarks,
         output: &mpsc::UnboundedSender<FromSink>,
     ) -> Option<Result<Md5, TransferError>> {
         // Two blocks are hashed together in hardly more time than one.
@@ -115,7 +122,7 @@ impl Sink {
             match given {
                 ToSink::Block(block) => {
                     let found = leaves.next().unwrap_or_default();
-                    match self.block(&block, &found, marks) {
+                    match self.block(&block, &found) {
                         Ok(Verdict::Again(offset)) => {
                             let _ = output.send(FromSink::Again(offset));
                         }
@@ -132,34 +139,13 @@ impl Sink {
         None
     }
 
-    fn block(
-        &mut self,
-        block: &Block,
-        found: &[Md5],
-        marks: &mut DurableMarks,
-    ) -> Result<Verdict, TransferError> {
+    fn block(&mut self, block: &Block, found: &[Md5]) -> Result<Verdict, TransferError> {
         let (offset, data) = (self.plan.offset(), block.data());
         let verdict = self.plan.block(&block.header, data.len(), found)?;
-        if verdict != Verdict::Write {
-            return Ok(verdict);
+        if verdict == Verdict::Write {
+            self.store.write(offset, data, found)?;
         }
-        let file = self.part.file()?.clone();
-        file.write_all_at(data, offset)
-            .map_err(TransferError::local("cannot write", self.part.path()))?;
-        let Some(journal) = self.part.journal_mut() else {
-            return Ok(verdict);
-        };
-        // The entries come after the data, see `Journal::append`.
-        let kept = journal.append(found).map_err(MarkError::Journal);
-        match kept.and_then(|()| marks.written(data.len() as u64, &file, journal)) {
-            Ok(()) => Ok(verdict),
-            Err(MarkError::Journal(error)) => Err(self.part.journal_error(error)),
-            // Nothing of the part can be trusted after a failed flush, so it must not be resumed.
-            Err(MarkError::Data(error)) => {
-                self.plan = ReceivePlan::resume(0, &[]);
-                Err(TransferError::local("cannot write", self.part.path())(error))
-            }
-        }
+        Ok(verdict)
     }
 
     fn end(&self, digest: Md5) -> Result<Md5, TransferError> {
@@ -170,32 +156,10 @@ impl Sink {
     }
 
     fn finish(self, digest: Md5) -> FromSink {
-        self.progress.waiting("storing");
-        match self.part.commit(&self.entry, self.force) {
-            Ok(committed) => {
-                if !committed.attributes_kept {
-                    self.progress.note("the file system does not keep its time or mode");
-                }
-                let replaced = committed.replaced;
-                let moved_leaves = self.plan.moved();
-                FromSink::Done(Received { digest, moved_leaves, replaced })
-            }
+        let moved_leaves = self.plan.moved();
+        match self.store.finish(&self.progress) {
+            Ok(replaced) => FromSink::Done(Received { digest, moved_leaves, replaced }),
             Err(error) => FromSink::Failed(error),
-        }
-    }
-
-    fn give_up(self, error: &TransferError) {
-        if matches!(error, TransferError::WholeDiffers) {
-            self.part.discard()
-        } else {
-            self.leave()
-        }
-    }
-
-    /// A part without a journal, or without a leaf, is nothing to go on from.
-    fn leave(mut self) {
-        if self.plan.offset() == 0 || self.part.journal_mut().is_none() {
-            self.part.discard();
         }
     }
 }

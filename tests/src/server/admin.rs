@@ -56,6 +56,7 @@ impl Server {
         let mut command = account::command(&self.binaries().path("berthctl"));
         command.arg("--data-dir").arg(self.data()).current_dir(self.scratch());
         command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
+        command.stdout(Stdio::piped());
         if let Some(password) = password {
             command.env("BERTH_PASSWORD", password);
         }
