@@ -9,7 +9,7 @@ use crate::connection::Block;
 use crate::progress::FileProgress;
 
 /// Blocks that wait for the helper thread.
-pub(super) const WAITING_BLOCKS: usize = 2;
+pub(super) const WAITING_BLOCKS: usize = 4;
 
 /// What the helper thread is given.
 pub(super) enum ToSink {
