@@ -135,7 +135,8 @@ pub enum FilerToDaemon {
         items: Vec<SettleItem>,
     },
     /// Serve: nothing stands in staging any more at these names, which were settled or dropped.
-    /// Not answered.
+    /// Not answered. The name of something that was placed and replaced nothing ends with its settle,
+    /// unless it was a resumable upload's, beside which a journal may stand.
     Gone {
         /// Which.
         names: Vec<StagingName>,

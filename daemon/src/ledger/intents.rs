@@ -9,7 +9,7 @@ use rusqlite::{OptionalExtension as _, Row, named_params};
 
 use super::account::{self, Change, UserId};
 use super::admission::{self, Amount, Settlement};
-use super::memory::{self, Hold, Holding};
+use super::memory::{self, Hold, Holding, Weight};
 use super::model::{IntentKind, IntentRow, LedgerError, Pending};
 use super::replay::Verdict;
 use super::request::{Failure, Tx};
@@ -83,6 +83,7 @@ pub(super) fn write(
     memory::check_room(tx, session)?;
     let mut growth = (0_i128, 0_i128);
     let mut change = Change::default();
+    let mut weight = Weight::default();
     let mut written = Vec::with_capacity(items.len());
     for item in items {
         written.push(match item {
@@ -90,7 +91,7 @@ pub(super) fn write(
                 let holding = memory::find_own(tx, account.id, session, *name)?;
                 let needed = admission::needed(*size, *replaces)?;
                 let kind = IntentKind::Stage { inode: *inode, size: *size };
-                let staged = stage(tx, holding, kind, needed)?;
+                let staged = stage(tx, holding, kind, needed, &mut weight)?;
                 growth.0 += i128::from(needed.bytes) - i128::from(staged.before.bytes);
                 growth.1 += i128::from(needed.entries) - i128::from(staged.before.entries);
                 if staged.holding.hold == Hold::Upload {
@@ -103,6 +104,7 @@ pub(super) fn write(
             IntentItem::Over => mint(tx, account.id, session, IntentKind::Over)?,
         });
     }
+    weight.write(tx, account.id)?;
     // The account is as it was before: what stood in memory is counted in it, and so is what
     // uploads had.
     account.admit(growth.0, growth.1)?;
@@ -128,8 +130,9 @@ fn stage(
     holding: Holding,
     kind: IntentKind,
     needed: Amount,
+    weight: &mut Weight,
 ) -> Result<Staged, Failure> {
-    let Holding { name, user, session, .. } = holding;
+    let Holding { name, user, .. } = holding;
     let (before, upload, in_row) = match holding.hold {
         Hold::Reservation => (holding.amount, None, needed),
         Hold::Upload => {
@@ -142,7 +145,7 @@ fn stage(
         }
     };
     insert(tx, name, user, kind, upload, in_row)?;
-    own(tx, name, user, session)?;
+    memory::change(tx, &holding, (Hold::Intent, Amount::default()), weight)?;
     Ok(Staged { holding, before, needed })
 }
 
@@ -154,12 +157,9 @@ fn mint(
 ) -> Result<StagingName, Failure> {
     let name = names::mint(tx)?;
     insert(tx, name, user, kind, None, Amount::default())?;
-    own(tx, name, user, session)?;
+    let holding = Holding { name, user, session, hold: Hold::Intent, amount: Amount::default() };
+    memory::put(tx, holding)?;
     Ok(name)
-}
-
-fn own(tx: &Tx<'_>, name: StagingName, user: UserId, session: SessionId) -> Result<(), Failure> {
-    memory::put(tx, Holding { name, user, session, hold: Hold::Intent, amount: Amount::default() })
 }
 
 fn insert(
@@ -200,6 +200,7 @@ pub(super) fn settle(
 ) -> Result<Usage, Failure> {
     let id = account::of(tx, user)?.id;
     let mut change = Change::default();
+    let mut weight = Weight::default();
     for SettleItem { name, outcome } in items {
         let holding = memory::find_own(tx, id, session, *name)?;
         if holding.hold != Hold::Intent {
@@ -212,15 +213,16 @@ pub(super) fn settle(
                 end(tx, &intent, &mut change)?;
                 // A journal may stand beside an upload's name even where nothing was displaced.
                 let left = left.or(intent.row.resumable.then_some(0));
-                leave(tx, holding, left)?;
+                leave(tx, &holding, left, &mut weight)?;
             }
             Settlement::NotHappened { .. } if intent.row.resumable => reopen(tx, holding)?,
             Settlement::NotHappened { left } => {
                 end(tx, &intent, &mut change)?;
-                leave(tx, holding, left)?;
+                leave(tx, &holding, left, &mut weight)?;
             }
         }
     }
+    weight.write(tx, id)?;
     account::add(tx, id, change)?;
     Ok(account::of(tx, user)?.usage())
 }
@@ -248,12 +250,19 @@ fn reopen(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
 }
 
 /// The session remembers the name while so many bytes may stand there, or forgets it.
-fn leave(tx: &Tx<'_>, holding: Holding, left: Option<i64>) -> Result<(), Failure> {
-    let Some(bytes) = left else {
-        return memory::forget(tx, holding.name);
-    };
-    let amount = Amount { bytes, entries: 0 };
-    memory::put(tx, Holding { hold: Hold::Leftover, amount, ..holding })
+fn leave(
+    tx: &Tx<'_>,
+    holding: &Holding,
+    left: Option<i64>,
+    weight: &mut Weight,
+) -> Result<(), Failure> {
+    match left {
+        None => memory::remove(tx, holding, weight),
+        Some(bytes) => {
+            let left = (Hold::Leftover, Amount { bytes, entries: 0 });
+            memory::change(tx, holding, left, weight)
+        }
+    }
 }
 
 pub(super) fn settle_replayed(
@@ -291,6 +300,7 @@ fn end_replayed(
     verdicts: &[(StagingName, Verdict)],
 ) -> Result<Change, Failure> {
     let mut change = Change::default();
+    let mut weight = Weight::default();
     for (name, verdict) in verdicts {
         let intent = find(tx, id, *name)?;
         let holding = memory::find(tx, *name)?;
@@ -311,8 +321,9 @@ fn end_replayed(
         }
         // The dead session's name; at the daemon's start there is none.
         if let Some(holding) = holding {
-            leave(tx, holding, verdict.left(intent.row.kind))?;
+            leave(tx, &holding, verdict.left(intent.row.kind), &mut weight)?;
         }
     }
+    weight.write(tx, id)?;
     Ok(change)
 }

@@ -82,13 +82,51 @@ impl Holding {
         })
     }
 
-    /// What this one adds to the sums in memory: reserved, and bytes left over.
-    fn weight(&self) -> (Amount, i64) {
+    /// What this one adds to the sums in memory.
+    fn weight(&self) -> Weight {
         match self.hold {
-            Hold::Reservation => (self.amount, 0),
-            Hold::Leftover => (Amount::default(), self.amount.bytes),
-            Hold::Upload | Hold::Intent => (Amount::default(), 0),
+            Hold::Reservation => Weight { reserved: self.amount, leftover: 0 },
+            Hold::Leftover => Weight { reserved: Amount::default(), leftover: self.amount.bytes },
+            Hold::Upload | Hold::Intent => Weight::default(),
         }
+    }
+}
+
+/// What names add to their user's sums in memory, gathered so that these are written once for many names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Weight {
+    reserved: Amount,
+    /// Bytes left over.
+    leftover: i64,
+}
+
+impl Weight {
+    fn add(&mut self, holding: &Holding) -> Result<(), LedgerError> {
+        self.combine(&holding.weight(), i64::checked_add)
+    }
+
+    fn take(&mut self, holding: &Holding) -> Result<(), LedgerError> {
+        self.combine(&holding.weight(), i64::checked_sub)
+    }
+
+    fn combine(
+        &mut self,
+        by: &Self,
+        combine: impl Fn(i64, i64) -> Option<i64>,
+    ) -> Result<(), LedgerError> {
+        let combine = |now, by| combine(now, by).ok_or(LedgerError::Imbalance);
+        self.reserved.bytes = combine(self.reserved.bytes, by.reserved.bytes)?;
+        self.reserved.entries = combine(self.reserved.entries, by.reserved.entries)?;
+        self.leftover = combine(self.leftover, by.leftover)?;
+        Ok(())
+    }
+
+    /// Adds it to the user's sums.
+    pub(super) fn write(self, tx: &Tx<'_>, user: UserId) -> Result<(), Failure> {
+        if self == Self::default() {
+            return Ok(());
+        }
+        account::add_in_memory(tx, user, self.reserved, self.leftover)
     }
 }
 
@@ -113,15 +151,13 @@ pub(super) fn find_own(
 /// Gives a session a name, or another reason to have it.
 pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     forget(tx, holding.name)?;
-    insert(tx, &holding)?;
-    match holding.weight() {
-        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
-        (reserved, leftover) => account::add_in_memory(tx, holding.user, reserved, leftover),
-    }
+    let mut weight = Weight::default();
+    insert(tx, &holding, &mut weight)?;
+    weight.write(tx, holding.user)
 }
 
-/// Of a name that no session has. The sums are the caller's to change.
-fn insert(tx: &Tx<'_>, holding: &Holding) -> Result<(), Failure> {
+/// Gives a session a name that no session has. The weight is the caller's to write.
+pub(super) fn insert(tx: &Tx<'_>, holding: &Holding, weight: &mut Weight) -> Result<(), Failure> {
     let mut insert =
         tx.db.prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
     insert.execute((
@@ -132,7 +168,28 @@ fn insert(tx: &Tx<'_>, holding: &Holding) -> Result<(), Failure> {
         holding.amount.bytes,
         holding.amount.entries,
     ))?;
-    Ok(())
+    Ok(weight.add(holding)?)
+}
+
+/// Gives the session that has the name another reason to have it. The weight is the caller's to write.
+pub(super) fn change(
+    tx: &Tx<'_>,
+    from: &Holding,
+    (hold, amount): (Hold, Amount),
+    weight: &mut Weight,
+) -> Result<(), Failure> {
+    let sql = "UPDATE temp.names SET hold = ?2, bytes = ?3, entries = ?4 WHERE name = ?1";
+    let mut update = tx.db.prepare_cached(sql)?;
+    update.execute((from.name.0.cast_signed(), hold, amount.bytes, amount.entries))?;
+    weight.take(from)?;
+    Ok(weight.add(&Holding { hold, amount, ..*from })?)
+}
+
+/// Takes the name from the session that has it. The weight is the caller's to write.
+pub(super) fn remove(tx: &Tx<'_>, holding: &Holding, weight: &mut Weight) -> Result<(), Failure> {
+    let mut delete = tx.db.prepare_cached("DELETE FROM temp.names WHERE name = ?1")?;
+    delete.execute([holding.name.0.cast_signed()])?;
+    Ok(weight.take(holding)?)
 }
 
 /// Takes a name from whatever session has it.
@@ -140,15 +197,9 @@ pub(super) fn forget(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
     let Some(holding) = find(tx, name)? else {
         return Ok(());
     };
-    let mut delete = tx.db.prepare_cached("DELETE FROM temp.names WHERE name = ?1")?;
-    delete.execute([name.0.cast_signed()])?;
-    match holding.weight() {
-        (Amount { bytes: 0, entries: 0 }, 0) => Ok(()),
-        (Amount { bytes, entries }, leftover) => {
-            let reserved = Amount { bytes: -bytes, entries: -entries };
-            account::add_in_memory(tx, holding.user, reserved, -leftover)
-        }
-    }
+    let mut weight = Weight::default();
+    remove(tx, &holding, &mut weight)?;
+    weight.write(tx, holding.user)
 }
 
 /// Refuses a session more names while it has so many.
@@ -192,9 +243,12 @@ pub(super) fn reserve_files(
     let mut account = account::of_active(tx, user)?;
     account.check_leftovers()?;
     check_room(tx, session)?;
-    let mut sum = Amount::default();
+    let count = i64::try_from(files.len()).map_err(|_| LedgerError::Protocol("too many files"))?;
+    // Names of files that are refused are lost, like those of a lease that is not used up.
+    let mut minted = names::mint_several(tx, count)?;
+    let mut weight = Weight::default();
     let mut results = Vec::with_capacity(files.len());
-    for file in files {
+    for (file, name) in files.iter().zip(&mut minted) {
         let amount = match account.admit_instead(Amount::default(), file.growth, file.entries) {
             Ok(amount) => amount,
             Err(LedgerError::Refused(error)) => {
@@ -204,13 +258,12 @@ pub(super) fn reserve_files(
             Err(error) => return Err(error.into()),
         };
         account = account.with(amount);
-        (sum.bytes, sum.entries) = (sum.bytes + amount.bytes, sum.entries + amount.entries);
-        let name = names::mint(tx)?;
-        let hold = Hold::Reservation;
-        insert(tx, &Holding { name, user: account.id, session, hold, amount })?;
+        let (name, hold) = (StagingName(name.cast_unsigned()), Hold::Reservation);
+        let holding = Holding { name, user: account.id, session, hold, amount };
+        insert(tx, &holding, &mut weight)?;
         results.push(ReservationResult::Reserved(name));
     }
-    account::add_in_memory(tx, account.id, sum, 0)?;
+    weight.write(tx, account.id)?;
     Ok(results)
 }
 
@@ -345,20 +398,16 @@ pub(super) fn removed(
 }
 
 pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
-    let mut weights: HashMap<i64, (Amount, i64)> = HashMap::new();
+    let mut weights: HashMap<i64, Weight> = HashMap::new();
     for holding in all_of(tx, session)? {
         if holding.hold == Hold::Upload {
             uploads::touch(tx, holding.name)?;
         }
-        let (reserved, leftover) = holding.weight();
-        let sum = weights.entry(holding.user.0).or_default();
-        sum.0.bytes -= reserved.bytes;
-        sum.0.entries -= reserved.entries;
-        sum.1 -= leftover;
+        weights.entry(holding.user.0).or_default().take(&holding)?;
     }
     tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session.0.cast_signed()])?;
-    for (user, (reserved, leftover)) in weights {
-        account::add_in_memory(tx, UserId(user), reserved, leftover)?;
+    for (user, weight) in weights {
+        weight.write(tx, UserId(user))?;
     }
     Ok(())
 }

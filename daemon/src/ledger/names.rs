@@ -6,6 +6,8 @@
 //! Some names are always left in the lease, in memory: what is deleted while the ledger cannot be
 //! written is owed under one of them ([`owe`]).
 
+use std::ops::Range;
+
 use berth_common::ids::{OwedName, StagingName};
 
 use super::model::LedgerError;
@@ -19,11 +21,21 @@ const LEFT: i64 = 1024;
 
 /// The next name.
 pub(super) fn mint(tx: &Tx<'_>) -> Result<StagingName, Failure> {
-    let (next, end) = lease(tx)?;
-    if end - next <= LEFT {
+    Ok(StagingName(mint_several(tx, 1)?.start.cast_unsigned()))
+}
+
+/// The next names, so many, at most a [`CHUNK`].
+pub(super) fn mint_several(tx: &Tx<'_>, count: i64) -> Result<Range<i64>, Failure> {
+    let (mut next, mut end) = lease(tx)?;
+    if end - next < LEFT + count {
         take_in(tx)?;
+        (next, end) = lease(tx)?;
     }
-    Ok(StagingName(next_of_lease(tx)?.cast_unsigned()))
+    if end - next < count {
+        return Err(LedgerError::Unavailable.into());
+    }
+    set_lease(tx, next + count, end)?;
+    Ok(next..next + count)
 }
 
 /// A name for what is taken out of a home while the ledger cannot be written; writes nothing to disk.

@@ -77,7 +77,8 @@ CREATE TEMP TABLE names (
     name    INTEGER PRIMARY KEY,
     user    INTEGER NOT NULL,
     session INTEGER NOT NULL,
-    hold    TEXT NOT NULL CHECK (hold IN ('reservation', 'upload', 'intent', 'leftover')),
+    hold    TEXT NOT NULL
+            CHECK (hold = 'reservation' OR hold = 'upload' OR hold = 'intent' OR hold = 'leftover'),
     bytes   INTEGER NOT NULL CHECK (bytes >= 0),
     entries INTEGER NOT NULL CHECK (entries >= 0),
     CHECK (hold IN ('reservation', 'leftover') OR bytes = 0),

@@ -24,6 +24,7 @@ use rustix::io::Errno;
 use crate::commit::describe;
 use crate::decide::{self, Replaceable};
 use crate::errors::{log, report};
+use crate::home::Parent;
 use crate::pins;
 use crate::placing::{self, Kind, NotPlaced, Row, Staged};
 use crate::session::Session;
@@ -98,9 +99,11 @@ struct Written {
 pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     let answering = Answering::new(Rc::clone(&session), op, files.len());
     let mut wanted = Vec::with_capacity(files.len());
+    // What moves meanwhile makes a look stale, as it would after it.
+    let mut parent = Parent::default();
     for (index, file) in files.into_iter().enumerate() {
         pace(&session, index).await;
-        match look(&session, &file) {
+        match look(&session, &file, &mut parent) {
             Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
             Err(error) => answering.failed(index, error),
         }
@@ -155,12 +158,12 @@ async fn pace(session: &Session, index: usize) {
 }
 
 /// What it replaces, if it may be put at all.
-fn look(session: &Session, file: &SmallPut) -> Result<Option<u64>, ErrorCode> {
+fn look(session: &Session, file: &SmallPut, parent: &mut Parent) -> Result<Option<u64>, ErrorCode> {
     session.check_writable()?;
     if file.path.is_root() {
         return Err(ErrorCode::IsADirectory);
     }
-    let seen = pins::look(session, &session.home.place(&file.path)?)?;
+    let seen = pins::look(session, &session.home.place_beside(&file.path, parent)?)?;
     decide::put(seen.as_ref(), replaceable(file.overwrite))
 }
 
@@ -236,10 +239,9 @@ async fn place(answering: Rc<Answering>, mut file: Written) {
             answering.usage.set(Some(placed.usage));
             let replaced = placed.replaced.is_some();
             answering.end(file.index, PutResult::Done { replaced });
-            // R8: after the settle.
-            match replaced {
-                true => session.clear(file.staged.name).await,
-                false => session.ledger.gone(file.staged.name),
+            // R8: after the settle. Where nothing was replaced, it has ended the name.
+            if replaced {
+                session.clear(file.staged.name).await;
             }
         }
         Err(not_placed) => answering.not_placed(&file, not_placed).await,

@@ -64,10 +64,9 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
         Ok(placed) => {
             let replaced = placed.replaced.is_some();
             session.answer(op, FilerToWorker::Committed { op, replaced, usage: placed.usage });
-            // R8: after the settle. What was displaced, and the journal; else nothing stands there.
-            match replaced || upload.resumable {
-                true => session.clear(staged.name).await,
-                false => session.ledger.gone(staged.name),
+            // R8: after the settle. What was displaced, and the journal; else the settle has ended the name.
+            if replaced || upload.resumable {
+                session.clear(staged.name).await;
             }
             data.clean_up(session).await;
         }

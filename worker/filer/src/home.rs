@@ -6,6 +6,7 @@
 //! from before (rule R1).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -138,12 +139,31 @@ impl Home {
     /// # Errors
     /// `NotPossible` for the home itself, which has no place.
     pub(crate) fn place(&self, path: &RelPath) -> Result<Place, ErrorCode> {
-        let (parent, name) = path.split_last().ok_or(ErrorCode::NotPossible)?;
+        self.place_beside(path, &mut Parent::default())
+    }
+
+    /// The same where the parent may be the one of the place before, which is not looked for again. Whoever keeps it
+    /// answers for that no directory was moved meanwhile, or does not mind.
+    ///
+    /// # Errors
+    /// As [`Home::place`].
+    pub(crate) fn place_beside(
+        &self,
+        path: &RelPath,
+        before: &mut Parent,
+    ) -> Result<Place, ErrorCode> {
+        let (path, name) = path.split_last().ok_or(ErrorCode::NotPossible)?;
+        let name = name.to_owned();
+        if let Some((_, parent)) = before.0.as_ref().filter(|(before, _)| *before == path) {
+            return Ok(Place { parent: Arc::clone(parent), name });
+        }
         // Readable rather than O_PATH, so that a rename's parents can be synced.
         let parent = self
-            .directory(&parent)
+            .directory(&path)
             .map_err(|errno| errors::report("open a parent directory", errno))?;
-        Ok(Place { parent, name: name.to_owned() })
+        let parent = Arc::new(parent);
+        before.0 = Some((path, Arc::clone(&parent)));
+        Ok(Place { parent, name })
     }
 
     /// What stands at `path`, the home itself included, and a descriptor that stands for it.
@@ -155,10 +175,14 @@ impl Home {
     }
 }
 
+/// The directory of the last place, if one is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Parent(Option<(RelPath, Arc<OwnedFd>)>);
+
 /// One component in an open directory of the home.
 #[derive(Debug)]
 pub(crate) struct Place {
-    parent: OwnedFd,
+    parent: Arc<OwnedFd>,
     name: String,
 }
 
@@ -190,7 +214,7 @@ impl Place {
     }
 
     /// Gives up the component and keeps the directory, to sync it.
-    pub(crate) fn into_parent(self) -> OwnedFd {
+    pub(crate) fn into_parent(self) -> Arc<OwnedFd> {
         self.parent
     }
 }

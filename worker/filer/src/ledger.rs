@@ -24,6 +24,7 @@ use berth_common::rel_path::RelPath;
 
 pub(crate) use crate::changes::TakeTo;
 use crate::changes::{Asking, Changes, MAX_BATCH, Next, Turn, Unfit};
+use crate::home::{Home, Parent, Place};
 use crate::questions::{Purpose, Questions, Queue};
 use crate::run::DaemonChannel;
 use crate::session::{Broken, End};
@@ -59,6 +60,8 @@ pub(crate) struct Ledger {
     reporting: Cell<bool>,
     /// What is to be told of it, in the order of events.
     reports: RefCell<Vec<HomeReport>>,
+    /// Where the last file was placed under the ticket that is held. No directory has moved since.
+    parent: RefCell<Parent>,
 }
 
 /// An upload that the ledger has for this session.
@@ -81,6 +84,7 @@ impl Ledger {
             gone: RefCell::default(),
             reporting: Cell::default(),
             reports: RefCell::default(),
+            parent: RefCell::default(),
         }
     }
 
@@ -249,7 +253,11 @@ impl Ledger {
         intent: Option<IntentItem>,
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
+        let moves_directories = !matches!(intent, Some(IntentItem::Stage { .. }));
         let to = self.turn(intent).await?;
+        if moves_directories {
+            self.parent.take();
+        }
         let name = match to {
             None => None,
             Some(TakeTo::Intent(name)) => Some(name),
@@ -264,7 +272,9 @@ impl Ledger {
         &self,
         act: impl FnOnce(TakeTo) -> Result<R, Broken>,
     ) -> Result<(TakeTo, R), ErrorCode> {
-        match self.turn(Some(IntentItem::Take)).await? {
+        let to = self.turn(Some(IntentItem::Take)).await?;
+        self.parent.take();
+        match to {
             Some(to) => Ok((to, self.release_after(act(to)).await)),
             None => self.unexpected("an intent without a name").await,
         }
@@ -307,6 +317,7 @@ impl Ledger {
                 waiter.fill(Ok(to));
             }
             Next::Release => {
+                self.parent.take();
                 let holder = self.questions.borrow_mut().release();
                 self.send_reports();
                 if let Some(op) = holder {
@@ -316,6 +327,15 @@ impl Ledger {
             }
         }
         released.await;
+    }
+
+    /// The place that `path` names now, for an act under the ticket that places what is staged: files that come
+    /// one after the other into one directory find it once.
+    ///
+    /// # Errors
+    /// As [`Home::place`].
+    pub(crate) fn place(&self, home: &Home, path: &RelPath) -> Result<Place, ErrorCode> {
+        home.place_beside(path, &mut self.parent.borrow_mut())
     }
 
     /// Whether what happens to the home is to be told.

@@ -83,11 +83,8 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
     };
     let mut staged = Staged { name, inode, size: 0, kind: Kind::Directory };
     match placing::place(session, &mut staged, path).await {
-        Ok(_) => {
-            // Nothing is left there.
-            session.ledger.gone(staged.name);
-            Ok(())
-        }
+        // Nothing is left at the name, and the settle has ended it.
+        Ok(_) => Ok(()),
         Err(not_placed) => {
             placing::give_up(session, &staged, not_placed.row, false).await;
             Err(not_placed.error)

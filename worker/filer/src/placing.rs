@@ -160,27 +160,30 @@ fn act(
     // R1: resolved now, whatever was seen before.
     let found = session
         .check_writable()
-        .and_then(|()| early.map_or_else(|| session.home.place(path), Ok))
-        .and_then(|place| Ok((target(staged.kind, place.look()?.as_ref())?, place)));
-    let (now, place) = match found {
-        Ok(found) => found,
+        .and_then(|()| early.map_or_else(|| session.ledger.place(&session.home, path), Ok));
+    let place = match found {
+        Ok(place) => place,
+        Err(error) => return Ok(Act::Refused(error)),
+    };
+    reach(Point::Resolved);
+    // Where nothing stood, the rename looks by itself.
+    if stated.is_none() {
+        match rename_into(session, staged.name, &place, RenameFlags::NOREPLACE) {
+            Err(Errno::EXIST) => {}
+            renamed => return Ok(acted(session, staged, renamed)),
+        }
+    }
+    let now = match place.look().and_then(|seen| target(staged.kind, seen.as_ref())) {
+        Ok(now) => now,
         Err(error) => return Ok(Act::Refused(error)),
     };
     if !decide::still_fits(stated, now) && !is_off(Rule::R2) {
         return Ok(Act::Stale);
     }
-    reach(Point::Resolved);
     let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-    match rename_into(session, staged.name, &place, flags) {
-        Ok(()) => {}
-        // Somebody without a ticket, an administrator, was between the look and the rename.
-        Err(Errno::EXIST | Errno::NOENT) => return Ok(Act::Stale),
-        Err(errno) => return Ok(Act::Refused(report("place a staged file", errno))),
-    }
-    let Staged { inode, size: bytes, .. } = *staged;
-    session.ledger.report(HomeReport::Stands { inode, bytes });
-    if now.is_none() {
-        return Ok(Act::Placed { replaced: None });
+    let acted = acted(session, staged, rename_into(session, staged.name, &place, flags));
+    if now.is_none() || !matches!(acted, Act::Placed { .. }) {
+        return Ok(acted);
     }
     // What was displaced stands in staging now, where nobody can change it: its size is exactly known.
     match session.staging.look(&staged.name.file_name()) {
@@ -189,6 +192,20 @@ fn act(
             Ok(Act::Placed { replaced: Some(displaced.size) })
         }
         other => Err(Broken(format!("{} was exchanged for {other:?}", staged.name))),
+    }
+}
+
+/// What came of a rename into the home, if it replaced nothing.
+fn acted(session: &Session, staged: &Staged, renamed: Result<(), Errno>) -> Act {
+    match renamed {
+        Ok(()) => {
+            let Staged { inode, size: bytes, .. } = *staged;
+            session.ledger.report(HomeReport::Stands { inode, bytes });
+            Act::Placed { replaced: None }
+        }
+        // Somebody without a ticket, an administrator, was between the look and the rename.
+        Err(Errno::EXIST | Errno::NOENT) => Act::Stale,
+        Err(errno) => Act::Refused(report("place a staged file", errno)),
     }
 }
 

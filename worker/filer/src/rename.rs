@@ -2,6 +2,7 @@
 //! intent, with the old file pinned in staging by a link while the name changes hands.
 
 use std::os::fd::OwnedFd;
+use std::sync::Arc;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
@@ -20,7 +21,7 @@ use crate::session::{Broken, Session};
 /// What happened under the ticket.
 enum Act {
     /// Renamed; the two parents, to be made durable.
-    Renamed(Vec<OwnedFd>),
+    Renamed(Vec<Arc<OwnedFd>>),
     /// The target is not what it was when the ticket was asked for.
     Stale,
     Refused(ErrorCode),

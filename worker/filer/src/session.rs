@@ -254,7 +254,10 @@ impl Session {
 
     /// Makes a rename between these directories of the home durable. Where that takes the whole file system, it
     /// is shared like any sync of staging.
-    pub(crate) async fn sync_directories(&self, parents: Vec<OwnedFd>) -> Result<(), ErrorCode> {
+    pub(crate) async fn sync_directories(
+        &self,
+        parents: Vec<Arc<OwnedFd>>,
+    ) -> Result<(), ErrorCode> {
         if self.staging.syncs_file_system() {
             return self.sync_staging().await;
         }
@@ -281,7 +284,7 @@ impl Session {
     }
 
     /// The same for a rename between these directories of the home.
-    pub(crate) async fn sync_renamed(&self, parents: Vec<OwnedFd>) {
+    pub(crate) async fn sync_renamed(&self, parents: Vec<Arc<OwnedFd>>) {
         let synced = self.sync_directories(parents).await;
         self.acknowledgeable(synced).await;
     }

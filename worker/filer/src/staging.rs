@@ -4,6 +4,7 @@
 //! helper thread, which syncs, walks and removes here.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use berth_common::ids::{OwedName, StagingName};
 use berth_common::ledger_protocol::StagingSync;
@@ -171,7 +172,7 @@ impl Staging {
     }
 
     /// Makes name changes in `directories` of the home durable, where each is synced by itself.
-    pub(crate) fn sync_directories(&self, directories: &[OwnedFd]) -> Result<(), Errno> {
+    pub(crate) fn sync_directories(&self, directories: &[Arc<OwnedFd>]) -> Result<(), Errno> {
         #[cfg(test)]
         self.faults.before_staging_sync()?;
         directories.iter().try_for_each(rustix::fs::fsync)

@@ -48,7 +48,7 @@ fn a_batch_has_one_reservation_one_intent_one_ticket_and_one_settle() {
     assert_eq!(bench.put_together(files), vec![NEW; FILES]);
     bench.settle_down();
     let said = bench.ledger.said();
-    assert_eq!(said, ["ReserveFiles", "Intent", "Released", "Settle", "Gone"]);
+    assert_eq!(said, ["ReserveFiles", "Intent", "Released", "Settle"]);
     for name in &names {
         assert_eq!(bench.read(name), name.as_bytes());
     }

@@ -48,7 +48,7 @@ fn a_put_stands_whole_in_the_home_with_its_time_bits_and_digest() {
         other => panic!("{other:?}"),
     }
     bench.check();
-    let expected = ["Reserve", "Intent", "Released", "Settle", "Gone"];
+    let expected = ["Reserve", "Intent", "Released", "Settle"];
     assert_eq!(bench.ledger.said(), expected);
 }
 

@@ -352,6 +352,9 @@ impl Ledger {
                 self.used_bytes += i64::try_from(size).unwrap();
                 self.used_bytes -= i64::try_from(replaced.unwrap_or(0)).unwrap();
                 self.used_entries += i64::from(replaced.is_none());
+                if replaced.is_none() && row.upload.is_none() {
+                    self.not_gone.remove(&name);
+                }
             }
             (Outcome::Removed { bytes, entries }, IntentItem::Take | IntentItem::Over) => {
                 self.used_bytes -= i64::try_from(bytes).unwrap();
