@@ -16,7 +16,7 @@ use crate::attributes;
 use crate::entries::{entry, fingerprint};
 use crate::errors::report;
 use crate::handles::Reading;
-use crate::home::{Place, READ_FILE, Seen, What};
+use crate::home::{Parent, Place, READ_FILE, Seen, What};
 use crate::pins;
 use crate::session::Session;
 
@@ -84,11 +84,14 @@ const READ_AT_ONCE: usize = 8;
 pub(crate) async fn read_files(session: Rc<Session>, op: OpId, paths: Vec<RelPath>) {
     let mut room = Room::default();
     let mut files = Vec::with_capacity(paths.len());
+    let mut parent = Parent::default();
     for (index, path) in paths.iter().enumerate() {
         if index % READ_AT_ONCE == READ_AT_ONCE - 1 {
             session.pacer.next_turn().await;
+            // It may have been moved meanwhile.
+            parent = Parent::default();
         }
-        let read = read_whole(&session, path, &mut room);
+        let read = read_whole(&session, path, &mut parent, &mut room);
         files.push(read.unwrap_or_else(ReadResult::Failed));
     }
     session.answer(op, FilerToWorker::FilesRead { op, files });
@@ -96,12 +99,17 @@ pub(crate) async fn read_files(session: Rc<Session>, op: OpId, paths: Vec<RelPat
 
 /// All of a small file, for which there is room. Files in a home never change in place, so that one that is cut off
 /// meanwhile is an administrator's doing.
-fn read_whole(session: &Session, path: &RelPath, room: &mut Room) -> Result<ReadResult, ErrorCode> {
+fn read_whole(
+    session: &Session,
+    path: &RelPath,
+    parent: &mut Parent,
+    room: &mut Room,
+) -> Result<ReadResult, ErrorCode> {
     let doing = "read a file";
     if path.is_root() {
         return Err(ErrorCode::IsADirectory);
     }
-    let place = session.home.place(path)?;
+    let place = session.home.place_beside(path, parent)?;
     let (seen, file) = look_and_open(session, &place)?;
     check(&seen)?;
     let file = file.map_err(|errno| report(doing, errno))?;
