@@ -1,5 +1,6 @@
 //! Berth itself, with all that it always does: TLS 1.3, SCRAM, leaves verified, quota, durable commits.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -10,7 +11,6 @@ use std::time::{Duration, Instant};
 use super::{Name, Peer, prepare};
 use crate::account;
 use crate::client::{self, RunError};
-use crate::files;
 use crate::place::Place;
 use crate::server::{Server, StartError};
 use crate::workload::{Direction, Shape, Work};
@@ -29,6 +29,8 @@ pub(super) struct Berth {
     own: PathBuf,
     place: Place,
     moves_trees: bool,
+    /// Trees that were put and moved aside.
+    aside: Cell<u32>,
 }
 
 impl Berth {
@@ -56,6 +58,7 @@ impl Berth {
             own,
             place: place.clone(),
             moves_trees: false,
+            aside: Cell::new(0),
         };
         // A client that does not know the option refuses it before it looks at --help.
         berth.moves_trees = ["put", "get"].iter().all(|command| {
@@ -167,17 +170,20 @@ impl Peer for Berth {
     }
 
     fn clear(&self, work: Work) -> Result<(), RunError> {
-        match work.direction() {
-            Direction::Get => files::empty(&self.place.received())?,
-            // By Berth: its ledger has to know.
-            Direction::Put => {
-                let output = self.own.join("clear");
-                client::run(self.berth(["rm", "-r", "stored"]), &output)?;
-                client::run(self.berth(["mkdir", "stored"]), &output)?;
-                self.wait_for_sweep()?;
-            }
+        if work.direction() == Direction::Get {
+            return Ok(self.place.clear(&self.place.received(), work.shape())?);
         }
-        Ok(())
+        // By Berth: its ledger has to know.
+        let output = self.own.join("clear");
+        match work.shape() {
+            Shape::Large => client::run(self.berth(["rm", "-r", "stored"]), &output)?,
+            Shape::Tree => {
+                let aside = format!("aside-{}", self.aside.replace(self.aside.get() + 1));
+                client::run(self.berth(["mv", "stored", &aside]), &output)?
+            }
+        };
+        client::run(self.berth(["mkdir", "stored"]), &output)?;
+        self.wait_for_sweep()
     }
 
     fn server(&self) -> Option<&Server> {

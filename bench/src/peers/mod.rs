@@ -19,7 +19,6 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::client::RunError;
-use crate::files;
 use crate::place::Place;
 use crate::server::{Server, StartError};
 use crate::workload::Work;
@@ -85,9 +84,9 @@ pub(crate) trait Peer {
         self.place().target(work)
     }
 
-    /// Removes what a work wrote.
+    /// Takes away what a work wrote.
     fn clear(&self, work: Work) -> Result<(), RunError> {
-        Ok(files::empty(&self.written(work))?)
+        Ok(self.place().clear(&self.written(work), work.shape())?)
     }
 
     /// Its server, if it has one to which the processor time of its sessions comes back.
