@@ -63,7 +63,7 @@ impl Args {
 
     /// How many runs are wanted of each program, and how long they may take for one work.
     pub(crate) fn turns(&self) -> Turns {
-        let seconds = if self.short { 20 } else { 150 };
+        let seconds = if self.short { 20 } else { 60 };
         Turns { wanted: self.runs(), patience: Duration::from_secs(seconds) }
     }
 
