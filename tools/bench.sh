@@ -3,7 +3,7 @@
 # As root it installs those that are missing. Arguments go to berth-bench: --short, --runs N, --only WORK, …
 #
 # BENCH_DISK is the directory on a disk that it works in (default: TMPDIR or /tmp), and BENCH_MEMORY the one in memory
-# (default: /dev/shm). In full it needs 4 GiB of each.
+# (default: /dev/shm). In full it needs 8 GiB and a million inodes on each.
 set -euo pipefail
 # shellcheck source=tools/common.sh
 . "$(dirname "$0")/common.sh"

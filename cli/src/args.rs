@@ -159,7 +159,8 @@ pub enum Command {
     ///
     /// `berth get REMOTE --to -` writes files to standard output, one after the other, each block when
     /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
-    /// exit code 0 says that all was written.
+    /// exit code 0 says that all was written. Who reads them may not pause for longer than the server
+    /// waits for a client that takes nothing (a minute, unless its administrator says otherwise).
     ///
     /// With -r directories come with all that is in them, empty directories too, as with cp: `get -r
     /// photos` makes photos here, and `get -r photos/.` or `get -r .` fetches what is in it. With --to X
@@ -479,5 +480,8 @@ mod tests {
         assert!(put("berth put --append a -").reads_stdin());
         assert!(!put("berth put ./- x/-").reads_stdin());
         assert!(!Command::Put(put("berth put - --to x")).is_resumable());
+        let get = |line| parse(line).unwrap().command;
+        assert!(!get("berth get x --to -").is_resumable());
+        assert!(get("berth get x --to ./-").is_resumable());
     }
 }

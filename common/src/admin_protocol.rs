@@ -148,7 +148,7 @@ pub enum AdminError {
     #[error("user {0} exists already")]
     UserExists(UserName),
     /// The user is being removed, or was not made completely.
-    #[error("user {0} is being removed")]
+    #[error("user {0} is being made or removed")]
     UserGoing(UserName),
     /// No such session.
     #[error("there is no session {0}")]

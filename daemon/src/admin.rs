@@ -262,7 +262,12 @@ async fn add_user(
     recovery::make_user(daemon, user).await.map_err(unfinished(user))?;
     drop(turn);
     if is_there {
-        verify::verify(daemon, user, true).await.map_err(not_verified(user))?;
+        // The user is there by now, whatever the reason.
+        let verified = verify::verify(daemon, user, true).await;
+        verified.map_err(|error| AdminError::NotVerified {
+            user: user.clone(),
+            reason: error.to_string(),
+        })?;
     }
     Ok(())
 }

@@ -77,7 +77,8 @@ fn one_that_is_missing_is_told_and_the_others_come() {
     let bytes = [put(&alice, "a", 10), put(&alice, "b", 20)].concat();
     alice.run(&["mkdir", "dir"]).ok();
     let (written, outcome) = got(&alice, &["a", "none", "dir", "b"]);
-    outcome.code_is(NOT_FOUND).says("none").says("is a directory");
+    let outcome = outcome.code_is(NOT_FOUND).says("none").says("is a directory");
+    assert!(!outcome.stderr.contains("-r"), "which is refused: {outcome:?}");
     assert_eq!(written, bytes);
 }
 
@@ -124,7 +125,7 @@ fn a_server_that_goes_leaves_a_beginning_and_a_failure() {
     server.kill_daemon();
     let mut rest = Vec::new();
     output.read_to_end(&mut rest).unwrap();
-    running.wait().failed().says("only the beginning of the file");
+    running.wait().failed().says("what was written is not the whole file");
     assert!(bytes[MIB..].starts_with(&rest) && MIB + rest.len() < bytes.len());
 }
 
@@ -133,6 +134,7 @@ fn rot_on_the_servers_disk_is_no_success() {
     let (server, alice) = scene();
     put(&alice, "a", 3 * MIB);
     rot(&server.home("alice").join("a"), 2 * MIB as u64);
-    let (_, outcome) = got(&alice, &["a"]);
-    outcome.code_is(INTEGRITY);
+    let (written, outcome) = got(&alice, &["a"]);
+    outcome.code_is(INTEGRITY).says("or not right");
+    assert_eq!(written.len(), 3 * MIB, "it is found at the end");
 }

@@ -4,13 +4,12 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 
-use super::get::failure;
 use super::{Context, put};
 use crate::args::{Args, GetArgs};
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
-use crate::transfer::{GetJob, TransferError, get_stream};
+use crate::transfer::{TransferError, get_stream};
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &Args, get: &GetArgs) -> Result<(), Failure> {
@@ -47,8 +46,8 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
                 return Err(error.into());
             }
             Err(error) => {
-                let job = GetJob { remote, local: "-".into(), force: false };
-                progress.suspend(|| failures.tell(&failure(&job, &error)));
+                let failure = Failure::from(&error).of(format_args!("get {remote}")).at(&remote);
+                progress.suspend(|| failures.tell(&failure));
                 if error.ends_session() || matches!(error, TransferError::Output(_)) {
                     break;
                 }

@@ -30,9 +30,9 @@ pub enum TransferError {
         "{0}; it is unknown whether the file was stored: look at it, and start over if it was not"
     )]
     StreamUnknown(ConnectionError),
-    /// The session is over while a file is written to standard output.
-    #[error("{0}; what was written is only the beginning of the file")]
-    OutputCut(ConnectionError),
+    /// A file that is written to standard output does not come to its end, or is not right.
+    #[error("{}; what was written is not the whole file, or not right", why_cut(.0))]
+    OutputCut(Box<TransferError>),
     /// Standard output cannot be written.
     #[error("cannot write the output: {}", human::reason(.0))]
     Output(io::Error),
@@ -140,6 +140,19 @@ fn journal_sentence(source: &JournalError) -> String {
     }
 }
 
+/// Without what can be done for a file that is kept.
+fn why_cut(error: &TransferError) -> String {
+    match error {
+        TransferError::Connection(error) => error.to_string(),
+        TransferError::Server(ErrorCode::Stalled { seconds }) => {
+            format!("nothing was taken for {seconds} s")
+        }
+        TransferError::Server(ErrorCode::ShuttingDown) => "the server is shutting down".to_owned(),
+        TransferError::WholeDiffers => "the whole file differs from its digest".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 fn local_exit(source: &io::Error) -> Exit {
     match source.kind() {
         io::ErrorKind::NotFound => Exit::NotFound,
@@ -176,12 +189,11 @@ impl TransferError {
             Self::Server(code) => Exit::of_server_error(code),
             Self::Connection(ConnectionError::Refused(code))
             | Self::StreamLost(ConnectionError::Refused(code))
-            | Self::StreamUnknown(ConnectionError::Refused(code))
-            | Self::OutputCut(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            | Self::StreamUnknown(ConnectionError::Refused(code)) => Exit::of_server_error(code),
+            Self::OutputCut(error) => error.exit(),
             Self::Connection(_)
             | Self::StreamLost(_)
             | Self::StreamUnknown(_)
-            | Self::OutputCut(_)
             | Self::Plan(PlanError::Nonsense(_)) => Exit::Connect,
             Self::AppendUnknown(_) => Exit::Unknown,
             Self::Local { source, .. }
@@ -207,14 +219,14 @@ impl TransferError {
     /// Whether nothing else can be done on the session either.
     #[must_use]
     pub fn ends_session(&self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::Connection(_)
-                | Self::StreamLost(_)
-                | Self::StreamUnknown(_)
-                | Self::OutputCut(_)
-                | Self::AppendUnknown(RequestError::Connection(_))
-        )
+            | Self::StreamLost(_)
+            | Self::StreamUnknown(_)
+            | Self::AppendUnknown(RequestError::Connection(_)) => true,
+            Self::OutputCut(error) => error.ends_session(),
+            _ => false,
+        }
     }
 }
 
@@ -236,12 +248,12 @@ impl From<RequestError> for TransferError {
 impl From<&TransferError> for Failure {
     fn from(error: &TransferError) -> Self {
         let failure = Self::new(error.exit(), error);
-        match error {
+        let cause = if let TransferError::OutputCut(cause) = error { cause } else { error };
+        match cause {
             TransferError::Server(code)
             | TransferError::Connection(ConnectionError::Refused(code))
             | TransferError::StreamLost(ConnectionError::Refused(code))
-            | TransferError::StreamUnknown(ConnectionError::Refused(code))
-            | TransferError::OutputCut(ConnectionError::Refused(code)) => failure.coded(code),
+            | TransferError::StreamUnknown(ConnectionError::Refused(code)) => failure.coded(code),
             _ => failure,
         }
     }

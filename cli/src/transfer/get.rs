@@ -98,10 +98,12 @@ pub async fn get(
 /// Gets a file and writes it to a stream, each block when it is verified.
 ///
 /// # Errors
-/// What went wrong. What was written before is the file's beginning; the next get begins anew.
+/// What went wrong. What was written before is the file's beginning, or all of it where the whole differs from its
+/// digest; the next get begins anew.
 ///
 /// # Cancel safety
-/// Dropping it leaves the stream with the file's beginning; what is being written may still be.
+/// Dropping it leaves the stream with the file's beginning, and a thread that writes what had come already: nothing
+/// else is to be written there.
 pub async fn get_stream(
     session: &Session,
     remote: &RelPath,
@@ -115,8 +117,8 @@ pub async fn get_stream(
     let plan = ReceivePlan::resume(size, &[]);
     let sink = Sink { store: Output(output), plan, progress: progress.clone() };
     let received = fill(exchange, sink).await.map_err(|error| match error {
-        TransferError::Connection(error) => TransferError::OutputCut(error),
-        error => error,
+        TransferError::Output(error) => TransferError::Output(error),
+        error => TransferError::OutputCut(Box::new(error)),
     })?;
     Ok(GetReport {
         size,
@@ -198,12 +200,16 @@ async fn receive(
 async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Received, TransferError> {
     let progress = sink.progress.clone();
     let (blocks, input) = mpsc::channel(WAITING_BLOCKS);
-    let (output, events) = mpsc::unbounded_channel();
+    let (output, mut events) = mpsc::unbounded_channel();
     let thread = tokio::task::spawn_blocking(move || sink.run(input, &output));
-    let received = relay(&mut exchange, blocks, events).await;
+    let received = relay(&mut exchange, blocks, &mut events).await;
     // A part is closed and unlocked when this returns, whatever came of it.
     let _ = thread.await;
-    let received = received?;
+    let received = received.or_else(|error| {
+        // What was on its way when the session was lost may have been all that was missing.
+        let rest = std::iter::from_fn(|| events.try_recv().ok());
+        rest.into_iter().find_map(FromSink::received).ok_or(error)
+    })?;
     progress.end();
     Ok(received)
 }
@@ -212,7 +218,7 @@ async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Receive
 async fn relay(
     exchange: &mut Exchange,
     blocks: mpsc::Sender<ToSink>,
-    mut events: mpsc::UnboundedReceiver<FromSink>,
+    events: &mut mpsc::UnboundedReceiver<FromSink>,
 ) -> Result<Received, TransferError> {
     let mut arrived = false;
     loop {

@@ -47,6 +47,15 @@ pub(super) enum FromSink {
     Failed(TransferError),
 }
 
+impl FromSink {
+    pub(super) fn received(self) -> Option<Received> {
+        match self {
+            Self::Done(received) => Some(received),
+            Self::Again(_) | Self::Arrived | Self::Failed(_) => None,
+        }
+    }
+}
+
 /// What was received.
 #[derive(Debug)]
 pub(super) struct Received {

@@ -243,25 +243,31 @@ pub(super) fn reserve_files(
     let mut account = account::of_active(tx, user)?;
     account.check_leftovers()?;
     check_room(tx, session)?;
-    let count = i64::try_from(files.len()).map_err(|_| LedgerError::Protocol("too many files"))?;
-    // Names of files that are refused are lost, like those of a lease that is not used up.
-    let mut minted = names::mint_several(tx, count)?;
+    let mut admitted = Vec::with_capacity(files.len());
+    for file in files {
+        match account.admit_instead(Amount::default(), file.growth, file.entries) {
+            Ok(amount) => {
+                account = account.with(amount);
+                admitted.push(Ok(amount));
+            }
+            Err(LedgerError::Refused(error)) => admitted.push(Err(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let mut minted = names::mint_several(tx, admitted.iter().flatten().count())?;
     let mut weight = Weight::default();
     let mut results = Vec::with_capacity(files.len());
-    for (file, name) in files.iter().zip(&mut minted) {
-        let amount = match account.admit_instead(Amount::default(), file.growth, file.entries) {
-            Ok(amount) => amount,
-            Err(LedgerError::Refused(error)) => {
-                results.push(ReservationResult::Refused(error));
-                continue;
+    for admitted in admitted {
+        results.push(match admitted {
+            Ok(amount) => {
+                let name = minted.next().ok_or(LedgerError::Unavailable)?;
+                let (name, hold) = (StagingName(name.cast_unsigned()), Hold::Reservation);
+                let holding = Holding { name, user: account.id, session, hold, amount };
+                insert(tx, &holding, &mut weight)?;
+                ReservationResult::Reserved(name)
             }
-            Err(error) => return Err(error.into()),
-        };
-        account = account.with(amount);
-        let (name, hold) = (StagingName(name.cast_unsigned()), Hold::Reservation);
-        let holding = Holding { name, user: account.id, session, hold, amount };
-        insert(tx, &holding, &mut weight)?;
-        results.push(ReservationResult::Reserved(name));
+            Err(error) => ReservationResult::Refused(error),
+        });
     }
     weight.write(tx, account.id)?;
     Ok(results)

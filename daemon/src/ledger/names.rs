@@ -25,7 +25,8 @@ pub(super) fn mint(tx: &Tx<'_>) -> Result<StagingName, Failure> {
 }
 
 /// The next names, so many, at most a [`CHUNK`].
-pub(super) fn mint_several(tx: &Tx<'_>, count: i64) -> Result<Range<i64>, Failure> {
+pub(super) fn mint_several(tx: &Tx<'_>, count: usize) -> Result<Range<i64>, Failure> {
+    let count = i64::try_from(count).map_err(|_| LedgerError::Unavailable)?;
     let (mut next, mut end) = lease(tx)?;
     if end - next < LEFT + count {
         take_in(tx)?;

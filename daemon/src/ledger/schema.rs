@@ -73,6 +73,7 @@ CREATE TEMP TABLE lease (
 ) STRICT;
 INSERT INTO temp.lease VALUES (1, 1, 1);
 
+-- A list of more than two after IN is a table that SQLite makes for each row it checks.
 CREATE TEMP TABLE names (
     name    INTEGER PRIMARY KEY,
     user    INTEGER NOT NULL,

@@ -86,7 +86,8 @@ fn add(arena: &Arena, name: &str) {
         Ok(DaemonToAdmin::Done) => Some(()),
         Ok(DaemonToAdmin::Refused(AdminError::UserExists(_))) if may_be_there => Some(()),
         // It may have been written before the ledger was out of order.
-        Err(_) | Ok(DaemonToAdmin::Refused(AdminError::Ledger)) => {
+        Err(_)
+        | Ok(DaemonToAdmin::Refused(AdminError::Ledger | AdminError::NotVerified { .. })) => {
             may_be_there = true;
             None
         }

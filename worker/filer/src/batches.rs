@@ -99,15 +99,18 @@ struct Written {
 pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     let answering = Answering::new(Rc::clone(&session), op, files.len());
     let mut wanted = Vec::with_capacity(files.len());
-    // What moves meanwhile makes a look stale, as it would after it.
     let mut parent = Parent::default();
     for (index, file) in files.into_iter().enumerate() {
-        pace(&session, index).await;
+        if pace(&session, index).await {
+            // It may have been moved meanwhile.
+            parent = Parent::default();
+        }
         match look(&session, &file, &mut parent) {
             Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
             Err(error) => answering.failed(index, error),
         }
     }
+    drop(parent);
     if wanted.is_empty() {
         return;
     }
@@ -150,11 +153,14 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     }
 }
 
-/// Lets the loop look at its channels now and then: each look at a home, and each write, may wait for the disk.
-async fn pace(session: &Session, index: usize) {
-    if index % AT_A_TIME == AT_A_TIME - 1 {
+/// Lets the loop look at its channels now and then, and says whether it did: each look at a home, and each write, may
+/// wait for the disk.
+async fn pace(session: &Session, index: usize) -> bool {
+    let is_time = index % AT_A_TIME == AT_A_TIME - 1;
+    if is_time {
         session.pacer.next_turn().await;
     }
+    is_time
 }
 
 /// What it replaces, if it may be put at all.

@@ -2,8 +2,8 @@
 //!
 //! A path is resolved in two moves: the parent by `openat2`, which follows no link, leaves no tree and
 //! crosses no mount, then one component in it. What is learnt about a file is learnt from an open
-//! descriptor. A [`Place`] is only as good as the moment: under a ticket a new one is made, never one kept
-//! from before (rule R1).
+//! descriptor. A [`Place`] is only as good as the moment: under a ticket a new one is made, in a directory
+//! that was opened under the same ticket, never one kept from before (rule R1).
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

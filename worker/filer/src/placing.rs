@@ -157,7 +157,7 @@ fn act(
     stated: Option<u64>,
     early: Option<Place>,
 ) -> Result<Act, Broken> {
-    // R1: resolved now, whatever was seen before.
+    // R1: resolved under this ticket, whatever was seen before.
     let found = session
         .check_writable()
         .and_then(|()| early.map_or_else(|| session.ledger.place(&session.home, path), Ok));
@@ -170,7 +170,7 @@ fn act(
     if stated.is_none() {
         match rename_into(session, staged.name, &place, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
-            renamed => return Ok(acted(session, staged, renamed)),
+            renamed => return Ok(of_rename(session, staged, renamed)),
         }
     }
     let now = match place.look().and_then(|seen| target(staged.kind, seen.as_ref())) {
@@ -181,9 +181,9 @@ fn act(
         return Ok(Act::Stale);
     }
     let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-    let acted = acted(session, staged, rename_into(session, staged.name, &place, flags));
-    if now.is_none() || !matches!(acted, Act::Placed { .. }) {
-        return Ok(acted);
+    let act = of_rename(session, staged, rename_into(session, staged.name, &place, flags));
+    if now.is_none() || !matches!(act, Act::Placed { .. }) {
+        return Ok(act);
     }
     // What was displaced stands in staging now, where nobody can change it: its size is exactly known.
     match session.staging.look(&staged.name.file_name()) {
@@ -195,8 +195,8 @@ fn act(
     }
 }
 
-/// What came of a rename into the home, if it replaced nothing.
-fn acted(session: &Session, staged: &Staged, renamed: Result<(), Errno>) -> Act {
+/// What a rename into the home comes to. What it has replaced, if anything, has to be looked for.
+fn of_rename(session: &Session, staged: &Staged, renamed: Result<(), Errno>) -> Act {
     match renamed {
         Ok(()) => {
             let Staged { inode, size: bytes, .. } = *staged;

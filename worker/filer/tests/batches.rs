@@ -19,6 +19,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::{ErrorCode, Resource};
 use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
+use berth_common::ledger_protocol::FilerToDaemon;
 use harness::{Bench, process, rel, small};
 
 const FILER: &str = env!("CARGO_BIN_EXE_berth-filer");
@@ -108,6 +109,30 @@ fn each_is_refused_by_itself() {
     );
     assert_eq!((bench.read("old"), bench.read("kept")), (b"12".to_vec(), b"longer".to_vec()));
     bench.check();
+}
+
+#[test]
+fn what_another_session_puts_there_meanwhile_is_replaced_or_kept() {
+    for (overwrite, expected, content) in [
+        (true, REPLACED, &b"ours"[..]),
+        (false, PutResult::Failed(ErrorCode::AlreadyExists), b"theirs"),
+    ] {
+        let mut bench = bench();
+        let home = bench.home.clone();
+        bench.watch = Some(Box::new(move |message| {
+            if matches!(message, FilerToDaemon::Intent { .. }) && !home.join("a").exists() {
+                fs::write(home.join("a"), b"theirs").unwrap();
+            }
+            true
+        }));
+        let results =
+            bench.put_together(vec![small("a", b"ours", overwrite), small("b", b"", false)]);
+        assert_eq!(results, [expected, NEW]);
+        assert_eq!(bench.read("a"), content);
+        bench.ledger.used_entries += 1;
+        bench.ledger.used_bytes += 6;
+        bench.check();
+    }
 }
 
 #[test]

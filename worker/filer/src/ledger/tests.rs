@@ -1,11 +1,14 @@
 //! What goes to the daemon together, message by message; the daemon is played by the test.
 
 use std::cell::RefCell;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt as _;
 
 use berth_common::channel::Channel;
 use berth_common::entry::Limits;
 
 use super::*;
+use crate::home::Seen;
 use crate::tasks::Tasks;
 
 type DaemonEnd = Channel<DaemonToFiler, FilerToDaemon>;
@@ -46,6 +49,33 @@ impl Bench {
                     let settled = ledger.settle(name, Outcome::NotHappened).await;
                     note(if settled.is_ok() { "is settled" } else { "is not settled" });
                 }
+            }
+        });
+    }
+
+    /// A file that is placed in `d`, and notes as what number the directory was found.
+    fn places(&self, home: &Rc<Home>) {
+        let (ledger, done, home) =
+            (Rc::clone(&self.ledger), Rc::clone(&self.done), Rc::clone(home));
+        self.tasks.spawn(async move {
+            let intent =
+                IntentItem::Stage { name: StagingName(7), inode: 1, size: 1, replaces: None };
+            let act = |_| {
+                let place = ledger.place(&home, &RelPath::new("d/x").unwrap()).unwrap();
+                done.borrow_mut().push(Seen::of(place.parent()).unwrap().inode.to_string());
+                Ok(())
+            };
+            let _ = ledger.with_ticket(Some(intent), act).await;
+        });
+    }
+
+    /// A change that might have moved a directory.
+    fn moves(&self, intent: Option<IntentItem>) {
+        let ledger = Rc::clone(&self.ledger);
+        self.tasks.spawn(async move {
+            match intent {
+                Some(IntentItem::Take) => drop(ledger.with_ticket_to_take(|_| Ok(())).await),
+                intent => drop(ledger.with_ticket(intent, |_| Ok(())).await),
             }
         });
     }
@@ -189,4 +219,46 @@ fn names_that_are_gone_are_told_together() {
     let names = (1..4).map(StagingName).collect();
     assert_eq!(bench.turn(), [FilerToDaemon::Gone { names }]);
     assert_eq!(bench.turn(), []);
+}
+
+#[test]
+fn a_directory_is_found_once_under_a_ticket_unless_something_may_have_moved_it() {
+    let moves = [None, Some(IntentItem::Over), Some(IntentItem::Take)];
+    for moved in moves {
+        let directory = tempfile::tempdir().unwrap();
+        let d = directory.path().join("d");
+        fs::create_dir(&d).unwrap();
+        let home = Rc::new(Home::new(File::open(directory.path()).unwrap()).unwrap());
+        let bench = Bench::new();
+        // Asks for the ticket by itself, so that what follows goes together.
+        bench.moves(None);
+        let asked = bench.turn();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        bench.places(&home);
+        bench.places(&home);
+        let with_intent = 3 + u64::from(moved.is_some());
+        bench.moves(moved.clone());
+        bench.places(&home);
+        bench.tasks.run_woken();
+        let first = fs::metadata(&d).unwrap().ino().to_string();
+        let sent = bench.answered(granted(0, []));
+        let Some(FilerToDaemon::Intent { op, .. }) = sent.last() else { panic!("{sent:?}") };
+        let op = op.0;
+        // What no session can do: so it is seen which one was found.
+        bench.ledger.place(&home, &RelPath::new("d/x").unwrap()).unwrap();
+        fs::rename(&d, directory.path().join("e")).unwrap();
+        fs::create_dir(&d).unwrap();
+        let second = fs::metadata(&d).unwrap().ino().to_string();
+        bench.answered(granted(op, 7..7 + with_intent));
+        assert_eq!(bench.done(), [first.clone(), first, second.clone()], "{moved:?}");
+
+        fs::rename(&d, directory.path().join("f")).unwrap();
+        fs::create_dir(&d).unwrap();
+        let third = fs::metadata(&d).unwrap().ino().to_string();
+        bench.places(&home);
+        let sent = bench.turn();
+        let Some(FilerToDaemon::Intent { op, .. }) = sent.last() else { panic!("{sent:?}") };
+        bench.answered(granted(op.0, [17]));
+        assert_eq!(bench.done(), [third], "nothing is kept when the ticket is given back");
+    }
 }
