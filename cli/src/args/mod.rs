@@ -1,58 +1,23 @@
-//! The command line of `berth`.
+//! The command line of `berth`: what all commands have, and the commands, whose own arguments are in a file for each
+//! kind of them.
 
-use std::path::{Path, PathBuf};
+mod account;
+mod entries;
+mod manual;
+mod transfers;
 
-use berth_common::entry::Existing;
-use berth_common::ids::StagingName;
+use std::path::PathBuf;
+
 use clap::{Parser, Subcommand};
+
+pub use account::PasswdArgs;
+pub use entries::{LsArgs, Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+use manual::MANUAL;
+pub use transfers::{GetArgs, PutArgs, is_standard};
 
 use crate::exit::exit_codes;
 use crate::target::Target;
 use crate::trust::Fingerprint;
-
-/// What `berth --help` says below the options, and a manual page besides.
-const MANUAL: &str = "\
-Paths:
-  Remote paths start from the home, or from the directory of -C; a leading / means the home too.
-  `.` and `..` are understood and never lead outside the home. Wildcards mean nothing, so a name
-  may hold any of `* ? [ ]`, spaces and even newlines.
-
-Output:
-  Listings and reports go to standard output; progress, notes and errors to standard error. On a
-  terminal, control characters in names are shown escaped (a newline as \\n); a pipe gets the names
-  as they are. With --json, standard output has one JSON object a line: for ls and stat an entry,
-  for put and get a file that was moved, and with -r a last one, `summary`, for uploads an upload, for md5 a file, for df the quota.
-  Commands that print nothing print nothing with --json either. A failure is then an object on
-  standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
-  and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
-  mistakes in the command line are always told in words.
-
-Trust:
-  A server is known by the fingerprint of its certificate. The first connection shows it and asks;
-  from then on the server must have the same certificate. Without a terminal nobody is asked: give
-  --fingerprint, --ca-file or --accept-new. A certificate of an authority that this system trusts,
-  for the server's name, needs no question.
-
-Environment:
-  BERTH_HOST              the user and the server, unless -H is given
-  BERTH_PASSWORD          the password, unless --password-file is given
-  BERTH_SITE_SECRET_FILE  the file with the secret of the site, unless --site-secret-file is given
-  XDG_CONFIG_HOME         its berth/known_hosts holds the known servers [default: ~/.config]
-  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
-                          [default: ~/.local/state]
-
-Examples:
-  export BERTH_HOST=alice@files.example.org
-  berth put holiday.tar                    send a file; the same command again goes on after a cut
-  berth put *.jpg --to pictures/           send several files into a directory
-  berth put -r photos                      send a directory with all that is in it
-  tar c photos | berth put - --to p.tar    send what a command writes
-  berth get holiday.tar --to /tmp/         fetch a file into a directory
-  berth get p.tar --to - | tar x           hand a file to a command
-  berth get -r photos --to /backup/        fetch a directory with all that is in it
-  berth ls -l pictures                     list a directory
-  berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
-  berth --json df                          the quota and its use, for programs";
 
 /// Move files to and from your berth on a server, verified and resumable.
 ///
@@ -204,170 +169,6 @@ pub enum Command {
     ///
     /// The new one never leaves this machine: the server gets what it needs to check it.
     Passwd(PasswdArgs),
-}
-
-/// `berth put`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct PutArgs {
-    /// The files to send; - is standard input, to the file of --to
-    #[arg(value_name = "LOCAL", required = true, value_parser = local_path)]
-    pub files: Vec<PathBuf>,
-    /// Send directories with all that is in them
-    #[arg(short, long, conflicts_with = "append")]
-    pub recursive: bool,
-    /// File or directory in the home to put them to; a directory may end with /
-    #[arg(long, value_name = "REMOTE")]
-    pub to: Option<String>,
-    /// Replace no file in the home
-    #[arg(short, long)]
-    pub no_overwrite: bool,
-    /// Add to the end of a file in the home instead of replacing it; make it where there is none
-    #[arg(long, conflicts_with = "no_overwrite")]
-    pub append: bool,
-}
-
-/// `berth get`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct GetArgs {
-    /// The files to fetch
-    #[arg(value_name = "REMOTE", required = true)]
-    pub files: Vec<String>,
-    /// Fetch directories with all that is in them
-    #[arg(short, long)]
-    pub recursive: bool,
-    /// Local file or directory to put them to; - is standard output [default: the current directory]
-    #[arg(long, value_name = "LOCAL", value_parser = local_path)]
-    pub to: Option<PathBuf>,
-    /// Replace local files that differ
-    #[arg(short, long)]
-    pub force: bool,
-}
-
-/// `berth ls`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LsArgs {
-    /// The directories or files to list [default: the directory of -C]
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<String>,
-    /// Show mode, size in bytes and time too
-    #[arg(short)]
-    pub long: bool,
-}
-
-/// `berth stat`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct StatArgs {
-    /// What to show
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<String>,
-}
-
-/// `berth mkdir`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct MkdirArgs {
-    /// The directories to make
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<String>,
-    /// Make missing parents too; a directory that exists is no error
-    #[arg(short, long)]
-    pub parents: bool,
-}
-
-/// `berth rm`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct RmArgs {
-    /// What to remove
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<String>,
-    /// Remove directories with all that is in them
-    #[arg(short, long)]
-    pub recursive: bool,
-}
-
-/// `berth mv`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct MvArgs {
-    /// What to move
-    #[arg(value_name = "FROM")]
-    pub from: String,
-    /// Its new path, or a directory to move it into
-    #[arg(value_name = "TO")]
-    pub to: String,
-    /// Replace no file
-    #[arg(short, long, conflicts_with = "force")]
-    pub no_overwrite: bool,
-    /// Replace a file; this is the default
-    #[arg(short, long)]
-    pub force: bool,
-}
-
-/// `berth md5`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Md5Args {
-    /// The files
-    #[arg(value_name = "PATH", required = true)]
-    pub paths: Vec<String>,
-}
-
-/// `berth uploads`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct UploadsArgs {
-    /// End the upload with this ID and remove what was received of it
-    #[arg(long, value_name = "ID", value_parser = upload_id)]
-    pub abort: Option<StagingName>,
-}
-
-/// `berth passwd`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct PasswdArgs {
-    /// File whose first line is the new password; else you are asked
-    #[arg(long, value_name = "FILE")]
-    pub new_password_file: Option<PathBuf>,
-}
-
-fn local_path(text: &str) -> Result<PathBuf, String> {
-    match text {
-        "" => Err("the path is empty".to_owned()),
-        path => Ok(PathBuf::from(path)),
-    }
-}
-
-/// Whether a local path that was typed means standard input or output. A file of that name is `./-`.
-#[must_use]
-pub fn is_standard(path: &Path) -> bool {
-    path.as_os_str() == "-"
-}
-
-fn upload_id(text: &str) -> Result<StagingName, String> {
-    StagingName::parse(text)
-        .filter(|name| name.file_name() == text)
-        .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
-}
-
-impl GetArgs {
-    /// Whether what is fetched goes to standard output.
-    #[must_use]
-    pub fn writes_stdout(&self) -> bool {
-        self.to.as_deref().is_some_and(is_standard)
-    }
-}
-
-impl PutArgs {
-    /// Whether standard input is among what is sent.
-    #[must_use]
-    pub fn reads_stdin(&self) -> bool {
-        self.files.iter().any(|file| is_standard(file))
-    }
-
-    /// What happens to a file that stands there.
-    #[must_use]
-    pub fn existing(&self) -> Existing {
-        match (self.append, self.no_overwrite) {
-            (true, _) => Existing::Append,
-            (false, true) => Existing::Keep,
-            (false, false) => Existing::Replace,
-        }
-    }
 }
 
 impl Command {

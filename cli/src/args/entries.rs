@@ -1,0 +1,83 @@
+//! The command lines of what looks at the home and changes its names.
+
+use berth_common::ids::StagingName;
+
+/// `berth ls`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct LsArgs {
+    /// The directories or files to list [default: the directory of -C]
+    #[arg(value_name = "PATH")]
+    pub paths: Vec<String>,
+    /// Show mode, size in bytes and time too
+    #[arg(short)]
+    pub long: bool,
+}
+
+/// `berth stat`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct StatArgs {
+    /// What to show
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
+}
+
+/// `berth mkdir`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MkdirArgs {
+    /// The directories to make
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
+    /// Make missing parents too; a directory that exists is no error
+    #[arg(short, long)]
+    pub parents: bool,
+}
+
+/// `berth rm`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct RmArgs {
+    /// What to remove
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
+    /// Remove directories with all that is in them
+    #[arg(short, long)]
+    pub recursive: bool,
+}
+
+/// `berth mv`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct MvArgs {
+    /// What to move
+    #[arg(value_name = "FROM")]
+    pub from: String,
+    /// Its new path, or a directory to move it into
+    #[arg(value_name = "TO")]
+    pub to: String,
+    /// Replace no file
+    #[arg(short, long, conflicts_with = "force")]
+    pub no_overwrite: bool,
+    /// Replace a file; this is the default
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+/// `berth md5`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Md5Args {
+    /// The files
+    #[arg(value_name = "PATH", required = true)]
+    pub paths: Vec<String>,
+}
+
+/// `berth uploads`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct UploadsArgs {
+    /// End the upload with this ID and remove what was received of it
+    #[arg(long, value_name = "ID", value_parser = upload_id)]
+    pub abort: Option<StagingName>,
+}
+
+fn upload_id(text: &str) -> Result<StagingName, String> {
+    StagingName::parse(text)
+        .filter(|name| name.file_name() == text)
+        .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
+}

@@ -1,0 +1,81 @@
+//! The command lines of `berth put` and `berth get`.
+
+use std::path::{Path, PathBuf};
+
+use berth_common::entry::Existing;
+
+/// `berth put`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct PutArgs {
+    /// The files to send; - is standard input, to the file of --to
+    #[arg(value_name = "LOCAL", required = true, value_parser = local_path)]
+    pub files: Vec<PathBuf>,
+    /// Send directories with all that is in them
+    #[arg(short, long, conflicts_with = "append")]
+    pub recursive: bool,
+    /// File or directory in the home to put them to; a directory may end with /
+    #[arg(long, value_name = "REMOTE")]
+    pub to: Option<String>,
+    /// Replace no file in the home
+    #[arg(short, long)]
+    pub no_overwrite: bool,
+    /// Add to the end of a file in the home instead of replacing it; make it where there is none
+    #[arg(long, conflicts_with = "no_overwrite")]
+    pub append: bool,
+}
+
+/// `berth get`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct GetArgs {
+    /// The files to fetch
+    #[arg(value_name = "REMOTE", required = true)]
+    pub files: Vec<String>,
+    /// Fetch directories with all that is in them
+    #[arg(short, long)]
+    pub recursive: bool,
+    /// Local file or directory to put them to; - is standard output [default: the current directory]
+    #[arg(long, value_name = "LOCAL", value_parser = local_path)]
+    pub to: Option<PathBuf>,
+    /// Replace local files that differ
+    #[arg(short, long)]
+    pub force: bool,
+}
+
+fn local_path(text: &str) -> Result<PathBuf, String> {
+    match text {
+        "" => Err("the path is empty".to_owned()),
+        path => Ok(PathBuf::from(path)),
+    }
+}
+
+/// Whether a local path that was typed means standard input or output. A file of that name is `./-`.
+#[must_use]
+pub fn is_standard(path: &Path) -> bool {
+    path.as_os_str() == "-"
+}
+
+impl GetArgs {
+    /// Whether what is fetched goes to standard output.
+    #[must_use]
+    pub fn writes_stdout(&self) -> bool {
+        self.to.as_deref().is_some_and(is_standard)
+    }
+}
+
+impl PutArgs {
+    /// Whether standard input is among what is sent.
+    #[must_use]
+    pub fn reads_stdin(&self) -> bool {
+        self.files.iter().any(|file| is_standard(file))
+    }
+
+    /// What happens to a file that stands there.
+    #[must_use]
+    pub fn existing(&self) -> Existing {
+        match (self.append, self.no_overwrite) {
+            (true, _) => Existing::Append,
+            (false, true) => Existing::Keep,
+            (false, false) => Existing::Replace,
+        }
+    }
+}
