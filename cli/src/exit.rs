@@ -74,6 +74,7 @@ impl Exit {
             | ErrorCode::DiskFull => Self::NoRoom,
             ErrorCode::IntegrityMismatch { .. } | ErrorCode::DigestMismatch => Self::Integrity,
             ErrorCode::LoginRefused
+            | ErrorCode::NotInvited
             | ErrorCode::TooManyFailures { .. }
             | ErrorCode::TooManySessions { .. } => Self::Login,
             ErrorCode::Stalled { .. }
@@ -92,6 +93,9 @@ impl Exit {
             | ErrorCode::UploadBusy
             | ErrorCode::SourceChanged
             | ErrorCode::PasswordRefused
+            | ErrorCode::TooManyDevices { .. }
+            | ErrorCode::NameTaken
+            | ErrorCode::OtherName
             | ErrorCode::TooManyTransfers { .. }
             | ErrorCode::ReadOnly
             | ErrorCode::Busy

@@ -1,6 +1,7 @@
 //! The requests of a session other than transfers, one method each.
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::credentials::NewCredential;
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::ids::{RequestId, StagingName};
@@ -155,19 +156,20 @@ impl Session {
         let verifier = tokio::task::spawn_blocking(move || ScramVerifier::generate(new.as_str()))
             .await
             .unwrap_or(Err(ScramError::Password))?;
+        let credential = NewCredential::Password(verifier);
         let info = self.info();
-        let binding = ChannelBinding::covering(&info.exporter, &verifier);
+        let binding = ChannelBinding::new_credential(&info.exporter, &credential);
         let first = ClientFirst::new(info.user.as_str(), binding)?;
         let mut exchange = self.exchange();
         let id = exchange.id;
         let message = first.message().to_vec();
-        exchange.send(&ClientToWorker::PasswordFirst { id, message, verifier }).await?;
-        let WorkerToClient::PasswordChallenge { message, .. } = exchange.message().await? else {
+        exchange.send(&ClientToWorker::CredentialFirst { id, message, credential }).await?;
+        let WorkerToClient::CredentialChallenge { message, .. } = exchange.message().await? else {
             return Err(unexpected().into());
         };
         let last = answer(first, current.clone(), message).await?;
         let message = last.message().to_vec();
-        exchange.send(&ClientToWorker::PasswordFinal { id, message }).await?;
+        exchange.send(&ClientToWorker::CredentialFinal { id, message }).await?;
         match exchange.message().await? {
             WorkerToClient::Done { .. } => Ok(()),
             _ => Err(unexpected().into()),

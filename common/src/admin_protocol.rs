@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::credentials::{DeviceId, DeviceSummary, InvitationId};
 use crate::digest::Md5;
 use crate::entry::{Limits, Usage};
 use crate::ids::{SessionId, UserName};
@@ -54,6 +55,41 @@ pub enum AdminToDaemon {
     UserRemove {
         /// Who.
         user: UserName,
+    },
+    /// Lists a user's devices.
+    DeviceList {
+        /// Whose.
+        user: UserName,
+    },
+    /// Lets devices log in no more, and ends their sessions.
+    DeviceRevoke {
+        /// Whose.
+        user: UserName,
+        /// Which; `None` for all.
+        device: Option<DeviceId>,
+    },
+    /// Invites somebody to make an account.
+    InvitationAdd {
+        /// Made from the secret by `berthctl`, which alone sees it.
+        invitation: InvitationId,
+        /// Made from the secret, too.
+        verifier: ScramVerifier,
+        /// The name that the account must have; `None` when whoever joins may choose.
+        user: Option<UserName>,
+        /// The quota that the account will have.
+        limits: Limits,
+        /// For how many seconds from now the invitation is valid.
+        valid_s: u32,
+    },
+    /// Lists invitations that can be used, and those that were used or have expired in the last 30 days.
+    InvitationList {
+        /// Only those after this one; answers come in pages.
+        after: Option<InvitationId>,
+    },
+    /// Takes an invitation back that was not used.
+    InvitationRevoke {
+        /// Which.
+        invitation: InvitationId,
     },
     /// Sets limits; they hold for running sessions too.
     QuotaSet {
@@ -114,6 +150,15 @@ pub enum DaemonToAdmin {
     },
     /// One user.
     User(UserSummary),
+    /// A user's devices, in the order of their registration.
+    Devices(Vec<DeviceSummary>),
+    /// A page of invitations.
+    Invitations {
+        /// In the order of their ids.
+        invitations: Vec<InvitationSummary>,
+        /// Whether there are none after these.
+        last: bool,
+    },
     /// What a verification found.
     Verified(Verification),
     /// A page of sessions.
@@ -150,6 +195,15 @@ pub enum AdminError {
     /// The user is being removed, or was not made completely.
     #[error("user {0} is being made or removed")]
     UserGoing(UserName),
+    /// No such device of this user.
+    #[error("user {0} has no device {1}")]
+    NoSuchDevice(UserName, DeviceId),
+    /// No such invitation, or it was used already.
+    #[error("there is no invitation {0} that could be used")]
+    NoSuchInvitation(InvitationId),
+    /// As many invitations as there may be.
+    #[error("there are {0} invitations that can be used; revoke some")]
+    TooManyInvitations(u32),
     /// No such session.
     #[error("there is no session {0}")]
     NoSuchSession(SessionId),
@@ -190,6 +244,23 @@ pub struct UserSummary {
     pub uploads: u32,
     /// Seconds since the epoch.
     pub created_s: i64,
+}
+
+/// An invitation, as an administrator sees it. Its secret is known to whoever was invited alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct InvitationSummary {
+    /// Which.
+    pub invitation: InvitationId,
+    /// The name that the account must have.
+    pub user: Option<UserName>,
+    /// The quota that the account will have.
+    pub limits: Limits,
+    /// When it was made, in seconds since the epoch.
+    pub created_s: i64,
+    /// Until when it is valid, in seconds since the epoch.
+    pub expires_s: i64,
+    /// Who has joined by it.
+    pub used_by: Option<UserName>,
 }
 
 /// A ledger and a home, compared at one instant.

@@ -6,11 +6,11 @@
 use serde::{Deserialize, Serialize};
 
 use crate::channel::Message;
+use crate::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use crate::error_code::ErrorCode;
 use crate::ids::{RequestId, SessionId, UserName};
 use crate::rel_path::RelPath;
 use crate::sandbox_mode::SandboxMode;
-use crate::scram::ScramVerifier;
 
 /// What a worker tells and asks the daemon.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,19 +49,50 @@ pub enum WorkerToDaemon {
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
     },
-    /// Begins a change of password.
-    PasswordFirst {
-        /// As the client sent it, at most 1 KiB.
+    /// A login by a device's key.
+    LoginDevice {
+        /// Who.
+        user: UserName,
+        /// By which key.
+        key: DeviceKey,
+        /// As the client sent it.
         #[serde(with = "serde_bytes")]
-        message: Vec<u8>,
-        /// The verifier that the second proof must cover.
-        verifier: ScramVerifier,
+        signature: [u8; 64],
     },
-    /// Ends a change of password.
-    PasswordFinal {
+    /// Begins to make an account by an invitation.
+    JoinFirst {
         /// As the client sent it, at most 1 KiB.
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
+        /// The account that the proof must cover.
+        account: NewAccount,
+    },
+    /// Ends it.
+    JoinFinal {
+        /// As the client sent it, at most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// Begins to store a credential.
+    CredentialFirst {
+        /// As the client sent it, at most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+        /// The credential that the second proof must cover.
+        credential: NewCredential,
+    },
+    /// Ends it.
+    CredentialFinal {
+        /// As the client sent it, at most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// Asks for the user's devices.
+    Devices,
+    /// Revokes devices of the user.
+    RevokeDevices {
+        /// Which; at most [`crate::credentials::MAX_DEVICES`].
+        devices: Vec<DeviceId>,
     },
     /// For the log and the table of sessions.
     TransferStarted {
@@ -173,16 +204,36 @@ pub enum DaemonToWorker {
         /// The user.
         user: UserName,
     },
-    /// SCRAM's server-first-message for a change of password.
-    PasswordChallenge {
+    /// SCRAM's server-first-message for an invitation.
+    JoinChallenge {
         /// To relay.
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
     },
-    /// The password was changed.
-    PasswordChanged,
-    /// The password was not changed; the session goes on.
-    PasswordRefused,
+    /// The account was made; its user may log in.
+    Joined {
+        /// SCRAM's server-final-message, to relay.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// SCRAM's server-first-message for a new credential.
+    CredentialChallenge {
+        /// To relay.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// What was asked of the user's credentials was done.
+    CredentialsChanged,
+    /// It was not done; the session goes on.
+    CredentialsRefused {
+        /// Why.
+        error: ErrorCode,
+    },
+    /// The user's devices.
+    Devices {
+        /// All of them.
+        devices: Vec<DeviceSummary>,
+    },
     /// Once somebody has logged in: say that you still run. Answered by `Alive` before the next one comes.
     Ping,
     /// End after telling the client so: a refused login or site proof, a session too many.

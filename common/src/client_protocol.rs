@@ -7,12 +7,12 @@
 use serde::{Deserialize, Serialize};
 
 use crate::batch::{GetResult, PutResult, SmallPut};
+use crate::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{RequestId, StagingName, UploadToken, UserName};
 use crate::rel_path::RelPath;
-use crate::scram::ScramVerifier;
 
 /// The application protocol that TLS negotiates.
 pub const ALPN: &[u8] = b"berth/1";
@@ -53,23 +53,61 @@ pub enum ClientToWorker {
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
     },
-    /// Begins a change of password: a second SCRAM exchange whose channel binding covers `verifier`.
-    PasswordFirst {
+    /// Logs in by a device's key, in place of SCRAM; answered by `LoginAccepted`.
+    LoginDevice {
+        /// Who.
+        user: UserName,
+        /// By which key.
+        key: DeviceKey,
+        /// Of [`crate::credentials::login_statement`], by that key.
+        #[serde(with = "serde_bytes")]
+        signature: [u8; 64],
+    },
+    /// Begins to make an account by an invitation: a SCRAM exchange with the invitation's id as the user and its
+    /// secret as the password, whose channel binding covers `account`.
+    JoinFirst {
+        /// SCRAM's client-first-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+        /// What is to be made.
+        account: NewAccount,
+    },
+    /// Ends it; answered by `Joined`, after which the new user may log in.
+    JoinFinal {
+        /// SCRAM's client-final-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// Begins to store a credential: a second SCRAM exchange, with the current password, whose channel binding
+    /// covers `credential`.
+    CredentialFirst {
         /// The request.
         id: RequestId,
         /// SCRAM's client-first-message.
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
-        /// What is to be stored; the new password stays with the client.
-        verifier: ScramVerifier,
+        /// What is to be stored.
+        credential: NewCredential,
     },
-    /// Ends a change of password.
-    PasswordFinal {
+    /// Ends it.
+    CredentialFinal {
         /// The request.
         id: RequestId,
         /// SCRAM's client-final-message.
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
+    },
+    /// Asks for the user's devices.
+    Devices {
+        /// The request.
+        id: RequestId,
+    },
+    /// Lets a device log in no more, and ends its other sessions. Also done when there is no such device.
+    RevokeDevices {
+        /// The request.
+        id: RequestId,
+        /// Which; at most [`crate::credentials::MAX_DEVICES`].
+        devices: Vec<DeviceId>,
     },
     /// Asks for one entry, its digest included.
     Stat {
@@ -251,14 +289,26 @@ pub enum WorkerToClient {
     },
     /// The login is accepted, and the server proves that it knows the verifier.
     LoginAccepted {
-        /// SCRAM's server-final-message.
+        /// SCRAM's server-final-message; empty for a device's login, which only TLS authenticates the server for.
         #[serde(with = "serde_bytes")]
         message: Vec<u8>,
         /// The user.
         user: UserName,
     },
-    /// SCRAM's server-first-message for a change of password.
-    PasswordChallenge {
+    /// SCRAM's server-first-message for an invitation.
+    JoinChallenge {
+        /// At most 1 KiB.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// The account is there, and the invitation is used.
+    Joined {
+        /// SCRAM's server-final-message.
+        #[serde(with = "serde_bytes")]
+        message: Vec<u8>,
+    },
+    /// SCRAM's server-first-message for a new credential.
+    CredentialChallenge {
         /// The request.
         id: RequestId,
         /// At most 1 KiB.
@@ -313,6 +363,13 @@ pub enum WorkerToClient {
         uploads: Vec<UploadSummary>,
         /// Whether this is the last part.
         last: bool,
+    },
+    /// The answer to `Devices`.
+    Devices {
+        /// The request.
+        id: RequestId,
+        /// All of them, in the order of their registration.
+        devices: Vec<DeviceSummary>,
     },
     /// The answer to `Md5`.
     Md5 {

@@ -73,8 +73,19 @@ pub enum ErrorCode {
         /// Seconds to wait.
         retry_after_s: u32,
     },
-    /// The new password cannot be used.
+    /// The password that a change of credentials asks for is wrong.
     PasswordRefused,
+    /// A device more than a user may have.
+    TooManyDevices {
+        /// The bound.
+        limit: u32,
+    },
+    /// The invitation is not one, was used or revoked, or is no longer valid: which, is not said.
+    NotInvited,
+    /// Another user has the name.
+    NameTaken,
+    /// The invitation is for another name.
+    OtherName,
     /// A transfer more than a session may have.
     TooManyTransfers {
         /// The bound.
@@ -163,7 +174,15 @@ impl fmt::Display for ErrorCode {
                     "too many failed logins from this address; try again in {retry_after_s} s"
                 );
             }
-            Self::PasswordRefused => "the password was not changed: the current one is wrong",
+            Self::PasswordRefused => "the current password is wrong; nothing was changed",
+            Self::TooManyDevices { limit } => {
+                return write!(f, "more than {limit} devices of this user; revoke some");
+            }
+            Self::NotInvited => {
+                "the invitation is not valid: it was used, revoked or has expired, or its code is wrong"
+            }
+            Self::NameTaken => "another user has this name; choose another one",
+            Self::OtherName => "the invitation is for another user name",
             Self::TooManyTransfers { limit } => {
                 return write!(f, "more than {limit} transfers at once in one session");
             }

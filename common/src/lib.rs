@@ -15,6 +15,7 @@ pub mod broker_protocol;
 pub mod channel;
 pub mod client_protocol;
 pub mod codec;
+pub mod credentials;
 pub mod digest;
 pub mod entry;
 pub mod error_code;

@@ -12,6 +12,7 @@ use berth_common::broker_protocol::*;
 use berth_common::channel::Message;
 use berth_common::client_protocol::*;
 use berth_common::codec;
+use berth_common::credentials::*;
 use berth_common::digest::Md5;
 use berth_common::entry::*;
 use berth_common::error_code::{ErrorCode, Resource};
@@ -64,6 +65,22 @@ fn path() -> RelPath {
 
 fn user() -> UserName {
     UserName::new("alice").unwrap()
+}
+
+const DEVICE: DeviceKey = DeviceKey([3; 32]);
+const INVITATION: InvitationId = InvitationId([4; 8]);
+
+fn device() -> NewCredential {
+    NewCredential::Device { key: DEVICE, name: DeviceName::new("laptop").unwrap() }
+}
+
+fn devices() -> Vec<DeviceSummary> {
+    let name = DeviceName::new("laptop").unwrap();
+    vec![DeviceSummary { device: DEVICE.id(), name, created_s: 1, used_s: Some(2) }]
+}
+
+fn account() -> NewAccount {
+    NewAccount { user: user(), verifier: verifier() }
 }
 
 fn md5() -> Md5 {
@@ -144,7 +161,8 @@ fn over_quota() -> ErrorCode {
 #[test]
 fn client_to_worker_round_trips() {
     check!(ClientToWorker {
-        Hello, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal, Stat, List, MakeDirectory,
+        Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
+        CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
         Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
         Again, GetDone, Cancel,
     } vec![
@@ -152,8 +170,18 @@ fn client_to_worker_round_trips() {
         ClientToWorker::SiteProof { proof: [1; 32] },
         ClientToWorker::LoginFirst { message: b"n,,".to_vec() },
         ClientToWorker::LoginFinal { message: vec![] },
-        ClientToWorker::PasswordFirst { id: ID, message: vec![1], verifier: verifier() },
-        ClientToWorker::PasswordFinal { id: ID, message: vec![2] },
+        ClientToWorker::LoginDevice { user: user(), key: DEVICE, signature: [7; 64] },
+        ClientToWorker::JoinFirst { message: vec![1], account: account() },
+        ClientToWorker::JoinFinal { message: vec![2] },
+        ClientToWorker::CredentialFirst { id: ID, message: vec![1], credential: device() },
+        ClientToWorker::CredentialFirst {
+            id: ID,
+            message: vec![1],
+            credential: NewCredential::Password(verifier()),
+        },
+        ClientToWorker::Devices { id: ID },
+        ClientToWorker::RevokeDevices { id: ID, devices: vec![DEVICE.id()] },
+        ClientToWorker::CredentialFinal { id: ID, message: vec![2] },
         ClientToWorker::Stat { id: ID, path: RelPath::root() },
         ClientToWorker::List { id: ID, path: path() },
         ClientToWorker::MakeDirectory { id: ID, path: path(), parents: true },
@@ -197,7 +225,8 @@ fn client_to_worker_round_trips() {
 #[test]
 fn worker_to_client_round_trips() {
     check!(WorkerToClient {
-        Hello, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge, Refused, Failed, Done, Entry,
+        Hello, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
+        CredentialChallenge, Devices, Refused, Failed, Done, Entry,
         Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
         GetEnd,
     } vec![
@@ -208,7 +237,10 @@ fn worker_to_client_round_trips() {
         WorkerToClient::SiteAccepted,
         WorkerToClient::LoginChallenge { message: vec![1] },
         WorkerToClient::LoginAccepted { message: vec![2], user: user() },
-        WorkerToClient::PasswordChallenge { id: ID, message: vec![3] },
+        WorkerToClient::JoinChallenge { message: vec![3] },
+        WorkerToClient::Joined { message: vec![3] },
+        WorkerToClient::CredentialChallenge { id: ID, message: vec![3] },
+        WorkerToClient::Devices { id: ID, devices: devices() },
         WorkerToClient::Refused { error: ErrorCode::LoginRefused },
         WorkerToClient::Failed { id: ID, error: over_quota() },
         WorkerToClient::Done { id: ID },
@@ -244,7 +276,8 @@ fn worker_to_client_round_trips() {
 #[test]
 fn worker_to_daemon_round_trips() {
     check!(WorkerToDaemon {
-        Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal,
+        Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal,
+        CredentialFirst, CredentialFinal, Devices, RevokeDevices,
         TransferStarted, Progress, TransferEnded, BatchEnded, Alive, Closing,
     } vec![
         WorkerToDaemon::Ready,
@@ -253,8 +286,13 @@ fn worker_to_daemon_round_trips() {
         WorkerToDaemon::SiteProof { proof: [6; 32] },
         WorkerToDaemon::LoginFirst { message: vec![1] },
         WorkerToDaemon::LoginFinal { message: vec![1] },
-        WorkerToDaemon::PasswordFirst { message: vec![1], verifier: verifier() },
-        WorkerToDaemon::PasswordFinal { message: vec![1] },
+        WorkerToDaemon::LoginDevice { user: user(), key: DEVICE, signature: [7; 64] },
+        WorkerToDaemon::JoinFirst { message: vec![1], account: account() },
+        WorkerToDaemon::JoinFinal { message: vec![2] },
+        WorkerToDaemon::CredentialFirst { message: vec![1], credential: device() },
+        WorkerToDaemon::Devices,
+        WorkerToDaemon::RevokeDevices { devices: vec![DEVICE.id()] },
+        WorkerToDaemon::CredentialFinal { message: vec![1] },
         WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: Some(1) },
         WorkerToDaemon::TransferStarted { id: ID, direction: Direction::Put, path: path(), size: None },
         WorkerToDaemon::Progress { received: 1, sent: 2 },
@@ -270,8 +308,8 @@ fn worker_to_daemon_round_trips() {
 #[test]
 fn daemon_to_worker_round_trips() {
     check!(DaemonToWorker {
-        Setup, Client, Signed, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge,
-        PasswordChanged, PasswordRefused, Ping, Refuse, Shutdown,
+        Setup, Client, Signed, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
+        CredentialChallenge, CredentialsChanged, CredentialsRefused, Devices, Ping, Refuse, Shutdown,
     } vec![
         DaemonToWorker::Setup(WorkerSetup {
             sandbox: SandboxMode::Require,
@@ -289,9 +327,12 @@ fn daemon_to_worker_round_trips() {
         DaemonToWorker::SiteAccepted,
         DaemonToWorker::LoginChallenge { message: vec![1] },
         DaemonToWorker::LoginAccepted { message: vec![1], user: user() },
-        DaemonToWorker::PasswordChallenge { message: vec![1] },
-        DaemonToWorker::PasswordChanged,
-        DaemonToWorker::PasswordRefused,
+        DaemonToWorker::CredentialChallenge { message: vec![1] },
+        DaemonToWorker::CredentialsChanged,
+        DaemonToWorker::CredentialsRefused { error: ErrorCode::PasswordRefused },
+        DaemonToWorker::JoinChallenge { message: vec![1] },
+        DaemonToWorker::Joined { message: vec![1] },
+        DaemonToWorker::Devices { devices: devices() },
         DaemonToWorker::Ping,
         DaemonToWorker::Refuse { error: ErrorCode::TooManySessions { limit: 16 } },
         DaemonToWorker::Shutdown { grace_seconds: 30 },
@@ -521,13 +562,25 @@ fn admin_messages_round_trip() {
         created_s: 3,
     };
     check!(AdminToDaemon {
-        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, QuotaSet, QuotaVerify,
+        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, DeviceList,
+        DeviceRevoke, InvitationAdd, InvitationList, InvitationRevoke, QuotaSet, QuotaVerify,
         SessionList, SessionKill, LedgerBackup, Status,
     } vec![
         AdminToDaemon::UserAdd { user: user(), verifier: verifier(), limits: Limits::default() },
         AdminToDaemon::UserList { after: None },
         AdminToDaemon::UserShow { user: user() },
         AdminToDaemon::UserPassword { user: user(), verifier: verifier() },
+        AdminToDaemon::DeviceList { user: user() },
+        AdminToDaemon::DeviceRevoke { user: user(), device: Some(DEVICE.id()) },
+        AdminToDaemon::InvitationAdd {
+            invitation: INVITATION,
+            verifier: verifier(),
+            user: Some(user()),
+            limits: Limits { bytes: Some(1), entries: None },
+            valid_s: u32::MAX,
+        },
+        AdminToDaemon::InvitationList { after: Some(INVITATION) },
+        AdminToDaemon::InvitationRevoke { invitation: INVITATION },
         AdminToDaemon::UserLock { user: user() },
         AdminToDaemon::UserUnlock { user: user() },
         AdminToDaemon::UserRemove { user: user() },
@@ -538,11 +591,19 @@ fn admin_messages_round_trip() {
         AdminToDaemon::LedgerBackup,
         AdminToDaemon::Status,
     ]);
-    check!(DaemonToAdmin { Done, Refused, Users, User, Verified, Sessions, LedgerBackup, Status } vec![
+    check!(DaemonToAdmin { Done, Refused, Users, User, Devices, Invitations, Verified, Sessions, LedgerBackup, Status } vec![
         DaemonToAdmin::Done,
         DaemonToAdmin::Refused(AdminError::NoSuchUser(user())),
         DaemonToAdmin::Users { users: vec![summary()], last: true },
         DaemonToAdmin::User(summary()),
+        DaemonToAdmin::Devices(devices()),
+        DaemonToAdmin::Invitations {
+            invitations: vec![InvitationSummary {
+                invitation: INVITATION, user: None, limits: Limits::default(), created_s: 1, expires_s: 2,
+                used_by: Some(user()),
+            }],
+            last: true,
+        },
         DaemonToAdmin::Verified(Verification {
             user: user(), ledger_bytes: -1, ledger_entries: 2, disk_bytes: 3, disk_entries: 4,
             fixed: true, writable_again: false, linked: 1, linked_names: vec!["a/b".into()],

@@ -5,6 +5,8 @@
 //! bound on what it may send.
 
 mod backup;
+mod credentials;
+mod users;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -12,12 +14,9 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use berth_common::admin_protocol::{AdminError, AdminToDaemon, DaemonToAdmin, Status, UserSummary};
-use berth_common::entry::Limits;
+use berth_common::admin_protocol::{AdminError, AdminToDaemon, DaemonToAdmin, Status};
 use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
 use berth_common::ids::UserName;
-use berth_common::points::{Point, reach};
-use berth_common::scram::ScramVerifier;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::Semaphore;
@@ -26,9 +25,9 @@ use tokio::task::spawn_local;
 use crate::daemon::Daemon;
 use crate::data_dir::{ADMIN, DataDir};
 use crate::exit::KillReason;
-use crate::ledger::{LedgerError, UserRecord};
-use crate::recovery::{self, RecoveryError};
-use crate::verify::{self, VerifyError};
+use crate::ledger::{Invitation, LedgerError};
+use crate::verify;
+use users::{because, not_verified};
 
 /// The socket's name in its directory.
 const SOCKET: &str = "admin.sock";
@@ -159,6 +158,19 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::UserLock { user } => Some(("user lock", user.to_string())),
         AdminToDaemon::UserUnlock { user } => Some(("user unlock", user.to_string())),
         AdminToDaemon::UserRemove { user } => Some(("user remove", user.to_string())),
+        AdminToDaemon::DeviceRevoke { user, device: Some(device) } => {
+            Some(("device revoke", format!("{user} {device}")))
+        }
+        AdminToDaemon::DeviceRevoke { user, device: None } => {
+            Some(("device revoke --all", user.to_string()))
+        }
+        AdminToDaemon::InvitationAdd { invitation, user, .. } => {
+            let name = user.as_ref().map_or("anybody", UserName::as_str);
+            Some(("invite", format!("{invitation} {name}")))
+        }
+        AdminToDaemon::InvitationRevoke { invitation } => {
+            Some(("invitation revoke", invitation.to_string()))
+        }
         AdminToDaemon::QuotaSet { user, bytes, entries } => {
             Some(("quota set", format!("{user} bytes {bytes:?} entries {entries:?}")))
         }
@@ -168,6 +180,8 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::SessionKill { session } => Some(("session kill", session.to_string())),
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
+        | AdminToDaemon::DeviceList { .. }
+        | AdminToDaemon::InvitationList { .. }
         | AdminToDaemon::QuotaVerify { fix: false, .. }
         | AdminToDaemon::SessionList { .. }
         | AdminToDaemon::LedgerBackup
@@ -182,17 +196,17 @@ async fn carry_out(
     let ledger = &daemon.ledger;
     match request {
         AdminToDaemon::UserAdd { user, verifier, limits } => {
-            add_user(daemon, &user, verifier, limits).await?;
+            users::add(daemon, &user, verifier, limits).await?;
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserList { after } => {
             let records = ledger.users(after, PER_PAGE).await.map_err(|_| AdminError::Ledger)?;
             let last = records.len() < PER_PAGE;
-            let users = records.iter().map(|record| summary(daemon, record)).collect();
+            let users = records.iter().map(|record| users::summary(daemon, record)).collect();
             Ok(DaemonToAdmin::Users { users, last })
         }
         AdminToDaemon::UserShow { user } => match ledger.user(&user).await {
-            Ok(Some(record)) => Ok(DaemonToAdmin::User(summary(daemon, &record))),
+            Ok(Some(record)) => Ok(DaemonToAdmin::User(users::summary(daemon, &record))),
             Ok(None) => Err(AdminError::NoSuchUser(user)),
             Err(_) => Err(AdminError::Ledger),
         },
@@ -211,8 +225,20 @@ async fn carry_out(
             Ok(DaemonToAdmin::Done)
         }
         AdminToDaemon::UserRemove { user } => {
-            remove_user(daemon, &user).await?;
+            users::remove(daemon, &user).await?;
             Ok(DaemonToAdmin::Done)
+        }
+        AdminToDaemon::DeviceList { user } => credentials::devices(daemon, &user).await,
+        AdminToDaemon::DeviceRevoke { user, device } => {
+            credentials::revoke_device(daemon, user, device).await
+        }
+        AdminToDaemon::InvitationAdd { invitation, verifier, user, limits, valid_s } => {
+            let invited = Invitation { verifier, user, limits };
+            credentials::invite(daemon, invitation, invited, valid_s).await
+        }
+        AdminToDaemon::InvitationList { after } => credentials::invitations(daemon, after).await,
+        AdminToDaemon::InvitationRevoke { invitation } => {
+            credentials::revoke_invitation(daemon, invitation).await
         }
         AdminToDaemon::QuotaSet { user, bytes, entries } => {
             ledger.set_limits(&user, bytes, entries).await.map_err(because(&user))?;
@@ -235,97 +261,6 @@ async fn carry_out(
         // Answered with more than a message, before it comes here.
         AdminToDaemon::LedgerBackup => Err(AdminError::Refused),
         AdminToDaemon::Status => status(daemon).await.map(DaemonToAdmin::Status),
-    }
-}
-
-/// Makes a user. A home that is there already, as after a restore from a backup, is kept and counted; nothing
-/// in it changes before.
-async fn add_user(
-    daemon: &Rc<Daemon>,
-    user: &UserName,
-    verifier: ScramVerifier,
-    limits: Limits,
-) -> Result<(), AdminError> {
-    let turn = daemon.turn(user);
-    let turn = turn.lock().await;
-    let staging = daemon.homes.open_staging(user);
-    let staging = staging.map_err(|error| AdminError::Directories(error.to_string()))?;
-    let is_there = staging.is_some() || daemon.homes.open_home(user).is_ok();
-    if is_there {
-        let added = daemon.ledger.add_unverified_user(user, verifier, limits).await;
-        added.map_err(because(user))?;
-        recovery::distrust_an_old_home(daemon, user);
-    } else {
-        daemon.ledger.add_user(user, verifier, limits).await.map_err(because(user))?;
-    }
-    reach(Point::UserCreating);
-    recovery::make_user(daemon, user).await.map_err(unfinished(user))?;
-    drop(turn);
-    if is_there {
-        // The user is there by now, whatever the reason.
-        let verified = verify::verify(daemon, user, true).await;
-        verified.map_err(|error| AdminError::NotVerified {
-            user: user.clone(),
-            reason: error.to_string(),
-        })?;
-    }
-    Ok(())
-}
-
-async fn remove_user(daemon: &Rc<Daemon>, user: &UserName) -> Result<(), AdminError> {
-    match daemon.ledger.begin_removal(user).await {
-        Ok(()) => {}
-        // An earlier removal has failed on the way: go on with it.
-        Err(LedgerError::UserGoing) => {}
-        Err(error) => return Err(because(user)(error)),
-    }
-    reach(Point::UserRemoving);
-    daemon.end_sessions_of(user, &KillReason::Administrator).await;
-    reach(Point::SessionsEnded);
-    let turn = daemon.turn(user);
-    let _turn = turn.lock().await;
-    recovery::finish_removal(daemon, user).await.map_err(unfinished(user))
-}
-
-/// Why a user is neither here nor gone; the same request again goes on with it.
-fn unfinished(user: &UserName) -> impl FnOnce(RecoveryError) -> AdminError + use<> {
-    let user = user.clone();
-    move |error| match error {
-        RecoveryError::Ledger(error) => because(&user)(error),
-        error => AdminError::Directories(error.to_string()),
-    }
-}
-
-fn not_verified(user: &UserName) -> impl FnOnce(VerifyError) -> AdminError + use<> {
-    let user = user.clone();
-    move |error| match error {
-        VerifyError::Ledger(error) => because(&user)(error),
-        error => AdminError::NotVerified { user, reason: error.to_string() },
-    }
-}
-
-fn because(user: &UserName) -> impl FnOnce(LedgerError) -> AdminError + use<> {
-    let user = user.clone();
-    move |error| match error {
-        LedgerError::NoSuchUser => AdminError::NoSuchUser(user),
-        LedgerError::UserExists => AdminError::UserExists(user),
-        LedgerError::UserGoing => AdminError::UserGoing(user),
-        LedgerError::Refused(_)
-        | LedgerError::Unavailable
-        | LedgerError::Protocol(_)
-        | LedgerError::Damaged(_)
-        | LedgerError::Imbalance => AdminError::Ledger,
-    }
-}
-
-fn summary(daemon: &Daemon, record: &UserRecord) -> UserSummary {
-    UserSummary {
-        user: record.name.clone(),
-        locked: record.locked,
-        usage: record.usage,
-        sessions: daemon.sessions.borrow().of_user(&record.name).count() as u32,
-        uploads: record.uploads,
-        created_s: record.created_s,
     }
 }
 

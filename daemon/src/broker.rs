@@ -26,14 +26,20 @@ pub(crate) enum Phase {
     LoginChallenged,
     /// The daemon checks a proof, and joins a filer.
     LoginChecking,
+    /// The daemon looks up an invitation.
+    JoinLookup,
+    /// Whoever was invited has the challenge.
+    JoinChallenged,
+    /// The daemon checks that proof, and makes the account.
+    JoinChecking,
     /// Logged in.
     Serving,
-    /// Logged in; the daemon looks up the verifier for a change of password.
-    PasswordLookup,
-    /// Logged in; the client has its challenge for a change of password.
-    PasswordChallenged,
-    /// Logged in; the daemon checks a proof and stores the new verifier.
-    PasswordChecking,
+    /// Logged in; the daemon looks up the verifier by which a new credential is proved.
+    CredentialLookup,
+    /// Logged in; the client has its challenge for a new credential.
+    CredentialChallenged,
+    /// Logged in; the daemon checks that proof, or reads or changes credentials.
+    CredentialChecking,
     /// The worker was told to end, or said that it does.
     Closing,
 }
@@ -53,10 +59,20 @@ pub(crate) enum Step {
     LoginFirst,
     /// End a login.
     LoginFinal,
-    /// Begin a change of password.
-    PasswordFirst,
-    /// End a change of password.
-    PasswordFinal,
+    /// Check a login by a device's key.
+    LoginDevice,
+    /// Begin to make an account.
+    JoinFirst,
+    /// Make an account.
+    JoinFinal,
+    /// Begin to store a credential.
+    CredentialFirst,
+    /// Store a credential.
+    CredentialFinal,
+    /// Tell the devices.
+    Devices,
+    /// Revoke devices.
+    RevokeDevices,
     /// Take note of a transfer.
     Note,
     /// It answers a heartbeat.
@@ -72,7 +88,7 @@ pub(crate) enum Step {
 impl Phase {
     /// All of them, in the order of a session.
     #[cfg(any(test, fuzzing))]
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 17] = [
         Self::Starting,
         Self::Spare,
         Self::Handshake,
@@ -82,32 +98,20 @@ impl Phase {
         Self::LoginLookup,
         Self::LoginChallenged,
         Self::LoginChecking,
+        Self::JoinLookup,
+        Self::JoinChallenged,
+        Self::JoinChecking,
         Self::Serving,
-        Self::PasswordLookup,
-        Self::PasswordChallenged,
-        Self::PasswordChecking,
+        Self::CredentialLookup,
+        Self::CredentialChallenged,
+        Self::CredentialChecking,
         Self::Closing,
     ];
 
     /// Whether a user has logged in.
     #[cfg(test)]
     pub(crate) fn is_logged_in(self) -> bool {
-        match self {
-            Self::Serving
-            | Self::PasswordLookup
-            | Self::PasswordChallenged
-            | Self::PasswordChecking => true,
-            Self::Starting
-            | Self::Spare
-            | Self::Handshake
-            | Self::Signed
-            | Self::SitePending
-            | Self::LoginPending
-            | Self::LoginLookup
-            | Self::LoginChallenged
-            | Self::LoginChecking
-            | Self::Closing => false,
-        }
+        LOGGED_IN.contains(&self)
     }
 
     /// Whether the TLS handshake is under way, during which nothing costly is done for others.
@@ -116,217 +120,67 @@ impl Phase {
     }
 }
 
-/// The table.
+/// Phases of a session whose user has logged in. Transfers go on beside what is done with credentials.
+const LOGGED_IN: &[Phase] = &[
+    Phase::Serving,
+    Phase::CredentialLookup,
+    Phase::CredentialChallenged,
+    Phase::CredentialChecking,
+];
+
+/// Phases of a worker that has a client.
+const WITH_A_CLIENT: &[Phase] = &[
+    Phase::Handshake,
+    Phase::Signed,
+    Phase::SitePending,
+    Phase::LoginPending,
+    Phase::LoginLookup,
+    Phase::LoginChallenged,
+    Phase::LoginChecking,
+    Phase::JoinLookup,
+    Phase::JoinChallenged,
+    Phase::JoinChecking,
+    Phase::Serving,
+    Phase::CredentialLookup,
+    Phase::CredentialChallenged,
+    Phase::CredentialChecking,
+    Phase::Closing,
+];
+
+/// The table: of each message, in which phases it is allowed, and what it means there. In all others it is not.
 pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
     use Phase as P;
     use WorkerToDaemon as M;
-    match (phase, message) {
-        (P::Starting, M::Ready) => Step::Ready,
-        (P::Handshake, M::Sign { .. }) => Step::Sign,
+    let (phases, step): (&[Phase], Step) = match message {
+        M::Ready => (&[P::Starting], Step::Ready),
+        M::Sign { .. } => (&[P::Handshake], Step::Sign),
         // TLS 1.3 without tickets: no handshake ends without a signature.
-        (P::Signed, M::Handshaken { .. }) => Step::Handshaken,
-        (P::SitePending, M::SiteProof { .. }) => Step::SiteProof,
-        (P::LoginPending, M::LoginFirst { .. }) => Step::LoginFirst,
-        (P::LoginChallenged, M::LoginFinal { .. }) => Step::LoginFinal,
-        (P::Serving, M::PasswordFirst { .. }) => Step::PasswordFirst,
-        (P::PasswordChallenged, M::PasswordFinal { .. }) => Step::PasswordFinal,
-        // Transfers go on beside a change of password.
-        (
-            P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
-            M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. },
-        ) => Step::Note,
-        (
-            P::Serving | P::PasswordLookup | P::PasswordChallenged | P::PasswordChecking,
-            M::Alive,
-        ) => Step::Alive,
-        (
-            P::Handshake
-            | P::Signed
-            | P::SitePending
-            | P::LoginPending
-            | P::LoginLookup
-            | P::LoginChallenged
-            | P::LoginChecking
-            | P::Serving
-            | P::PasswordLookup
-            | P::PasswordChallenged
-            | P::PasswordChecking
-            | P::Closing,
-            M::Closing { .. },
-        ) => Step::Closing,
-        // What was on its way when the daemon told the worker to end.
-        (
-            P::Closing,
-            M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        ) => Step::Ignore,
-        (P::Closing, M::Ready | M::Sign { .. } | M::Handshaken { .. })
-        | (
-            P::Starting,
-            M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive
-            | M::Closing { .. },
-        )
-        | (
-            P::Spare,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive
-            | M::Closing { .. },
-        )
-        | (
-            P::Handshake,
-            M::Ready
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::Signed,
-            M::Ready
-            | M::Sign { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::SitePending,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::LoginPending,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::LoginLookup | P::LoginChecking,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::LoginChallenged,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. }
-            | M::TransferStarted { .. }
-            | M::Progress { .. }
-            | M::TransferEnded { .. }
-            | M::BatchEnded { .. }
-            | M::Alive,
-        )
-        | (
-            P::Serving,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFinal { .. },
-        )
-        | (
-            P::PasswordLookup | P::PasswordChecking,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. }
-            | M::PasswordFinal { .. },
-        )
-        | (
-            P::PasswordChallenged,
-            M::Ready
-            | M::Sign { .. }
-            | M::Handshaken { .. }
-            | M::SiteProof { .. }
-            | M::LoginFirst { .. }
-            | M::LoginFinal { .. }
-            | M::PasswordFirst { .. },
-        ) => Step::Break,
+        M::Handshaken { .. } => (&[P::Signed], Step::Handshaken),
+        M::SiteProof { .. } => (&[P::SitePending], Step::SiteProof),
+        M::LoginFirst { .. } => (&[P::LoginPending], Step::LoginFirst),
+        M::LoginFinal { .. } => (&[P::LoginChallenged], Step::LoginFinal),
+        M::LoginDevice { .. } => (&[P::LoginPending], Step::LoginDevice),
+        M::JoinFirst { .. } => (&[P::LoginPending], Step::JoinFirst),
+        M::JoinFinal { .. } => (&[P::JoinChallenged], Step::JoinFinal),
+        M::CredentialFirst { .. } => (&[P::Serving], Step::CredentialFirst),
+        M::CredentialFinal { .. } => (&[P::CredentialChallenged], Step::CredentialFinal),
+        M::Devices => (&[P::Serving], Step::Devices),
+        M::RevokeDevices { .. } => (&[P::Serving], Step::RevokeDevices),
+        M::TransferStarted { .. }
+        | M::Progress { .. }
+        | M::TransferEnded { .. }
+        | M::BatchEnded { .. } => (LOGGED_IN, Step::Note),
+        M::Alive => (LOGGED_IN, Step::Alive),
+        M::Closing { .. } => (WITH_A_CLIENT, Step::Closing),
+    };
+    let is_of_the_handshake = matches!(step, Step::Ready | Step::Sign | Step::Handshaken);
+    if phases.contains(&phase) {
+        step
+    } else if phase == P::Closing && !is_of_the_handshake {
+        // It was on its way when the daemon told the worker to end.
+        Step::Ignore
+    } else {
+        Step::Break
     }
 }
 
@@ -337,8 +191,10 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         WorkerToDaemon::TransferStarted { .. }
         | WorkerToDaemon::TransferEnded { .. }
         | WorkerToDaemon::BatchEnded { .. }
-        | WorkerToDaemon::PasswordFirst { .. }
-        | WorkerToDaemon::PasswordFinal { .. } => false,
+        | WorkerToDaemon::CredentialFirst { .. }
+        | WorkerToDaemon::CredentialFinal { .. }
+        | WorkerToDaemon::Devices
+        | WorkerToDaemon::RevokeDevices { .. } => false,
         // It has a rate of its own.
         WorkerToDaemon::Progress { .. } => false,
         WorkerToDaemon::Ready
@@ -347,6 +203,9 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         | WorkerToDaemon::SiteProof { .. }
         | WorkerToDaemon::LoginFirst { .. }
         | WorkerToDaemon::LoginFinal { .. }
+        | WorkerToDaemon::LoginDevice { .. }
+        | WorkerToDaemon::JoinFirst { .. }
+        | WorkerToDaemon::JoinFinal { .. }
         | WorkerToDaemon::Alive
         | WorkerToDaemon::Closing { .. } => true,
     }
@@ -361,8 +220,13 @@ pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
         WorkerToDaemon::SiteProof { .. } => "SiteProof",
         WorkerToDaemon::LoginFirst { .. } => "LoginFirst",
         WorkerToDaemon::LoginFinal { .. } => "LoginFinal",
-        WorkerToDaemon::PasswordFirst { .. } => "PasswordFirst",
-        WorkerToDaemon::PasswordFinal { .. } => "PasswordFinal",
+        WorkerToDaemon::LoginDevice { .. } => "LoginDevice",
+        WorkerToDaemon::JoinFirst { .. } => "JoinFirst",
+        WorkerToDaemon::JoinFinal { .. } => "JoinFinal",
+        WorkerToDaemon::CredentialFirst { .. } => "CredentialFirst",
+        WorkerToDaemon::CredentialFinal { .. } => "CredentialFinal",
+        WorkerToDaemon::Devices => "Devices",
+        WorkerToDaemon::RevokeDevices { .. } => "RevokeDevices",
         WorkerToDaemon::TransferStarted { .. } => "TransferStarted",
         WorkerToDaemon::Progress { .. } => "Progress",
         WorkerToDaemon::TransferEnded { .. } => "TransferEnded",

@@ -28,8 +28,10 @@ pub(crate) enum KillReason {
     TakenOver,
     /// It had not logged in, and had to go for another connection.
     Displaced,
-    /// Its client tried to change the password more often than one may: no fault of the worker's, which relays it.
-    PasswordTries,
+    /// The device that it was logged in by was revoked.
+    Revoked,
+    /// Its client asked to change its credentials more often than one may: no fault of the worker's, which relays it.
+    CredentialTries,
     /// Its partner ended.
     Partner,
     /// The daemon stops.
@@ -57,7 +59,8 @@ impl KillReason {
             | Self::Administrator
             | Self::TakenOver
             | Self::Displaced
-            | Self::PasswordTries
+            | Self::CredentialTries
+            | Self::Revoked
             | Self::Partner
             | Self::Shutdown
             | Self::Unneeded
@@ -78,9 +81,10 @@ impl fmt::Display for KillReason {
             Self::Displaced => {
                 f.write_str("had not logged in, and had to go for another connection")
             }
-            Self::PasswordTries => {
-                f.write_str("its client tried to change the password again and again")
+            Self::CredentialTries => {
+                f.write_str("its client asked to change its credentials again and again")
             }
+            Self::Revoked => f.write_str("its device was revoked"),
             Self::Partner => f.write_str("its partner ended"),
             Self::Shutdown => f.write_str("the server stops"),
             Self::Unneeded => f.write_str("not needed any more"),
@@ -171,7 +175,8 @@ impl ExitReport {
                 KillReason::Administrator
                 | KillReason::TakenOver
                 | KillReason::Displaced
-                | KillReason::PasswordTries
+                | KillReason::CredentialTries
+                | KillReason::Revoked
                 | KillReason::Partner
                 | KillReason::Shutdown
                 | KillReason::Unneeded
@@ -340,7 +345,7 @@ mod tests {
         assert_eq!(killed(KillReason::TimedOut("x")), Some(IncidentKind::Stalled));
         assert_eq!(killed(KillReason::Administrator), None);
         assert_eq!(killed(KillReason::Displaced), None);
-        assert_eq!(killed(KillReason::PasswordTries), None, "the client's doing");
+        assert_eq!(killed(KillReason::CredentialTries), None, "the client's doing");
         assert_eq!(ExitReport::Refused(ErrorCode::Version).incident(), None);
     }
 

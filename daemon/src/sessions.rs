@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use berth_common::admin_protocol::SessionSummary;
 use berth_common::broker_protocol::Direction;
+use berth_common::credentials::DeviceId;
 use berth_common::ids::{RequestId, SessionId, UserName};
 use berth_common::rel_path::RelPath;
 
@@ -30,6 +31,8 @@ pub(crate) struct Entry<C> {
     pub(crate) control: C,
     pub(crate) peer: SocketAddr,
     pub(crate) user: Option<UserName>,
+    /// By which device the user logged in, where it was none by the password.
+    pub(crate) device: Option<DeviceId>,
     pub(crate) worker_pid: u32,
     pub(crate) filer_pid: Option<u32>,
     /// Its processes are gone, and what it left waits to be replayed.
@@ -77,6 +80,7 @@ impl<C> Sessions<C> {
             control,
             peer,
             user: None,
+            device: None,
             worker_pid,
             filer_pid: None,
             reaped: false,
@@ -116,11 +120,18 @@ impl<C> Sessions<C> {
     }
 
     /// Makes it a user's, if the user has fewer than `most`. From then on it is found by `of_user`.
-    pub(crate) fn log_in(&mut self, id: SessionId, user: &UserName, most: u32) -> bool {
+    pub(crate) fn log_in(
+        &mut self,
+        id: SessionId,
+        user: &UserName,
+        device: Option<DeviceId>,
+        most: u32,
+    ) -> bool {
         let living = self.of_user(user).filter(|(_, entry)| !entry.reaped);
         let fits = living.count() < most as usize;
         if let Some(entry) = self.table.get_mut(&id).filter(|_| fits) {
             entry.user = Some(user.clone());
+            entry.device = device;
         }
         fits
     }
@@ -274,23 +285,23 @@ mod tests {
     #[test]
     fn a_user_has_a_bound_of_sessions_and_others_are_not_affected() {
         let (mut sessions, _) = table(4);
-        assert!(sessions.log_in(SessionId(1), &user("alice"), 2));
-        assert!(sessions.log_in(SessionId(2), &user("alice"), 2));
-        assert!(!sessions.log_in(SessionId(3), &user("alice"), 2));
+        assert!(sessions.log_in(SessionId(1), &user("alice"), None, 2));
+        assert!(sessions.log_in(SessionId(2), &user("alice"), None, 2));
+        assert!(!sessions.log_in(SessionId(3), &user("alice"), None, 2));
         assert!(sessions.get(SessionId(3)).unwrap().user.is_none());
-        assert!(sessions.log_in(SessionId(3), &user("bob"), 2));
+        assert!(sessions.log_in(SessionId(3), &user("bob"), None, 2));
         sessions.remove(SessionId(1));
-        assert!(sessions.log_in(SessionId(4), &user("alice"), 2));
+        assert!(sessions.log_in(SessionId(4), &user("alice"), None, 2));
         assert_eq!(sessions.of_user(&user("alice")).count(), 2);
     }
 
     #[test]
     fn a_dead_session_that_waits_for_its_replay_keeps_nobody_out() {
         let (mut sessions, _) = table(2);
-        assert!(sessions.log_in(SessionId(1), &user("alice"), 1));
-        assert!(!sessions.log_in(SessionId(2), &user("alice"), 1));
+        assert!(sessions.log_in(SessionId(1), &user("alice"), None, 1));
+        assert!(!sessions.log_in(SessionId(2), &user("alice"), None, 1));
         sessions.set_reaped(SessionId(1));
-        assert!(sessions.log_in(SessionId(2), &user("alice"), 1));
+        assert!(sessions.log_in(SessionId(2), &user("alice"), None, 1));
         assert_eq!(sessions.of_user(&user("alice")).count(), 2, "it is there until then");
     }
 

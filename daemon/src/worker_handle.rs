@@ -3,6 +3,7 @@
 use std::rc::Rc;
 
 use berth_common::broker_protocol::{DaemonToWorker, WorkerSetup, WorkerToDaemon};
+use berth_common::credentials::DeviceSummary;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{SessionId, UserName};
 use berth_common::journal::BootId;
@@ -109,18 +110,34 @@ impl Worker {
         self.send(&accepted, &[filer.as_fd()]);
     }
 
-    /// Relays the server's first SCRAM message of a change of password.
-    pub(crate) fn challenge_password(&self, message: Vec<u8>) {
-        self.send(&DaemonToWorker::PasswordChallenge { message }, &[]);
+    /// Relays the server's first SCRAM message of an invitation.
+    pub(crate) fn challenge_join(&self, message: Vec<u8>) {
+        self.send(&DaemonToWorker::JoinChallenge { message }, &[]);
     }
 
-    /// The password was changed, or not.
-    pub(crate) fn answer_password(&self, changed: bool) {
-        let answer = match changed {
-            true => DaemonToWorker::PasswordChanged,
-            false => DaemonToWorker::PasswordRefused,
-        };
-        self.send(&answer, &[]);
+    /// The account is there.
+    pub(crate) fn accept_join(&self, message: Vec<u8>) {
+        self.send(&DaemonToWorker::Joined { message }, &[]);
+    }
+
+    /// Relays the server's first SCRAM message of a new credential.
+    pub(crate) fn challenge_credential(&self, message: Vec<u8>) {
+        self.send(&DaemonToWorker::CredentialChallenge { message }, &[]);
+    }
+
+    /// What was asked of the credentials was done.
+    pub(crate) fn accept_credentials(&self) {
+        self.send(&DaemonToWorker::CredentialsChanged, &[]);
+    }
+
+    /// It was not done; the session goes on.
+    pub(crate) fn refuse_credentials(&self, error: ErrorCode) {
+        self.send(&DaemonToWorker::CredentialsRefused { error }, &[]);
+    }
+
+    /// The user's devices.
+    pub(crate) fn tell_devices(&self, devices: Vec<DeviceSummary>) {
+        self.send(&DaemonToWorker::Devices { devices }, &[]);
     }
 
     /// Asks whether it still runs.

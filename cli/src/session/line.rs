@@ -112,8 +112,11 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::SiteAccepted
         | WorkerToClient::LoginChallenge { .. }
         | WorkerToClient::LoginAccepted { .. }
+        | WorkerToClient::JoinChallenge { .. }
+        | WorkerToClient::Joined { .. }
         | WorkerToClient::Refused { .. } => None,
-        WorkerToClient::PasswordChallenge { id, .. }
+        WorkerToClient::CredentialChallenge { id, .. }
+        | WorkerToClient::Devices { id, .. }
         | WorkerToClient::Failed { id, .. }
         | WorkerToClient::Done { id }
         | WorkerToClient::Entry { id, .. }

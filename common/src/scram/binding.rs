@@ -2,15 +2,15 @@
 
 use std::fmt;
 
-use super::ScramVerifier;
 use super::primitives::hash;
+use crate::credentials::{NewAccount, NewCredential};
 
 /// The channel binding data of an exchange: the TLS exporter's value (RFC 9266), and for a
 /// change of credentials also what is to be changed, so that the proof covers it.
 ///
 /// The client proves that it knows the password *for these bytes*; the server, which makes them
-/// itself from its own end of the channel, accepts no others. Both kinds differ in length, so a
-/// login's proof never passes for a change.
+/// itself from its own end of the channel, accepts no others. A login's data are shorter than the
+/// others, so its proof never passes for a change.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ChannelBinding(Vec<u8>);
 
@@ -22,12 +22,17 @@ impl ChannelBinding {
         Self(exporter.to_vec())
     }
 
-    /// For a new password: the channel and the new verifier, which a relay between the client and
+    /// For a new credential: the channel and the credential, which a relay between the client and
     /// the daemon can then neither make nor swap.
     #[must_use]
-    pub fn covering(exporter: &[u8; 32], new: &ScramVerifier) -> Self {
-        let covered = hash(&[b"berth/1 new verifier", &new.canonical_bytes()]);
-        Self([*exporter, covered].concat())
+    pub fn new_credential(exporter: &[u8; 32], new: &NewCredential) -> Self {
+        Self([*exporter, hash(&[&new.canonical_bytes()])].concat())
+    }
+
+    /// For the account of somebody who was invited: the channel and the account.
+    #[must_use]
+    pub fn new_account(exporter: &[u8; 32], new: &NewAccount) -> Self {
+        Self([*exporter, hash(&[&new.canonical_bytes()])].concat())
     }
 
     /// Any other bytes that both sides agree on; at most 512, or the message gets too long.

@@ -1,6 +1,7 @@
 //! Both halves against each other, against the RFC's example and against what is wrong.
 
 use super::*;
+use crate::credentials::NewCredential;
 use crate::limits::MAX_SCRAM_MESSAGE;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -85,7 +86,9 @@ fn a_proof_for_another_channel_does_not() {
 
 #[test]
 fn a_proof_covers_the_new_verifier() {
-    let covering = |new: &ScramVerifier| ChannelBinding::covering(&EXPORTER, new);
+    let covering = |new: &ScramVerifier| {
+        ChannelBinding::new_credential(&EXPORTER, &NewCredential::Password(new.clone()))
+    };
     let new = verifier("new");
     let changed = exchange("old", verifier("old"), covering(&new), &covering(&new));
     assert_eq!(changed, Ok(()));

@@ -130,9 +130,9 @@ impl ScramVerifier {
         &self.server_key
     }
 
-    /// One encoding for each verifier, for [`super::ChannelBinding::covering`]: length of the salt
+    /// One encoding for each verifier, for what a proof covers: length of the salt
     /// (one byte), salt, iterations (big-endian), `StoredKey`, `ServerKey`.
-    pub(super) fn canonical_bytes(&self) -> Vec<u8> {
+    pub(crate) fn canonical_bytes(&self) -> Vec<u8> {
         let salt_len = self.salt.len() as u8;
         let iterations = self.iterations.to_be_bytes();
         [&[salt_len], &self.salt[..], &iterations, &self.stored_key, &self.server_key].concat()

@@ -10,6 +10,7 @@
 //! comparison as a wrong one. The code is always [`ErrorCode::LoginRefused`]; the reason is for the
 //! log alone.
 
+use berth_common::credentials::DeviceKey;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use berth_common::scram::{
@@ -19,7 +20,7 @@ use berth_common::scram::{
 use super::crypto;
 use crate::ledger::UserRecord;
 
-/// A login or a change of password was refused.
+/// A login, an invitation or a new credential was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
 pub(crate) struct Refusal {
@@ -32,7 +33,7 @@ impl Refusal {
     pub(crate) const LOGIN_CODE: ErrorCode = ErrorCode::LoginRefused;
 }
 
-/// Why a login or a change of password was refused.
+/// Why a login, an invitation or a new credential was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum RefusalReason {
     /// The first message is not one, or no challenge could be made.
@@ -47,10 +48,19 @@ pub(crate) enum RefusalReason {
     /// The proof is wrong, or no proof at all.
     #[error("{0}")]
     Proof(ScramError),
+    /// The signature is not of this key, or not for this channel.
+    #[error("a device's signature is wrong")]
+    Signature,
+    /// No such device of this user.
+    #[error("unknown device")]
+    UnknownDevice,
+    /// No such invitation that could be used.
+    #[error("unknown invitation")]
+    UnknownInvitation,
     /// The user was locked or removed, or the password changed, while the client answered.
     #[error("the account was changed during the login")]
     Changed,
-    /// The session of one user asked for another's password.
+    /// The session of one user asked for another's credentials.
     #[error("the exchange is for another user than the session's")]
     OtherUser,
 }
@@ -148,6 +158,8 @@ pub(crate) struct Accepted {
     pub(crate) server_final: Vec<u8>,
     /// Who it is.
     pub(crate) user: UserName,
+    /// By which device, where it is none by the password.
+    pub(crate) device: Option<DeviceKey>,
 }
 
 impl AwaitingFinal {
@@ -180,7 +192,7 @@ impl AwaitingFinal {
         };
         match (self.user, now) {
             (Some(user), Some(now)) if now.may_log_in() && now.verifier == self.verifier => {
-                Ok(Accepted { server_final, user })
+                Ok(Accepted { server_final, user, device: None })
             }
             _ => Err(RefusalReason::Changed.into()),
         }

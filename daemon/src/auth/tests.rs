@@ -1,14 +1,19 @@
 //! Logins and changes of password, with a real client's half.
 
+use berth_common::credentials::{
+    DeviceKey, DeviceName, InvitationSecret, NewAccount, NewCredential, login_statement,
+};
 use berth_common::entry::{Limits, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use berth_common::scram::{ChannelBinding, ClientFirst, ScramError, ScramVerifier};
 
+use ring::signature::{Ed25519KeyPair, KeyPair as _};
+
 use super::crypto::{self, Step};
 use super::login::RefusalReason;
 use super::*;
-use crate::ledger::{UserRecord, UserState};
+use crate::ledger::{DeviceRecord, Invitation, UserRecord, UserState};
 
 const SECRET: [u8; 32] = [3; 32];
 const EXPORTER: [u8; 32] = [9; 32];
@@ -161,20 +166,25 @@ fn what_is_no_exchange_is_a_refusal() {
     assert!(awaiting.finish(b"c=,r=,p=", None).is_err());
 }
 
-/// A change of alice's password from "old", its proof made for `covered` and the daemon told
+/// A new credential of alice, whose password is "old", its proof made for `covered` and the daemon told
 /// `stated`.
 fn change(
     password: &str,
-    covered: &ScramVerifier,
-    stated: &ScramVerifier,
+    covered: &NewCredential,
+    stated: &NewCredential,
     now: &UserRecord,
-) -> Result<ScramVerifier, Refusal> {
+) -> Result<NewCredential, Refusal> {
     let alice = UserName::new("alice").unwrap();
-    let binding = ChannelBinding::covering(&EXPORTER, covered);
+    let binding = ChannelBinding::new_credential(&EXPORTER, covered);
     let first = ClientFirst::new("alice", binding).unwrap();
     let record = record("old");
-    let (challenge, awaiting) =
-        AwaitingPassword::begin(first.message(), stated.clone(), &alice, Some(&record), &EXPORTER)?;
+    let (challenge, awaiting) = AwaitingCredential::begin(
+        first.message(),
+        stated.clone(),
+        &alice,
+        Some(&record),
+        &EXPORTER,
+    )?;
     let last = first.answer(password, &challenge).unwrap();
     let (from, to) = awaiting.finish(last.message(), Some(now))?;
     assert_eq!(from, record.verifier);
@@ -183,7 +193,7 @@ fn change(
 
 #[test]
 fn a_password_changes_only_by_a_proof_that_covers_the_new_one() {
-    let (new, other) = (verifier("new"), verifier("other"));
+    let [new, other] = ["new", "other"].map(|password| NewCredential::Password(verifier(password)));
     let unchanged = record("old");
     assert_eq!(change("old", &new, &new, &unchanged), Ok(new.clone()));
     let wrong = change("guess", &new, &new, &unchanged).unwrap_err();
@@ -195,12 +205,110 @@ fn a_password_changes_only_by_a_proof_that_covers_the_new_one() {
 }
 
 #[test]
+fn a_device_is_registered_only_by_a_proof_that_covers_its_key_and_name() {
+    let device = |byte, name| NewCredential::Device {
+        key: DeviceKey([byte; 32]),
+        name: DeviceName::new(name).unwrap(),
+    };
+    let (laptop, unchanged) = (device(1, "laptop"), record("old"));
+    assert_eq!(change("old", &laptop, &laptop, &unchanged), Ok(laptop.clone()));
+    let password = NewCredential::Password(verifier("new"));
+    for stated in [device(2, "laptop"), device(1, "phone"), password] {
+        let swapped = change("old", &laptop, &stated, &unchanged).unwrap_err();
+        assert_eq!(swapped.reason, RefusalReason::Proof(ScramError::Binding));
+    }
+}
+
+/// A device's key, from a seed.
+fn pair(byte: u8) -> (Ed25519KeyPair, DeviceKey) {
+    let pair = Ed25519KeyPair::from_seed_unchecked(&[byte; 32]).unwrap();
+    let key = DeviceKey(pair.public_key().as_ref().try_into().unwrap());
+    (pair, key)
+}
+
+fn device_login(signer: u8, exporter: &[u8; 32], signed_for: &str) -> DeviceLogin {
+    let ((pair, _), (_, key)) = (pair(signer), pair(1));
+    let signed_for = UserName::new(signed_for).unwrap();
+    let statement = login_statement(exporter, &signed_for, &key);
+    let signature = pair.sign(&statement).as_ref().try_into().unwrap();
+    DeviceLogin { user: UserName::new("alice").unwrap(), key, signature }
+}
+
+#[test]
+fn a_device_logs_in_by_its_own_signature_for_this_channel_and_user() {
+    assert_eq!(device_login(1, &EXPORTER, "alice").verify(&EXPORTER), Ok(()));
+    let refused = Err(Refusal { reason: RefusalReason::Signature });
+    for login in [
+        device_login(2, &EXPORTER, "alice"),
+        device_login(1, &[8; 32], "alice"),
+        device_login(1, &EXPORTER, "bob"),
+    ] {
+        assert_eq!(login.verify(&EXPORTER), refused);
+    }
+}
+
+#[test]
+fn a_device_that_is_not_registered_or_whose_user_is_locked_is_refused() {
+    let accept = |record: Option<DeviceRecord>| {
+        let accepted = device_login(1, &EXPORTER, "alice").accept(record.as_ref());
+        accepted.map(|accepted| accepted.device).map_err(|refusal| refusal.reason)
+    };
+    let device = |locked| DeviceRecord { user: UserRecord { locked, ..record("x") }, used_s: None };
+    assert_eq!(accept(Some(device(false))), Ok(Some(pair(1).1)));
+    assert_eq!(accept(Some(device(true))), Err(RefusalReason::Locked));
+    assert_eq!(accept(None), Err(RefusalReason::UnknownDevice));
+}
+
+/// Somebody joins by the secret `typed`, with a proof for `covered` and the daemon told `stated`.
+fn join(
+    typed: InvitationSecret,
+    invited: Option<InvitationSecret>,
+    covered: &NewAccount,
+    stated: &NewAccount,
+) -> Result<Invited, RefusalReason> {
+    let binding = ChannelBinding::new_account(&EXPORTER, covered);
+    let first = ClientFirst::new(&typed.id().to_string(), binding).unwrap();
+    let hello = JoinHello::parse(first.message(), stated.clone()).unwrap();
+    assert_eq!(hello.invitation(), Some(typed.id()));
+    let record = invited.map(|secret| Invitation {
+        verifier: verifier(&secret.as_password()),
+        user: None,
+        limits: Limits::default(),
+    });
+    let (challenge, awaiting) = hello.challenge(record.as_ref(), &SECRET, &EXPORTER).unwrap();
+    let last = first.answer(&typed.as_password(), &challenge).unwrap();
+    let invited = awaiting.finish(last.message()).map_err(|refusal| refusal.reason)?;
+    last.verify(&invited.server_final).unwrap();
+    Ok(invited)
+}
+
+#[test]
+fn an_account_is_made_by_whoever_knows_the_secret_as_the_proof_covers_it() {
+    let account = |name, password| NewAccount {
+        user: UserName::new(name).unwrap(),
+        verifier: verifier(password),
+    };
+    let (secret, bob) = (InvitationSecret([1; 16]), account("bob", "b"));
+    let invited = join(secret, Some(secret), &bob, &bob).unwrap();
+    assert_eq!((invited.invitation, &invited.account), (secret.id(), &bob));
+    for stated in [account("eve", "b"), account("bob", "eve's")] {
+        let swapped = join(secret, Some(secret), &bob, &stated).unwrap_err();
+        assert_eq!(swapped, RefusalReason::Proof(ScramError::Binding));
+    }
+    let other = InvitationSecret([2; 16]);
+    let wrong = join(secret, Some(other), &bob, &bob).unwrap_err();
+    assert_eq!(wrong, RefusalReason::Proof(ScramError::Proof));
+    let unknown = join(secret, None, &bob, &bob).unwrap_err();
+    assert_eq!(unknown, RefusalReason::UnknownInvitation);
+}
+
+#[test]
 fn a_session_changes_no_one_elses_password_and_a_locked_user_none() {
-    let first =
-        ClientFirst::new("alice", ChannelBinding::covering(&EXPORTER, &verifier("new"))).unwrap();
+    let new = NewCredential::Password(verifier("new"));
+    let first = ClientFirst::new("alice", ChannelBinding::new_credential(&EXPORTER, &new)).unwrap();
     let begin = |user: &str, record: Option<&UserRecord>| {
         let user = UserName::new(user).unwrap();
-        AwaitingPassword::begin(first.message(), verifier("new"), &user, record, &EXPORTER)
+        AwaitingCredential::begin(first.message(), new.clone(), &user, record, &EXPORTER)
             .unwrap_err()
             .reason
     };

@@ -1,14 +1,17 @@
 //! The broker's table over all pairs, and what follows from it.
 
 use berth_common::broker_protocol::{CloseReason, Direction};
-use berth_common::ids::RequestId;
+use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
+use berth_common::ids::{RequestId, UserName};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
 use super::*;
 
-fn messages() -> [WorkerToDaemon; 13] {
+fn messages() -> [WorkerToDaemon; 18] {
     let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
+    let account = NewAccount { user: UserName::new("alice").unwrap(), verifier: verifier.clone() };
+    let credential = NewCredential::Password(verifier);
     let id = RequestId(1);
     [
         WorkerToDaemon::Ready,
@@ -17,8 +20,17 @@ fn messages() -> [WorkerToDaemon; 13] {
         WorkerToDaemon::SiteProof { proof: [0; 32] },
         WorkerToDaemon::LoginFirst { message: vec![] },
         WorkerToDaemon::LoginFinal { message: vec![] },
-        WorkerToDaemon::PasswordFirst { message: vec![], verifier },
-        WorkerToDaemon::PasswordFinal { message: vec![] },
+        WorkerToDaemon::LoginDevice {
+            user: account.user.clone(),
+            key: DeviceKey([0; 32]),
+            signature: [0; 64],
+        },
+        WorkerToDaemon::JoinFirst { message: vec![], account },
+        WorkerToDaemon::JoinFinal { message: vec![] },
+        WorkerToDaemon::CredentialFirst { message: vec![], credential },
+        WorkerToDaemon::CredentialFinal { message: vec![] },
+        WorkerToDaemon::Devices,
+        WorkerToDaemon::RevokeDevices { devices: vec![] },
         WorkerToDaemon::TransferStarted {
             id,
             direction: Direction::Put,
@@ -34,21 +46,24 @@ fn messages() -> [WorkerToDaemon; 13] {
 
 /// One row a phase, one column a message in the order above: `.` ends the session, `i` is ignored,
 /// any other letter is the step.
-const TABLE: [&str; 14] = [
-    "r............",
-    ".............",
-    ".s..........c",
-    "..h.........c",
-    "...p........c",
-    "....l.......c",
-    "............c",
-    ".....f......c",
-    "............c",
-    "......a.nnnvc",
-    "........nnnvc",
-    ".......bnnnvc",
-    "........nnnvc",
-    "...iiiiiiiiic",
+const TABLE: [&str; 17] = [
+    "r.................",
+    "..................",
+    ".s...............c",
+    "..h..............c",
+    "...p.............c",
+    "....l.dj.........c",
+    ".................c",
+    ".....f...........c",
+    ".................c",
+    ".................c",
+    "........k........c",
+    ".................c",
+    ".........a.tunnnvc",
+    ".............nnnvc",
+    "..........b..nnnvc",
+    ".............nnnvc",
+    "...iiiiiiiiiiiiiic",
 ];
 
 #[test]
@@ -62,8 +77,13 @@ fn the_table_is_this_one_over_all_pairs() {
                 'p' => Step::SiteProof,
                 'l' => Step::LoginFirst,
                 'f' => Step::LoginFinal,
-                'a' => Step::PasswordFirst,
-                'b' => Step::PasswordFinal,
+                'd' => Step::LoginDevice,
+                'j' => Step::JoinFirst,
+                'k' => Step::JoinFinal,
+                'a' => Step::CredentialFirst,
+                'b' => Step::CredentialFinal,
+                't' => Step::Devices,
+                'u' => Step::RevokeDevices,
                 'n' => Step::Note,
                 'v' => Step::Alive,
                 'c' => Step::Closing,
@@ -90,7 +110,12 @@ fn nothing_of_a_users_is_reached_before_the_login() {
             assert!(
                 !matches!(
                     step(phase, &message),
-                    Step::PasswordFirst | Step::PasswordFinal | Step::Note | Step::Alive
+                    Step::CredentialFirst
+                        | Step::CredentialFinal
+                        | Step::Devices
+                        | Step::RevokeDevices
+                        | Step::Note
+                        | Step::Alive
                 ),
                 "{phase:?} {}",
                 name(&message)

@@ -5,13 +5,16 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use berth_common::credentials::DeviceId;
 use berth_common::ids::{SessionId, UserName};
 use tokio::sync::mpsc;
 
 use super::Daemon;
 use crate::exit::KillReason;
+use crate::ledger::LedgerError;
 use crate::serve::Serving;
 use crate::session::Event;
+use crate::sessions::Entry;
 use crate::tasks::Flag;
 
 /// The means to reach a session.
@@ -45,7 +48,39 @@ impl Daemon {
 
     /// Ends all sessions of a user, and waits likewise.
     pub(crate) async fn end_sessions_of(&self, user: &UserName, reason: &KillReason) {
-        let ids: Vec<SessionId> = self.sessions.borrow().of_user(user).map(|(id, _)| id).collect();
+        let ids = self.sessions.borrow().of_user(user).map(|(id, _)| id).collect();
+        self.end_sessions(ids, reason).await;
+    }
+
+    /// Lets devices of a user log in no more, or all of them, and ends the sessions that they have, but for one.
+    /// Says which there were.
+    ///
+    /// # Errors
+    /// The ledger's.
+    pub(crate) async fn revoke_devices(
+        &self,
+        user: &UserName,
+        devices: Option<Vec<DeviceId>>,
+        but: Option<SessionId>,
+    ) -> Result<Vec<DeviceId>, LedgerError> {
+        // First the ledger, then the sessions: a login between sees one or the other.
+        let revoked = self.ledger.revoke_devices(user, devices).await?;
+        for device in &revoked {
+            tracing::info!(%user, %device, "device revoked");
+        }
+        let ids = {
+            let sessions = self.sessions.borrow();
+            let of_them = |entry: &Entry<Rc<Control>>| {
+                entry.device.is_some_and(|device| revoked.contains(&device))
+            };
+            let theirs = sessions.of_user(user).filter(|(id, _)| Some(*id) != but);
+            theirs.filter(|(_, entry)| of_them(entry)).map(|(id, _)| id).collect()
+        };
+        self.end_sessions(ids, &KillReason::Revoked).await;
+        Ok(revoked)
+    }
+
+    async fn end_sessions(&self, ids: Vec<SessionId>, reason: &KillReason) {
         let controls: Vec<Rc<Control>> =
             ids.into_iter().filter_map(|id| self.control(id)).collect();
         for control in &controls {

@@ -4,6 +4,7 @@
 //! pairs of bytes: where its last message is changed, and into what. With [`RAW`] they are its last message.
 //! The users are `alice`, who may log in, and `bob`, who is locked.
 
+use berth_common::credentials::NewCredential;
 use berth_common::entry::{Limits, Usage};
 use berth_common::ids::UserName;
 use berth_common::limits::MAX_SCRAM_MESSAGE;
@@ -11,7 +12,7 @@ use berth_common::scram::ScramVerifier;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::{Digest as _, Sha256};
 
-use crate::auth::{AwaitingPassword, LoginHello};
+use crate::auth::{AwaitingCredential, LoginHello};
 use crate::ledger::{UserRecord, UserState};
 
 /// The client does not know the password.
@@ -68,7 +69,13 @@ fn login(flaws: u8, first: &[u8], edits: &[u8]) {
 fn password(flaws: u8, first: &[u8], edits: &[u8]) {
     let (Some(record), Ok(user)) = (record("alice"), UserName::new("alice")) else { return };
     let new = verifier(b"sixteen more :-)", [7; 32]);
-    let begun = AwaitingPassword::begin(first, new.clone(), &user, Some(&record), &EXPORTER);
+    let begun = AwaitingCredential::begin(
+        first,
+        NewCredential::Password(new.clone()),
+        &user,
+        Some(&record),
+        &EXPORTER,
+    );
     let Ok((challenge, awaiting)) = begun else { return };
     assert!(first.starts_with(b"p=tls-exporter,,n=alice,"));
     // On another channel, a relay has put a verifier of its own into the place of the client's.
@@ -86,7 +93,7 @@ fn password(flaws: u8, first: &[u8], edits: &[u8]) {
     let expected = honest && !swapped && !now.locked;
     assert_eq!(result.is_ok(), expected, "{:?}", String::from_utf8_lossy(&last));
     if let Ok((proved, stored)) = result {
-        assert!(proved == record.verifier && stored == new);
+        assert!(proved == record.verifier && stored == NewCredential::Password(new));
     }
 }
 

@@ -44,7 +44,7 @@ fn packet_in_every_phase(packet: &[u8]) {
     if let Ok(message) = codec::decode::<WorkerToDaemon>(packet) {
         let allowed = |phase: &Phase| broker::step(*phase, &message) != Step::Break;
         let phases = Phase::ALL.into_iter().filter(allowed).count();
-        assert!((1..=12).contains(&phases), "{} in {phases}", broker::name(&message));
+        assert!((1..=15).contains(&phases), "{} in {phases}", broker::name(&message));
     }
     if let Ok(message) = codec::decode::<FilerToDaemon>(packet) {
         let phases = FILERS.into_iter().filter(|phase| asked::may_send(*phase, &message)).count();
@@ -115,7 +115,7 @@ impl Daemon {
         match worker.happens(letter, variant) {
             Became::LoggedIn => {
                 let living = self.living(&user, id);
-                let fits = self.sessions.log_in(id, &user, OF_A_USER);
+                let fits = self.sessions.log_in(id, &user, None, OF_A_USER);
                 assert_eq!(fits, living < OF_A_USER as usize);
                 if fits {
                     self.homes.join(id, &user);

@@ -6,7 +6,8 @@ use std::time::Instant;
 
 use berth_common::broker_protocol::{CloseReason, Direction, WorkerToDaemon};
 use berth_common::codec;
-use berth_common::ids::{RequestId, SessionId};
+use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
+use berth_common::ids::{RequestId, SessionId, UserName};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
@@ -34,6 +35,9 @@ pub(super) struct Worker {
     site_passed: bool,
     challenges: u32,
     proofs: u32,
+    /// An invitation's challenges and proofs: any number, one after the other.
+    invitations: u32,
+    claims: u32,
     logged_in: bool,
 }
 
@@ -46,6 +50,8 @@ impl Worker {
             site_passed: !has_site_secret,
             challenges: 0,
             proofs: 0,
+            invitations: 0,
+            claims: 0,
             logged_in: false,
         }
     }
@@ -107,13 +113,32 @@ impl Worker {
                 assert!(self.proofs == 1 && !self.logged_in, "a second try at a password");
                 self.phase = Phase::LoginChecking;
             }
-            Step::PasswordFirst => {
-                assert!(self.logged_in, "a password is changed before the login");
-                self.phase = Phase::PasswordLookup;
+            Step::LoginDevice => {
+                self.proofs += 1;
+                assert!(self.site_passed && self.proofs == 1 && !self.logged_in);
+                self.phase = Phase::LoginChecking;
             }
-            Step::PasswordFinal => {
-                assert!(self.logged_in && self.phase == Phase::PasswordChallenged);
-                self.phase = Phase::PasswordChecking;
+            Step::JoinFirst => {
+                assert!(self.site_passed && !self.logged_in && self.challenges == 0);
+                self.invitations += 1;
+                self.phase = Phase::JoinLookup;
+            }
+            Step::JoinFinal => {
+                self.claims += 1;
+                assert!(self.claims <= self.invitations, "a claim without a challenge");
+                self.phase = Phase::JoinChecking;
+            }
+            Step::Devices | Step::RevokeDevices => {
+                assert!(self.logged_in, "somebody's devices before the login");
+                self.phase = Phase::CredentialChecking;
+            }
+            Step::CredentialFirst => {
+                assert!(self.logged_in, "a password is changed before the login");
+                self.phase = Phase::CredentialLookup;
+            }
+            Step::CredentialFinal => {
+                assert!(self.logged_in && self.phase == Phase::CredentialChallenged);
+                self.phase = Phase::CredentialChecking;
             }
             Step::Note => {
                 assert!(self.logged_in, "a transfer before the login");
@@ -139,9 +164,14 @@ impl Worker {
                 self.phase = Phase::Serving;
                 return Became::LoggedIn;
             }
-            (Phase::LoginLookup | Phase::LoginChecking, false) => Phase::Closing,
-            (Phase::PasswordLookup, true) => Phase::PasswordChallenged,
-            (Phase::PasswordLookup, false) | (Phase::PasswordChecking, _) => Phase::Serving,
+            (Phase::JoinLookup, true) => Phase::JoinChallenged,
+            (Phase::JoinChecking, true) => Phase::LoginPending,
+            (
+                Phase::LoginLookup | Phase::LoginChecking | Phase::JoinLookup | Phase::JoinChecking,
+                false,
+            ) => Phase::Closing,
+            (Phase::CredentialLookup, true) => Phase::CredentialChallenged,
+            (Phase::CredentialLookup, false) | (Phase::CredentialChecking, _) => Phase::Serving,
             (phase, _) => phase,
         };
         Became::Nothing
@@ -158,8 +188,22 @@ fn message(letter: u8, variant: u8) -> Option<WorkerToDaemon> {
         20 => WorkerToDaemon::SiteProof { proof: [2; 32] },
         6 => WorkerToDaemon::LoginFirst { message: vec![3] },
         12 => WorkerToDaemon::LoginFinal { message: vec![4] },
-        23 => WorkerToDaemon::PasswordFirst { message: vec![5], verifier: verifier()? },
-        22 => WorkerToDaemon::PasswordFinal { message: vec![6] },
+        28 => {
+            let (user, key) = (UserName::new("alice").ok()?, DeviceKey([1; 32]));
+            WorkerToDaemon::LoginDevice { user, key, signature: [2; 64] }
+        }
+        29 => {
+            let account = NewAccount { user: UserName::new("alice").ok()?, verifier: verifier()? };
+            WorkerToDaemon::JoinFirst { message: vec![7], account }
+        }
+        30 => WorkerToDaemon::JoinFinal { message: vec![8] },
+        31 if variant == 0 => WorkerToDaemon::Devices,
+        31 => WorkerToDaemon::RevokeDevices { devices: vec![DeviceKey([1; 32]).id()] },
+        23 => {
+            let credential = NewCredential::Password(verifier()?);
+            WorkerToDaemon::CredentialFirst { message: vec![5], credential }
+        }
+        22 => WorkerToDaemon::CredentialFinal { message: vec![6] },
         2 => WorkerToDaemon::TransferStarted {
             id,
             direction: Direction::Put,

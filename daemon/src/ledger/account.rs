@@ -208,7 +208,7 @@ pub(super) fn add(tx: &Tx<'_>, user: UserId, change: Change) -> Result<(), Failu
 }
 
 /// The limits in two columns of a row.
-fn limits_from(row: &Row<'_>, first: usize) -> rusqlite::Result<Limits> {
+pub(super) fn limits_from(row: &Row<'_>, first: usize) -> rusqlite::Result<Limits> {
     let limit = |column| -> rusqlite::Result<Option<u64>> {
         Ok(row.get::<_, Option<i64>>(column)?.map(i64::cast_unsigned))
     };

@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 pub(super) const APPLICATION_ID: i64 = 0x4272_7468;
 
 /// From nothing to version 1, from there to version 2, and so on.
-const MIGRATIONS: [&str; 2] = [VERSION_1, VERSION_2];
+const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
 
 /// Users, uploads and intents. `reserved_*` of a user is the sum over the user's uploads and
 /// intents. `used` may be below zero for a moment (R17): what one session placed and has not
@@ -88,6 +88,34 @@ CREATE TABLE origin (
 INSERT INTO origin VALUES (1, 0);
 
 ALTER TABLE users ADD COLUMN unverified INTEGER NOT NULL DEFAULT 0 CHECK (unverified IN (0, 1));
+";
+
+/// Devices, in the order of their registration, and invitations.
+const VERSION_3: &str = "
+CREATE TABLE devices (
+    id        INTEGER PRIMARY KEY,
+    user      INTEGER NOT NULL REFERENCES users (id),
+    key       BLOB NOT NULL CHECK (length(key) = 32),
+    name      TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    created_s INTEGER NOT NULL,
+    used_s    INTEGER,
+    UNIQUE (user, key)
+) STRICT;
+
+CREATE TABLE invitations (
+    id            BLOB PRIMARY KEY CHECK (length(id) = 8),
+    name          TEXT CHECK (length(name) BETWEEN 1 AND 64),
+    salt          BLOB NOT NULL,
+    iterations    INTEGER NOT NULL CHECK (iterations > 0),
+    stored_key    BLOB NOT NULL CHECK (length(stored_key) = 32),
+    server_key    BLOB NOT NULL CHECK (length(server_key) = 32),
+    limit_bytes   INTEGER,
+    limit_entries INTEGER,
+    created_s     INTEGER NOT NULL,
+    expires_s     INTEGER NOT NULL,
+    used_by       TEXT
+) STRICT, WITHOUT ROWID;
+CREATE INDEX invitations_by_end ON invitations (expires_s);
 ";
 
 /// Brings a ledger of version `from`, 0 for an empty database, up to [`VERSION`].

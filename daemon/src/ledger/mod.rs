@@ -24,7 +24,9 @@ mod admission;
 mod backup;
 mod crossings;
 mod damage;
+mod devices;
 mod intents;
+mod invitations;
 mod memory;
 mod migrations;
 mod model;
@@ -44,7 +46,10 @@ use std::io;
 use std::path::Path;
 use std::sync::PoisonError;
 
-use berth_common::admin_protocol::{Change, LedgerWork};
+use berth_common::admin_protocol::{Change, InvitationSummary, LedgerWork};
+use berth_common::credentials::{
+    DeviceId, DeviceKey, DeviceName, DeviceSummary, InvitationId, NewAccount,
+};
 use berth_common::entry::{Limits, Usage};
 use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{
@@ -53,9 +58,10 @@ use berth_common::ledger_protocol::{
 use berth_common::scram::ScramVerifier;
 
 pub(crate) use backup::{Backup, BackupError};
+pub(crate) use invitations::MOST as MOST_INVITATIONS;
 pub(crate) use model::{
-    Claiming, IntentKind, IntentRow, LedgerError, Note, Orphans, Pending, UploadOpening,
-    UploadRequest, UserRecord, UserState, UserStates,
+    Claiming, DeviceRecord, IntentKind, IntentRow, Invitation, LedgerError, Note, Orphans, Pending,
+    UploadOpening, UploadRequest, UserRecord, UserState, UserStates,
 };
 pub(crate) use pulse::Health;
 pub(crate) use replay::{Removal, Unexplained, Verdict, decide};
@@ -316,6 +322,147 @@ impl Ledger {
     pub(crate) async fn state_of(&self, user: &UserName) -> Result<UserState, LedgerError> {
         let user = user.clone();
         self.read(move |tx| Ok(account::of(tx, &user)?.state)).await
+    }
+
+    // Devices.
+
+    /// A device of this user by its key, with the user; `None` when there is no such user or device.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn device(
+        &self,
+        user: &UserName,
+        key: DeviceKey,
+    ) -> Result<Option<DeviceRecord>, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| devices::get(tx, &user, &key)).await
+    }
+
+    /// A user's devices, in the order of their registration.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn devices(&self, user: &UserName) -> Result<Vec<DeviceSummary>, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| devices::of_user(tx, &user)).await
+    }
+
+    /// Registers a device, or gives one that is there a new name: only by whoever has proved to know this
+    /// verifier's password.
+    ///
+    /// # Errors
+    /// `NoSuchUser`; `Refused` with `PasswordRefused` when the password is another one by now, or the user may not
+    /// log in any more, and with `TooManyDevices`.
+    pub(crate) async fn register_device(
+        &self,
+        user: &UserName,
+        proved: ScramVerifier,
+        key: DeviceKey,
+        name: DeviceName,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| devices::register(tx, &user, &proved, &key, &name)).await
+    }
+
+    /// The device was logged in by. Waits for the end of an outage.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn device_used(
+        &self,
+        user: &UserName,
+        key: DeviceKey,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.take_note(move |tx| devices::used(tx, &user, &key)).await
+    }
+
+    /// Removes devices, or all of the user's, and says which were there. It ends no session.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn revoke_devices(
+        &self,
+        user: &UserName,
+        devices: Option<Vec<DeviceId>>,
+    ) -> Result<Vec<DeviceId>, LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| devices::revoke(tx, &user, devices.as_deref())).await
+    }
+
+    // Invitations.
+
+    /// An invitation that can be used.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn invitation(
+        &self,
+        id: InvitationId,
+    ) -> Result<Option<Invitation>, LedgerError> {
+        self.read(move |tx| invitations::get(tx, id)).await
+    }
+
+    /// At most `count` invitations in the order of their ids, after this one, those that expired more than 30 days ago
+    /// left out.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn invitations(
+        &self,
+        after: Option<InvitationId>,
+        count: usize,
+    ) -> Result<Vec<InvitationSummary>, LedgerError> {
+        self.read(move |tx| invitations::page(tx, after, count)).await
+    }
+
+    /// Adds an invitation, which is valid for so many seconds.
+    ///
+    /// # Errors
+    /// `Refused` with `Busy` when there are [`MOST_INVITATIONS`] that can be used.
+    pub(crate) async fn add_invitation(
+        &self,
+        id: InvitationId,
+        invitation: Invitation,
+        valid_s: u32,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| invitations::add(tx, id, &invitation, valid_s)).await
+    }
+
+    /// Removes an invitation that was not used; `false` when there is none.
+    ///
+    /// # Errors
+    /// `Unavailable` alone.
+    pub(crate) async fn revoke_invitation(&self, id: InvitationId) -> Result<bool, LedgerError> {
+        self.write(move |tx| invitations::revoke(tx, id)).await
+    }
+
+    /// Uses an invitation and writes the new user, with the state `Creating`: only by whoever has proved to know the
+    /// secret of this verifier. The caller has the user's turn.
+    ///
+    /// # Errors
+    /// `Refused` with `NotInvited`, `OtherName` or `NameTaken`; the invitation can be used further on.
+    pub(crate) async fn join(
+        &self,
+        id: InvitationId,
+        proved: ScramVerifier,
+        account: NewAccount,
+    ) -> Result<(), LedgerError> {
+        self.write(move |tx| invitations::join(tx, id, &proved, &account)).await
+    }
+
+    /// Takes a `join` back whose user could not be made.
+    ///
+    /// # Errors
+    /// `UserExists` when it was made after all, `UserGoing`, `NoSuchUser`.
+    pub(crate) async fn take_back_join(
+        &self,
+        id: InvitationId,
+        user: &UserName,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| invitations::take_back(tx, id, &user)).await
     }
 
     // Users whose sums may be wrong.

@@ -1,7 +1,7 @@
 //! What the ledger is asked and answers, in domain words. No SQL, no serialisation: these types
 //! stay within the daemon, and the supervisor converts them to messages.
 
-use berth_common::entry::{SourceFingerprint, Usage};
+use berth_common::entry::{Limits, SourceFingerprint, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{SessionId, StagingName, UploadToken, UserName};
 use berth_common::rel_path::RelPath;
@@ -94,6 +94,26 @@ impl UserRecord {
     pub(crate) fn may_log_in(&self) -> bool {
         self.state == UserState::Active && !self.locked
     }
+}
+
+/// A device that is registered.
+#[derive(Clone, Debug)]
+pub(crate) struct DeviceRecord {
+    /// Whose it is.
+    pub(crate) user: UserRecord,
+    /// When it was last noted that it was logged in by, in seconds since the epoch.
+    pub(crate) used_s: Option<i64>,
+}
+
+/// An invitation that can be used.
+#[derive(Clone, Debug)]
+pub(crate) struct Invitation {
+    /// What checks its secret.
+    pub(crate) verifier: ScramVerifier,
+    /// The name that the account must have.
+    pub(crate) user: Option<UserName>,
+    /// The quota that it will have.
+    pub(crate) limits: Limits,
 }
 
 /// What a session asks for with a resumable upload.

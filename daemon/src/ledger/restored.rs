@@ -37,6 +37,8 @@ pub(super) fn begin_anew(db: &mut Connection) -> rusqlite::Result<()> {
          used_bytes = max(used_bytes, 0), used_entries = max(used_entries, 0)",
         [],
     )?;
+    // Whether one was used since, nobody knows.
+    tx.execute("DELETE FROM invitations WHERE used_by IS NULL", [])?;
     tx.execute("UPDATE sequence SET next_name = next_name + ?1", [SEQUENCE_JUMP])?;
     tx.execute("UPDATE origin SET is_backup = 0", [])?;
     tx.commit()?;
@@ -44,7 +46,7 @@ pub(super) fn begin_anew(db: &mut Connection) -> rusqlite::Result<()> {
         users,
         intents,
         uploads,
-        "this ledger was restored from a backup: its intents and uploads are dropped, and all homes \
+        "this ledger was restored from a backup: its intents, uploads and invitations are dropped, and all homes \
          are read-only until they are verified with correction"
     );
     for user in unsure {

@@ -165,6 +165,19 @@ pub(super) fn add(
     Ok(())
 }
 
+/// Removes the row of a user who is still `Creating`.
+pub(super) fn remove_unmade(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure> {
+    let account = account::of(tx, user)?;
+    match account.state {
+        UserState::Creating => {
+            tx.db.execute("DELETE FROM users WHERE id = ?1", [account.id.0])?;
+            Ok(())
+        }
+        UserState::Active => Err(LedgerError::UserExists.into()),
+        UserState::Removing => Err(LedgerError::UserGoing.into()),
+    }
+}
+
 fn set_state(tx: &Tx<'_>, user: UserId, state: UserState) -> Result<(), Failure> {
     tx.db.execute("UPDATE users SET state = ?2 WHERE id = ?1", (user.0, state))?;
     Ok(())
@@ -192,7 +205,7 @@ pub(super) fn finish_removal(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure
     if account.state != UserState::Removing {
         return Err(LedgerError::UserExists.into());
     }
-    let tables = ["temp.names", "temp.sums", "intents", "uploads"];
+    let tables = ["temp.names", "temp.sums", "intents", "uploads", "devices"];
     for table in tables {
         tx.db.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [account.id.0])?;
     }
@@ -226,11 +239,21 @@ pub(super) fn change_verifier(
     from: &ScramVerifier,
     to: &ScramVerifier,
 ) -> Result<(), Failure> {
-    let now = get(tx, user)?.ok_or(LedgerError::NoSuchUser)?;
-    if !now.may_log_in() || now.verifier != *from {
-        return Err(LedgerError::Refused(ErrorCode::PasswordRefused).into());
-    }
+    check_proved(tx, user, from)?;
     set_verifier(tx, user, to)
+}
+
+/// Refuses what was proved by a password that is not the user's any more.
+pub(super) fn check_proved(
+    tx: &Tx<'_>,
+    user: &UserName,
+    proved: &ScramVerifier,
+) -> Result<(), Failure> {
+    let now = get(tx, user)?.ok_or(LedgerError::NoSuchUser)?;
+    match now.may_log_in() && now.verifier == *proved {
+        true => Ok(()),
+        false => Err(LedgerError::Refused(ErrorCode::PasswordRefused).into()),
+    }
 }
 
 pub(super) fn set_locked(tx: &Tx<'_>, user: &UserName, locked: bool) -> Result<(), Failure> {

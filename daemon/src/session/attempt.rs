@@ -1,17 +1,18 @@
-//! What a login or a change of password meets on its way: refusals, the ledger, and the filer that joins.
+//! What a login, an invitation or a new credential meets on its way: refusals, the ledger, and the filer that joins.
 //!
 //! It runs beside the session's task and is dropped with the session; a filer that joined is ended then.
 
 use std::net::SocketAddr;
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use berth_common::credentials::DeviceKey;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{SessionId, UserName};
 use rustix::fd::OwnedFd;
+use tokio::task::spawn_local;
 
 use super::login::{Login, Outcome};
-use super::password::PasswordOutcome;
 use crate::auth::{Accepted, AddressKey, Refusal};
 use crate::daemon::Daemon;
 use crate::filer_handle::{self, Filer, FilerError, Unowned};
@@ -70,35 +71,23 @@ impl Attempt {
         }
     }
 
-    pub(super) fn password_refused(self, user: &UserName, obstacle: &Obstacle) -> PasswordOutcome {
-        let session = self.session.0;
-        match obstacle {
-            Obstacle::Refusal(reason) => {
-                tracing::warn!(session, %user, addr = %self.addr, %reason, "password not changed");
-            }
-            Obstacle::Ledger(error) => {
-                tracing::error!(session, %user, addr = %self.addr, %error, "password not changed");
-            }
-        }
-        PasswordOutcome::Over(false)
-    }
-
-    /// The password is right: makes the session the user's and joins a filer to it.
+    /// The proof is right: makes the session the user's and joins a filer to it.
     pub(super) async fn join(self, daemon: &Rc<Daemon>, accepted: Accepted) -> Outcome {
         let user = &accepted.user;
         let (session, addr) = (self.session.0, self.addr);
         // From here on nobody is let in at its cost. Before the proof is known to be right it is anybody's.
         daemon.pending.borrow_mut().log_in(self.session);
         let most = daemon.settings().config.max_sessions_per_user;
-        if !daemon.sessions.borrow_mut().log_in(self.session, user, most) {
+        let device = accepted.device.map(|key| key.id());
+        if !daemon.sessions.borrow_mut().log_in(self.session, user, device, most) {
             tracing::warn!(session, %user, %addr, most, "one session too many");
             return Outcome::Refused(ErrorCode::TooManySessions { limit: most });
         }
-        // Whoever locks or removes a user does that first and then ends the sessions that are in the
-        // table. This one is in it now: either it is ended, or the lock is seen here.
-        match daemon.ledger.user(user).await {
-            Ok(Some(record)) if record.may_log_in() => {}
-            Ok(_) => return Outcome::Refused(Refusal::LOGIN_CODE),
+        // Whoever locks or removes a user, or revokes a device, does that first and then ends the sessions
+        // that are in the table. This one is in it now: either it is ended, or that is seen here.
+        match self.is_let_in(daemon, &accepted).await {
+            Ok(true) => {}
+            Ok(false) => return Outcome::Refused(Refusal::LOGIN_CODE),
             Err(error) => {
                 tracing::error!(session, %user, %addr, %error, "cannot log in");
                 return Outcome::Refused(ErrorCode::LedgerUnavailable);
@@ -114,6 +103,24 @@ impl Attempt {
                 Outcome::Refused(ErrorCode::Internal)
             }
         }
+    }
+
+    /// Whether the user, by this device, may be here at this moment.
+    async fn is_let_in(
+        self,
+        daemon: &Rc<Daemon>,
+        accepted: &Accepted,
+    ) -> Result<bool, LedgerError> {
+        let user = &accepted.user;
+        let Some(key) = accepted.device else {
+            let record = daemon.ledger.user(user).await?;
+            return Ok(record.is_some_and(|record| record.may_log_in()));
+        };
+        let Some(device) = daemon.ledger.device(user, key).await? else {
+            return Ok(false);
+        };
+        note_use(daemon, user, key, device.used_s);
+        Ok(device.user.may_log_in())
     }
 
     /// A filer that has joined, with the worker's end of the channel between them. Where one ends instead,
@@ -139,6 +146,24 @@ impl Attempt {
             }
         }
     }
+}
+
+/// How old the time may be that is kept of a device's last login: a login costs no write then.
+const USED_WITHIN: Duration = Duration::from_secs(3600);
+
+/// Nobody waits for it.
+fn note_use(daemon: &Rc<Daemon>, user: &UserName, key: DeviceKey, used_s: Option<i64>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let used = Duration::from_secs(used_s.unwrap_or_default().try_into().unwrap_or_default());
+    if used_s.is_some() && now.abs_diff(used) < USED_WITHIN {
+        return;
+    }
+    let (daemon, user) = (daemon.clone(), user.clone());
+    spawn_local(async move {
+        if let Err(error) = daemon.ledger.device_used(&user, key).await {
+            tracing::warn!(%user, device = %key.id(), %error, "its use was not noted");
+        }
+    });
 }
 
 /// Counts a failure of this address, and holds the refusal back as it deserves.

@@ -12,7 +12,7 @@ use tokio::task::spawn_local;
 
 use super::attempt::{Attempt, held_back, record};
 use super::{Event, Session, SiteChallenge, Stage};
-use crate::auth::{self, Accepted, AddressKey, AwaitingFinal, LoginHello};
+use crate::auth::{self, Accepted, AddressKey, AwaitingFinal, DeviceLogin, LoginHello};
 use crate::bucket::SERVING_WORKER;
 use crate::filer_handle::Unowned;
 use crate::incidents::Task;
@@ -109,6 +109,32 @@ impl Session {
         });
     }
 
+    /// The client logs in by a device's key.
+    pub(super) fn login_device(&mut self, login: DeviceLogin) {
+        if let Err(error) = self.check_address() {
+            return self.refuse(error);
+        }
+        self.stage = Stage::LoginChecking;
+        let (daemon, address, exporter) = (self.daemon.clone(), self.address(), self.exporter);
+        let attempt = self.attempt();
+        self.beside(async move {
+            let claimed = login.user.to_string();
+            let checked = async {
+                login.verify(&exporter)?;
+                let record = daemon.ledger.device(&login.user, login.key).await?;
+                Ok(login.accept(record.as_ref())?)
+            };
+            let outcome = match checked.await {
+                Ok(accepted) => {
+                    daemon.failures.borrow_mut().succeeded(address, &claimed);
+                    attempt.join(&daemon, accepted).await
+                }
+                Err(error) => attempt.refused(&daemon, address, Some(&claimed), error).await,
+            };
+            Event::Login(outcome)
+        });
+    }
+
     /// A login came so far.
     pub(super) fn login_outcome(&mut self, outcome: Outcome) {
         match outcome {
@@ -122,11 +148,12 @@ impl Session {
     }
 
     fn log_in(&mut self, login: Login) {
-        let Login { accepted: Accepted { server_final, user }, filer, workers_end } = login;
+        let Login { accepted: Accepted { server_final, user, device }, filer, workers_end } = login;
         let Some(filer) = filer.owned() else { return };
         let pid = filer.process().pid;
         self.daemon.sessions.borrow_mut().set_filer(self.id, pid);
-        tracing::info!(session = self.id.0, %user, addr = %self.peer, filer = pid, "login");
+        let device = device.map(|key| tracing::field::display(key.id()));
+        tracing::info!(session = self.id.0, %user, addr = %self.peer, filer = pid, device, "login");
         let (session, peer) = (Some(self.id), Some(self.peer));
         self.worker.process().set_task(Task { session, user: Some(user.clone()), peer });
         let worker = self.worker.process().clone();

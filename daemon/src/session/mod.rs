@@ -3,13 +3,14 @@
 //! A task owns the session: it reads what the worker asks ([`crate::broker`] says what may be asked when),
 //! takes events of its own helpers and of others who want to end it, and at the end sees to it that both
 //! processes are reaped and what they left is replayed ([`end`]). Waiting for the ledger or a filer is done
-//! beside it ([`login`], [`password`], [`attempt`]), so that it always hears its worker.
+//! beside it ([`login`], [`join`], [`credentials`], [`attempt`]), so that it always hears its worker.
 
 mod attempt;
+mod credentials;
 mod end;
+mod join;
 mod login;
 mod note;
-mod password;
 
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -22,7 +23,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::accept::Admission;
-use crate::auth::{self, AwaitingFinal, AwaitingPassword};
+use crate::auth::{self, AwaitingCredential, AwaitingFinal, AwaitingJoin, DeviceLogin};
 use crate::broker::{self, Phase, Step};
 use crate::bucket::{Bucket, PROGRESS, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
@@ -37,9 +38,10 @@ use crate::serve::Serving;
 use crate::tasks::Flag;
 use crate::worker_handle::{MadeWith, SharedWorker};
 
+use credentials::{CHANGES, CredentialOutcome};
 use end::{End, HEAR_OUT, broke, lost};
+use join::JoinOutcome;
 use login::Outcome;
-use password::{CHANGES, PasswordOutcome};
 
 /// Seconds beyond the worker's own bound after which the daemon ends a login.
 const LOGIN_SLACK: Duration = Duration::from_secs(5);
@@ -55,8 +57,10 @@ pub(crate) enum Event {
     Shutdown(u32),
     /// A login came so far.
     Login(Outcome),
-    /// A change of password came so far.
-    Password(PasswordOutcome),
+    /// An account by an invitation came so far.
+    Join(JoinOutcome),
+    /// What is done with credentials came so far.
+    Credential(CredentialOutcome),
     /// Worker and filer are to be asked whether they still run.
     Beat,
     /// The filer has ended.
@@ -84,10 +88,13 @@ enum Stage {
     LoginLookup,
     LoginChallenged(Box<AwaitingFinal>),
     LoginChecking,
+    JoinLookup,
+    JoinChallenged(Box<AwaitingJoin>),
+    JoinChecking,
     Serving,
-    PasswordLookup,
-    PasswordChallenged(Box<AwaitingPassword>),
-    PasswordChecking,
+    CredentialLookup,
+    CredentialChallenged(Box<AwaitingCredential>),
+    CredentialChecking,
     Closing,
 }
 
@@ -101,10 +108,13 @@ impl Stage {
             Self::LoginLookup => Phase::LoginLookup,
             Self::LoginChallenged(_) => Phase::LoginChallenged,
             Self::LoginChecking => Phase::LoginChecking,
+            Self::JoinLookup => Phase::JoinLookup,
+            Self::JoinChallenged(_) => Phase::JoinChallenged,
+            Self::JoinChecking => Phase::JoinChecking,
             Self::Serving => Phase::Serving,
-            Self::PasswordLookup => Phase::PasswordLookup,
-            Self::PasswordChallenged(_) => Phase::PasswordChallenged,
-            Self::PasswordChecking => Phase::PasswordChecking,
+            Self::CredentialLookup => Phase::CredentialLookup,
+            Self::CredentialChallenged(_) => Phase::CredentialChallenged,
+            Self::CredentialChecking => Phase::CredentialChecking,
             Self::Closing => Phase::Closing,
         }
     }
@@ -126,7 +136,7 @@ struct Session {
     closing: Option<CloseReason>,
     seldom: Bucket,
     progress: Bucket,
-    passwords: Bucket,
+    credentials: Bucket,
     /// For its transfers.
     lines: Lines,
     heartbeat: Heartbeat,
@@ -166,7 +176,7 @@ pub(crate) async fn run(
         closing: None,
         seldom: Bucket::new(SELDOM, now),
         progress: Bucket::new(PROGRESS, now),
-        passwords: Bucket::new(CHANGES, now),
+        credentials: Bucket::new(CHANGES, now),
         lines: Lines::new(TRANSFERS, now),
         heartbeat: Heartbeat::default(),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
@@ -291,12 +301,28 @@ impl Session {
                 self.login_final(message);
                 None
             }
-            (Step::PasswordFirst, WorkerToDaemon::PasswordFirst { message, verifier }) => {
-                self.password_first(message, verifier)
-            }
-            (Step::PasswordFinal, WorkerToDaemon::PasswordFinal { message }) => {
-                self.password_final(message);
+            (Step::LoginDevice, WorkerToDaemon::LoginDevice { user, key, signature }) => {
+                self.login_device(DeviceLogin { user, key, signature });
                 None
+            }
+            (Step::JoinFirst, WorkerToDaemon::JoinFirst { message, account }) => {
+                self.join_first(&message, account);
+                None
+            }
+            (Step::JoinFinal, WorkerToDaemon::JoinFinal { message }) => {
+                self.join_final(&message);
+                None
+            }
+            (Step::CredentialFirst, WorkerToDaemon::CredentialFirst { message, credential }) => {
+                self.credential_first(message, credential)
+            }
+            (Step::CredentialFinal, WorkerToDaemon::CredentialFinal { message }) => {
+                self.credential_final(message);
+                None
+            }
+            (Step::Devices, WorkerToDaemon::Devices) => self.devices(),
+            (Step::RevokeDevices, WorkerToDaemon::RevokeDevices { devices }) => {
+                self.revoke_devices(devices)
             }
             (Step::Note, message) => self.note(message),
             (Step::Alive, _) if self.heartbeat.answered() => None,
@@ -329,8 +355,12 @@ impl Session {
                 self.login_outcome(outcome);
                 None
             }
-            Event::Password(outcome) => {
-                self.password_outcome(outcome);
+            Event::Join(outcome) => {
+                self.join_outcome(outcome);
+                None
+            }
+            Event::Credential(outcome) => {
+                self.credential_outcome(outcome);
                 None
             }
             Event::Beat => self.beat(),

@@ -232,7 +232,8 @@ impl Connection {
 /// What a message answers; `None` of those that answer no request.
 fn request_of(message: &WorkerToClient) -> Option<RequestId> {
     match message {
-        WorkerToClient::PasswordChallenge { id, .. }
+        WorkerToClient::CredentialChallenge { id, .. }
+        | WorkerToClient::Devices { id, .. }
         | WorkerToClient::Failed { id, .. }
         | WorkerToClient::Done { id }
         | WorkerToClient::Entry { id, .. }
@@ -252,6 +253,8 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::SiteAccepted
         | WorkerToClient::LoginChallenge { .. }
         | WorkerToClient::LoginAccepted { .. }
+        | WorkerToClient::JoinChallenge { .. }
+        | WorkerToClient::Joined { .. }
         | WorkerToClient::Refused { .. } => None,
     }
 }

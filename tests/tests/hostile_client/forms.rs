@@ -114,7 +114,10 @@ fn sizes_that_nobody_could_hold_end_the_session_and_are_not_allocated() {
         frames.push(message(&entry("Stat", &entry("path", value))));
         frames.push(message(&entry("JournalLeaves", &entry("leaves", value))));
         frames.push(message(&entry("Put", &entry("token", value))));
-        frames.push(message(&entry("PasswordFirst", &entry("verifier", value))));
+        frames.push(message(&entry("CredentialFirst", &entry("credential", value))));
+        frames.push(message(&entry("LoginDevice", &entry("signature", value))));
+        frames.push(message(&entry("JoinFirst", &entry("account", value))));
+        frames.push(message(&entry("RevokeDevices", &entry("devices", value))));
     }
     assert_protocol(&scene, &frames);
     scene.assert_unharmed();

@@ -6,6 +6,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 
 use berth_common::client_protocol::{ClientToWorker, GetResume, Put, WorkerToClient};
+use berth_common::credentials::NewCredential;
 use berth_common::entry::Existing;
 use berth_common::frame::encode_message;
 use berth_common::limits::BLOCK_SIZE;
@@ -300,19 +301,19 @@ const REQUESTS: &[Step] = &[
         let id = raw.id();
         raw.send(&ClientToWorker::Remove { id, path: path(name), recursive: true });
     }),
-    ("password", |raw, _| drop(password_first(raw))),
+    ("password", |raw, _| drop(credential_first(raw))),
     ("password-challenged", |raw, _| {
-        password_first(raw);
-        assert!(matches!(raw.message(), WorkerToClient::PasswordChallenge { .. }));
+        credential_first(raw);
+        assert!(matches!(raw.message(), WorkerToClient::CredentialChallenge { .. }));
     }),
     ("password-changed", |raw, _| {
-        let (id, first) = password_first(raw);
-        let WorkerToClient::PasswordChallenge { message, .. } = raw.message() else {
+        let (id, first) = credential_first(raw);
+        let WorkerToClient::CredentialChallenge { message, .. } = raw.message() else {
             panic!("no challenge")
         };
         // The same password again, so that the next client can log in whether it was changed or not.
         let message = first.answer("m", &message).unwrap().message().to_vec();
-        raw.send(&ClientToWorker::PasswordFinal { id, message });
+        raw.send(&ClientToWorker::CredentialFinal { id, message });
     }),
 ];
 
@@ -323,13 +324,13 @@ fn get_ready(raw: &mut Raw, resume: Option<GetResume>) -> berth_common::entry::H
     }
 }
 
-fn password_first(raw: &mut Raw) -> (berth_common::ids::RequestId, ClientFirst) {
+fn credential_first(raw: &mut Raw) -> (berth_common::ids::RequestId, ClientFirst) {
     let verifier = ScramVerifier::from_password("m", vec![8; SALT_SIZE], *ITERATIONS.start());
-    let verifier = verifier.unwrap();
-    let binding = ChannelBinding::covering(raw.exporter(), &verifier);
+    let credential = NewCredential::Password(verifier.unwrap());
+    let binding = ChannelBinding::new_credential(raw.exporter(), &credential);
     let first = ClientFirst::new("mallory", binding).unwrap();
     let (id, message) = (raw.id(), first.message().to_vec());
-    raw.send(&ClientToWorker::PasswordFirst { id, message, verifier });
+    raw.send(&ClientToWorker::CredentialFirst { id, message, credential });
     (id, first)
 }
 

@@ -112,11 +112,11 @@ const OFFENCES: &[Offence] = &[
     }),
     ("a password's end without a beginning", |raw| {
         let id = raw.id();
-        raw.send(&ClientToWorker::PasswordFinal { id, message: b"c=x,r=x,p=x".to_vec() });
+        raw.send(&ClientToWorker::CredentialFinal { id, message: b"c=x,r=x,p=x".to_vec() });
     }),
     ("a SCRAM message that is too long", |raw| {
         let id = raw.id();
-        raw.send(&ClientToWorker::PasswordFinal { id, message: vec![b'x'; 5000] });
+        raw.send(&ClientToWorker::CredentialFinal { id, message: vec![b'x'; 5000] });
     }),
     ("a second hello", |raw| {
         raw.send(&ClientToWorker::Hello { versions: vec![1], client: String::new() });

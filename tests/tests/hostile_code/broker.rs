@@ -3,8 +3,9 @@
 
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, Direction, WorkerToDaemon};
 use berth_common::codec;
+use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::RequestId;
+use berth_common::ids::{RequestId, UserName};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::{ChannelBinding, ClientFirst, ScramVerifier};
 use berth_tests::Options;
@@ -35,8 +36,18 @@ pub(crate) fn verifier() -> ScramVerifier {
     ScramVerifier::from_password("new", vec![1; 16], 4096).unwrap()
 }
 
+pub(crate) fn credential() -> NewCredential {
+    NewCredential::Password(verifier())
+}
+
+pub(crate) fn refused() -> DaemonToWorker {
+    DaemonToWorker::CredentialsRefused { error: ErrorCode::PasswordRefused }
+}
+
 /// One of each message, `Closing` left out: it ends a session in every phase.
 fn messages() -> Vec<WorkerToDaemon> {
+    let (alice, key) = (UserName::new("alice").unwrap(), DeviceKey([1; 32]));
+    let account = NewAccount { user: alice.clone(), verifier: verifier() };
     vec![
         WorkerToDaemon::Ready,
         certificate_verify(),
@@ -44,11 +55,19 @@ fn messages() -> Vec<WorkerToDaemon> {
         WorkerToDaemon::SiteProof { proof: [0; 32] },
         WorkerToDaemon::LoginFirst { message: b"n,,n=alice,r=x".to_vec() },
         WorkerToDaemon::LoginFinal { message: b"c=biws,r=x,p=x".to_vec() },
-        WorkerToDaemon::PasswordFirst { message: b"n,,n=alice,r=x".to_vec(), verifier: verifier() },
-        WorkerToDaemon::PasswordFinal { message: b"c=biws,r=x,p=x".to_vec() },
+        WorkerToDaemon::CredentialFirst {
+            message: b"n,,n=alice,r=x".to_vec(),
+            credential: credential(),
+        },
+        WorkerToDaemon::CredentialFinal { message: b"c=biws,r=x,p=x".to_vec() },
         started(1, None),
         progress(),
         ended(1),
+        WorkerToDaemon::LoginDevice { user: alice, key, signature: [0; 64] },
+        WorkerToDaemon::JoinFirst { message: b"p=tls-exporter,,n=x,r=x".to_vec(), account },
+        WorkerToDaemon::JoinFinal { message: b"c=biws,r=x,p=x".to_vec() },
+        WorkerToDaemon::Devices,
+        WorkerToDaemon::RevokeDevices { devices: vec![key.id()] },
     ]
 }
 
@@ -59,9 +78,9 @@ type Reach = fn(&mut Puppet);
 const PHASES: [(&str, Reach, &[usize]); 5] = [
     ("handshake", |_| {}, &[1]),
     ("signed", signed, &[2]),
-    ("before login", |puppet| drop(puppet.handshake().unwrap()), &[4]),
+    ("before login", |puppet| drop(puppet.handshake().unwrap()), &[4, 11, 12]),
     ("challenged", challenged, &[5]),
-    ("logged in", logged_in, &[6, 8, 9]),
+    ("logged in", logged_in, &[6, 8, 9, 14, 15]),
 ];
 
 fn logged_in(puppet: &mut Puppet) {
@@ -160,7 +179,7 @@ fn values_that_no_type_has_end_the_session() {
     }
     // Fewer iterations than are safe would make the password cheap to guess; more, every login dear.
     let first = b"n,,n=alice,r=x".to_vec();
-    let message = WorkerToDaemon::PasswordFirst { message: first, verifier: verifier() };
+    let message = WorkerToDaemon::CredentialFirst { message: first, credential: credential() };
     for iterations in [b"\xcd\x00\x01", b"\xcd\xff\x00"] {
         let mut packet = altered(&message, b"\xcd\x10\x00", iterations);
         if iterations[1] == 0xff {
@@ -220,37 +239,38 @@ fn nobody_logs_in_or_changes_a_password_for_another() {
     drop(puppet);
 
     // alice's worker knows bob's password, even: the session is alice's.
-    let new = verifier();
+    let new = credential();
     for (user, password) in [("bob", "b"), ("alice", "wrong"), ("nobody", "x")] {
         let (mut puppet, _) = scene.worker_after_login();
         let daemon = puppet.descriptor(0);
-        let binding = ChannelBinding::covering(&[5; 32], &new);
+        let binding = ChannelBinding::new_credential(&[5; 32], &new);
         let first = ClientFirst::new(user, binding).unwrap();
         let message = first.message().to_vec();
-        let question = WorkerToDaemon::PasswordFirst { message, verifier: new.clone() };
+        let question = WorkerToDaemon::CredentialFirst { message, credential: new.clone() };
         puppet.send(daemon, &question).unwrap();
         let (mut answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-        if let DaemonToWorker::PasswordChallenge { message } = answer {
+        if let DaemonToWorker::CredentialChallenge { message } = answer {
             let message = first.answer(password, &message).unwrap().message().to_vec();
-            puppet.send(daemon, &WorkerToDaemon::PasswordFinal { message }).unwrap();
+            puppet.send(daemon, &WorkerToDaemon::CredentialFinal { message }).unwrap();
             answer = puppet.receive(daemon).unwrap().0;
         }
-        assert_eq!(answer, DaemonToWorker::PasswordRefused, "{user}");
+        assert_eq!(answer, refused(), "{user}");
     }
     // A proof for one verifier does not pass for another.
     let (mut puppet, _) = scene.worker_after_login();
     let daemon = puppet.descriptor(0);
-    let first = ClientFirst::new("alice", ChannelBinding::covering(&[5; 32], &new)).unwrap();
+    let first = ClientFirst::new("alice", ChannelBinding::new_credential(&[5; 32], &new)).unwrap();
     let other = ScramVerifier::from_password("other", vec![2; 16], 4096).unwrap();
     let message = first.message().to_vec();
-    puppet.send(daemon, &WorkerToDaemon::PasswordFirst { message, verifier: other }).unwrap();
-    let DaemonToWorker::PasswordChallenge { message } = puppet.receive(daemon).unwrap().0 else {
+    let credential = NewCredential::Password(other);
+    puppet.send(daemon, &WorkerToDaemon::CredentialFirst { message, credential }).unwrap();
+    let DaemonToWorker::CredentialChallenge { message } = puppet.receive(daemon).unwrap().0 else {
         panic!("no challenge");
     };
     let message = first.answer("a", &message).unwrap().message().to_vec();
-    puppet.send(daemon, &WorkerToDaemon::PasswordFinal { message }).unwrap();
+    puppet.send(daemon, &WorkerToDaemon::CredentialFinal { message }).unwrap();
     let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-    assert_eq!(answer, DaemonToWorker::PasswordRefused);
+    assert_eq!(answer, refused());
     drop(puppet);
     scene.assert_exact();
 }

@@ -12,7 +12,7 @@ use berth_tests::puppets::{Order, Puppet, Report, certificate_verify};
 use berth_tests::{Options, report};
 
 use crate::asking::{Asking, path};
-use crate::broker::{ended, progress, started, verifier};
+use crate::broker::{credential, ended, progress, refused, started};
 use crate::scene::Scene;
 
 const PER_SECOND: u64 = 10_000;
@@ -69,10 +69,11 @@ fn as_many_transfers_as_any_worker_may_tell_of_keep_nobody_from_being_served() {
     assert_eq!(flood(&scene, &mut puppet, &pairs, MESSAGES), Sent::All(MESSAGES));
     // It has broken nothing, and is answered like anybody.
     let daemon = puppet.descriptor(0);
-    let question = WorkerToDaemon::PasswordFirst { message: Vec::new(), verifier: verifier() };
+    let question =
+        WorkerToDaemon::CredentialFirst { message: Vec::new(), credential: credential() };
     puppet.send(daemon, &question).unwrap();
     let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-    assert_eq!(answer, DaemonToWorker::PasswordRefused);
+    assert_eq!(answer, refused());
     let reason = CloseReason::ClientLeft;
     puppet.send(daemon, &WorkerToDaemon::Closing { reason }).unwrap();
     let worker = puppet.pid();

@@ -14,9 +14,9 @@ use std::sync::Arc;
 use actix::{Message, Recipient};
 use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::{ChannelError, Received};
+use berth_common::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
-use berth_common::scram::ScramVerifier;
 use rustix::net::Shutdown;
 use tokio::sync::oneshot;
 
@@ -118,7 +118,24 @@ impl Broker {
     /// # Errors
     /// See [`BrokerError`]; a refused login is an [`Order::Refuse`].
     pub(crate) async fn login_final(&self, message: Vec<u8>) -> Result<Accepted, BrokerError> {
-        let answer = self.ask(WorkerToDaemon::LoginFinal { message }).await?;
+        self.login(WorkerToDaemon::LoginFinal { message }).await
+    }
+
+    /// Relays a login by a device's key.
+    ///
+    /// # Errors
+    /// See [`BrokerError`]; a refused login is an [`Order::Refuse`].
+    pub(crate) async fn login_device(
+        &self,
+        user: UserName,
+        key: DeviceKey,
+        signature: [u8; 64],
+    ) -> Result<Accepted, BrokerError> {
+        self.login(WorkerToDaemon::LoginDevice { user, key, signature }).await
+    }
+
+    async fn login(&self, question: WorkerToDaemon) -> Result<Accepted, BrokerError> {
+        let answer = self.ask(question).await?;
         match (answer.message, answer.descriptors.into_iter().next()) {
             (DaemonToWorker::LoginAccepted { message, user }, Some(filer)) => {
                 Ok(Accepted { message, user, filer })
@@ -127,30 +144,88 @@ impl Broker {
         }
     }
 
-    /// Relays the beginning of a change of password; `None` when the daemon refuses it at once.
+    /// Relays the SCRAM client-first-message of an invitation; gives the server-first-message.
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub(crate) async fn password_first(
+    pub(crate) async fn join_first(
         &self,
         message: Vec<u8>,
-        verifier: ScramVerifier,
-    ) -> Result<Option<Vec<u8>>, BrokerError> {
-        match self.ask(WorkerToDaemon::PasswordFirst { message, verifier }).await?.message {
-            DaemonToWorker::PasswordChallenge { message } => Ok(Some(message)),
-            DaemonToWorker::PasswordRefused => Ok(None),
+        account: NewAccount,
+    ) -> Result<Vec<u8>, BrokerError> {
+        match self.ask(WorkerToDaemon::JoinFirst { message, account }).await?.message {
+            DaemonToWorker::JoinChallenge { message } => Ok(message),
             _ => Err(BrokerError::Unexpected),
         }
     }
 
-    /// Relays the end of a change of password; says whether it was changed.
+    /// Relays the SCRAM client-final-message of an invitation; gives the server-final-message.
+    ///
+    /// # Errors
+    /// See [`BrokerError`]; a refusal is an [`Order::Refuse`].
+    pub(crate) async fn join_final(&self, message: Vec<u8>) -> Result<Vec<u8>, BrokerError> {
+        match self.ask(WorkerToDaemon::JoinFinal { message }).await?.message {
+            DaemonToWorker::Joined { message } => Ok(message),
+            _ => Err(BrokerError::Unexpected),
+        }
+    }
+
+    /// Relays the beginning of a new credential; gives the server-first-message, or why there is none.
     ///
     /// # Errors
     /// See [`BrokerError`].
-    pub(crate) async fn password_final(&self, message: Vec<u8>) -> Result<bool, BrokerError> {
-        match self.ask(WorkerToDaemon::PasswordFinal { message }).await?.message {
-            DaemonToWorker::PasswordChanged => Ok(true),
-            DaemonToWorker::PasswordRefused => Ok(false),
+    pub(crate) async fn credential_first(
+        &self,
+        message: Vec<u8>,
+        credential: NewCredential,
+    ) -> Result<Result<Vec<u8>, ErrorCode>, BrokerError> {
+        match self.ask(WorkerToDaemon::CredentialFirst { message, credential }).await?.message {
+            DaemonToWorker::CredentialChallenge { message } => Ok(Ok(message)),
+            DaemonToWorker::CredentialsRefused { error } => Ok(Err(error)),
+            _ => Err(BrokerError::Unexpected),
+        }
+    }
+
+    /// Relays the end of a new credential; says why it was not stored.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub(crate) async fn credential_final(
+        &self,
+        message: Vec<u8>,
+    ) -> Result<Result<(), ErrorCode>, BrokerError> {
+        self.change(WorkerToDaemon::CredentialFinal { message }).await
+    }
+
+    /// The user's devices, or why they cannot be told.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub(crate) async fn devices(
+        &self,
+    ) -> Result<Result<Vec<DeviceSummary>, ErrorCode>, BrokerError> {
+        match self.ask(WorkerToDaemon::Devices).await?.message {
+            DaemonToWorker::Devices { devices } => Ok(Ok(devices)),
+            DaemonToWorker::CredentialsRefused { error } => Ok(Err(error)),
+            _ => Err(BrokerError::Unexpected),
+        }
+    }
+
+    /// Has devices revoked; says why they were not.
+    ///
+    /// # Errors
+    /// See [`BrokerError`].
+    pub(crate) async fn revoke_devices(
+        &self,
+        devices: Vec<DeviceId>,
+    ) -> Result<Result<(), ErrorCode>, BrokerError> {
+        self.change(WorkerToDaemon::RevokeDevices { devices }).await
+    }
+
+    async fn change(&self, question: WorkerToDaemon) -> Result<Result<(), ErrorCode>, BrokerError> {
+        match self.ask(question).await?.message {
+            DaemonToWorker::CredentialsChanged => Ok(Ok(())),
+            DaemonToWorker::CredentialsRefused { error } => Ok(Err(error)),
             _ => Err(BrokerError::Unexpected),
         }
     }
@@ -228,9 +303,12 @@ impl Broker {
                     DaemonToWorker::SiteAccepted
                     | DaemonToWorker::LoginChallenge { .. }
                     | DaemonToWorker::LoginAccepted { .. }
-                    | DaemonToWorker::PasswordChallenge { .. }
-                    | DaemonToWorker::PasswordChanged
-                    | DaemonToWorker::PasswordRefused => match self.pending.take() {
+                    | DaemonToWorker::JoinChallenge { .. }
+                    | DaemonToWorker::Joined { .. }
+                    | DaemonToWorker::CredentialChallenge { .. }
+                    | DaemonToWorker::CredentialsChanged
+                    | DaemonToWorker::CredentialsRefused { .. }
+                    | DaemonToWorker::Devices { .. } => match self.pending.take() {
                         Some(asker) => {
                             let _ = asker.send(received);
                             None

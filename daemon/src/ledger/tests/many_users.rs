@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 
 use berth_common::admin_protocol::Change;
+use berth_common::credentials::{DeviceKey, DeviceName, InvitationId, NewAccount};
 use berth_common::ledger_protocol::Finding;
 use rusqlite::StatementStatus;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
@@ -106,6 +107,8 @@ async fn users_come_and_go(bench: &Bench) {
     ledger.user_states(0, 5).await.unwrap();
     ledger.state_of(bob).await.unwrap();
     ledger.count_users().await.unwrap();
+    devices_come_and_go(ledger, bob).await;
+    somebody_is_invited(ledger).await;
     ledger.set_verifier(bob, verifier(3)).await.unwrap();
     ledger.change_verifier(bob, verifier(3), verifier(4)).await.unwrap();
     ledger.set_locked(bob, true).await.unwrap();
@@ -117,6 +120,29 @@ async fn users_come_and_go(bench: &Bench) {
     ledger.mark_all_unverified().await.unwrap();
     ledger.begin_removal(bob).await.unwrap();
     ledger.finish_removal(bob).await.unwrap();
+}
+
+async fn devices_come_and_go(ledger: &Ledger, user: &UserName) {
+    let (key, called) = (DeviceKey([1; 32]), DeviceName::new("laptop").unwrap());
+    for _ in 0..2 {
+        let registered = ledger.register_device(user, verifier(2), key, called.clone());
+        registered.await.unwrap();
+    }
+    ledger.device_used(user, key).await.unwrap();
+    ledger.device(user, key).await.unwrap().unwrap();
+    assert_eq!(ledger.devices(user).await.unwrap().len(), 1);
+    assert_eq!(ledger.revoke_devices(user, None).await.unwrap(), [key.id()]);
+}
+
+async fn somebody_is_invited(ledger: &Ledger) {
+    let (id, carol) = (InvitationId([1; 8]), name("carol"));
+    let invitation = Invitation { verifier: verifier(9), user: None, limits: Limits::default() };
+    ledger.add_invitation(id, invitation, 100).await.unwrap();
+    assert_eq!(ledger.invitations(None, 5).await.unwrap().len(), 1);
+    let account = NewAccount { user: carol.clone(), verifier: verifier(2) };
+    ledger.join(id, verifier(9), account).await.unwrap();
+    ledger.take_back_join(id, &carol).await.unwrap();
+    ledger.revoke_invitation(id).await.unwrap();
 }
 
 async fn sessions_change_homes(bench: &Bench) {

@@ -2,6 +2,7 @@
 
 mod backup;
 mod batches;
+mod credentials;
 mod damage;
 mod leases;
 mod many_users;

@@ -2,6 +2,7 @@
 
 use berth_common::admin_protocol::Change;
 
+use super::super::migrations::VERSION;
 use super::*;
 
 #[tokio::test]
@@ -83,10 +84,13 @@ async fn a_file_of_another_kind_or_a_later_version_is_refused_and_left_alone() {
     let bench = Bench::new(Limits::default()).await;
     bench.ledger.close().await;
     let db = rusqlite::Connection::open(bench.path()).unwrap();
-    db.pragma_update(None, "user_version", 3).unwrap();
+    db.pragma_update(None, "user_version", VERSION + 1).unwrap();
     drop(db);
     let error = open(bench.path(), &bench.outside).unwrap_err();
-    assert!(matches!(error, OpenError::Newer { found: 3, known: 2 }), "{error}");
+    assert!(
+        matches!(error, OpenError::Newer { found, known: VERSION } if found == VERSION + 1),
+        "{error}"
+    );
     assert!(error.to_string().contains("newer berthd"), "{error}");
 
     let other = bench.dir.path().join("other.sqlite");

@@ -353,7 +353,7 @@ impl FakeWorker {
         self.log_in_as("alice", password).await;
     }
 
-    async fn log_in_as(&self, name: &str, password: &str) {
+    pub(super) async fn log_in_as(&self, name: &str, password: &str) {
         let first = ClientFirst::new(name, ChannelBinding::login(&EXPORTER)).unwrap();
         self.send(&WorkerToDaemon::LoginFirst { message: first.message().to_vec() });
         let DaemonToWorker::LoginChallenge { message } = self.recv().await else { panic!() };

@@ -9,9 +9,10 @@ use std::collections::BTreeMap;
 
 use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, GetResume, Put};
+use berth_common::credentials::{DeviceKey, MAX_DEVICES, NewAccount, NewCredential};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
-use berth_common::ids::{RequestId, StagingName, UploadToken};
+use berth_common::ids::{RequestId, StagingName, UploadToken, UserName};
 use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
@@ -27,13 +28,15 @@ const TRANSFERS: u32 = 3;
 
 /// Runs one conversation.
 pub fn sessions(data: &[u8]) {
-    let Some(verifier) = ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).ok() else {
+    let verifier = ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]);
+    let (Ok(verifier), Ok(user)) = (verifier, UserName::new("alice")) else {
         return;
     };
     let has_site_secret = data.first().is_some_and(|first| first.is_ascii_uppercase());
     let mut conversation = Conversation {
         state: State::new(TRANSFERS),
         has_site_secret,
+        user,
         verifier,
         question: None,
         logged_in: false,
@@ -55,14 +58,17 @@ enum Question {
     Site,
     First,
     Final,
-    PasswordFirst(u32),
-    PasswordFinal(u32),
+    JoinFirst,
+    JoinFinal,
+    CredentialFirst(u32),
+    /// Any that is answered in one step.
+    Credential(u32),
 }
 
 /// What a request is that has no answer yet.
 enum Open {
     Request,
-    Password,
+    Credential,
     Put(Box<Upload>),
     Get(Box<Download>),
 }
@@ -71,6 +77,7 @@ enum Open {
 struct Conversation {
     state: State,
     has_site_secret: bool,
+    user: UserName,
     verifier: ScramVerifier,
     question: Option<Question>,
     logged_in: bool,
@@ -130,6 +137,10 @@ impl Conversation {
         }
     }
 
+    fn account(&self) -> NewAccount {
+        NewAccount { user: self.user.clone(), verifier: self.verifier.clone() }
+    }
+
     /// What a client may say, sensible or not.
     fn message(&mut self, letter: u8, number: u32, variant: bool) -> Option<ClientToWorker> {
         use ClientToWorker as C;
@@ -145,8 +156,23 @@ impl Conversation {
             19 => C::SiteProof { proof: [0; 32] },
             6 => C::LoginFirst { message: scram },
             12 => C::LoginFinal { message: scram },
-            23 => C::PasswordFirst { id, message: scram, verifier: self.verifier.clone() },
-            22 => C::PasswordFinal { id, message: scram },
+            28 => C::LoginDevice {
+                user: self.user.clone(),
+                key: DeviceKey([1; 32]),
+                signature: [2; 64],
+            },
+            29 => C::JoinFirst { message: scram, account: self.account() },
+            30 => C::JoinFinal { message: scram },
+            31 if number == 0 => C::Devices { id: RequestId(u32::from(variant)) },
+            31 => {
+                let count = MAX_DEVICES + usize::from(variant);
+                C::RevokeDevices { id, devices: vec![DeviceKey([1; 32]).id(); count] }
+            }
+            23 => {
+                let credential = NewCredential::Password(self.verifier.clone());
+                C::CredentialFirst { id, message: scram, credential }
+            }
+            22 => C::CredentialFinal { id, message: scram },
             18 => {
                 self.requests += 1;
                 match (number + 8 * u32::from(variant)) % 9 {
@@ -225,10 +251,15 @@ impl Conversation {
                 Step::SiteProof(_)
                 | Step::LoginFirst(_)
                 | Step::LoginFinal(_)
-                | Step::PasswordFinal(..),
+                | Step::LoginDevice(..)
+                | Step::JoinFirst(..)
+                | Step::JoinFinal(_)
+                | Step::CredentialFinal(..),
             ) => Meaning::Relayed,
             Ok(
-                Step::PasswordFirst(..)
+                Step::CredentialFirst(..)
+                | Step::Devices(_)
+                | Step::RevokeDevices(..)
                 | Step::Request(..)
                 | Step::Batch(..)
                 | Step::Put(_)
@@ -238,7 +269,7 @@ impl Conversation {
             Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
         };
         assert_eq!(got, meaning, "{text} when {before}");
-        let may_change = got == Meaning::Begins || matches!(step, Ok(Step::PasswordFinal(..)));
+        let may_change = got == Meaning::Begins || matches!(step, Ok(Step::CredentialFinal(..)));
         assert!(may_change || unchanged, "{text} is {got:?} and changed {before}");
         match step {
             Ok(step) => self.carry_out(step, id),
@@ -264,18 +295,26 @@ impl Conversation {
                 C::SiteProof { .. } => relayed(phase == Phase::Site),
                 C::LoginFirst { message } => relayed(phase == Phase::LoginFirst && fits(message)),
                 C::LoginFinal { message } => relayed(phase == Phase::LoginFinal && fits(message)),
+                C::LoginDevice { .. } => relayed(phase == Phase::LoginFirst),
+                C::JoinFirst { message, .. } => {
+                    relayed(phase == Phase::LoginFirst && fits(message))
+                }
+                C::JoinFinal { message } => relayed(phase == Phase::JoinFinal && fits(message)),
                 _ => Meaning::Refused,
             };
         }
         match message {
-            C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. } => {
-                Meaning::Refused
-            }
-            C::PasswordFirst { id, message, .. } => {
-                let another = self.open.values().any(|open| matches!(open, Open::Password));
-                if another || !fits(message) { Meaning::Refused } else { self.begins(id.0, false) }
-            }
-            C::PasswordFinal { id, message } => {
+            C::Hello { .. }
+            | C::SiteProof { .. }
+            | C::LoginFirst { .. }
+            | C::LoginFinal { .. }
+            | C::LoginDevice { .. }
+            | C::JoinFirst { .. }
+            | C::JoinFinal { .. } => Meaning::Refused,
+            C::CredentialFirst { id, message, .. } => self.credential(id.0, fits(message)),
+            C::Devices { id } => self.credential(id.0, true),
+            C::RevokeDevices { id, devices } => self.credential(id.0, devices.len() <= MAX_DEVICES),
+            C::CredentialFinal { id, message } => {
                 relayed(self.challenged == Some(id.0) && fits(message))
             }
             C::Stat { id, .. }
@@ -302,6 +341,11 @@ impl Conversation {
             }
             C::Cancel { id } => self.of(id.0, |open| matches!(open, Open::Put(_) | Open::Get(_))),
         }
+    }
+
+    fn credential(&self, id: u32, fits: bool) -> Meaning {
+        let another = self.open.values().any(|open| matches!(open, Open::Credential));
+        if another || !fits { Meaning::Refused } else { self.begins(id, false) }
     }
 
     fn begins(&self, id: u32, is_transfer: bool) -> Meaning {
@@ -337,13 +381,20 @@ impl Conversation {
             Step::SiteProof(_) => self.question = Some(Question::Site),
             Step::LoginFirst(_) => self.question = Some(Question::First),
             Step::LoginFinal(_) => self.question = Some(Question::Final),
-            Step::PasswordFirst(..) => {
-                self.open.insert(id, Open::Password);
-                self.question = Some(Question::PasswordFirst(id));
+            Step::LoginDevice(..) => self.question = Some(Question::Final),
+            Step::JoinFirst(..) => self.question = Some(Question::JoinFirst),
+            Step::JoinFinal(_) => self.question = Some(Question::JoinFinal),
+            Step::Devices(id) | Step::RevokeDevices(id, _) => {
+                self.open.insert(id.0, Open::Credential);
+                self.question = Some(Question::Credential(id.0));
             }
-            Step::PasswordFinal(..) => {
+            Step::CredentialFirst(..) => {
+                self.open.insert(id, Open::Credential);
+                self.question = Some(Question::CredentialFirst(id));
+            }
+            Step::CredentialFinal(..) => {
                 self.challenged = None;
-                self.question = Some(Question::PasswordFinal(id));
+                self.question = Some(Question::Credential(id));
             }
             Step::Request(..) | Step::Batch(..) => drop(self.open.insert(id, Open::Request)),
             Step::Put(put) => {
@@ -373,20 +424,28 @@ impl Conversation {
     fn answered(&mut self, yes: bool) {
         let Some(question) = self.question.take().filter(|_| !self.over) else { return };
         match (question, yes) {
-            (Question::Site, true) => self.state.enter(Phase::LoginFirst),
+            (Question::Site | Question::JoinFinal, true) => self.state.enter(Phase::LoginFirst),
+            (Question::JoinFirst, true) => self.state.enter(Phase::JoinFinal),
             (Question::First, true) => self.state.enter(Phase::LoginFinal),
             (Question::Final, true) => {
                 self.state.enter(Phase::Serving);
                 self.logged_in = true;
             }
-            (Question::PasswordFirst(id), true) => {
-                self.state.challenged(RequestId(id));
+            (Question::CredentialFirst(id), true) => {
+                self.state.challenge(RequestId(id));
                 self.challenged = Some(id);
             }
-            (Question::PasswordFirst(id), false) | (Question::PasswordFinal(id), _) => {
+            (Question::CredentialFirst(id), false) | (Question::Credential(id), _) => {
                 self.free(id);
             }
-            (Question::Site | Question::First | Question::Final, false) => self.end(),
+            (
+                Question::Site
+                | Question::First
+                | Question::Final
+                | Question::JoinFirst
+                | Question::JoinFinal,
+                false,
+            ) => self.end(),
         }
     }
 

@@ -1,10 +1,10 @@
-//! The greeting, the login and the change of password: the worker relays, the daemon decides.
+//! The greeting, the login, invitations and credentials: the worker relays, the daemon decides.
 
 use actix::{ActorFutureExt as _, AsyncContext as _, WrapFuture as _};
 use berth_common::client_protocol::WorkerToClient;
+use berth_common::credentials::{DeviceId, DeviceKey, NewAccount, NewCredential};
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::RequestId;
-use berth_common::scram::ScramVerifier;
+use berth_common::ids::{RequestId, UserName};
 
 use super::requests::Answering;
 use super::state::Phase;
@@ -71,38 +71,94 @@ impl SessionActor {
         Some(WorkerToClient::LoginAccepted { message, user })
     }
 
-    pub(super) fn password_first(
+    pub(super) fn login_device(
+        &mut self,
+        user: UserName,
+        key: DeviceKey,
+        signature: [u8; 64],
+    ) -> Taken {
+        let broker = self.parts.broker.clone();
+        let asked = async move { broker.login_device(user, key, signature).await };
+        self.ask(asked, Self::accepted)
+    }
+
+    pub(super) fn join_first(&mut self, message: Vec<u8>, account: NewAccount) -> Taken {
+        let broker = self.parts.broker.clone();
+        let asked = async move { broker.join_first(message, account).await };
+        self.ask(asked, |actor, message, _| {
+            actor.state.enter(Phase::JoinFinal);
+            Some(WorkerToClient::JoinChallenge { message })
+        })
+    }
+
+    pub(super) fn join_final(&mut self, message: Vec<u8>) -> Taken {
+        let broker = self.parts.broker.clone();
+        self.ask(async move { broker.join_final(message).await }, |actor, message, _| {
+            // The new user may log in.
+            actor.state.enter(Phase::LoginFirst);
+            Some(WorkerToClient::Joined { message })
+        })
+    }
+
+    pub(super) fn credential_first(
         &mut self,
         id: RequestId,
         message: Vec<u8>,
-        verifier: ScramVerifier,
+        credential: NewCredential,
     ) -> Taken {
         let broker = self.parts.broker.clone();
-        let asked = async move { broker.password_first(message, verifier).await };
+        let asked = async move { broker.credential_first(message, credential).await };
         self.ask(asked, move |actor, challenge, _| match challenge {
-            Some(message) => {
-                actor.state.challenged(id);
-                Some(WorkerToClient::PasswordChallenge { id, message })
+            Ok(message) => {
+                actor.state.challenge(id);
+                Some(WorkerToClient::CredentialChallenge { id, message })
             }
-            None => Some(actor.password_refused(id)),
+            Err(error) => Some(actor.credentials_refused(id, error)),
         })
     }
 
-    pub(super) fn password_final(&mut self, id: RequestId, message: Vec<u8>) -> Taken {
+    pub(super) fn credential_final(&mut self, id: RequestId, message: Vec<u8>) -> Taken {
         let broker = self.parts.broker.clone();
-        let asked = async move { broker.password_final(message).await };
-        self.ask(asked, move |actor, changed, _| {
-            if !changed {
-                return Some(actor.password_refused(id));
-            }
-            actor.state.free(id);
-            Some(WorkerToClient::Done { id })
+        let asked = async move { broker.credential_final(message).await };
+        self.ask(asked, move |actor, changed, _| Some(actor.credentials_changed(id, changed)))
+    }
+
+    pub(super) fn devices(&mut self, id: RequestId) -> Taken {
+        let broker = self.parts.broker.clone();
+        self.ask(async move { broker.devices().await }, move |actor, devices, _| {
+            Some(match devices {
+                Ok(devices) => {
+                    actor.state.free(id);
+                    WorkerToClient::Devices { id, devices }
+                }
+                Err(error) => actor.credentials_refused(id, error),
+            })
         })
     }
 
-    fn password_refused(&mut self, id: RequestId) -> WorkerToClient {
+    pub(super) fn revoke_devices(&mut self, id: RequestId, devices: Vec<DeviceId>) -> Taken {
+        let broker = self.parts.broker.clone();
+        let asked = async move { broker.revoke_devices(devices).await };
+        self.ask(asked, move |actor, changed, _| Some(actor.credentials_changed(id, changed)))
+    }
+
+    fn credentials_changed(
+        &mut self,
+        id: RequestId,
+        changed: Result<(), ErrorCode>,
+    ) -> WorkerToClient {
+        match changed {
+            Ok(()) => {
+                self.state.free(id);
+                WorkerToClient::Done { id }
+            }
+            Err(error) => self.credentials_refused(id, error),
+        }
+    }
+
+    fn credentials_refused(&mut self, id: RequestId, error: ErrorCode) -> WorkerToClient {
         self.state.free(id);
-        WorkerToClient::Failed { id, error: ErrorCode::PasswordRefused }
+        WorkerToClient::Failed { id, error }
     }
 
     /// Asks the daemon; when it has answered, `then` says what the client is told. Nothing more is read

@@ -223,10 +223,15 @@ impl SessionActor {
             Step::SiteProof(proof) => self.site_proof(proof),
             Step::LoginFirst(message) => self.login_first(message),
             Step::LoginFinal(message) => self.login_final(message),
-            Step::PasswordFirst(id, message, verifier) => {
-                self.password_first(id, message, verifier)
+            Step::LoginDevice(user, key, signature) => self.login_device(user, key, signature),
+            Step::JoinFirst(message, account) => self.join_first(message, account),
+            Step::JoinFinal(message) => self.join_final(message),
+            Step::CredentialFirst(id, message, credential) => {
+                self.credential_first(id, message, credential)
             }
-            Step::PasswordFinal(id, message) => self.password_final(id, message),
+            Step::Devices(id) => self.devices(id),
+            Step::RevokeDevices(id, devices) => self.revoke_devices(id, devices),
+            Step::CredentialFinal(id, message) => self.credential_final(id, message),
             Step::Request(id, request) => self.request(id, request, ctx),
             Step::Batch(id, request) => self.batch(id, request),
             Step::Put(put) => self.start_put(put, ctx),

@@ -6,10 +6,10 @@ use std::collections::HashMap;
 
 use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
-use berth_common::ids::RequestId;
+use berth_common::credentials::{DeviceId, DeviceKey, MAX_DEVICES, NewAccount, NewCredential};
+use berth_common::ids::{RequestId, UserName};
 use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
-use berth_common::scram::ScramVerifier;
 
 use crate::filesystem::Change;
 use crate::transfer::get::{Get, GetControl};
@@ -29,10 +29,12 @@ pub(crate) enum Phase {
     Hello,
     /// Waits for the answer to the site challenge.
     Site,
-    /// Waits for the first SCRAM message.
+    /// Waits for the first message of a login, or of somebody who was invited.
     LoginFirst,
     /// Waits for the second.
     LoginFinal,
+    /// Waits for the second SCRAM message of an invitation.
+    JoinFinal,
     /// The client has logged in.
     Serving,
     /// Nothing that the client says matters any more.
@@ -43,7 +45,8 @@ pub(crate) enum Phase {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum InUse {
     Request,
-    Password,
+    /// What concerns the user's credentials: one at a time.
+    Credential,
     Put,
     Get,
 }
@@ -60,9 +63,19 @@ pub(crate) enum Step {
     /// Relay.
     LoginFinal(Vec<u8>),
     /// Relay.
-    PasswordFirst(RequestId, Vec<u8>, ScramVerifier),
+    LoginDevice(UserName, DeviceKey, [u8; 64]),
     /// Relay.
-    PasswordFinal(RequestId, Vec<u8>),
+    JoinFirst(Vec<u8>, NewAccount),
+    /// Relay.
+    JoinFinal(Vec<u8>),
+    /// Relay.
+    CredentialFirst(RequestId, Vec<u8>, NewCredential),
+    /// Relay.
+    CredentialFinal(RequestId, Vec<u8>),
+    /// Ask for the devices.
+    Devices(RequestId),
+    /// Relay.
+    RevokeDevices(RequestId, Vec<DeviceId>),
     /// Answer a request.
     Request(RequestId, Request),
     /// The same for one that holds the bytes of small files, of which there may be few at once.
@@ -117,8 +130,8 @@ pub(crate) struct State {
     in_use: HashMap<RequestId, InUse>,
     max_transfers: u32,
     shutting_down: bool,
-    /// A change of password waits for its second message.
-    password: Option<RequestId>,
+    /// A new credential waits for its second message.
+    challenged: Option<RequestId>,
 }
 
 impl State {
@@ -129,7 +142,7 @@ impl State {
             in_use: HashMap::new(),
             max_transfers,
             shutting_down: false,
-            password: None,
+            challenged: None,
         }
     }
 
@@ -156,14 +169,14 @@ impl State {
     /// A request is answered, or a transfer over: its id may be used again.
     pub(crate) fn free(&mut self, id: RequestId) {
         self.in_use.remove(&id);
-        if self.password == Some(id) {
-            self.password = None;
+        if self.challenged == Some(id) {
+            self.challenged = None;
         }
     }
 
-    /// Whether nothing is open but what waits for the client's own next word of a change of password.
+    /// Whether nothing is open but what waits for the client's own next word of a new credential.
     pub(crate) fn is_waiting_for_client(&self) -> bool {
-        self.in_use.keys().all(|id| self.password == Some(*id))
+        self.in_use.keys().all(|id| self.challenged == Some(*id))
     }
 
     /// Transfers that are open.
@@ -171,9 +184,9 @@ impl State {
         self.in_use.values().filter(|kind| matches!(kind, InUse::Put | InUse::Get)).count()
     }
 
-    /// A change of password waits for its second message.
-    pub(crate) fn challenged(&mut self, id: RequestId) {
-        self.password = Some(id);
+    /// A new credential waits for its second message.
+    pub(crate) fn challenge(&mut self, id: RequestId) {
+        self.challenged = Some(id);
     }
 
     /// Takes a message from the client and says what to do.
@@ -192,18 +205,31 @@ impl State {
             (Phase::LoginFinal, C::LoginFinal { message }) => {
                 Ok(Step::LoginFinal(scram(message)?))
             }
+            (Phase::LoginFirst, C::LoginDevice { user, key, signature }) => {
+                Ok(Step::LoginDevice(user, key, signature))
+            }
+            (Phase::LoginFirst, C::JoinFirst { message, account }) => {
+                Ok(Step::JoinFirst(scram(message)?, account))
+            }
+            (Phase::JoinFinal, C::JoinFinal { message }) => {
+                Ok(Step::JoinFinal(scram(message)?))
+            }
 
-            (Phase::Serving, C::PasswordFirst { id, message, verifier }) => {
+            (Phase::Serving, C::CredentialFirst { id, message, credential }) => {
                 let message = scram(message)?;
-                if self.in_use.values().any(|kind| *kind == InUse::Password) {
+                self.credential(id, |id| Step::CredentialFirst(id, message, credential))
+            }
+            (Phase::Serving, C::Devices { id }) => self.credential(id, Step::Devices),
+            (Phase::Serving, C::RevokeDevices { id, devices }) => {
+                if devices.len() > MAX_DEVICES {
                     return Err(Refusal);
                 }
-                self.begin(id, InUse::Password, |_| Step::PasswordFirst(id, message, verifier))
+                self.credential(id, |id| Step::RevokeDevices(id, devices))
             }
-            (Phase::Serving, C::PasswordFinal { id, message }) => {
+            (Phase::Serving, C::CredentialFinal { id, message }) => {
                 let message = scram(message)?;
-                self.password.take_if(|challenged| *challenged == id).ok_or(Refusal)?;
-                Ok(Step::PasswordFinal(id, message))
+                self.challenged.take_if(|challenged| *challenged == id).ok_or(Refusal)?;
+                Ok(Step::CredentialFinal(id, message))
             }
             (Phase::Serving, C::Stat { id, path }) => self.request(id, Request::Stat(path)),
             (Phase::Serving, C::List { id, path }) => self.request(id, Request::List(path)),
@@ -262,18 +288,30 @@ impl State {
             (Phase::Serving, C::Cancel { id }) => match self.in_use.get(&id) {
                 Some(InUse::Put) => Ok(Step::PutControl(id, PutControl::Cancel)),
                 Some(InUse::Get) => Ok(Step::GetControl(id, GetControl::Cancel)),
-                Some(InUse::Request | InUse::Password) => Err(Refusal),
+                Some(InUse::Request | InUse::Credential) => Err(Refusal),
                 None => Ok(Step::Ignore),
             },
 
             (Phase::Serving,
-                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
-            | (Phase::Hello, C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
-            | (Phase::Site, C::Hello { .. } | C::LoginFirst { .. } | C::LoginFinal { .. })
-            | (Phase::LoginFirst, C::Hello { .. } | C::SiteProof { .. } | C::LoginFinal { .. })
-            | (Phase::LoginFinal, C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. })
-            | (Phase::Hello | Phase::Site | Phase::LoginFirst | Phase::LoginFinal,
-                C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. })
+            | (Phase::Hello,
+                C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. })
+            | (Phase::Site,
+                C::Hello { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. })
+            | (Phase::LoginFirst,
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFinal { .. } | C::JoinFinal { .. })
+            | (Phase::LoginFinal,
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. })
+            | (Phase::JoinFinal,
+                C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. })
+            | (Phase::Hello | Phase::Site | Phase::LoginFirst | Phase::LoginFinal | Phase::JoinFinal,
+                C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
+                | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
@@ -282,7 +320,9 @@ impl State {
 
             (Phase::Ending,
                 C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
-                | C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
+                | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. }
+                | C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
+                | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
@@ -293,6 +333,18 @@ impl State {
 
     fn request(&mut self, id: RequestId, request: Request) -> Result<Step, Refusal> {
         self.begin(id, InUse::Request, |id| Step::Request(id, request))
+    }
+
+    /// What the daemon does with credentials, it does one after the other.
+    fn credential(
+        &mut self,
+        id: RequestId,
+        step: impl FnOnce(RequestId) -> Step,
+    ) -> Result<Step, Refusal> {
+        if self.in_use.values().any(|kind| *kind == InUse::Credential) {
+            return Err(Refusal);
+        }
+        self.begin(id, InUse::Credential, step)
     }
 
     /// Puts an id to use, unless the request is refused at once.

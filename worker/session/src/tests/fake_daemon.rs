@@ -103,13 +103,34 @@ fn serve(
                 channel.send(&accepted, &[filer.as_fd()]).unwrap();
                 continue;
             }
-            WorkerToDaemon::PasswordFirst { message, .. } => {
-                DaemonToWorker::PasswordChallenge { message }
+            WorkerToDaemon::LoginDevice { user, signature, .. } => {
+                if signature == [0; 64] {
+                    refuse(ErrorCode::LoginRefused);
+                    continue;
+                }
+                let filer = FakeFiler::start(Arc::clone(home));
+                let accepted = DaemonToWorker::LoginAccepted { message: Vec::new(), user };
+                channel.send(&accepted, &[filer.as_fd()]).unwrap();
+                continue;
             }
-            WorkerToDaemon::PasswordFinal { message } if message == WRONG => {
-                DaemonToWorker::PasswordRefused
+            WorkerToDaemon::JoinFirst { message, .. } => DaemonToWorker::JoinChallenge { message },
+            WorkerToDaemon::JoinFinal { message } if message == WRONG => {
+                refuse(ErrorCode::NotInvited);
+                continue;
             }
-            WorkerToDaemon::PasswordFinal { .. } => DaemonToWorker::PasswordChanged,
+            WorkerToDaemon::JoinFinal { message } => DaemonToWorker::Joined { message },
+            WorkerToDaemon::Devices => DaemonToWorker::Devices { devices: Vec::new() },
+            WorkerToDaemon::RevokeDevices { devices } if devices.is_empty() => {
+                DaemonToWorker::CredentialsRefused { error: ErrorCode::LedgerUnavailable }
+            }
+            WorkerToDaemon::RevokeDevices { .. } => DaemonToWorker::CredentialsChanged,
+            WorkerToDaemon::CredentialFirst { message, .. } => {
+                DaemonToWorker::CredentialChallenge { message }
+            }
+            WorkerToDaemon::CredentialFinal { message } if message == WRONG => {
+                DaemonToWorker::CredentialsRefused { error: ErrorCode::PasswordRefused }
+            }
+            WorkerToDaemon::CredentialFinal { .. } => DaemonToWorker::CredentialsChanged,
             report @ (WorkerToDaemon::Ready
             | WorkerToDaemon::Handshaken { .. }
             | WorkerToDaemon::TransferStarted { .. }

@@ -5,9 +5,10 @@ use std::time::Duration;
 
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
 use berth_common::digest;
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::RequestId;
+use berth_common::ids::{RequestId, UserName};
 use berth_common::limits::LEAF_SIZE;
 use berth_common::scram::ScramVerifier;
 use tokio::io::AsyncWriteExt as _;
@@ -114,7 +115,7 @@ async fn a_site_secret_comes_before_the_login_and_hides_the_server() {
 }
 
 #[tokio::test]
-async fn a_change_of_password_is_relayed() {
+async fn what_is_asked_of_the_credentials_is_relayed() {
     let (mut client, _ending) = Bench::start(&Home::new()).log_in().await;
     let verifier = ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).unwrap();
     let id = RequestId(1);
@@ -122,12 +123,64 @@ async fn a_change_of_password_is_relayed() {
         (b"right".to_vec(), WorkerToClient::Done { id }),
         (WRONG.to_vec(), WorkerToClient::Failed { id, error: ErrorCode::PasswordRefused }),
     ] {
-        let (message, verifier) = (b"first".to_vec(), verifier.clone());
-        let first = ClientToWorker::PasswordFirst { id, message: message.clone(), verifier };
-        let challenge = WorkerToClient::PasswordChallenge { id, message };
+        let message = b"first".to_vec();
+        let credential = NewCredential::Password(verifier.clone());
+        let first = ClientToWorker::CredentialFirst { id, message: message.clone(), credential };
+        let challenge = WorkerToClient::CredentialChallenge { id, message };
         assert_eq!(client.ask(&first).await, challenge);
-        let last = ClientToWorker::PasswordFinal { id, message: last };
+        let last = ClientToWorker::CredentialFinal { id, message: last };
         assert_eq!(client.ask(&last).await, answer);
+    }
+    let devices = client.ask(&ClientToWorker::Devices { id }).await;
+    assert_eq!(devices, WorkerToClient::Devices { id, devices: vec![] });
+    let (some, none) = (vec![DeviceKey([1; 32]).id()], vec![]);
+    let revoke = |devices| ClientToWorker::RevokeDevices { id, devices };
+    assert_eq!(client.ask(&revoke(some)).await, WorkerToClient::Done { id });
+    let failed = WorkerToClient::Failed { id, error: ErrorCode::LedgerUnavailable };
+    assert_eq!(client.ask(&revoke(none)).await, failed);
+}
+
+fn by_device(signature: [u8; 64]) -> ClientToWorker {
+    let user = UserName::new("alice").unwrap();
+    ClientToWorker::LoginDevice { user, key: DeviceKey([1; 32]), signature }
+}
+
+#[tokio::test]
+async fn a_devices_login_is_relayed() {
+    let (mut client, _ending) = Bench::start(&Home::new()).connect().await;
+    client.greet().await;
+    let answer = client.ask(&by_device([1; 64])).await;
+    assert!(matches!(answer, WorkerToClient::LoginAccepted { .. }), "{answer:?}");
+    let (mut client, ending) = Bench::start(&Home::new()).connect().await;
+    client.greet().await;
+    let answer = client.ask(&by_device([0; 64])).await;
+    assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::LoginRefused });
+    drop(client);
+    ends_with(ending, refused(ErrorCode::LoginRefused)).await;
+}
+
+#[tokio::test]
+async fn an_invitation_is_relayed_and_a_login_may_follow_it() {
+    let verifier = ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).unwrap();
+    let account = NewAccount { user: UserName::new("alice").unwrap(), verifier };
+    for invited in [true, false] {
+        let (mut client, ending) = Bench::start(&Home::new()).connect().await;
+        client.greet().await;
+        let message = b"first".to_vec();
+        let first =
+            ClientToWorker::JoinFirst { message: message.clone(), account: account.clone() };
+        assert_eq!(client.ask(&first).await, WorkerToClient::JoinChallenge { message });
+        let message = if invited { b"right".to_vec() } else { WRONG.to_vec() };
+        let answer = client.ask(&ClientToWorker::JoinFinal { message: message.clone() }).await;
+        if invited {
+            assert_eq!(answer, WorkerToClient::Joined { message });
+            let answer = client.ask(&by_device([1; 64])).await;
+            assert!(matches!(answer, WorkerToClient::LoginAccepted { .. }), "{answer:?}");
+        } else {
+            assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::NotInvited });
+            drop(client);
+            ends_with(ending, refused(ErrorCode::NotInvited)).await;
+        }
     }
 }
 

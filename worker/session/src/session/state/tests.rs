@@ -4,13 +4,16 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::ids::{StagingName, UploadToken};
 
+use berth_common::scram::ScramVerifier;
+
 use super::*;
 
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 7] = [
     Phase::Hello,
     Phase::Site,
     Phase::LoginFirst,
     Phase::LoginFinal,
+    Phase::JoinFinal,
     Phase::Serving,
     Phase::Ending,
 ];
@@ -53,19 +56,37 @@ fn verifier() -> ScramVerifier {
     ScramVerifier::new(vec![1; 16], 4096, [2; 32], [3; 32]).unwrap()
 }
 
+fn credential() -> NewCredential {
+    NewCredential::Password(verifier())
+}
+
+fn user() -> UserName {
+    UserName::new("alice").unwrap()
+}
+
 /// One of each message, with the phase in which it is allowed.
 fn every_message() -> Vec<(Phase, ClientToWorker)> {
     use ClientToWorker as C;
     let id = RequestId(1);
     let message = vec![1; 10];
     let digest = Md5::of(b"");
+    let key = DeviceKey([1; 32]);
+    let account = NewAccount { user: user(), verifier: verifier() };
     vec![
         (Phase::Hello, C::Hello { versions: vec![1], client: "test".into() }),
         (Phase::Site, C::SiteProof { proof: [0; 32] }),
         (Phase::LoginFirst, C::LoginFirst { message: message.clone() }),
         (Phase::LoginFinal, C::LoginFinal { message: message.clone() }),
-        (Phase::Serving, C::PasswordFirst { id, message: message.clone(), verifier: verifier() }),
-        (Phase::Serving, C::PasswordFinal { id, message }),
+        (Phase::LoginFirst, C::LoginDevice { user: user(), key, signature: [0; 64] }),
+        (Phase::LoginFirst, C::JoinFirst { message: message.clone(), account }),
+        (Phase::JoinFinal, C::JoinFinal { message: message.clone() }),
+        (
+            Phase::Serving,
+            C::CredentialFirst { id, message: message.clone(), credential: credential() },
+        ),
+        (Phase::Serving, C::CredentialFinal { id, message }),
+        (Phase::Serving, C::Devices { id }),
+        (Phase::Serving, C::RevokeDevices { id, devices: vec![key.id()] }),
         (Phase::Serving, C::Stat { id, path: path() }),
         (Phase::Serving, C::List { id, path: path() }),
         (Phase::Serving, C::MakeDirectory { id, path: path(), parents: true }),
@@ -98,9 +119,9 @@ fn each_message_is_allowed_in_its_phase_and_in_no_other() {
     for phase in PHASES {
         for (allowed_in, message) in every_message() {
             let mut state = state_in(phase);
-            let is_final = matches!(message, ClientToWorker::PasswordFinal { .. });
+            let is_final = matches!(message, ClientToWorker::CredentialFinal { .. });
             if is_final && phase == Phase::Serving {
-                state.challenged(RequestId(1));
+                state.challenge(RequestId(1));
             }
             let text = format!("{message:?} in {phase:?}");
             match state.take(message) {
@@ -174,22 +195,28 @@ fn a_batch_is_bounded() {
 }
 
 #[test]
-fn a_change_of_password_is_one_at_a_time_and_in_order() {
+fn what_concerns_credentials_is_one_at_a_time_and_in_order() {
     use ClientToWorker as C;
     let mut state = state_in(Phase::Serving);
-    let first = |id| C::PasswordFirst { id, message: vec![], verifier: verifier() };
-    let last = |id| C::PasswordFinal { id, message: vec![] };
+    let first = |id| C::CredentialFirst { id, message: vec![], credential: credential() };
+    let last = |id| C::CredentialFinal { id, message: vec![] };
     let (one, two) = (RequestId(1), RequestId(2));
     assert_eq!(state.take(last(one)).unwrap_err(), Refusal);
-    assert!(matches!(state.take(first(one)), Ok(Step::PasswordFirst(..))));
+    assert!(matches!(state.take(first(one)), Ok(Step::CredentialFirst(..))));
     assert_eq!(state.take(last(one)).unwrap_err(), Refusal, "no challenge yet");
     assert_eq!(state.take(first(two)).unwrap_err(), Refusal);
-    state.challenged(one);
+    state.challenge(one);
+    assert_eq!(state.take(C::Devices { id: two }).unwrap_err(), Refusal);
     assert!(state.is_waiting_for_client());
-    assert!(matches!(state.take(last(one)), Ok(Step::PasswordFinal(..))));
+    assert!(matches!(state.take(last(one)), Ok(Step::CredentialFinal(..))));
     assert!(!state.is_waiting_for_client());
     state.free(one);
-    assert!(matches!(state.take(first(two)), Ok(Step::PasswordFirst(..))));
+    let devices = vec![DeviceKey([1; 32]).id(); MAX_DEVICES + 1];
+    let revoke = |count| C::RevokeDevices { id: two, devices: devices[..count].to_vec() };
+    assert_eq!(state.take(revoke(MAX_DEVICES + 1)).unwrap_err(), Refusal);
+    assert!(matches!(state.take(revoke(MAX_DEVICES)), Ok(Step::RevokeDevices(..))));
+    state.free(two);
+    assert!(matches!(state.take(first(two)), Ok(Step::CredentialFirst(..))));
 }
 
 #[test]
@@ -204,6 +231,10 @@ fn lengths_and_versions_are_checked() {
     assert!(take(Phase::Hello, hello(vec![1], &"x".repeat(129))).is_err());
     let long = vec![0; MAX_SCRAM_MESSAGE + 1];
     assert!(take(Phase::LoginFirst, C::LoginFirst { message: long.clone() }).is_err());
+    let account = NewAccount { user: user(), verifier: verifier() };
+    let join = C::JoinFirst { message: long.clone(), account };
+    assert!(take(Phase::LoginFirst, join).is_err());
+    assert!(take(Phase::JoinFinal, C::JoinFinal { message: long.clone() }).is_err());
     assert!(take(Phase::LoginFinal, C::LoginFinal { message: long }).is_err());
 }
 

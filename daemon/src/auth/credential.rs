@@ -1,6 +1,7 @@
-//! A change of password within a session: a second SCRAM exchange whose channel binding covers the
-//! new verifier, so that whoever relays it can neither make a change nor swap one.
+//! A new credential within a session: a second SCRAM exchange, with the password, whose channel binding covers the
+//! credential, so that whoever relays it can neither make one nor swap it.
 
+use berth_common::credentials::NewCredential;
 use berth_common::ids::UserName;
 use berth_common::scram::{AwaitingProof, ChannelBinding, ScramVerifier, ServerFirst};
 
@@ -8,16 +9,16 @@ use super::crypto;
 use super::login::{Refusal, RefusalReason};
 use crate::ledger::UserRecord;
 
-/// The session's client was challenged for a change of password.
+/// The session's client was challenged for a new credential.
 #[derive(Debug)]
-pub(crate) struct AwaitingPassword {
+pub(crate) struct AwaitingCredential {
     awaiting: AwaitingProof,
     binding: ChannelBinding,
     current: ScramVerifier,
-    new: ScramVerifier,
+    new: NewCredential,
 }
 
-impl AwaitingPassword {
+impl AwaitingCredential {
     /// Reads SCRAM's client-first-message and makes the challenge. `user` is the session's;
     /// `record` is the ledger's of this user; `new` is what the proof must cover.
     ///
@@ -26,7 +27,7 @@ impl AwaitingPassword {
     /// goes on.
     pub(crate) fn begin(
         message: &[u8],
-        new: ScramVerifier,
+        new: NewCredential,
         user: &UserName,
         record: Option<&UserRecord>,
         exporter: &[u8; 32],
@@ -39,12 +40,12 @@ impl AwaitingPassword {
         let current = record.verifier.clone();
         let (challenge, awaiting) =
             crypto::challenge(hello, current.clone()).map_err(RefusalReason::Exchange)?;
-        let binding = ChannelBinding::covering(exporter, &new);
+        let binding = ChannelBinding::new_credential(exporter, &new);
         Ok((challenge, Self { awaiting, binding, current, new }))
     }
 
-    /// Checks SCRAM's client-final-message; gives the verifier that was proved, and the one to be
-    /// stored in its place. `now` is the record as it is now.
+    /// Checks SCRAM's client-final-message; gives the verifier that was proved, and what is to be
+    /// stored. `now` is the record as it is now.
     ///
     /// # Errors
     /// `Proof` and `Changed`. The session goes on.
@@ -52,7 +53,7 @@ impl AwaitingPassword {
         self,
         message: &[u8],
         now: Option<&UserRecord>,
-    ) -> Result<(ScramVerifier, ScramVerifier), Refusal> {
+    ) -> Result<(ScramVerifier, NewCredential), Refusal> {
         crypto::verify(self.awaiting, message, &self.binding).map_err(RefusalReason::Proof)?;
         match now {
             Some(now) if now.may_log_in() && now.verifier == self.current => {
