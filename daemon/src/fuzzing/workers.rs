@@ -186,22 +186,24 @@ fn message(letter: u8, variant: u8) -> Option<WorkerToDaemon> {
         19 => WorkerToDaemon::Sign { scheme: 1, message: vec![0x20; 64] },
         8 => WorkerToDaemon::Handshaken { exporter: [1; 32] },
         20 => WorkerToDaemon::SiteProof { proof: [2; 32] },
-        6 => WorkerToDaemon::LoginFirst { message: vec![3] },
-        12 => WorkerToDaemon::LoginFinal { message: vec![4] },
-        28 => {
+        6 if variant == 2 => {
             let (user, key) = (UserName::new("alice").ok()?, DeviceKey([1; 32]));
             WorkerToDaemon::LoginDevice { user, key, signature: [2; 64] }
         }
-        29 => {
+        6 if variant == 3 => {
             let account = NewAccount { user: UserName::new("alice").ok()?, verifier: verifier()? };
             WorkerToDaemon::JoinFirst { message: vec![7], account }
         }
-        30 => WorkerToDaemon::JoinFinal { message: vec![8] },
-        31 if variant == 0 => WorkerToDaemon::Devices,
-        31 => WorkerToDaemon::RevokeDevices { devices: vec![DeviceKey([1; 32]).id()] },
+        6 => WorkerToDaemon::LoginFirst { message: vec![3] },
+        12 if variant == 3 => WorkerToDaemon::JoinFinal { message: vec![8] },
+        12 => WorkerToDaemon::LoginFinal { message: vec![4] },
         23 => {
             let credential = NewCredential::Password(verifier()?);
             WorkerToDaemon::CredentialFirst { message: vec![5], credential }
+        }
+        22 if variant == 2 => WorkerToDaemon::Devices,
+        22 if variant == 3 => {
+            WorkerToDaemon::RevokeDevices { devices: vec![DeviceKey([1; 32]).id()] }
         }
         22 => WorkerToDaemon::CredentialFinal { message: vec![6] },
         2 => WorkerToDaemon::TransferStarted {
