@@ -145,7 +145,7 @@ fn over_quota() -> ErrorCode {
 fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, PasswordFirst, PasswordFinal, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Echo, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
         Again, GetDone, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
@@ -163,6 +163,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::Uploads { id: ID },
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
+        ClientToWorker::Echo { id: ID, payload: vec![0, 0xff, b'\n'] },
         ClientToWorker::Put(Put {
             id: ID,
             path: path(),
@@ -198,7 +199,7 @@ fn client_to_worker_round_trips() {
 fn worker_to_client_round_trips() {
     check!(WorkerToClient {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, PasswordChallenge, Refused, Failed, Done, Entry,
-        Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
+        Entries, Usage, Uploads, Md5, Echoed, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
         GetEnd,
     } vec![
         WorkerToClient::Hello {
@@ -223,6 +224,7 @@ fn worker_to_client_round_trips() {
             last: false,
         },
         WorkerToClient::Md5 { id: ID, md5: md5(), size: 9 },
+        WorkerToClient::Echoed { id: ID, payload: vec![] },
         WorkerToClient::PutReady { id: ID, leaves: 4, started_over: true },
         WorkerToClient::JournalLeaves { id: ID, leaves: vec![md5()] },
         WorkerToClient::Again { id: ID, offset: 0 },

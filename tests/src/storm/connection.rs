@@ -240,6 +240,7 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::Usage { id, .. }
         | WorkerToClient::Uploads { id, .. }
         | WorkerToClient::Md5 { id, .. }
+        | WorkerToClient::Echoed { id, .. }
         | WorkerToClient::PutReady { id, .. }
         | WorkerToClient::JournalLeaves { id, .. }
         | WorkerToClient::Again { id, .. }

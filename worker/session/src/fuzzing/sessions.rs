@@ -12,7 +12,7 @@ use berth_common::client_protocol::{ClientToWorker, GetResume, Put};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
 use berth_common::ids::{RequestId, StagingName, UploadToken};
-use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
@@ -206,6 +206,10 @@ impl Conversation {
                 C::PutFiles { id, files: vec![file; batch_of(variant)] }
             }
             27 => C::GetFiles { id, paths: vec![path; batch_of(variant)] },
+            // |: bytes to send back, or too many of them
+            28 => {
+                C::Echo { id, payload: vec![number as u8; MAX_ECHO_BYTES + usize::from(variant)] }
+            }
             _ => return None,
         })
     }
@@ -234,7 +238,9 @@ impl Conversation {
                 | Step::Put(_)
                 | Step::Get(_),
             ) => Meaning::Begins,
-            Ok(Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => Meaning::AnsweredAtOnce,
+            Ok(Step::Echo(..) | Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => {
+                Meaning::AnsweredAtOnce
+            }
             Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
         };
         assert_eq!(got, meaning, "{text} when {before}");
@@ -290,6 +296,10 @@ impl Conversation {
             C::PutFiles { id, files } if files.len() <= batch::FILES => self.begins(id.0, false),
             C::GetFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
             C::PutFiles { .. } | C::GetFiles { .. } => Meaning::Refused,
+            C::Echo { id, payload } => {
+                let refused = self.open.contains_key(&id.0) || payload.len() > 64 * 1024;
+                if refused { Meaning::Refused } else { Meaning::AnsweredAtOnce }
+            }
             C::Put(put) => self.begins(put.id.0, true),
             C::Get { id, .. } => self.begins(id.0, true),
             C::PutEnd { id, .. } => self.of(id.0, |open| matches!(open, Open::Put(_))),
@@ -365,6 +375,10 @@ impl Conversation {
             }
             Step::PutControl(_, PutControl::Cancel)
             | Step::GetControl(_, GetControl::Done | GetControl::Cancel) => self.free(id),
+            Step::Echo(echoed, payload) => {
+                assert_eq!(echoed, RequestId(id));
+                assert!(payload == vec![id as u8; MAX_ECHO_BYTES], "other bytes are sent back");
+            }
             Step::TooManyTransfers(_) | Step::ShuttingDown(_) | Step::Ignore => {}
         }
     }

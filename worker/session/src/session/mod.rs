@@ -229,6 +229,7 @@ impl SessionActor {
             Step::PasswordFinal(id, message) => self.password_final(id, message),
             Step::Request(id, request) => self.request(id, request, ctx),
             Step::Batch(id, request) => self.batch(id, request),
+            Step::Echo(id, payload) => self.echo(id, payload, ctx),
             Step::Put(put) => self.start_put(put, ctx),
             Step::Get(get) => self.start_get(get, ctx),
             Step::PutControl(id, word) => match self.transfers.get(&id) {
@@ -290,6 +291,13 @@ impl SessionActor {
                 drop(slot);
             });
         }))
+    }
+
+    /// Sends bytes back. Nothing more is read until they have their place in the client's queue, so that echoes are
+    /// answered in order, and a client that does not take them is not listened to.
+    fn echo(&mut self, id: RequestId, payload: Vec<u8>, ctx: &mut Ctx) -> Taken {
+        self.rest_soon(ctx);
+        self.tell(Some(WorkerToClient::Echoed { id, payload }))
     }
 
     /// Queues a message for the client; done when there was room.

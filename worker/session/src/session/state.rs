@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
 use berth_common::ids::RequestId;
-use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
@@ -67,6 +67,8 @@ pub(crate) enum Step {
     Request(RequestId, Request),
     /// The same for one that holds the bytes of small files, of which there may be few at once.
     Batch(RequestId, Request),
+    /// Send these bytes back, before anything else is read.
+    Echo(RequestId, Vec<u8>),
     /// Begin an upload.
     Put(Put),
     /// Begin a download.
@@ -222,6 +224,12 @@ impl State {
                 self.request(id, Request::Change(Change::AbortUpload(upload)))
             }
             (Phase::Serving, C::Md5 { id, path }) => self.request(id, Request::Md5(path)),
+            (Phase::Serving, C::Echo { id, payload }) => {
+                if payload.len() > MAX_ECHO_BYTES {
+                    return Err(Refusal);
+                }
+                self.at_once(id, |id| Step::Echo(id, payload))
+            }
             (Phase::Serving, C::Put(put)) => {
                 self.begin(put.id, InUse::Put, |_| Step::Put(put))
             }
@@ -275,7 +283,7 @@ impl State {
             | (Phase::Hello | Phase::Site | Phase::LoginFirst | Phase::LoginFinal,
                 C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
@@ -284,7 +292,7 @@ impl State {
                 C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
                 | C::PasswordFirst { .. } | C::PasswordFinal { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
@@ -293,6 +301,18 @@ impl State {
 
     fn request(&mut self, id: RequestId, request: Request) -> Result<Step, Refusal> {
         self.begin(id, InUse::Request, |id| Step::Request(id, request))
+    }
+
+    /// A request that is answered before the next message is taken, so that its id is never in use.
+    fn at_once(
+        &self,
+        id: RequestId,
+        step: impl FnOnce(RequestId) -> Step,
+    ) -> Result<Step, Refusal> {
+        if self.in_use.contains_key(&id) {
+            return Err(Refusal);
+        }
+        Ok(if self.shutting_down { Step::ShuttingDown(id) } else { step(id) })
     }
 
     /// Puts an id to use, unless the request is refused at once.
