@@ -12,6 +12,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
 
 use super::*;
+use crate::connect::Details;
 use crate::output::{Output, Style};
 use crate::password::Password;
 use crate::progress::Mode;
@@ -33,6 +34,12 @@ async fn context(session: Session) -> Context {
     Context {
         session,
         fingerprint: Fingerprint::from_bytes([0; 32]),
+        details: Details {
+            server: "fake:1".parse().unwrap(),
+            address: ([127, 0, 0, 1], 1).into(),
+            tls: "TLS 1.3",
+            cipher_suite: String::new(),
+        },
         password: Password::new(String::new()),
         new_password: None,
         cwd: RelPath::root(),
