@@ -55,7 +55,7 @@ pub struct Args {
     /// Print listings, reports and errors as JSON, one object a line
     #[arg(long, global = true, help_heading = GENERAL)]
     pub json: bool,
-    /// When to use colours, which LS_COLORS says: auto is on a terminal, unless NO_COLOR is set
+    /// When to use colours: always, never, or auto, which is on a terminal unless NO_COLOR is set
     #[arg(
         long,
         value_name = "WHEN",

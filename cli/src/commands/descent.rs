@@ -164,3 +164,6 @@ pub(super) fn spool_failure(error: &io::Error) -> Failure {
     let sentence = format!("cannot keep the listing in {}: {reason}", directory.display());
     Failure::new(Exit::Failure, sentence)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,10 @@
 mod descent;
 mod df;
 mod du;
+#[cfg(test)]
+#[path = "../../tests/transfers/fake.rs"]
+#[allow(dead_code, reason = "shared with the tests of single transfers")]
+mod fake;
 mod get;
 mod get_to_output;
 mod get_tree;
@@ -92,6 +96,26 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
 }
 
 impl Context {
+    /// One with a session of a test's.
+    #[cfg(test)]
+    fn of_test(session: Session, output: Output) -> Self {
+        Self {
+            session,
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            details: Details {
+                server: crate::target::ServerAddress { host: "fake".to_owned(), port: 1 },
+                address: ([127, 0, 0, 1], 1).into(),
+                tls: "TLS 1.3",
+                cipher_suite: String::new(),
+            },
+            password: Password::new(String::new()),
+            new_password: None,
+            cwd: RelPath::root(),
+            output,
+            progress: Mode::Quiet,
+        }
+    }
+
     /// The path that was typed, from the working directory on.
     fn resolve(&self, typed: &str) -> Result<RelPath, Failure> {
         RelPath::resolve(&self.cwd, typed).map_err(|error| Failure::usage(error).of(typed))
