@@ -45,6 +45,9 @@ const MOST_REQUESTS: usize = 192;
 /// a worker has 64; each has up to 3 MiB of blocks on their way, and a worker has 96.
 const MOST_TRANSFERS: u32 = 16;
 
+/// Bytes of an echo from which on the rate is measured, so that reading in large pieces is worth it, as for uploads.
+const LARGE_ECHO: usize = 16 * 1024;
+
 /// Each request, each batch and each transfer has at most one operation at the filer, which ends a worker with more.
 const _: () = assert!(MOST_REQUESTS + AT_ONCE + MOST_TRANSFERS as usize <= MAX_OPERATIONS);
 
@@ -296,6 +299,9 @@ impl SessionActor {
     /// Sends bytes back. Nothing more is read until they have their place in the client's queue, so that echoes are
     /// answered in order, and a client that does not take them is not listened to.
     fn echo(&mut self, id: RequestId, payload: Vec<u8>, ctx: &mut Ctx) -> Taken {
+        if payload.len() >= LARGE_ECHO {
+            self.parts.services.traffic.set_bulk(true);
+        }
         self.rest_soon(ctx);
         self.tell(Some(WorkerToClient::Echoed { id, payload }))
     }
