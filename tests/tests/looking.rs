@@ -92,7 +92,7 @@ fn ls_fills_the_width_of_the_terminal_with_columns() {
 #[test]
 fn a_hostile_name_does_not_drive_the_terminal() {
     let (_server, alice) = server(&[
-        (HOSTILE, 1),
+        (HOSTILE, 3 << 20),
         (OTHERS[0], 2),
         (OTHERS[1], 3),
         (&format!("d{HOSTILE}/{HOSTILE}"), 4),
@@ -120,6 +120,12 @@ fn a_hostile_name_does_not_drive_the_terminal() {
     let coloured = drawn(&alice.clone().env("NO_COLOR", ""), &["ls"], 100).printed();
     let left = coloured.replace("\x1b[1;34m", "").replace("\x1b[0m", "");
     assert!(left.len() < coloured.len() && !left.contains('\x1b'), "{coloured:?}");
+    // Bars have sequences of their own, and none of the name's.
+    let got = drawn(&alice, &["get", HOSTILE], 100).printed();
+    assert!(got.contains("\\u{1b}[2J"), "{got:?}");
+    for sequence in ["\x1b[2J", "\x1b[9;9H", "\x1b[35m"] {
+        assert!(!got.contains(sequence), "{got:?}");
+    }
 }
 
 #[test]
