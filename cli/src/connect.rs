@@ -8,7 +8,7 @@ use std::time::Duration;
 use berth_common::client_protocol::ALPN;
 use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig, InvalidMessage};
+use rustls::{AlertDescription, ClientConfig, ClientConnection, InvalidMessage};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -47,6 +47,21 @@ pub struct Connected {
     pub exporter: [u8; 32],
     /// The SHA-256 of the server's certificate.
     pub fingerprint: Fingerprint,
+    /// What was connected to, and how.
+    pub details: Details,
+}
+
+/// What a connection is, for those who want to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Details {
+    /// The server, as it was asked for.
+    pub server: ServerAddress,
+    /// The address that answered.
+    pub address: SocketAddr,
+    /// The version of TLS: `TLS 1.3`.
+    pub tls: &'static str,
+    /// The cipher suite by its registered name: `TLS_AES_256_GCM_SHA384`.
+    pub cipher_suite: String,
 }
 
 /// Why there is no connection.
@@ -147,6 +162,7 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     })?;
 
     let tcp = connect_tcp(server).await?;
+    let address = tcp.peer_addr().map_err(handshake)?;
     let connector = TlsConnector::from(Arc::new(config));
     let mut stream = match timeout(CONNECT_TIMEOUT, connector.connect(name, Wire::new(tcp))).await {
         Err(_) => {
@@ -166,7 +182,16 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     let Some(fingerprint) = verifier.seen().fingerprint else {
         return Err(handshake(io::Error::other("the server showed no certificate")));
     };
-    Ok(Connected { stream, exporter, fingerprint })
+    // No other version is offered.
+    let (tls, cipher_suite) = ("TLS 1.3", cipher_suite(session));
+    let details = Details { server: server.clone(), address, tls, cipher_suite };
+    Ok(Connected { stream, exporter, fingerprint, details })
+}
+
+/// rustls puts the version of TLS into its names.
+fn cipher_suite(session: &ClientConnection) -> String {
+    let suite = session.negotiated_cipher_suite().and_then(|suite| suite.suite().as_str());
+    suite.map_or_else(String::new, |name| name.replacen("TLS13_", "TLS_", 1))
 }
 
 /// Tries the host's addresses one after the other.

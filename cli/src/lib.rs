@@ -2,7 +2,7 @@
 //!
 //! The client in layers, each of which knows only those before it: `connection` (frames on a
 //! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `trees` (what `put -r`
-//! and `get -r` walk), `commands`.
+//! and `get -r` walk), `looking` (how listings and figures are laid out), `commands`.
 //! `connect` and `verify` give it a TLS stream, `reach` asks a person what is needed, `run` puts
 //! it together. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
 //! Tests take the layers one by one, for instance to put a faulty stream below a session.
@@ -25,6 +25,7 @@ pub mod exit;
 pub mod failure;
 pub mod human;
 pub mod login;
+mod looking;
 pub mod output;
 pub mod password;
 pub mod progress;

@@ -119,12 +119,12 @@ where
 {
     let client = concat!("berth ", env!("CARGO_PKG_VERSION")).to_owned();
     connection.send(&ClientToWorker::Hello { versions: VERSIONS.to_vec(), client }).await?;
-    let (server, max_transfers, challenge) = match connection.receive().await? {
+    let (protocol, server, max_transfers, challenge) = match connection.receive().await? {
         WorkerToClient::Hello { version, server, max_transfers, site_challenge } => {
             if !VERSIONS.contains(&version) {
                 return Err(LoginError::Refused(ErrorCode::Version));
             }
-            (server, max_transfers, site_challenge)
+            (version, server, max_transfers, site_challenge)
         }
         _ => return Err(ConnectionError::unexpected("answer to the greeting").into()),
     };
@@ -143,7 +143,8 @@ where
     }
     let user = prove(&mut connection, exporter, credentials).await?;
     let max_transfers = max_transfers.max(1);
-    Ok(Session::start(connection, SessionInfo { user, server, max_transfers, exporter: *exporter }))
+    let info = SessionInfo { user, server, protocol, max_transfers, exporter: *exporter };
+    Ok(Session::start(connection, info))
 }
 
 /// SCRAM: the client proves that it knows the password, the server that it knows the user.

@@ -10,6 +10,8 @@ use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Value, json};
 
+use crate::looking::screen::Colour;
+
 /// How to write.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Style {
@@ -19,13 +21,21 @@ pub struct Style {
     pub quiet: bool,
     /// Standard output is a terminal.
     pub terminal: bool,
+    /// Standard output gets colours.
+    pub coloured: bool,
 }
 
 impl Style {
     /// The style for this process' standard output.
     #[must_use]
     pub fn of_stdout(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, terminal: io::stdout().is_terminal() }
+        Self { json, quiet, terminal: io::stdout().is_terminal(), coloured: false }
+    }
+
+    /// The same with colours, if they are wanted.
+    #[must_use]
+    pub fn coloured(self, colour: Colour) -> Self {
+        Self { coloured: !self.json && colour.is_on(self.terminal), ..self }
     }
 }
 
@@ -86,10 +96,11 @@ impl Output {
         self.out.lock().unwrap_or_else(PoisonError::into_inner).flush()
     }
 
-    /// A name or path in a form that may be printed: escaped on a terminal, else as it is.
+    /// A name or path in a form that may be printed: escaped on a terminal, and where there are colours, since those
+    /// are for one; else as it is.
     #[must_use]
     pub fn name<'a>(&self, name: &'a str) -> Cow<'a, str> {
-        if self.style.terminal { escaped(name) } else { Cow::Borrowed(name) }
+        if self.style.terminal || self.style.coloured { escaped(name) } else { Cow::Borrowed(name) }
     }
 
     /// A remark on standard error, unless quiet; with JSON an object like all else.
@@ -153,7 +164,7 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
 
 fn is_unsafe(character: char) -> bool {
     character.is_control()
-        || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[cfg(test)]
@@ -177,6 +188,10 @@ mod tests {
         let terminal = Output::to(Style { terminal: true, ..Style::default() }, io::sink());
         let pipe = Output::to(Style::default(), io::sink());
         assert_eq!((terminal.name("a\nb"), pipe.name("a\nb")), ("a\\nb".into(), "a\nb".into()));
+        let coloured = Output::to(Style::default().coloured(Colour::Always), io::sink());
+        assert_eq!(coloured.name("a\nb"), "a\\nb");
+        let json = Style { json: true, ..Style::default() };
+        assert!(!json.coloured(Colour::Always).coloured);
     }
 
     #[test]

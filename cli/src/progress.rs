@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::human;
+use crate::looking::columns::end_within;
 use crate::output::{complain, escaped};
 
 /// Files up to this size get no bar of their own: they are gone before it could be read.
@@ -279,13 +280,7 @@ fn style(template: &str) -> ProgressStyle {
 
 /// A name that leaves room for the bar.
 fn shortened(name: &str) -> String {
-    const MOST: usize = 28;
-    let length = name.chars().count();
-    if length <= MOST {
-        return name.to_owned();
-    }
-    let tail: String = name.chars().skip(length - (MOST - 1)).collect();
-    format!("…{tail}")
+    end_within(name, 28)
 }
 
 #[cfg(test)]
@@ -298,6 +293,7 @@ mod tests {
         let long = "ä".repeat(40) + ".iso";
         assert_eq!(shortened(&long).chars().count(), 28);
         assert!(shortened(&long).ends_with(".iso"));
+        assert_eq!(shortened(&"語".repeat(40)).chars().count(), 14, "each takes two columns");
     }
 
     #[test]

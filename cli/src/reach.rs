@@ -11,7 +11,7 @@ use berth_common::error_code::ErrorCode;
 
 use crate::args::{Args, Command, LoginArgs};
 use crate::ask;
-use crate::connect::{ConnectError, Connected, connect};
+use crate::connect::{ConnectError, Connected, Details, connect};
 use crate::connection::ConnectionError;
 use crate::dirs;
 use crate::exit::Exit;
@@ -30,6 +30,7 @@ use crate::verify::Trust;
 pub(crate) struct Reached {
     pub(crate) session: Session,
     pub(crate) fingerprint: Fingerprint,
+    pub(crate) details: Details,
     pub(crate) password: Password,
     pub(crate) new_password: Option<Password>,
 }
@@ -68,11 +69,12 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
     };
     let credentials =
         Credentials { user: target.user.clone(), password: password.clone(), site_secret };
+    let details = connected.details;
     let session =
         log_in(connected.stream, &connected.exporter, &credentials).await.map_err(|error| {
             login_failure(&error).of(format_args!("{}@{}", target.user, target.server))
         })?;
-    Ok(Reached { session, fingerprint, password, new_password })
+    Ok(Reached { session, fingerprint, details, password, new_password })
 }
 
 type Answers = (Option<Password>, Option<Password>);

@@ -142,6 +142,18 @@ impl Session {
         }
     }
 
+    /// Has bytes sent back.
+    ///
+    /// # Errors
+    /// See [`Session::stat`]; `Protocol` when other bytes come back.
+    pub async fn echo(&self, payload: Vec<u8>) -> Result<(), RequestError> {
+        let sent = payload.clone();
+        match self.request(|id| ClientToWorker::Echo { id, payload }).await? {
+            WorkerToClient::Echoed { payload, .. } if payload == sent => Ok(()),
+            _ => Err(unexpected()),
+        }
+    }
+
     /// Changes the user's password, with a second proof that covers what the server will store.
     ///
     /// # Errors

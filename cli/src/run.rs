@@ -71,10 +71,12 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         }
     };
     let session = reached.session.clone();
-    let output = Output::stdout(Style::of_stdout(args.json, args.quiet));
+    let style = Style::of_stdout(args.json, args.quiet).coloured(args.color);
+    let output = Output::stdout(style);
     let context = Context {
         session: reached.session,
         fingerprint: reached.fingerprint,
+        details: reached.details,
         password: reached.password,
         new_password: reached.new_password,
         cwd,

@@ -183,6 +183,14 @@ pub enum ClientToWorker {
         /// The file.
         path: RelPath,
     },
+    /// Asks for the same bytes back, to measure the line; answered by `Echoed`, in the order in which echoes came.
+    Echo {
+        /// The request.
+        id: RequestId,
+        /// Any bytes, at most [`crate::limits::MAX_ECHO_BYTES`].
+        #[serde(with = "serde_bytes")]
+        payload: Vec<u8>,
+    },
     /// Begins or resumes an upload; answered by `PutReady` and, when resuming, `JournalLeaves`.
     Put(Put),
     /// All blocks were sent; answered by `PutDone` once the file is in the home and on disk.
@@ -400,6 +408,14 @@ pub enum WorkerToClient {
         leaves: Vec<Md5>,
         /// Whether this is the last part.
         last: bool,
+    },
+    /// The answer to `Echo`.
+    Echoed {
+        /// The request.
+        id: RequestId,
+        /// The bytes that came with it.
+        #[serde(with = "serde_bytes")]
+        payload: Vec<u8>,
     },
     /// An upload is open: `JournalLeaves` follow until `leaves` have come, then blocks may be sent
     /// from that leaf on.

@@ -30,6 +30,9 @@ pub const MAX_PATH_BYTES: usize = 4096;
 /// Most bytes in a SCRAM message; the daemon parses nothing longer.
 pub const MAX_SCRAM_MESSAGE: usize = 1024;
 
+/// Most bytes of a client's that an echo carries.
+pub const MAX_ECHO_BYTES: usize = 64 * 1024;
+
 /// Leaf digests in one `JournalLeaves` message (64 KiB of digests).
 pub const LEAVES_PER_MESSAGE: usize = 4096;
 

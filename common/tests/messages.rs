@@ -163,7 +163,7 @@ fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
         CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
         Again, GetDone, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
@@ -192,6 +192,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
         ClientToWorker::Leaves { id: ID, path: path() },
+        ClientToWorker::Echo { id: ID, payload: vec![0, 0xff, b'\n'] },
         ClientToWorker::Put(Put {
             id: ID,
             path: path(),
@@ -230,7 +231,7 @@ fn worker_to_client_round_trips() {
     check!(WorkerToClient {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
         CredentialChallenge, Devices, Refused, Failed, Done, Entry,
-        Entries, Usage, Uploads, Md5, Leaves, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
+        Entries, Usage, Uploads, Md5, Leaves, Echoed, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
         GetEnd,
     } vec![
         WorkerToClient::Hello {
@@ -260,6 +261,7 @@ fn worker_to_client_round_trips() {
         WorkerToClient::Md5 { id: ID, md5: md5(), size: 9 },
         WorkerToClient::Leaves { id: ID, fingerprint: fingerprint(), leaves: vec![md5()], last: true },
         WorkerToClient::PutReady { id: ID, leaves: 4, started_over: true, based: false },
+        WorkerToClient::Echoed { id: ID, payload: vec![] },
         WorkerToClient::JournalLeaves { id: ID, leaves: vec![md5()] },
         WorkerToClient::Again { id: ID, offset: 0 },
         WorkerToClient::PutDone { id: ID, replaced: true, usage: usage() },

@@ -35,6 +35,7 @@ impl Putter {
             token: UploadToken([1; 16]),
             mode: 0o644,
             existing: Existing::Replace,
+            base: None,
         };
         self.contents.insert(id, content);
         self.raw.send(&ClientToWorker::Put(put));

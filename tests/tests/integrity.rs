@@ -27,6 +27,7 @@ fn open(raw: &mut Raw, path: &str, size: usize) -> RequestId {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     }));
     match raw.message() {
         WorkerToClient::PutReady { leaves: 0, .. } => id,

@@ -119,6 +119,7 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
             token: UploadToken([1; 16]),
             mode: 0o666,
             existing: Existing::Replace,
+            base: None,
         }),
     ]
 }
@@ -395,6 +396,7 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
             token,
             mode: 0o644,
             existing: Existing::Replace,
+            base: None,
         })
     });
     let WorkerToClient::PutReady { id, .. } = ready else {

@@ -29,6 +29,7 @@ fn half_a_put(server: &Server) -> Raw {
         token: UploadToken([1; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     }));
     assert!(matches!(raw.message(), WorkerToClient::PutReady { leaves: 0, .. }));
     raw

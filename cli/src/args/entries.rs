@@ -1,17 +1,6 @@
-//! The command lines of what looks at the home and changes its names.
+//! The command lines of what tells of single entries and changes their names.
 
 use berth_common::ids::StagingName;
-
-/// `berth ls`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct LsArgs {
-    /// The directories or files to list [default: the directory of -C]
-    #[arg(value_name = "PATH")]
-    pub paths: Vec<String>,
-    /// Show mode, size in bytes and time too
-    #[arg(short)]
-    pub long: bool,
-}
 
 /// `berth stat`.
 #[derive(Clone, Debug, clap::Args)]

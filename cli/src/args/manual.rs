@@ -10,8 +10,11 @@ Paths:
 Output:
   Listings and reports go to standard output; progress, notes and errors to standard error. On a
   terminal, control characters in names are shown escaped (a newline as \\n); a pipe gets the names
-  as they are. With --json, standard output has one JSON object a line: for ls and stat an entry,
-  for put and get a file that was moved, and with -r a last one, `summary`, for uploads an upload, for md5 a file, for df the quota.
+  as they are. Names have colours on a terminal, unless NO_COLOR is set or TERM is dumb; --color
+  always uses them in a pipe too, and escapes names there. With --json, standard output has one
+  JSON object a line: for ls, tree and stat an entry, for du a directory, for put and get a file
+  that was moved, for uploads an upload, for md5 a file, for df the quota, for info the server, for
+  ping an echo. With put -r, get -r, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
@@ -27,6 +30,10 @@ Environment:
   BERTH_HOST              the user and the server, unless -H is given
   BERTH_PASSWORD          the password, unless --password-file is given
   BERTH_SITE_SECRET_FILE  the file with the secret of the site, unless --site-secret-file is given
+  NO_COLOR                set to anything, it keeps colours away; --color always is stronger
+  LS_COLORS               the colours of names, see dircolors(1) [default: those of GNU ls]
+  COLUMNS                 the width of the screen, where the terminal does not tell
+  LC_ALL, LC_CTYPE, LANG  whether tree draws with box characters
   XDG_CONFIG_HOME         its berth/known_hosts holds the known servers [default: ~/.config]
   XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
                           [default: ~/.local/state]
@@ -41,5 +48,8 @@ Examples:
   berth get p.tar --to - | tar x           hand a file to a command
   berth get -r photos --to /backup/        fetch a directory with all that is in it
   berth ls -l pictures                     list a directory
+  berth tree -L 2                          draw the home, two directories deep
+  berth du -d 1 --human                    how much is in each directory
+  berth ping -c 20 -i 0.1                  measure the line to the server
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
   berth --json df                          the quota and its use, for programs";

@@ -3,6 +3,7 @@
 
 mod account;
 mod entries;
+mod looking;
 mod manual;
 mod transfers;
 
@@ -11,11 +12,13 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 pub use account::PasswdArgs;
-pub use entries::{LsArgs, Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub use transfers::{GetArgs, PutArgs, is_standard};
 
 use crate::exit::exit_codes;
+use crate::looking::screen::Colour;
 use crate::target::Target;
 use crate::trust::Fingerprint;
 
@@ -52,6 +55,17 @@ pub struct Args {
     /// Print listings, reports and errors as JSON, one object a line
     #[arg(long, global = true, help_heading = GENERAL)]
     pub json: bool,
+    /// When to use colours: always, never, or auto, which is on a terminal unless NO_COLOR is set
+    #[arg(
+        long,
+        value_name = "WHEN",
+        global = true,
+        help_heading = GENERAL,
+        value_enum,
+        hide_possible_values = true,
+        default_value_t = Colour::Auto
+    )]
+    pub color: Colour,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -138,8 +152,27 @@ pub enum Command {
     Get(GetArgs),
     /// List directories
     ///
-    /// Up to 10,000 entries are sorted by name; a larger directory is printed as it comes.
+    /// On a terminal names stand in columns, sorted downwards, as wide as the screen allows; a pipe
+    /// gets one a line, as with -1. All names are shown, also those that begin with a dot. With -l
+    /// each line has mode, size in bytes, time and name.
+    ///
+    /// Up to 10,000 entries are sorted, by name or as -t, -S and -r say. A larger directory is printed
+    /// as it comes, one entry a line, so that it needs no memory and its beginning is there at once;
+    /// with -t, -S or -r a note says so.
     Ls(LsArgs),
+    /// Draw a directory with all that is in it
+    ///
+    /// Each directory is sorted by name, unless it has more than 10,000 entries. A last line has the
+    /// number of directories below PATH and of files. The branches are ASCII where the locale is not
+    /// UTF-8. With --json each line is an entry, as ls prints it, and the last one `summary`.
+    Tree(TreeArgs),
+    /// Sum up the sizes of files by directory
+    ///
+    /// Prints a line for each directory, after those in it: the bytes of all files below it, and its
+    /// path. What the quota counts is `berth df`; directories themselves, links that an administrator
+    /// made and unfinished uploads are not in these sums. With --json each line has `path`, `bytes`,
+    /// `files` and `directories`.
+    Du(DuArgs),
     /// Show all that is known of files and directories
     ///
     /// The digest is the MD5 of the MD5s of the file's 128-KiB leaves; of a file of at most one
@@ -157,7 +190,8 @@ pub enum Command {
     /// Show the quota and what is used of it
     ///
     /// Reserved is what unfinished uploads will need; see `berth uploads`. From 80% on a note says
-    /// so, from 95% on a warning.
+    /// so, from 95% on a warning. On a terminal a bar shows what is used as #, and what is reserved
+    /// as +; it is green, from 80% on yellow, and from 95% on red.
     Df,
     /// Print the MD5 of files, as md5sum does
     Md5(Md5Args),
@@ -165,6 +199,21 @@ pub enum Command {
     ///
     /// They count against the quota until they are finished, ended or expired.
     Uploads(UploadsArgs),
+    /// Tell what the server and the connection to it are
+    ///
+    /// That is the server's name and version, its address, the fingerprint of its certificate, the
+    /// protocol, the encryption, the user, the limits, and how long an echo takes: the median of
+    /// five.
+    Info,
+    /// Measure how long echoes take within the session, or how fast bytes go
+    ///
+    /// The server's own process for this session answers, without touching a disk. At the end, and
+    /// when Ctrl-C ends it, come the statistics: of a hundred round trips 50 took at most the median,
+    /// 90 at most p90, 99 at most p99.
+    ///
+    /// With --bytes as many bytes go to the server and come back at the same time, in messages of 64
+    /// KiB of which up to 64 are under way; the rate is that of each direction.
+    Ping(PingArgs),
     /// Change your password
     ///
     /// The new one never leaves this machine: the server gets what it needs to check it.
@@ -180,12 +229,16 @@ impl Command {
             Self::Put(args) => args.to.iter().map(String::as_str).collect(),
             Self::Get(GetArgs { files: paths, .. })
             | Self::Ls(LsArgs { paths, .. })
+            | Self::Du(DuArgs { paths, .. })
             | Self::Stat(StatArgs { paths })
             | Self::Mkdir(MkdirArgs { paths, .. })
             | Self::Rm(RmArgs { paths, .. })
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
+            Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
             Self::Mv(args) => vec![&args.from, &args.to],
-            Self::Df | Self::Uploads(_) | Self::Passwd(_) => Vec::new(),
+            Self::Df | Self::Uploads(_) | Self::Info | Self::Ping(_) | Self::Passwd(_) => {
+                Vec::new()
+            }
         }
     }
 
@@ -206,6 +259,7 @@ mod tests {
     use clap::error::ErrorKind;
 
     use super::*;
+    use crate::looking::order::{Key, Order};
 
     fn parse(line: &str) -> Result<Args, ErrorKind> {
         Args::try_parse_from(line.split(' ')).map_err(|error| error.kind())
@@ -252,7 +306,7 @@ mod tests {
 
     #[test]
     fn refuses_what_cannot_be_meant() {
-        use ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
+        use ErrorKind::{ArgumentConflict, InvalidValue, MissingRequiredArgument, ValueValidation};
         let table = [
             ("berth put", MissingRequiredArgument),
             ("berth mv a", MissingRequiredArgument),
@@ -261,6 +315,13 @@ mod tests {
             ("berth put --append -r a", ArgumentConflict),
             ("berth uploads --abort 12", ValueValidation),
             ("berth uploads --abort 0000000000000001.journal", ValueValidation),
+            ("berth tree -L 0", ValueValidation),
+            ("berth du -s -d 1", ArgumentConflict),
+            ("berth ping -c 0", ValueValidation),
+            ("berth ping -i=-1", ValueValidation),
+            ("berth ping --bytes 0", ValueValidation),
+            ("berth ping --bytes 1M -c 3", ArgumentConflict),
+            ("berth --color often ls", InvalidValue),
             ("berth -H host df", ValueValidation),
             ("berth --fingerprint x df", ValueValidation),
         ];
@@ -269,6 +330,20 @@ mod tests {
         }
         assert!(parse("berth uploads --abort 00000000000000ab").is_ok());
         assert!(parse("berth put -n a b --to dir/").is_ok());
+    }
+
+    #[test]
+    fn the_order_that_is_given_last_counts() {
+        let order = |line| match parse(line).unwrap().command {
+            Command::Ls(args) => args.order(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(order("berth ls"), Order::default());
+        let table = [("berth ls -tS", Key::Size), ("berth ls -S -t", Key::Time)];
+        for (line, key) in table {
+            assert_eq!(order(line), Order { key, reverse: false }, "{line}");
+        }
+        assert_eq!(order("berth ls -rlS1"), Order { key: Key::Size, reverse: true });
     }
 
     #[test]

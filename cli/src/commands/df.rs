@@ -1,47 +1,102 @@
-//! `berth df`: the quota, and what is used and reserved of it.
+//! `berth df`: the quota, and what is used and reserved of it, with a bar on a terminal.
+
+use berth_common::entry::Usage;
 
 use super::{Context, failed, show};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::looking::{bar, screen};
+
+/// What a line has besides a bar: a name and three numbers, and a share with the blanks around it.
+const BESIDE_THE_BAR: usize = 8 + 3 * 13 + 7;
 
 pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
     let usage = context.session.usage().await.map_err(|error| failed(&error).of("df"))?;
     let output = &context.output;
-    if output.style().json {
+    let style = output.style();
+    if style.json {
         output.json(&show::usage(&usage))?;
         return Ok(Exit::Success);
     }
-    let row = |name: &str, used: String, reserved: String, limit: Option<String>, share| {
-        let limit = limit.unwrap_or_else(|| "unlimited".to_owned());
-        let share = match share {
-            Some(percent) => format!("{percent}%"),
-            None => "-".to_owned(),
-        };
-        format!("{name:<8} {used:>12} {reserved:>12} {limit:>12} {share:>6}")
-    };
-    output.line(&format!(
-        "{:<8} {:>12} {:>12} {:>12} {:>6}",
-        "", "used", "reserved", "limit", "use"
-    ))?;
-    let (limits, bytes, entries) = (usage.limits, usage.reserved_bytes, usage.reserved_entries);
-    output.line(&row(
-        "bytes",
-        human::signed_size(usage.used_bytes),
-        human::size(bytes),
-        limits.bytes.map(human::size),
-        show::share(usage.used_bytes, bytes, limits.bytes),
-    ))?;
-    output.line(&row(
-        "entries",
-        usage.used_entries.to_string(),
-        entries.to_string(),
-        limits.entries.map(|limit| limit.to_string()),
-        show::share(usage.used_entries, entries, limits.entries),
-    ))?;
+    let left = if style.terminal { screen::width().saturating_sub(BESIDE_THE_BAR) } else { 0 };
+    for line in table(&usage, bar::width(left), style.coloured) {
+        output.line(&line)?;
+    }
     if let Some(remark) = show::quota_remark(&usage) {
         output.flush()?;
         output.note(&remark);
     }
     Ok(Exit::Success)
+}
+
+/// The lines, with bars of this width or without.
+fn table(usage: &Usage, width: Option<usize>, coloured: bool) -> [String; 3] {
+    let line = |name: &str, [used, reserved, limit]: [String; 3], share: &str| {
+        format!("{name:<8} {used:>12} {reserved:>12} {limit:>12} {share}")
+    };
+    let share = |used, reserved, limit: Option<u64>| {
+        let percent = show::share(used, reserved, limit);
+        let text = percent.map_or_else(|| "-".to_owned(), |percent| format!("{percent}%"));
+        let (Some(width), Some(limit)) = (width, limit) else {
+            return format!("{text:>6}");
+        };
+        let drawn = format!("{} {text}", bar::bar(used, reserved, limit, width));
+        if coloured { bar::coloured(&drawn, used, limit) } else { drawn }
+    };
+    let heading = if width.is_some() { format!("{:<6}", "use") } else { format!("{:>6}", "use") };
+    let (limits, bytes, entries) = (usage.limits, usage.reserved_bytes, usage.reserved_entries);
+    let limit = |limit: Option<String>| limit.unwrap_or_else(|| "unlimited".to_owned());
+    [
+        line("", ["used", "reserved", "limit"].map(str::to_owned), heading.as_str()),
+        line(
+            "bytes",
+            [
+                human::signed_size(usage.used_bytes),
+                human::size(bytes),
+                limit(limits.bytes.map(human::size)),
+            ],
+            &share(usage.used_bytes, bytes, limits.bytes),
+        ),
+        line(
+            "entries",
+            [
+                usage.used_entries.to_string(),
+                entries.to_string(),
+                limit(limits.entries.map(|entries| entries.to_string())),
+            ],
+            &share(usage.used_entries, entries, limits.entries),
+        ),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use berth_common::entry::Limits;
+
+    use super::*;
+
+    #[test]
+    fn a_pipe_gets_numbers_and_a_terminal_bars() {
+        let usage = Usage {
+            limits: Limits { bytes: Some(10 << 30), entries: None },
+            used_bytes: 9 << 30,
+            used_entries: 7,
+            reserved_bytes: 512 << 20,
+            reserved_entries: 1,
+        };
+        assert_eq!(
+            table(&usage, None, false),
+            [
+                "                 used     reserved        limit    use",
+                "bytes         9.0 GiB    512.0 MiB     10.0 GiB    95%",
+                "entries             7            1    unlimited      -",
+            ]
+        );
+        let [heading, bytes, entries] = table(&usage, Some(10), true);
+        assert_eq!(heading, "                 used     reserved        limit use   ");
+        let drawn = "\x1b[33m[#########-] 95%\x1b[0m";
+        assert_eq!(bytes, format!("bytes         9.0 GiB    512.0 MiB     10.0 GiB {drawn}"));
+        assert!(entries.ends_with("unlimited      -"), "{entries}");
+    }
 }

@@ -3,7 +3,7 @@
 //! A task lists the trees ahead and makes the local directories. Files wait for their turn; small ones are asked for many in one
 //! message, and while messages are on their way the next one fills. Each is whole or not there, as with a single get.
 
-mod ahead;
+pub(super) mod ahead;
 mod lister;
 
 use std::fs;

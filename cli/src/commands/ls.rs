@@ -1,4 +1,4 @@
-//! `berth ls`: directories, printed as they come.
+//! `berth ls`: directories, sorted where they are small enough, else printed as they come.
 
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
@@ -8,25 +8,31 @@ use super::{Context, Problem, show};
 use crate::args::LsArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::looking::colours::Colours;
+use crate::looking::columns::{self, Cell};
+use crate::looking::order::{Gathered, MOST_SORTED, Order};
+use crate::looking::screen;
 use crate::session::RequestError;
 
-/// A directory of up to so many entries is sorted by name; a larger one is printed as it comes,
-/// so that it needs no memory and its beginning is there at once.
-const MOST_SORTED: usize = 10_000;
+/// How wide the column of sizes is where not all of them are known.
+const WIDTH_OF_SIZES: usize = 14;
 
 pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let here = [".".to_owned()];
     let paths = if args.paths.is_empty() { &here[..] } else { &args.paths };
+    let style = context.output.style();
+    let printer = Printer { context, args, colours: Colours::new(style.coloured) };
     let mut first = true;
     context
         .for_each("ls", paths, async |path| {
-            let heading = paths.len() > 1 && !context.output.style().json;
+            let heading = paths.len() > 1 && !style.json;
             let mut listing = context.session.list(path).await?;
             let mut part = match listing.next_part().await {
                 Ok(part) => part,
                 Err(RequestError::Server(ErrorCode::NotADirectory)) => {
                     let entry = context.session.stat(path).await?;
-                    return print(context, args, &path.to_string(), &path.to_string(), &entry);
+                    let shown = path.to_string();
+                    return printer.print(&shown, &shown, &entry, 0);
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -36,55 +42,87 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failur
                     .output
                     .line(&format!("{gap}{}:", context.output.name(&path.to_string())))?;
             }
-            let mut waiting = Vec::new();
-            let mut sorting = true;
+            let mut gathered = Gathered::default();
+            let mut noted = args.order() == Order::default();
             while let Some(entries) = part {
-                waiting.extend(entries);
-                if waiting.len() > MOST_SORTED {
-                    sorting = false;
+                let unsorted = gathered.add(entries);
+                if !unsorted.is_empty() && !std::mem::replace(&mut noted, true) {
+                    context.output.flush()?;
+                    context.output.note(&format!(
+                        "ls {path}: not sorted, since it has more than {MOST_SORTED} entries"
+                    ));
                 }
-                if !sorting {
-                    print_all(context, args, path, &mut waiting)?;
-                }
+                printer.print_each(path, &unsorted, WIDTH_OF_SIZES)?;
                 part = listing.next_part().await?;
             }
-            waiting.sort_by(|one, other| one.name.cmp(&other.name));
-            print_all(context, args, path, &mut waiting)
+            printer.print_all(path, &gathered.sorted(args.order()))
         })
         .await
 }
 
-fn print_all(
-    context: &Context,
-    args: &LsArgs,
-    directory: &RelPath,
-    entries: &mut Vec<Entry>,
-) -> Result<(), Problem> {
-    for entry in entries.drain(..) {
-        // A name that cannot be addressed is shown all the same.
-        let slash = if directory.is_root() { "" } else { "/" };
-        let path = format!("{directory}{slash}{}", entry.name);
-        print(context, args, &path, &entry.name, &entry)?;
-    }
-    Ok(())
+/// How entries are printed.
+struct Printer<'a> {
+    context: &'a Context,
+    args: &'a LsArgs,
+    colours: Colours,
 }
 
-fn print(
-    context: &Context,
-    args: &LsArgs,
-    path: &str,
-    name: &str,
-    entry: &Entry,
-) -> Result<(), Problem> {
-    let output = &context.output;
-    if output.style().json {
-        return Ok(output.json(&show::entry(path, entry))?);
+impl Printer<'_> {
+    /// A directory's entries that were sorted.
+    fn print_all(&self, directory: &RelPath, entries: &[Entry]) -> Result<(), Problem> {
+        let style = self.context.output.style();
+        if self.args.long || self.args.one_a_line || style.json || !style.terminal {
+            let widest = entries.iter().map(|entry| self.size(entry).len()).max();
+            return self.print_each(directory, entries, widest.unwrap_or(0));
+        }
+        let cells: Vec<Cell> = entries.iter().map(|entry| self.cell(entry)).collect();
+        for line in columns::lines(&cells, screen::width()) {
+            self.context.output.line(&line)?;
+        }
+        Ok(())
     }
-    let mut line = String::new();
-    if args.long {
-        let (mode, time) = (show::mode(entry), show::local_time(entry.mtime_ns));
-        line = format!("{mode} {:>14} {time} ", entry.size);
+
+    fn cell(&self, entry: &Entry) -> Cell {
+        let name = self.context.output.name(&entry.name);
+        Cell::new(name.to_string()).shown_as(self.colours.paint(entry, &name))
     }
-    line.push_str(&output.name(name));
-    Ok(output.line(&line)?)
+
+    fn print_each(
+        &self,
+        directory: &RelPath,
+        entries: &[Entry],
+        width_of_sizes: usize,
+    ) -> Result<(), Problem> {
+        for entry in entries {
+            // A name that cannot be addressed is shown all the same.
+            let slash = if directory.is_root() { "" } else { "/" };
+            let path = format!("{directory}{slash}{}", entry.name);
+            self.print(&path, &entry.name, entry, width_of_sizes)?;
+        }
+        Ok(())
+    }
+
+    fn print(
+        &self,
+        path: &str,
+        name: &str,
+        entry: &Entry,
+        width_of_sizes: usize,
+    ) -> Result<(), Problem> {
+        let output = &self.context.output;
+        if output.style().json {
+            return Ok(output.json(&show::entry(path, entry))?);
+        }
+        let mut line = String::new();
+        if self.args.long {
+            let (mode, time) = (show::mode(entry), show::local_time(entry.mtime_ns));
+            line = format!("{mode} {:>width_of_sizes$} {time} ", self.size(entry));
+        }
+        line.push_str(&self.colours.paint(entry, &output.name(name)));
+        Ok(output.line(&line)?)
+    }
+
+    fn size(&self, entry: &Entry) -> String {
+        show::size(entry.size, self.args.human)
+    }
 }

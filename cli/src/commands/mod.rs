@@ -1,25 +1,35 @@
 //! The commands of `berth`, one file each, on a session that is logged in.
 
+mod descent;
 mod df;
+mod du;
+#[cfg(test)]
+#[path = "../../tests/transfers/fake.rs"]
+#[allow(dead_code, reason = "shared with the tests of single transfers")]
+mod fake;
 mod get;
 mod get_to_output;
 mod get_tree;
+mod info;
 mod ls;
 mod md5;
 mod mkdir;
 mod mv;
 mod passwd;
+mod ping;
 mod put;
 mod put_tree;
 mod rm;
 mod show;
 mod stat;
 mod telling;
+mod tree;
 mod uploads;
 
 use berth_common::rel_path::RelPath;
 
 use crate::args::{Args, Command};
+use crate::connect::Details;
 use crate::connection::ConnectionError;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
@@ -41,6 +51,8 @@ pub(crate) struct Context {
     pub(crate) session: Session,
     /// Of the server's certificate.
     pub(crate) fingerprint: Fingerprint,
+    /// What is connected to, and how.
+    pub(crate) details: Details,
     /// The user's, to prove a change of it.
     pub(crate) password: Password,
     /// For a change of it.
@@ -66,6 +78,8 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Put(args) => put::run(context, args).await?,
         Command::Get(args) => get::run(context, args).await?,
         Command::Ls(args) => ls::run(context, args).await?,
+        Command::Tree(args) => tree::run(context, args).await?,
+        Command::Du(args) => du::run(context, args).await?,
         Command::Stat(args) => stat::run(context, args).await?,
         Command::Mkdir(args) => mkdir::run(context, args).await?,
         Command::Rm(args) => rm::run(context, args).await?,
@@ -73,6 +87,8 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Df => df::run(context).await?,
         Command::Md5(args) => md5::run(context, args).await?,
         Command::Uploads(args) => uploads::run(context, args).await?,
+        Command::Info => info::run(context).await?,
+        Command::Ping(args) => ping::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
     };
     context.output.flush()?;
@@ -80,6 +96,26 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
 }
 
 impl Context {
+    /// One with a session of a test's.
+    #[cfg(test)]
+    fn of_test(session: Session, output: Output) -> Self {
+        Self {
+            session,
+            fingerprint: Fingerprint::from_bytes([0; 32]),
+            details: Details {
+                server: crate::target::ServerAddress { host: "fake".to_owned(), port: 1 },
+                address: ([127, 0, 0, 1], 1).into(),
+                tls: "TLS 1.3",
+                cipher_suite: String::new(),
+            },
+            password: Password::new(String::new()),
+            new_password: None,
+            cwd: RelPath::root(),
+            output,
+            progress: Mode::Quiet,
+        }
+    }
+
     /// The path that was typed, from the working directory on.
     fn resolve(&self, typed: &str) -> Result<RelPath, Failure> {
         RelPath::resolve(&self.cwd, typed).map_err(|error| Failure::usage(error).of(typed))

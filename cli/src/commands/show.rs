@@ -23,6 +23,11 @@ pub(super) fn mode(entry: &Entry) -> String {
     text
 }
 
+/// A size for a column: in bytes, or with a unit.
+pub(super) fn size(bytes: u64, human: bool) -> String {
+    if human { human::size(bytes) } else { bytes.to_string() }
+}
+
 /// What it is, in one word.
 pub(super) fn kind(kind: EntryKind) -> &'static str {
     match kind {

@@ -50,6 +50,8 @@ pub struct SessionInfo {
     pub user: UserName,
     /// The server's name and version; may be empty.
     pub server: String,
+    /// The version of the protocol that both speak.
+    pub protocol: u16,
     /// Transfers that the session may have at once; at least 1.
     pub max_transfers: u32,
     /// The TLS exporter, to which a change of password is bound too.

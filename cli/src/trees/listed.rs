@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::{RelPath, RelPathError};
 
-use super::spool::Spool;
+use super::stack::Stack;
 
 /// A piece of a tree.
 #[derive(Debug)]
@@ -54,18 +54,13 @@ pub enum Piece {
 /// The directories that are entered, the deepest one last.
 #[derive(Debug, Default)]
 pub struct Listed {
-    spool: Spool,
-    levels: Vec<Level>,
+    stack: Stack<Level>,
 }
 
 #[derive(Debug)]
 struct Level {
     remote: RelPath,
     local: PathBuf,
-    start: u64,
-    /// Of the next entry.
-    at: u64,
-    end: u64,
     rank: usize,
     /// The next rank that a name has.
     next_rank: Option<usize>,
@@ -74,9 +69,7 @@ struct Level {
 impl Listed {
     /// Enters a directory. Its entries have to be added before the next piece is taken.
     pub fn enter(&mut self, remote: RelPath, local: PathBuf) {
-        let start = self.spool.end();
-        let level = Level { remote, local, start, at: start, end: start, rank: 0, next_rank: None };
-        self.levels.push(level);
+        self.stack.enter(Level { remote, local, rank: 0, next_rank: None });
     }
 
     /// Adds some entries of the directory that was entered last.
@@ -84,18 +77,12 @@ impl Listed {
     /// # Errors
     /// When they are many and the directory for temporary files has no room.
     pub fn add(&mut self, entries: &[Entry]) -> io::Result<()> {
-        self.spool.push(entries)?;
-        if let Some(level) = self.levels.last_mut() {
-            level.end = self.spool.end();
-        }
-        Ok(())
+        self.stack.add(entries)
     }
 
     /// Leaves the directory that was entered last, whatever it has left.
     pub fn leave(&mut self) {
-        if let Some(level) = self.levels.pop() {
-            self.spool.cut(level.start);
-        }
+        self.stack.leave();
     }
 
     /// The next piece of what was entered; `None` when nothing is left.
@@ -104,17 +91,17 @@ impl Listed {
     /// When what was added cannot be read again.
     pub fn next_piece(&mut self) -> io::Result<Option<Piece>> {
         loop {
-            let Some(level) = self.levels.last_mut() else {
+            let entry = self.stack.next_entry()?;
+            let Some(level) = self.stack.top() else {
                 return Ok(None);
             };
-            if level.at < level.end {
-                let (entry, behind) = self.spool.entry(level.at)?;
-                level.at = behind;
+            if let Some(entry) = entry {
                 if let Some(piece) = level.piece(entry) {
                     return Ok(Some(piece));
                 }
             } else if let Some(rank) = level.next_rank.take() {
-                (level.rank, level.at) = (rank, level.start);
+                level.rank = rank;
+                self.stack.rewind();
                 return Ok(Some(Piece::Settle));
             } else {
                 self.leave();
@@ -251,7 +238,7 @@ mod tests {
             "/top/z of 3 becomes here/z",
         ];
         assert_eq!(pieces(&mut listed), expected);
-        assert_eq!(listed.spool.end(), 0);
+        assert_eq!(listed.stack.depth(), 0);
     }
 
     #[test]

@@ -242,6 +242,7 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::Uploads { id, .. }
         | WorkerToClient::Md5 { id, .. }
         | WorkerToClient::Leaves { id, .. }
+        | WorkerToClient::Echoed { id, .. }
         | WorkerToClient::PutReady { id, .. }
         | WorkerToClient::JournalLeaves { id, .. }
         | WorkerToClient::Again { id, .. }

@@ -124,6 +124,7 @@ fn answers_that_nobody_reads_stop_the_reading_of_requests() {
     count_what_was_placed(&scene);
     greedy(&scene, |id| ClientToWorker::List { id, path: RelPath::root() });
     greedy(&scene, |id| ClientToWorker::Usage { id });
+    greedy(&scene, |id| ClientToWorker::Echo { id, payload: vec![7; 100] });
     let missing = RelPath::new("missing").unwrap();
     greedy(&scene, |id| ClientToWorker::Get { id, path: missing.clone(), resume: None });
     scene.assert_unharmed();

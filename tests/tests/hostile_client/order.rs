@@ -6,7 +6,7 @@ use berth_common::entry::{Existing, HomeFingerprint, Limits, SourceEnd};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, StagingName};
-use berth_common::limits::{LEAF_SIZE, LEAVES_PER_MESSAGE};
+use berth_common::limits::{LEAF_SIZE, LEAVES_PER_MESSAGE, MAX_ECHO_BYTES};
 use berth_common::rel_path::RelPath;
 use berth_tests::{Options, Raw, Received};
 
@@ -32,6 +32,14 @@ const OFFENCES: &[Offence] = &[
     ("a request under the number of a transfer", |raw| {
         let id = open(raw, put("f", 10));
         raw.send(&ClientToWorker::Usage { id });
+    }),
+    ("an echo under the number of a transfer", |raw| {
+        let id = open(raw, put("f", 10));
+        raw.send(&ClientToWorker::Echo { id, payload: Vec::new() });
+    }),
+    ("an echo of too many bytes", |raw| {
+        let id = raw.id();
+        raw.send(&ClientToWorker::Echo { id, payload: vec![0; MAX_ECHO_BYTES + 1] });
     }),
     ("a put under the number of a put", |raw| {
         let id = open(raw, put("f", 10));

@@ -228,6 +228,7 @@ impl Steady {
                 token,
                 mode: 0o644,
                 existing,
+                base: None,
             })
         })
     }

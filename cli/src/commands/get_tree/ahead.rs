@@ -23,7 +23,7 @@ const PARTS: usize = 4;
 const NOTED: usize = 4096;
 
 /// What is asked for ahead.
-pub(super) struct Ahead {
+pub(in crate::commands) struct Ahead {
     session: Session,
     /// Directories that will be entered, the next one last.
     coming: Vec<RelPath>,
@@ -31,7 +31,7 @@ pub(super) struct Ahead {
 }
 
 /// How many directories come behind one that is being listed.
-pub(super) struct Behind(usize);
+pub(in crate::commands) struct Behind(usize);
 
 impl Drop for Ahead {
     fn drop(&mut self) {
@@ -40,17 +40,22 @@ impl Drop for Ahead {
 }
 
 impl Ahead {
-    pub(super) fn new(session: Session) -> Self {
+    pub(in crate::commands) fn new(session: Session) -> Self {
         Self { session, coming: Vec::new(), asked: HashMap::new() }
     }
 
     /// A directory is entered. What is behind it is entered after all that is in it.
-    pub(super) fn enter(&self) -> Behind {
+    pub(in crate::commands) fn enter(&self) -> Behind {
         Behind(self.coming.len())
     }
 
     /// The next part of what is in the directory `within`, whose subdirectories are entered before what is `behind`.
-    pub(super) fn found(&mut self, behind: &Behind, within: &RelPath, entries: &[Entry]) {
+    pub(in crate::commands) fn found(
+        &mut self,
+        behind: &Behind,
+        within: &RelPath,
+        entries: &[Entry],
+    ) {
         let directories = entries.iter().filter(|entry| entry.kind == EntryKind::Directory);
         // A name that is none is told of in its turn.
         let mut paths: Vec<RelPath> =
@@ -62,7 +67,7 @@ impl Ahead {
     }
 
     /// What is in a directory that is entered now, if that has come ahead and is all of it.
-    pub(super) async fn take(&mut self, remote: &RelPath) -> Option<Vec<Entry>> {
+    pub(in crate::commands) async fn take(&mut self, remote: &RelPath) -> Option<Vec<Entry>> {
         if let Some(place) = self.coming.iter().rposition(|coming| coming == remote) {
             self.coming.remove(place);
         }

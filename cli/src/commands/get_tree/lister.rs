@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 
 use super::Root;
 use super::ahead::Ahead;
+use crate::commands::descent::spool_failure;
 use crate::commands::failed;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::human;
 use crate::session::{RequestError, Session};
 use crate::trees::{Listed, Piece, make_directory};
 
@@ -167,11 +167,4 @@ impl Lister {
     async fn step(&self, step: Step) -> Result<(), Over> {
         self.steps.send(step).await.map_err(|_| Over)
     }
-}
-
-fn spool_failure(error: &io::Error) -> Failure {
-    let directory = std::env::temp_dir();
-    let reason = human::reason(error);
-    let sentence = format!("cannot keep the listing in {}: {reason}", directory.display());
-    Failure::new(Exit::Failure, sentence)
 }

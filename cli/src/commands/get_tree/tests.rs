@@ -12,16 +12,9 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
 
 use super::*;
+use crate::commands::fake::{self, FakeServer};
 use crate::output::{Output, Style};
-use crate::password::Password;
-use crate::progress::Mode;
 use crate::session::Session;
-use crate::trust::Fingerprint;
-use fake::FakeServer;
-
-#[path = "../../../tests/transfers/fake.rs"]
-#[allow(dead_code, reason = "shared with the tests of single transfers")]
-mod fake;
 
 const CONTENT: &[u8] = b"content";
 
@@ -29,22 +22,14 @@ fn entry(name: &str, kind: EntryKind) -> Entry {
     Entry { name: name.into(), kind, ..fake::entry(CONTENT, None) }
 }
 
-async fn context(session: Session) -> Context {
-    Context {
-        session,
-        fingerprint: Fingerprint::from_bytes([0; 32]),
-        password: Password::new(String::new()),
-        new_password: None,
-        cwd: RelPath::root(),
-        output: Output::to(Style { json: true, ..Style::default() }, io::sink()),
-        progress: Mode::Quiet,
-    }
+fn context(session: Session) -> Context {
+    Context::of_test(session, Output::to(Style { json: true, ..Style::default() }, io::sink()))
 }
 
 async fn get_tree(session: Session, to: &Path) -> Exit {
     let to = Some(to.to_owned());
     let args = GetArgs { files: vec!["t".into()], recursive: true, to, force: true };
-    run(&context(session).await, &args).await.unwrap()
+    run(&context(session), &args).await.unwrap()
 }
 
 /// Answers like a server whose directories have what `listing` says, and whose files all have the same content;

@@ -13,7 +13,7 @@ use berth_common::credentials::{DeviceKey, MAX_DEVICES, NewAccount, NewCredentia
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
 use berth_common::ids::{RequestId, StagingName, UploadToken, UserName};
-use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
@@ -154,13 +154,13 @@ impl Conversation {
                 client: "c".repeat(if number == 6 { 129 } else { 128 }),
             },
             19 => C::SiteProof { proof: [0; 32] },
-            6 => C::LoginFirst { message: scram },
-            12 => C::LoginFinal { message: scram },
-            28 => C::LoginDevice {
+            6 if number == 5 => C::LoginDevice {
                 user: self.user.clone(),
                 key: DeviceKey([1; 32]),
                 signature: [2; 64],
             },
+            6 => C::LoginFirst { message: scram },
+            12 => C::LoginFinal { message: scram },
             29 => C::JoinFirst { message: scram, account: self.account() },
             30 => C::JoinFinal { message: scram },
             31 if number == 0 => C::Devices { id: RequestId(u32::from(variant)) },
@@ -234,6 +234,10 @@ impl Conversation {
                 C::PutFiles { id, files: vec![file; batch_of(variant)] }
             }
             27 => C::GetFiles { id, paths: vec![path; batch_of(variant)] },
+            // |: bytes to send back, or too many of them
+            28 => {
+                C::Echo { id, payload: vec![number as u8; MAX_ECHO_BYTES + usize::from(variant)] }
+            }
             _ => return None,
         })
     }
@@ -267,7 +271,9 @@ impl Conversation {
                 | Step::Put(_)
                 | Step::Get(_),
             ) => Meaning::Begins,
-            Ok(Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => Meaning::AnsweredAtOnce,
+            Ok(Step::Echo(..) | Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => {
+                Meaning::AnsweredAtOnce
+            }
             Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
         };
         assert_eq!(got, meaning, "{text} when {before}");
@@ -332,6 +338,10 @@ impl Conversation {
             C::PutFiles { id, files } if files.len() <= batch::FILES => self.begins(id.0, false),
             C::GetFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
             C::PutFiles { .. } | C::GetFiles { .. } => Meaning::Refused,
+            C::Echo { id, payload } => {
+                let refused = self.open.contains_key(&id.0) || payload.len() > 64 * 1024;
+                if refused { Meaning::Refused } else { Meaning::AnsweredAtOnce }
+            }
             C::Put(put) => self.begins(put.id.0, true),
             C::Get { id, .. } => self.begins(id.0, true),
             C::PutEnd { id, .. } => self.of(id.0, |open| matches!(open, Open::Put(_))),
@@ -419,6 +429,10 @@ impl Conversation {
             }
             Step::PutControl(_, PutControl::Cancel)
             | Step::GetControl(_, GetControl::Done | GetControl::Cancel) => self.free(id),
+            Step::Echo(echoed, payload) => {
+                assert_eq!(echoed, RequestId(id));
+                assert!(payload == vec![id as u8; MAX_ECHO_BYTES], "other bytes are sent back");
+            }
             Step::TooManyTransfers(_) | Step::ShuttingDown(_) | Step::Ignore => {}
         }
     }

@@ -45,6 +45,9 @@ const MOST_REQUESTS: usize = 192;
 /// a worker has 64; each has up to 3 MiB of blocks on their way, and a worker has 96.
 const MOST_TRANSFERS: u32 = 16;
 
+/// Bytes of an echo from which on the rate is measured, so that reading in large pieces is worth it, as for uploads.
+const LARGE_ECHO: usize = 16 * 1024;
+
 /// Each request, each batch and each transfer has at most one operation at the filer, which ends a worker with more.
 const _: () = assert!(MOST_REQUESTS + AT_ONCE + MOST_TRANSFERS as usize <= MAX_OPERATIONS);
 
@@ -234,6 +237,7 @@ impl SessionActor {
             Step::CredentialFinal(id, message) => self.credential_final(id, message),
             Step::Request(id, request) => self.request(id, request, ctx),
             Step::Batch(id, request) => self.batch(id, request),
+            Step::Echo(id, payload) => self.echo(id, payload, ctx),
             Step::Put(put) => self.start_put(put, ctx),
             Step::Get(get) => self.start_get(get, ctx),
             Step::PutControl(id, word) => match self.transfers.get(&id) {
@@ -295,6 +299,16 @@ impl SessionActor {
                 drop(slot);
             });
         }))
+    }
+
+    /// Sends bytes back. Nothing more is read until they have their place in the client's queue, so that echoes are
+    /// answered in order, and a client that does not take them is not listened to.
+    fn echo(&mut self, id: RequestId, payload: Vec<u8>, ctx: &mut Ctx) -> Taken {
+        if payload.len() >= LARGE_ECHO {
+            self.parts.services.traffic.set_bulk(true);
+        }
+        self.rest_soon(ctx);
+        self.tell(Some(WorkerToClient::Echoed { id, payload }))
     }
 
     /// Queues a message for the client; done when there was room.

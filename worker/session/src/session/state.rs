@@ -8,7 +8,7 @@ use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
 use berth_common::credentials::{DeviceId, DeviceKey, MAX_DEVICES, NewAccount, NewCredential};
 use berth_common::ids::{RequestId, UserName};
-use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_SCRAM_MESSAGE};
+use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
 
 use crate::filesystem::Change;
@@ -80,6 +80,8 @@ pub(crate) enum Step {
     Request(RequestId, Request),
     /// The same for one that holds the bytes of small files, of which there may be few at once.
     Batch(RequestId, Request),
+    /// Send these bytes back, before anything else is read.
+    Echo(RequestId, Vec<u8>),
     /// Begin an upload.
     Put(Put),
     /// Begin a download.
@@ -251,6 +253,12 @@ impl State {
             }
             (Phase::Serving, C::Md5 { id, path }) => self.request(id, Request::Md5(path)),
             (Phase::Serving, C::Leaves { id, path }) => self.request(id, Request::Leaves(path)),
+            (Phase::Serving, C::Echo { id, payload }) => {
+                if payload.len() > MAX_ECHO_BYTES {
+                    return Err(Refusal);
+                }
+                self.at_once(id, |id| Step::Echo(id, payload))
+            }
             (Phase::Serving, C::Put(put)) => {
                 self.begin(put.id, InUse::Put, |_| Step::Put(put))
             }
@@ -316,7 +324,7 @@ impl State {
                 C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
@@ -327,7 +335,7 @@ impl State {
                 | C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
@@ -348,6 +356,18 @@ impl State {
             return Err(Refusal);
         }
         self.begin(id, InUse::Credential, step)
+    }
+
+    /// A request that is answered before the next message is taken, so that its id is never in use.
+    fn at_once(
+        &self,
+        id: RequestId,
+        step: impl FnOnce(RequestId) -> Step,
+    ) -> Result<Step, Refusal> {
+        if self.in_use.contains_key(&id) {
+            return Err(Refusal);
+        }
+        Ok(if self.shutting_down { Step::ShuttingDown(id) } else { step(id) })
     }
 
     /// Puts an id to use, unless the request is refused at once.

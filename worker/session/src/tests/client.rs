@@ -14,7 +14,7 @@ use berth_common::rel_path::RelPath;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -107,15 +107,7 @@ impl Client {
 
     /// A frame, whatever it is.
     pub(super) async fn frame(&mut self) -> io::Result<(FrameKind, Vec<u8>)> {
-        let read = async {
-            let mut header = [0; HEADER_BYTES];
-            self.stream.read_exact(&mut header).await?;
-            let header = FrameHeader::decode(header).unwrap();
-            let mut body = vec![0; header.body];
-            self.stream.read_exact(&mut body).await?;
-            Ok((header.kind, body))
-        };
-        timeout(PATIENCE, read).await.expect("an answer in time")
+        frame_of(&mut self.stream).await
     }
 
     /// The next frame, which must be a message.
@@ -178,6 +170,22 @@ impl Client {
         self.send_blocks(id, file, leaves * LEAF_SIZE, file.len()).await;
         self.ask(&put_end(id, file)).await
     }
+}
+
+/// A frame, whatever it is.
+pub(super) async fn frame_of<R>(stream: &mut R) -> io::Result<(FrameKind, Vec<u8>)>
+where
+    R: AsyncRead + Unpin,
+{
+    let read = async {
+        let mut header = [0; HEADER_BYTES];
+        stream.read_exact(&mut header).await?;
+        let header = FrameHeader::decode(header).unwrap();
+        let mut body = vec![0; header.body];
+        stream.read_exact(&mut body).await?;
+        Ok((header.kind, body))
+    };
+    timeout(PATIENCE, read).await.expect("an answer in time")
 }
 
 pub(super) fn source(file: &[u8]) -> SourceFingerprint {

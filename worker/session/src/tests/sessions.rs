@@ -8,12 +8,13 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
 use berth_common::digest;
 use berth_common::error_code::ErrorCode;
+use berth_common::frame::{self, FrameKind};
 use berth_common::ids::{RequestId, UserName};
-use berth_common::limits::LEAF_SIZE;
+use berth_common::limits::{LEAF_SIZE, MAX_ECHO_BYTES};
 use berth_common::scram::ScramVerifier;
 use tokio::io::AsyncWriteExt as _;
 
-use super::client::{Client, path};
+use super::client::{Client, frame_of, path};
 use super::fake_daemon::{SITE_PROOF, WRONG};
 use super::fake_filer::{Home, usage};
 use super::{Bench, Ending, setup};
@@ -81,6 +82,43 @@ async fn a_thousand_pipelined_requests_are_all_answered() {
             other => panic!("{other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn pipelined_echoes_come_back_in_order_with_their_bytes() {
+    let (client, _ending) = Bench::start(&Home::new()).log_in().await;
+    let Client { stream } = client;
+    let (reader, mut writer) = tokio::io::split(stream);
+    let payload = |id: u32| vec![id as u8; [0, 1, 1000, MAX_ECHO_BYTES][id as usize % 4]];
+    let echoes = 400;
+    let send = async {
+        for id in 0..echoes {
+            // A number may be used again at once.
+            let message = ClientToWorker::Echo { id: RequestId(id % 8), payload: payload(id) };
+            writer.write_all(&frame::encode_message(&message).unwrap()).await.unwrap();
+        }
+        writer.flush().await.unwrap();
+    };
+    let receive = async {
+        let mut reader = reader;
+        for id in 0..echoes {
+            let (kind, body) = frame_of(&mut reader).await.unwrap();
+            assert_eq!(kind, FrameKind::Message);
+            let expected = WorkerToClient::Echoed { id: RequestId(id % 8), payload: payload(id) };
+            assert!(frame::decode_message::<WorkerToClient>(&body).unwrap() == expected, "{id}");
+        }
+    };
+    tokio::join!(send, receive);
+}
+
+#[tokio::test]
+async fn an_echo_of_too_many_bytes_ends_the_session() {
+    let (mut client, ending) = Bench::start(&Home::new()).log_in().await;
+    let payload = vec![0; MAX_ECHO_BYTES + 1];
+    let answer = client.ask(&ClientToWorker::Echo { id: RequestId(1), payload }).await;
+    assert_eq!(answer, WorkerToClient::Refused { error: ErrorCode::Protocol });
+    drop(client);
+    ends_with(ending, refused(ErrorCode::Protocol)).await;
 }
 
 #[tokio::test]

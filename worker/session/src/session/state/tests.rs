@@ -98,6 +98,7 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
         (Phase::Serving, C::Md5 { id, path: path() }),
         (Phase::Serving, C::Leaves { id, path: path() }),
+        (Phase::Serving, C::Echo { id, payload: vec![1] }),
         (Phase::Serving, put(1)),
         (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),
         (Phase::Serving, C::PutFiles { id, files: vec![small_put(1)] }),
@@ -194,6 +195,24 @@ fn a_batch_is_bounded() {
     let get = |count| take(C::GetFiles { id, paths: vec![path(); count] });
     assert!(matches!(get(batch::FILES), Ok(Step::Batch(..))));
     assert_eq!((get(0).unwrap_err(), get(batch::FILES + 1).unwrap_err()), (Refusal, Refusal));
+}
+
+#[test]
+fn an_echo_is_bounded_and_its_id_is_free_at_once() {
+    let mut state = state_in(Phase::Serving);
+    let echo = |size| ClientToWorker::Echo { id: RequestId(1), payload: vec![7; size] };
+    for _ in 0..2 {
+        let step = state.take(echo(MAX_ECHO_BYTES));
+        let Ok(Step::Echo(RequestId(1), payload)) = step else { panic!("{step:?}") };
+        assert!(payload == vec![7; MAX_ECHO_BYTES]);
+        assert!(state.is_waiting_for_client());
+    }
+    assert_eq!(state.take(echo(MAX_ECHO_BYTES + 1)).unwrap_err(), Refusal);
+    state.take(ClientToWorker::Usage { id: RequestId(1) }).unwrap();
+    assert_eq!(state.take(echo(0)).unwrap_err(), Refusal, "the id is in use");
+    state.free(RequestId(1));
+    state.shut_down();
+    assert!(matches!(state.take(echo(0)), Ok(Step::ShuttingDown(RequestId(1)))));
 }
 
 #[test]
