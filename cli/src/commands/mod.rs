@@ -1,5 +1,6 @@
 //! The commands of `berth`, one file each, on a session that is logged in.
 
+mod devices;
 mod df;
 mod get;
 mod get_to_output;
@@ -21,11 +22,12 @@ use berth_common::rel_path::RelPath;
 
 use crate::args::{Args, Command};
 use crate::connection::ConnectionError;
+use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::output::Output;
-use crate::password::Password;
 use crate::progress::Mode;
+use crate::reach::Way;
 use crate::session::{RequestError, Session};
 use crate::trust::Fingerprint;
 
@@ -41,10 +43,8 @@ pub(crate) struct Context {
     pub(crate) session: Session,
     /// Of the server's certificate.
     pub(crate) fingerprint: Fingerprint,
-    /// The user's, to prove a change of it.
-    pub(crate) password: Password,
-    /// For a change of it.
-    pub(crate) new_password: Option<Password>,
+    /// By which the session was reached.
+    pub(crate) way: Way,
     /// Where relative remote paths start.
     pub(crate) cwd: RelPath,
     pub(crate) output: Output,
@@ -73,7 +73,11 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Df => df::run(context).await?,
         Command::Md5(args) => md5::run(context, args).await?,
         Command::Uploads(args) => uploads::run(context, args).await?,
+        Command::Devices(args) => devices::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
+        Command::SignIn(_) => {
+            return Err(Failure::usage("this is done outside of a session"));
+        }
     };
     context.output.flush()?;
     Ok(exit)
@@ -154,10 +158,18 @@ fn lost(error: &ConnectionError) -> Failure {
 }
 
 /// A request without a path of its own has failed.
-fn failed(error: &RequestError) -> Failure {
+pub(crate) fn failed(error: &RequestError) -> Failure {
     match error {
         RequestError::Server(code) => Failure::of_server(code),
         RequestError::Connection(error) => lost(error),
+    }
+}
+
+/// A credential was not stored.
+pub(crate) fn failed_credential(error: &CredentialError) -> Failure {
+    match error {
+        CredentialError::Request(error) => failed(error),
+        CredentialError::Scram(error) => Failure::new(Exit::Failure, error),
     }
 }
 

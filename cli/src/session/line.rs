@@ -111,6 +111,8 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         WorkerToClient::Hello { .. }
         | WorkerToClient::SiteAccepted
         | WorkerToClient::LoginChallenge { .. }
+        | WorkerToClient::JoinChallenge { .. }
+        | WorkerToClient::Joined { .. }
         | WorkerToClient::LoginAccepted { .. }
         | WorkerToClient::JoinChallenge { .. }
         | WorkerToClient::Joined { .. }

@@ -1,6 +1,6 @@
 //! A server in memory: it says what a test tells it to, and shows what the client says.
 
-use berth_cli::login::{Credentials, LoginError, log_in};
+use berth_cli::login::{Credentials, LoginError, Proof, log_in};
 use berth_cli::password::Password;
 use berth_cli::session::Session;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
@@ -80,7 +80,7 @@ pub(crate) async fn log_in_with(
     let (client, server) = tokio::io::duplex(64 * 1024);
     let credentials = Credentials {
         user: UserName::new("alice").unwrap(),
-        password: Password::new(given.into()),
+        proof: Proof::Password(Password::new(given.into())),
         site_secret: None,
     };
     let mut server = FakeServer { stream: server };

@@ -13,8 +13,8 @@ use berth_common::ids::RequestId;
 
 use super::*;
 use crate::output::{Output, Style};
-use crate::password::Password;
 use crate::progress::Mode;
+use crate::reach::Way;
 use crate::session::Session;
 use crate::trust::Fingerprint;
 use fake::FakeServer;
@@ -33,8 +33,7 @@ async fn context(session: Session) -> Context {
     Context {
         session,
         fingerprint: Fingerprint::from_bytes([0; 32]),
-        password: Password::new(String::new()),
-        new_password: None,
+        way: Way::nowhere(),
         cwd: RelPath::root(),
         output: Output::to(Style { json: true, ..Style::default() }, io::sink()),
         progress: Mode::Quiet,
