@@ -111,8 +111,6 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         WorkerToClient::Hello { .. }
         | WorkerToClient::SiteAccepted
         | WorkerToClient::LoginChallenge { .. }
-        | WorkerToClient::JoinChallenge { .. }
-        | WorkerToClient::Joined { .. }
         | WorkerToClient::LoginAccepted { .. }
         | WorkerToClient::JoinChallenge { .. }
         | WorkerToClient::Joined { .. }
