@@ -3,7 +3,7 @@
 //! The secret is made here and is in the printed code alone: the daemon gets what checks it.
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, InvitationSummary, Status};
-use berth_common::credentials::InvitationSecret;
+use berth_common::credentials::{INVITATION_ITERATIONS, InvitationSecret};
 use berth_common::entry::Limits;
 use berth_common::scram::ScramVerifier;
 use serde_json::{Value, json};
@@ -16,10 +16,6 @@ use super::socket::{AdminSocket, pages};
 use super::user::done;
 use crate::invitation::InvitationCode;
 use crate::output::complain;
-
-/// Rounds of PBKDF2 for an invitation: as few as there may be. They make guessing a password dear, and an invitation's
-/// secret has 128 random bits, which nobody guesses.
-const ITERATIONS: u32 = 4096;
 
 /// Invites somebody, and prints the code.
 ///
@@ -49,9 +45,12 @@ pub(super) fn invite(
     };
     let mut salt = vec![0; 16];
     getrandom::fill(&mut salt)?;
+    // Rounds of PBKDF2 make guessing a password dear; a secret of 128 random bits is not guessed, with as few as may be.
+    let verifier =
+        ScramVerifier::from_password(&secret.as_password(), salt, INVITATION_ITERATIONS)?;
     let question = AdminToDaemon::InvitationAdd {
         invitation: secret.id(),
-        verifier: ScramVerifier::from_password(&secret.as_password(), salt, ITERATIONS)?,
+        verifier,
         user: name,
         limits: Limits { bytes: quota.0, entries: entries.0 },
         valid_s: expires.0,

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::failures::no_password;
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, SignIn};
 use crate::ask;
 use crate::device::DeviceSecret;
 use crate::failure::Failure;
@@ -27,7 +27,7 @@ impl Purpose {
     pub(crate) fn of(args: &Args) -> Self {
         match &args.command {
             Command::Passwd(passwd) => Self::NewPassword(passwd.new_password_file.clone()),
-            Command::SignIn(_) => Self::SignIn,
+            Command::SignIn(SignIn::Login(_)) => Self::SignIn,
             _ => Self::Work,
         }
     }
