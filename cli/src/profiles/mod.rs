@@ -85,7 +85,15 @@ impl Profiles {
         let Some(dir) = &self.dir else { return Ok(Vec::new()) };
         let failed = |source| ProfileError::Io { path: dir.clone(), source };
         let entries = match fs::read_dir(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            // A home such as /dev/null has none either.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
+                return Ok(Vec::new());
+            }
             entries => entries.map_err(failed)?,
         };
         let mut names = Vec::new();

@@ -48,16 +48,16 @@ pub(crate) struct Way {
 }
 
 impl Way {
-    /// Connects and logs in anew, to whoever is trusted as before and as before.
-    #[allow(dead_code)]
-    pub(crate) async fn again(&self) -> Result<Session, Failure> {
+    /// Connects and logs in, without a question, to whoever is trusted as before and as before.
+    pub(crate) async fn again(&self) -> Result<(Session, Fingerprint), Failure> {
         let connected = connect(&self.settings.target.server, &self.trust).await;
         self.log_in(connected.map_err(|error| connect_failure(&error))?).await
     }
 
-    async fn log_in(&self, connected: Connected) -> Result<Session, Failure> {
+    async fn log_in(&self, connected: Connected) -> Result<(Session, Fingerprint), Failure> {
         let target = &self.settings.target;
-        log_in(connected.stream, &connected.exporter, &self.credentials).await.map_err(|error| {
+        let Connected { stream, exporter, fingerprint } = connected;
+        let session = log_in(stream, &exporter, &self.credentials).await.map_err(|error| {
             let failure = login_failure(&error);
             let failure = match (&error, &self.settings.profile) {
                 (LoginError::DeviceRefused, Some(name)) => Failure {
@@ -67,7 +67,8 @@ impl Way {
                 _ => failure,
             };
             failure.of(format_args!("{}@{}", target.user, target.server))
-        })
+        })?;
+        Ok((session, fingerprint))
     }
 }
 
@@ -85,23 +86,28 @@ pub(crate) async fn reach_by(args: &Args, settings: Settings) -> Result<Reached,
     let mut questions = Questions::new(&purpose, given.map_err(no_password)?, key)?;
     questions.check()?;
 
-    let trust::Found { mut connected, trust, shown } = trust::find(&settings).await?;
-    let fingerprint = connected.fingerprint;
+    let trust::Found { connected, trust, shown } = trust::find(&settings).await?;
     if purpose == Purpose::SignIn && !shown && !args.quiet && !args.json {
-        complain(&format!("{} has the certificate {fingerprint}", settings.target.server));
+        let (server, fingerprint) = (&settings.target.server, connected.fingerprint);
+        complain(&format!("{server} has the certificate {fingerprint}"));
     }
-    if questions.are_open() {
-        drop(connected.stream);
+    let connected = if questions.are_open() {
+        drop(connected);
         let whom = settings.target.clone();
         let asked = ask::beside(move || questions.ask(&whom)).await;
         questions = asked.unwrap_or(Err(PasswordError::NoTerminal)).map_err(no_password)?;
-        connected = trust::again(&settings.target.server, fingerprint).await?;
-    }
+        None
+    } else {
+        Some(connected)
+    };
     let user = settings.target.user.clone();
     let credentials = Credentials { user, proof: questions.proof()?, site_secret };
     let (password, new_password) = (questions.current.known(), questions.new.known());
     let way = Way { settings, trust, credentials, password, new_password };
-    let session = way.log_in(connected).await?;
+    let (session, fingerprint) = match connected {
+        Some(connected) => way.log_in(connected).await?,
+        None => way.again().await?,
+    };
     Ok(Reached { session, fingerprint, way })
 }
 

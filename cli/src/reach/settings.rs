@@ -32,7 +32,11 @@ impl Settings {
     /// For a command that logs in.
     pub(crate) fn of(login: &LoginArgs) -> Result<Self, Failure> {
         let profiles = profiles(login);
-        let kept = profiles.kept()?;
+        let kept = match profiles.kept() {
+            // Who names the server needs no profile, and may not be able to look for one.
+            Err(_) if login.host.is_some() => Vec::new(),
+            kept => kept?,
+        };
         match choose(login.host.as_ref(), login.profile.as_ref(), &kept)? {
             Choice::Profile(name) => {
                 let profile = profiles.load(&name)?;

@@ -92,10 +92,7 @@ pub(crate) fn known_servers(config_dir: Option<&Path>) -> Result<KnownServers, F
 
 /// Connects again to the server that was found. That it has another certificate now, seconds
 /// later, is nobody's good intention.
-pub(super) async fn again(
-    server: &ServerAddress,
-    fingerprint: Fingerprint,
-) -> Result<Connected, Failure> {
+async fn again(server: &ServerAddress, fingerprint: Fingerprint) -> Result<Connected, Failure> {
     connect(server, &Trust::Pinned(fingerprint)).await.map_err(|error| connect_failure(&error))
 }
 

@@ -35,7 +35,7 @@ pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result
     // Whether it is the right server and there at all is told before anybody is asked.
     if user.is_none() || given.is_none() {
         drop(pinned(&code.server, code.fingerprint).await?);
-        complain(&format!("Joining {}, which is the server of this invitation.", code.server));
+        output.note(&format!("Joining {}, which is the server of this invitation.", code.server));
     }
     let mut password = given;
     loop {
