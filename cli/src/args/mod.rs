@@ -238,7 +238,15 @@ mod tests {
     #[test]
     fn the_long_help_has_what_a_manual_page_needs() {
         let help = Args::command().render_long_help().to_string();
-        for section in ["Paths:", "Output:", "Trust:", "Environment:", "Examples:", "Exit codes:"] {
+        for section in [
+            "Paths:",
+            "Output:",
+            "Signing in:",
+            "Trust:",
+            "Environment:",
+            "Examples:",
+            "Exit codes:",
+        ] {
             assert!(help.contains(&format!("\n{section}\n")), "{section}");
         }
         let longest = help.lines().map(|line| line.chars().count()).max();
