@@ -11,6 +11,8 @@ const USAGE: i32 = 2;
 const LOGIN: i32 = 4;
 const NOT_FOUND: i32 = 5;
 const IDENTITY: i32 = 8;
+#[cfg(debug_assertions)]
+const UNKNOWN: i32 = 9;
 
 fn server() -> Server {
     Server::start(Options::new().set("failed_logins = 100"))
@@ -134,6 +136,28 @@ fn a_name_that_is_taken_uses_no_invitation_up() {
     assert_eq!(states(&server), ["open"]);
     guest.run(&["join", &code, "--user", "bob"]).ok();
     assert_eq!(states(&server), ["used"]);
+}
+
+#[test]
+#[cfg(debug_assertions)]
+fn who_is_cut_off_while_the_account_is_made_is_told_how_to_find_out() {
+    use berth_common::points::Point;
+
+    let points = berth_tests::Points::new();
+    let mut server = Server::start(Options::new().points(&points));
+    let code = invite(&server, &[]);
+    let guest = guest(&server);
+    let (joining, _stopped) =
+        points.stop(Point::UserCreating, &guest, &["join", &code, "--user", "alice"]);
+    points.disarm(Point::UserCreating);
+    server.kill_daemon();
+    let cut = joining.wait().code_is(UNKNOWN);
+    cut.says("it is unknown whether the account was made").says("`berth login alice@127.0.0.1:");
+    assert!(!guest.directory().join("config/berth/profiles").exists());
+    server.restart();
+    // It tells: the account was made, with the password that was chosen.
+    server.client("alice", "chosen").run(&["login"]).ok();
+    assert_eq!(server.user("alice")["limit_bytes"], 5u64 << 20);
 }
 
 /// Waits for a question and answers it; what is typed for a password has to be hidden.

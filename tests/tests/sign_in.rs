@@ -255,6 +255,29 @@ fn of_several_profiles_the_one_that_is_named_is_used() {
 }
 
 #[test]
+fn what_was_given_at_login_is_not_given_again() {
+    let directory = tempfile::tempdir().unwrap();
+    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    let secret = directory.path().join("site.secret");
+    fs::write(&secret, "open sesame").unwrap();
+    berth_tests::account::give(&secret);
+    fs::set_permissions(&secret, fs::Permissions::from_mode(0o600)).unwrap();
+    let server = Server::start(Options::new().set(&format!("site_secret_file = {secret:?}")));
+    server.add_user("alice", "a", "1MiB");
+    let alice = server.client("alice", "a");
+    alice.write("secret", "open sesame");
+    alice.run(&["login"]).code_is(LOGIN).says("asks for a site secret");
+    // The path is kept from the root; the certificate was given, too, and is in no other file.
+    alice.run(&["login", "--site-secret-file", "secret"]).ok();
+    let by_key = alice.asked_for_password().by_profile();
+    by_key.run(&["ls"]).ok();
+    assert!(!by_key.directory().join("config/berth/known_hosts").exists());
+    by_key.write("other", "another");
+    let refused = by_key.run(&["ls", "--site-secret-file", "other"]).code_is(LOGIN);
+    refused.says("refused the site secret");
+}
+
+#[test]
 fn a_signature_is_of_no_use_on_another_connection() {
     let server = server();
     let alice = signed_in(&server);
