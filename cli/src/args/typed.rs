@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
-use clap::{CommandFactory as _, FromArgMatches as _};
+use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
 
 use super::{Args, Command, SignIn};
 
@@ -18,8 +18,15 @@ impl Args {
         I: IntoIterator<Item = T>,
         T: Into<OsString> + Clone,
     {
-        let matches = Self::command().try_get_matches_from(line)?;
-        let mut args = Self::from_arg_matches(&matches)?;
+        Self::of(&Self::command().try_get_matches_from(line)?)
+    }
+
+    /// What a parser of this command line has found.
+    ///
+    /// # Errors
+    /// What cannot be meant together.
+    pub fn of(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let mut args = Self::from_arg_matches(matches)?;
         let typed = |id| matches.value_source(id) == Some(ValueSource::CommandLine);
         args.settle(typed("host"), typed("profile"))?;
         Ok(args)

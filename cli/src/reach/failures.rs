@@ -4,15 +4,27 @@ use berth_common::error_code::ErrorCode;
 
 use crate::connect::ConnectError;
 use crate::connection::ConnectionError;
+use crate::device::DeviceError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::login::LoginError;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
 
+/// What the user can mend is wrong usage; what the system does not do is a failure.
 impl From<ProfileError> for Failure {
     fn from(error: ProfileError) -> Self {
-        Self::usage(error)
+        let exit = match &error {
+            ProfileError::Io { .. }
+            | ProfileError::Key(
+                DeviceError::Io { .. } | DeviceError::Random(_) | DeviceError::Rejected,
+            ) => Exit::Failure,
+            ProfileError::Damaged { .. }
+            | ProfileError::Missing(_)
+            | ProfileError::NoKey(_)
+            | ProfileError::Key(DeviceError::Open { .. } | DeviceError::Damaged(_)) => Exit::Usage,
+        };
+        Self::new(exit, error)
     }
 }
 

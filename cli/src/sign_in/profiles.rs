@@ -31,22 +31,30 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         output.note("no profiles; sign in by berth login USER@HOST");
         return Ok(Exit::Success);
     }
-    let width = |text: fn(&Listed) -> &str, heading: &str| {
-        listed.iter().map(|p| text(p).chars().count()).chain([heading.len()]).max().unwrap_or(0)
-    };
-    let names = width(|p| p.name.as_str(), "PROFILE");
-    let accounts = width(|p| p.account.as_deref().unwrap_or("-"), "ACCOUNT");
-    output.line(&format!("{:<names$}  {:<accounts$}  DEVICE", "PROFILE", "ACCOUNT"))?;
-    for profile in &listed {
-        let account = profile.account.as_deref().unwrap_or("-");
-        let device = profile.device.as_deref().unwrap_or("-");
-        output
-            .line(&format!("{:<names$}  {account:<accounts$}  {device}", profile.name.as_str()))?;
+    for line in table(&listed) {
+        output.line(&line)?;
     }
     for problem in listed.iter().filter_map(|profile| profile.problem.as_deref()) {
         output.note(problem);
     }
     Ok(Exit::Success)
+}
+
+fn table(listed: &[Listed]) -> Vec<String> {
+    let cells = |profile: &Listed| {
+        let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
+        [profile.name.to_string(), or_none(&profile.account), or_none(&profile.device)]
+    };
+    let headings = ["PROFILE", "ACCOUNT", "DEVICE"].map(str::to_owned);
+    let rows: Vec<_> = std::iter::once(headings).chain(listed.iter().map(cells)).collect();
+    let width = |column: usize| {
+        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+    };
+    let (first, second) = (width(0), width(1));
+    let line = |[name, account, device]: &[String; 3]| {
+        format!("{name:<first$}  {account:<second$}  {device}")
+    };
+    rows.iter().map(line).collect()
 }
 
 impl Listed {
@@ -68,5 +76,25 @@ impl Listed {
             "device": self.device,
             "problem": self.problem,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn profiles_are_aligned_and_what_is_missing_is_a_dash() {
+        let listed = |name: &str, account: Option<&str>| Listed {
+            name: name.parse().unwrap(),
+            account: account.map(str::to_owned),
+            device: None,
+            problem: None,
+        };
+        let table =
+            table(&[listed("work", Some("alice@files.example.org:4022")), listed("x", None)]);
+        assert_eq!(table[0], "PROFILE  ACCOUNT                       DEVICE");
+        assert_eq!(table[1], "work     alice@files.example.org:4022  -");
+        assert_eq!(table[2], "x        -                             -");
     }
 }
