@@ -85,6 +85,7 @@ fn messages(criterion: &mut Criterion) {
         token: UploadToken([7; 16]),
         mode: 0o644,
         existing: Existing::Keep,
+        base: None,
     };
     both(&mut group, "Put", &ClientToWorker::Put(put));
     let end = SourceEnd::from(source());

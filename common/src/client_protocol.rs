@@ -176,6 +176,13 @@ pub enum ClientToWorker {
         /// The file.
         path: RelPath,
     },
+    /// Asks for a file's leaf digests, in several `Leaves`, to send only what differs from them.
+    Leaves {
+        /// The request.
+        id: RequestId,
+        /// The file.
+        path: RelPath,
+    },
     /// Begins or resumes an upload; answered by `PutReady` and, when resuming, `JournalLeaves`.
     Put(Put),
     /// All blocks were sent; answered by `PutDone` once the file is in the home and on disk.
@@ -254,6 +261,9 @@ pub struct Put {
     pub mode: u16,
     /// What happens to a file that stands there.
     pub existing: Existing,
+    /// The file that stands there, when the client knows its leaves ([`ClientToWorker::Leaves`]) and will name those
+    /// that are the same in place of sending them; for a file of more than [`crate::limits::SMALL_UPLOAD_BYTES`].
+    pub base: Option<HomeFingerprint>,
 }
 
 /// What a client has of a file that it is getting.
@@ -380,6 +390,17 @@ pub enum WorkerToClient {
         /// Its size in bytes.
         size: u64,
     },
+    /// A part of the answer to `Leaves`.
+    Leaves {
+        /// The request.
+        id: RequestId,
+        /// The file; the same in all parts.
+        fingerprint: HomeFingerprint,
+        /// Some digests, in order.
+        leaves: Vec<Md5>,
+        /// Whether this is the last part.
+        last: bool,
+    },
     /// An upload is open: `JournalLeaves` follow until `leaves` have come, then blocks may be sent
     /// from that leaf on.
     PutReady {
@@ -389,6 +410,8 @@ pub enum WorkerToClient {
         leaves: u64,
         /// Whether an earlier upload by this token was dropped because its source had changed.
         started_over: bool,
+        /// Whether blocks without data may be sent: the put's base is what stands there.
+        based: bool,
     },
     /// The digests of the leaves that the server has, in order.
     JournalLeaves {

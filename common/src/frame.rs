@@ -139,6 +139,15 @@ pub struct BlockHeader {
 }
 
 impl BlockHeader {
+    /// How many bytes the leaves of a block without data have in a file of this size; `None` when some lie beyond it.
+    #[must_use]
+    pub fn len_without_data(&self, size: u64) -> Option<usize> {
+        let rest = size.checked_sub(self.offset)?;
+        let full = self.leaves.len() * LEAF_SIZE;
+        let len = usize::try_from(rest).unwrap_or(full).min(full);
+        (len.div_ceil(LEAF_SIZE) == self.leaves.len()).then_some(len)
+    }
+
     /// The bytes that precede `data_len` bytes of data in a frame: frame header, block header, digests.
     ///
     /// # Errors
@@ -178,9 +187,10 @@ impl BlockHeader {
     }
 }
 
+/// Without data the leaves are those of the file that stands there.
 fn check_block(offset: u64, leaves: usize, data_len: usize) -> Result<(), FrameError> {
     let agrees = (1..=LEAVES_PER_BLOCK).contains(&leaves)
-        && data_len.div_ceil(LEAF_SIZE) == leaves
+        && (data_len == 0 || data_len.div_ceil(LEAF_SIZE) == leaves)
         && offset.is_multiple_of(LEAF_SIZE as u64)
         && offset.checked_add(data_len as u64).is_some_and(|end| end <= i64::MAX as u64);
     if agrees { Ok(()) } else { Err(FrameError::Block) }
@@ -217,7 +227,6 @@ mod tests {
             leaves: vec![leaf; leaves],
         };
         for (offset, leaves, data) in [
-            (0, 1, 0),
             (0, 0, 0),
             (0, 1, LEAF_SIZE + 1),
             (0, 2, LEAF_SIZE),
@@ -234,6 +243,20 @@ mod tests {
         for cut in 0..60 {
             assert!(BlockHeader::decode(&body[..cut]).is_err(), "cut at {cut}");
         }
+    }
+
+    #[test]
+    fn leaves_without_data_lie_within_the_file() {
+        const LEAF: u64 = LEAF_SIZE as u64;
+        let len = |offset, leaves: usize, size| {
+            let leaves = vec![Md5::from_bytes([7; 16]); leaves];
+            BlockHeader { transfer: RequestId(1), offset, leaves }.len_without_data(size)
+        };
+        assert_eq!(len(0, 2, 3 * LEAF), Some(2 * LEAF_SIZE));
+        assert_eq!(len(LEAF, 2, 2 * LEAF + 5), Some(LEAF_SIZE + 5));
+        assert_eq!(len(LEAF, 2, 2 * LEAF), None);
+        assert_eq!(len(2 * LEAF, 1, 2 * LEAF), None);
+        assert_eq!(len(3 * LEAF, 1, 2 * LEAF), None);
     }
 
     proptest! {

@@ -163,7 +163,7 @@ fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
         CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
         Again, GetDone, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
@@ -191,6 +191,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::Uploads { id: ID },
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
+        ClientToWorker::Leaves { id: ID, path: path() },
         ClientToWorker::Put(Put {
             id: ID,
             path: path(),
@@ -198,6 +199,7 @@ fn client_to_worker_round_trips() {
             token: token(),
             mode: 0o7777,
             existing: Existing::Append,
+            base: Some(fingerprint()),
         }),
         ClientToWorker::Put(Put {
             id: ID,
@@ -206,6 +208,7 @@ fn client_to_worker_round_trips() {
             token: token(),
             mode: 0o7777,
             existing: Existing::Keep,
+            base: None,
         }),
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: source().into() },
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: SourceEnd::Stream { size: u64::MAX } },
@@ -227,7 +230,7 @@ fn worker_to_client_round_trips() {
     check!(WorkerToClient {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
         CredentialChallenge, Devices, Refused, Failed, Done, Entry,
-        Entries, Usage, Uploads, Md5, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
+        Entries, Usage, Uploads, Md5, Leaves, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
         GetEnd,
     } vec![
         WorkerToClient::Hello {
@@ -255,7 +258,8 @@ fn worker_to_client_round_trips() {
             last: false,
         },
         WorkerToClient::Md5 { id: ID, md5: md5(), size: 9 },
-        WorkerToClient::PutReady { id: ID, leaves: 4, started_over: true },
+        WorkerToClient::Leaves { id: ID, fingerprint: fingerprint(), leaves: vec![md5()], last: true },
+        WorkerToClient::PutReady { id: ID, leaves: 4, started_over: true, based: false },
         WorkerToClient::JournalLeaves { id: ID, leaves: vec![md5()] },
         WorkerToClient::Again { id: ID, offset: 0 },
         WorkerToClient::PutDone { id: ID, replaced: true, usage: usage() },

@@ -67,8 +67,9 @@ fn put(raw: &mut Raw, path: &str, size: u64) -> WorkerToClient {
     let path = RelPath::new(path).unwrap();
     let source = SourceFingerprint { size, mtime_ns: 1, ctime_ns: 1, inode: 1 };
     let (token, existing) = (UploadToken([1; 16]), Existing::Replace);
+    let source = source.into();
     raw.ask(|id| {
-        ClientToWorker::Put(Put { id, path, source: source.into(), token, mode: 0o644, existing })
+        ClientToWorker::Put(Put { id, path, source, token, mode: 0o644, existing, base: None })
     })
 }
 

@@ -161,6 +161,7 @@ fn put_job(local: &Path) -> PutJob {
         remote: RelPath::new("f").unwrap(),
         token: UploadToken([7; 16]),
         existing: Existing::Replace,
+        whole: true,
     }
 }
 

@@ -22,6 +22,9 @@ pub struct PutArgs {
     /// Add to the end of a file in the home instead of replacing it; make it where there is none
     #[arg(long, conflicts_with = "no_overwrite")]
     pub append: bool,
+    /// Send all of a file, also what the file that it replaces has already
+    #[arg(short = 'W', long)]
+    pub whole_file: bool,
 }
 
 /// `berth get`.

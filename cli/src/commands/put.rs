@@ -143,7 +143,7 @@ pub(super) fn job(
     remote: RelPath,
 ) -> PutJob {
     let token = key.token(&context.fingerprint, &context.session.info().user, &remote);
-    PutJob { local, remote, token, existing: args.existing() }
+    PutJob { local, remote, token, existing: args.existing(), whole: args.whole_file }
 }
 
 /// Whether files go into `to` or become it.
@@ -207,6 +207,7 @@ pub(super) fn tell(
             "digest": report.digest.to_string(),
             "resumed_leaves": report.resumed_leaves,
             "moved_leaves": report.moved_leaves,
+            "same_leaves": report.same_leaves,
             "started_over": report.started_over,
             "replaced": report.replaced && job.existing != Existing::Append,
             "appended": report.replaced && job.existing == Existing::Append,
@@ -219,6 +220,10 @@ pub(super) fn tell(
     }
     let mut line = format!("{} -> {}: ", shown(job), job.remote);
     line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
+    if report.same_leaves > 0 {
+        let same = report.same_leaves.saturating_mul(LEAF_SIZE as u64).min(report.size);
+        line.push_str(&format!(", {} unchanged", human::size(same)));
+    }
     match (report.replaced, job.existing) {
         (true, Existing::Append) => line.push_str(", appended"),
         (true, Existing::Keep | Existing::Replace) => line.push_str(", replaced"),

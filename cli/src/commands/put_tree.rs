@@ -277,6 +277,7 @@ impl<'a> Putting<'a> {
                     size,
                     digest,
                     resumed_leaves: 0,
+                    same_leaves: 0,
                     moved_leaves: u64::from(size > 0),
                     started_over: false,
                     replaced,

@@ -124,6 +124,7 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::Usage { id, .. }
         | WorkerToClient::Uploads { id, .. }
         | WorkerToClient::Md5 { id, .. }
+        | WorkerToClient::Leaves { id, .. }
         | WorkerToClient::PutReady { id, .. }
         | WorkerToClient::JournalLeaves { id, .. }
         | WorkerToClient::Again { id, .. }

@@ -5,6 +5,7 @@ pub mod get;
 pub mod plan;
 pub mod put;
 
+mod delta;
 mod durable;
 mod local;
 mod output;

@@ -48,6 +48,7 @@ pub struct SendPlan {
     leaves: Vec<Md5>,
     resumed: u64,
     moved: u64,
+    same: u64,
     again: Option<(u64, u32)>,
 }
 
@@ -61,13 +62,13 @@ impl SendPlan {
         if resumed > leaves_of(size) {
             return Err(PlanError::Nonsense("the server has more leaves than the file"));
         }
-        Ok(Self { size: Some(size), leaves, resumed, moved: 0, again: None })
+        Ok(Self { size: Some(size), leaves, resumed, moved: 0, same: 0, again: None })
     }
 
     /// Sends what has no known size, from the beginning.
     #[must_use]
     pub fn stream() -> Self {
-        Self { size: None, leaves: Vec::new(), resumed: 0, moved: 0, again: None }
+        Self { size: None, leaves: Vec::new(), resumed: 0, moved: 0, same: 0, again: None }
     }
 
     /// A stream has ended after so many bytes.
@@ -97,6 +98,18 @@ impl SendPlan {
     pub fn sent(&mut self, leaves: &[Md5]) {
         self.leaves.extend_from_slice(leaves);
         self.moved += leaves.len() as u64;
+    }
+
+    /// The next leaves are named, since the receiver has them in the file that is replaced.
+    pub fn named(&mut self, leaves: &[Md5]) {
+        self.leaves.extend_from_slice(leaves);
+        self.same += leaves.len() as u64;
+    }
+
+    /// Leaves that were named, those that were asked for afterwards too.
+    #[must_use]
+    pub fn same(&self) -> u64 {
+        self.same
     }
 
     /// The receiver wants everything from `offset` on again.

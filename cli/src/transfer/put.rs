@@ -14,6 +14,7 @@ use berth_common::rel_path::RelPath;
 use tokio::sync::mpsc;
 
 use super::TransferError;
+use super::delta::{Base, Run};
 use super::plan::{SendPlan, bytes_of};
 use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
@@ -32,6 +33,8 @@ pub struct PutJob {
     pub token: UploadToken,
     /// What happens to a file that stands there.
     pub existing: Existing,
+    /// Sends all of it, also what the file that stands there has already.
+    pub whole: bool,
 }
 
 impl PutJob {
@@ -75,6 +78,8 @@ pub struct PutReport {
     pub resumed_leaves: u64,
     /// Leaves that were sent, those that were sent again included.
     pub moved_leaves: u64,
+    /// Leaves that the file which it replaced had already, at the same place.
+    pub same_leaves: u64,
     /// Whether an earlier, unfinished upload was dropped because the file had changed.
     pub started_over: bool,
     /// Whether it replaced a file.
@@ -238,6 +243,10 @@ async fn send(
     started: Instant,
     progress: &FileProgress,
 ) -> Result<PutReport, TransferError> {
+    let base = match &source {
+        Source::File(file) => Base::find(session, job, file.size()).await?,
+        Source::Stream(_) => None,
+    };
     let mut exchange = session.exchange();
     let request = Put {
         id: exchange.id,
@@ -246,20 +255,27 @@ async fn send(
         token: job.token,
         mode: source.mode(),
         existing: job.existing,
+        base: base.as_ref().map(|base| base.fingerprint),
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;
-    let (leaves, started_over) = ready(&mut exchange).await?;
+    let Ready { leaves, started_over, based } = ready(&mut exchange).await?;
+    let mut base = base.filter(|_| based);
     let mut plan = source.plan(leaves)?;
     progress.begin(plan.size(), plan.offset());
     if started_over {
         progress.note("the file has changed since the last try: starting over");
     }
     loop {
-        let sent = send_rest(session, &mut exchange, &mut source, &mut plan, progress).await;
+        let sent =
+            send_rest(session, &mut exchange, &mut source, base.as_ref(), &mut plan, progress)
+                .await;
         match sent.map_err(|error| job.after(error, plan.is_complete(), &source))? {
             Sent::Again { offset } => {
                 plan.again(offset)?;
+                if let Some(base) = &mut base {
+                    base.distrust(offset);
+                }
                 source.back_to(offset)?;
                 progress.at(plan.offset());
             }
@@ -271,6 +287,7 @@ async fn send(
                     digest: plan.digest(),
                     resumed_leaves: plan.resumed(),
                     moved_leaves: plan.moved(),
+                    same_leaves: plan.same(),
                     started_over,
                     replaced,
                     elapsed: started.elapsed(),
@@ -281,10 +298,21 @@ async fn send(
     }
 }
 
+/// What the server says when the upload is open.
+struct Ready {
+    /// The digests of the leaves that it has.
+    leaves: Vec<Md5>,
+    started_over: bool,
+    /// Whether leaves of the base may be named.
+    based: bool,
+}
+
 /// Waits until the upload is open, and for the digests of the leaves that the server has.
-async fn ready(exchange: &mut Exchange) -> Result<(Vec<Md5>, bool), TransferError> {
-    let (expected, started_over) = match exchange.message().await? {
-        WorkerToClient::PutReady { leaves, started_over, .. } => (leaves, started_over),
+async fn ready(exchange: &mut Exchange) -> Result<Ready, TransferError> {
+    let (expected, started_over, based) = match exchange.message().await? {
+        WorkerToClient::PutReady { leaves, started_over, based, .. } => {
+            (leaves, started_over, based)
+        }
         _ => return Err(ConnectionError::unexpected("answer to a put").into()),
     };
     let mut all = Vec::new();
@@ -299,7 +327,7 @@ async fn ready(exchange: &mut Exchange) -> Result<(Vec<Md5>, bool), TransferErro
     if all.len() as u64 > expected {
         return Err(ConnectionError::unexpected("number of leaves").into());
     }
-    Ok((all, started_over))
+    Ok(Ready { leaves: all, started_over, based })
 }
 
 enum Sent {
@@ -312,6 +340,7 @@ async fn send_rest(
     session: &Session,
     exchange: &mut Exchange,
     source: &mut Source,
+    base: Option<&Base>,
     plan: &mut SendPlan,
     progress: &FileProgress,
 ) -> Result<Sent, TransferError> {
@@ -346,12 +375,34 @@ async fn send_rest(
                         continue;
                     }
                 };
-                let (transfer, offset) = (exchange.id, block.offset);
-                plan.sent(&block.leaves);
-                let header = BlockHeader { transfer, offset, leaves: block.leaves };
-                exchange.send_block(&header, block.data).await?;
+                let runs = match base {
+                    Some(base) => base.split(block, session.pool()),
+                    None => vec![Run::Data(block)],
+                };
+                for run in runs {
+                    send_run(exchange, run, plan).await?;
+                }
                 progress.at(plan.offset());
             }
+        }
+    }
+}
+
+async fn send_run(
+    exchange: &Exchange,
+    run: Run,
+    plan: &mut SendPlan,
+) -> Result<(), ConnectionError> {
+    let transfer = exchange.id;
+    match run {
+        Run::Data(SourceBlock { offset, leaves, data }) => {
+            plan.sent(&leaves);
+            exchange.send_block(&BlockHeader { transfer, offset, leaves }, data).await
+        }
+        Run::Same { offset, leaves } => {
+            plan.named(&leaves);
+            let nothing = Vec::new().into();
+            exchange.send_block(&BlockHeader { transfer, offset, leaves }, nothing).await
         }
     }
 }

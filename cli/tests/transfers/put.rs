@@ -24,6 +24,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         remote: RelPath::new("dir/file").unwrap(),
         token: UploadToken([3; 16]),
         existing: Existing::Replace,
+        whole: true,
     };
     put(session, &job, &FileProgress::hidden()).await
 }
@@ -35,8 +36,13 @@ impl FakeServer {
         let PutSource::File(source) = put.source else { panic!("no file: {put:?}") };
         assert_eq!((source.size, put.path.as_str()), (file.len() as u64, "dir/file"));
         let id = put.id;
-        self.say(&WorkerToClient::PutReady { id, leaves: leaves as u64, started_over: false })
-            .await;
+        self.say(&WorkerToClient::PutReady {
+            id,
+            leaves: leaves as u64,
+            started_over: false,
+            based: false,
+        })
+        .await;
         let have = &digest::leaves(file)[..leaves];
         for part in have.chunks(2) {
             self.say(&WorkerToClient::JournalLeaves { id, leaves: part.to_vec() }).await;
@@ -143,6 +149,7 @@ async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
             remote: RelPath::new("dir/file").unwrap(),
             token: UploadToken([3; 16]),
             existing: Existing::Append,
+            whole: true,
         };
         let progress = FileProgress::hidden();
         let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);

@@ -25,6 +25,7 @@ async fn put_it(
         remote: RelPath::new("dir/file").unwrap(),
         token: UploadToken([3; 16]),
         existing,
+        whole: true,
     };
     put_stream(session, &job, input, &FileProgress::hidden()).await
 }
@@ -34,7 +35,8 @@ impl FakeServer {
         let ClientToWorker::Put(put) = self.message().await else { panic!("no put") };
         assert_eq!(put.source, PutSource::Stream);
         let id = put.id;
-        self.say(&WorkerToClient::PutReady { id, leaves: 0, started_over: false }).await;
+        self.say(&WorkerToClient::PutReady { id, leaves: 0, started_over: false, based: false })
+            .await;
         id
     }
 }

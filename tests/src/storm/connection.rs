@@ -241,6 +241,7 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::Usage { id, .. }
         | WorkerToClient::Uploads { id, .. }
         | WorkerToClient::Md5 { id, .. }
+        | WorkerToClient::Leaves { id, .. }
         | WorkerToClient::PutReady { id, .. }
         | WorkerToClient::JournalLeaves { id, .. }
         | WorkerToClient::Again { id, .. }

@@ -195,7 +195,15 @@ impl Upload {
     pub(super) fn announced(&self, id: RequestId) -> Put {
         let Self { path, token, existing, .. } = self;
         let source = self.source().0;
-        Put { id, path: path.clone(), source, token: *token, mode: 0o644, existing: *existing }
+        Put {
+            id,
+            path: path.clone(),
+            source,
+            token: *token,
+            mode: 0o644,
+            existing: *existing,
+            base: None,
+        }
     }
 
     /// All of it, for a message with others.

@@ -22,6 +22,7 @@ pub(crate) fn put(path: &str, size: u64) -> Put {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     }
 }
 

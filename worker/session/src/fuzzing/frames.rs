@@ -92,7 +92,7 @@ fn block(body: &[u8]) -> Option<(u32, u64, &[u8])> {
     let (_, data) = rest.split_at_checked(16 * usize::from(*leaves))?;
     let offset = u64::from_be_bytes(*offset);
     let whole = (1..=8).contains(leaves)
-        && data.len().div_ceil(1 << 17) == usize::from(*leaves)
+        && (data.is_empty() || data.len().div_ceil(1 << 17) == usize::from(*leaves))
         && offset.is_multiple_of(1 << 17)
         && offset.checked_add(data.len() as u64).is_some_and(|end| end <= i64::MAX as u64);
     whole.then_some((u32::from_be_bytes(*upload), offset, data))

@@ -175,7 +175,7 @@ impl Conversation {
             22 => C::CredentialFinal { id, message: scram },
             18 => {
                 self.requests += 1;
-                match (number + 8 * u32::from(variant)) % 9 {
+                match (number + 8 * u32::from(variant)) % 10 {
                     0 => C::Stat { id, path },
                     1 => C::List { id, path },
                     2 => C::MakeDirectory { id, path, parents: variant },
@@ -184,6 +184,7 @@ impl Conversation {
                     5 => C::Usage { id },
                     6 => C::Uploads { id },
                     7 => C::AbortUpload { id, upload: StagingName(1) },
+                    8 => C::Leaves { id, path },
                     _ => C::Md5 { id, path },
                 }
             }
@@ -194,6 +195,7 @@ impl Conversation {
                 token: UploadToken([0; 16]),
                 mode: 0o644,
                 existing: if variant { Existing::Append } else { Existing::Keep },
+                base: None,
             }),
             5 => {
                 let (digest, source) = match self.open.get(&number) {
@@ -325,7 +327,8 @@ impl Conversation {
             | C::Usage { id }
             | C::Uploads { id }
             | C::AbortUpload { id, .. }
-            | C::Md5 { id, .. } => self.begins(id.0, false),
+            | C::Md5 { id, .. }
+            | C::Leaves { id, .. } => self.begins(id.0, false),
             C::PutFiles { id, files } if files.len() <= batch::FILES => self.begins(id.0, false),
             C::GetFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
             C::PutFiles { .. } | C::GetFiles { .. } => Meaning::Refused,

@@ -14,9 +14,10 @@ use crate::connection::ConnectionGone;
 use crate::filesystem::{Answer, Filesystem, GetUsage, List, ListMore, ListUploads, Stat};
 use crate::transfer::Services;
 use crate::transfer::batch::Batches;
+use crate::transfer::leaves::leaves_of;
 use crate::transfer::md5::md5_of;
 
-/// MD5s that are computed at once; each holds a descriptor and a block.
+/// Files that are hashed at once for requests; each holds a descriptor and a block or two.
 const MD5S_AT_ONCE: usize = 4;
 
 /// What answering needs.
@@ -46,6 +47,7 @@ impl Answering {
             Request::Usage => self.usage(id).await,
             Request::Uploads => self.uploads(id).await,
             Request::Md5(path) => self.md5(id, path).await,
+            Request::Leaves(path) => self.leaves(id, path).await,
             Request::PutFiles(files) => self.batches.put(id, files).await,
             Request::GetFiles(paths) => self.batches.get(id, paths).await,
             Request::Change(change) => match self.filesystem.change.send(change).await {
@@ -98,6 +100,11 @@ impl Answering {
         let _one = self.md5s.acquire().await.map_err(|_| ErrorCode::Internal)?;
         let (md5, size) = md5_of(path, &self.filesystem.reading, &self.services).await?;
         Ok(WorkerToClient::Md5 { id, md5, size })
+    }
+
+    async fn leaves(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
+        let _one = self.md5s.acquire().await.map_err(|_| ErrorCode::Internal)?;
+        leaves_of(id, path, &self.filesystem.reading, &self.services).await
     }
 
     /// Sends a part that is not the last. The next one is asked for when this one has entered the client's

@@ -112,6 +112,8 @@ pub(crate) enum Request {
     Uploads,
     /// A file's plain MD5.
     Md5(RelPath),
+    /// A file's leaf digests.
+    Leaves(RelPath),
     /// Puts small files.
     PutFiles(Vec<SmallPut>),
     /// Small files.
@@ -248,6 +250,7 @@ impl State {
                 self.request(id, Request::Change(Change::AbortUpload(upload)))
             }
             (Phase::Serving, C::Md5 { id, path }) => self.request(id, Request::Md5(path)),
+            (Phase::Serving, C::Leaves { id, path }) => self.request(id, Request::Leaves(path)),
             (Phase::Serving, C::Put(put)) => {
                 self.begin(put.id, InUse::Put, |_| Step::Put(put))
             }
@@ -313,7 +316,7 @@ impl State {
                 C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
@@ -324,7 +327,7 @@ impl State {
                 | C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
-                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Put(_)
+                | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),

@@ -41,9 +41,10 @@ impl SessionActor {
             return taken();
         };
         let (id, uploading) = (put.id, serving.filesystem.uploading.clone());
+        let reading = serving.filesystem.reading.clone();
         self.parts.services.traffic.set_bulk(true);
         let services = self.parts.services.clone();
-        let actor = PutActor::new(put, services, uploading, observers(ctx)).start();
+        let actor = PutActor::new(put, services, uploading, reading, observers(ctx)).start();
         let (control, stop) = (actor.clone().recipient(), actor.recipient());
         self.transfers.insert(id, Running::Put { control, stop });
         taken()

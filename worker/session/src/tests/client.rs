@@ -196,6 +196,7 @@ pub(super) fn put(id: u32, at: &str, file: &[u8]) -> ClientToWorker {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     })
 }
 

@@ -3,6 +3,7 @@
 pub(crate) mod batch;
 pub(crate) mod get;
 pub(crate) mod journal;
+pub(crate) mod leaves;
 pub(crate) mod md5;
 pub(crate) mod pipeline;
 pub(crate) mod plan;

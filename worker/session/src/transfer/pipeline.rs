@@ -60,9 +60,14 @@ impl BlockQueue {
         block
     }
 
-    /// Lends the next block out, if one is here. It has to come back before the next is taken.
+    /// Lends the next block out, if one with data is here. It has to come back before the next is taken.
     pub(crate) fn lend(&self) -> Option<Block> {
-        let block = self.blocks.borrow_mut().pop_front();
+        let mut blocks = self.blocks.borrow_mut();
+        let block = blocks
+            .front()
+            .is_some_and(|block| !block.data.is_empty())
+            .then(|| blocks.pop_front())
+            .flatten();
         self.lent.set(block.is_some());
         block
     }

@@ -34,6 +34,7 @@ fn put(id: u32) -> ClientToWorker {
         token: UploadToken([0; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     })
 }
 
@@ -96,6 +97,7 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::Uploads { id }),
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
         (Phase::Serving, C::Md5 { id, path: path() }),
+        (Phase::Serving, C::Leaves { id, path: path() }),
         (Phase::Serving, put(1)),
         (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),
         (Phase::Serving, C::PutFiles { id, files: vec![small_put(1)] }),

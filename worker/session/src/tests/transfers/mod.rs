@@ -1,6 +1,7 @@
 //! Transfers end to end: what puts and gets have in common.
 
 mod batches;
+mod deltas;
 mod gets;
 mod puts;
 mod streams;

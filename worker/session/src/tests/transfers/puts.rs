@@ -203,6 +203,7 @@ async fn the_leaves_of_a_large_upload_are_told_in_parts() {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     };
     let ready = client.ask(&ClientToWorker::Put(put)).await;
     assert!(matches!(ready, WorkerToClient::PutReady { leaves, .. } if leaves == count));

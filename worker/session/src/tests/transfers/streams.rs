@@ -29,9 +29,13 @@ async fn begin(client: &mut Client) {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     };
     let ready = client.ask(&ClientToWorker::Put(put)).await;
-    assert_eq!(ready, WorkerToClient::PutReady { id: ID, leaves: 0, started_over: false });
+    assert_eq!(
+        ready,
+        WorkerToClient::PutReady { id: ID, leaves: 0, started_over: false, based: false }
+    );
 }
 
 async fn send_all(client: &mut Client, file: &[u8]) -> WorkerToClient {
@@ -161,6 +165,7 @@ async fn a_stream_ends_only_when_what_it_has_asked_for_is_answered() {
             token: UploadToken([9; 16]),
             mode: 0o644,
             existing: Existing::Replace,
+            base: None,
         };
         let ready = client.ask(&ClientToWorker::Put(other)).await;
         assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");
@@ -191,6 +196,7 @@ async fn a_stream_that_pauses_is_not_given_up() {
         token: UploadToken([9; 16]),
         mode: 0o644,
         existing: Existing::Replace,
+        base: None,
     };
     let ready = client.ask(&ClientToWorker::Put(other)).await;
     assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");

@@ -129,6 +129,17 @@ impl ReceivingPlan {
         }
     }
 
+    /// A block's leaves are to be read from the base, `len` bytes; they do not count as moved.
+    ///
+    /// # Errors
+    /// As [`ReceivingPlan::arrives`].
+    pub(crate) fn copies(&mut self, offset: u64, len: usize) -> Result<Arrival, Violation> {
+        let moved = self.moved_leaves;
+        let arrival = self.arrives(offset, len);
+        self.moved_leaves = moved;
+        arrival
+    }
+
     /// Bytes that are verified, and written.
     pub(crate) fn written(&self) -> u64 {
         self.verified

@@ -1,7 +1,9 @@
 //! The blocks of an upload: taken from the queue one at a time, checked and written by a helper, which hashes
 //! them two at a time; asked for again where they differ; and the durable marks between them.
 
+use std::fs::File;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Instant;
 
 use actix::{ActorFutureExt as _, AsyncContext as _, WrapFuture as _};
@@ -10,7 +12,7 @@ use berth_common::digest::{self, Md5};
 use berth_common::error_code::ErrorCode;
 use berth_common::journal::JournalError;
 
-use super::{Ctx, Fate, PutActor, Stage};
+use super::{Ctx, Fate, PutActor, Stage, base};
 use crate::connection::ConnectionGone;
 use crate::helper::HelperGone;
 use crate::transfer::journal::{Stored, error_code};
@@ -20,6 +22,8 @@ use crate::transfer::plan::{Arrival, Failure, Violation};
 /// What a helper has done.
 struct Done {
     block: Block,
+    /// It was read from the base.
+    copied: bool,
     stored: Result<Stored, JournalError>,
     /// The block behind it, and what its leaves' MD5s are.
     next: Option<(Block, Vec<Md5>)>,
@@ -43,7 +47,7 @@ impl PutActor {
         let Stage::Receiving(receiving) = &mut self.stage else {
             return;
         };
-        let Some(block) = receiving.queue.pop() else {
+        let Some(mut block) = receiving.queue.pop() else {
             if !receiving.waiting {
                 receiving.waiting = true;
                 let arrived = Rc::clone(&receiving.queue).arrived();
@@ -56,31 +60,52 @@ impl PutActor {
             }
             return;
         };
-        match receiving.plan.arrives(block.header.offset, block.data.len()) {
-            Ok(Arrival::Check) => self.store_in_room(block, ctx),
-            Ok(Arrival::Ignore) => {
+        let Ok(base) = self.of_base(&mut block) else {
+            self.fate = Some(Fate::Violation);
+            return self.step(ctx);
+        };
+        let Stage::Receiving(receiving) = &mut self.stage else {
+            return;
+        };
+        let (offset, len) = (block.header.offset, block.data.len());
+        let arrival = match base {
+            Some(_) => receiving.plan.copies(offset, len),
+            None => receiving.plan.arrives(offset, len),
+        };
+        match (arrival, base) {
+            (Ok(Arrival::Check), Some(base)) => self.store(block, Some(base), ctx),
+            (Ok(Arrival::Check), None) => self.store_in_room(block, ctx),
+            (Ok(Arrival::Ignore), _) => {
                 receiving.hashed = None;
                 self.services.pool.give(block.data);
                 self.step(ctx);
             }
-            Err(Violation) => {
+            (Err(Violation), _) => {
                 self.fate = Some(Fate::Violation);
                 self.step(ctx);
             }
         }
     }
 
-    /// Has a helper check and write a block, and hash the one behind it too if that is here: a processor that
-    /// hashes sixteen leaves side by side takes hardly longer for two blocks than for one.
-    pub(super) fn store(&mut self, block: Block, ctx: &mut Ctx) {
+    /// Has a helper check and write a block, which it first reads from the base if it is from there, and hash the one
+    /// behind it too if that is here: a processor that hashes sixteen leaves side by side takes hardly longer for two
+    /// blocks than for one.
+    pub(super) fn store(&mut self, mut block: Block, base: Option<Arc<File>>, ctx: &mut Ctx) {
         let Stage::Receiving(receiving) = &mut self.stage else {
             return;
         };
         receiving.storing = true;
         let files = receiving.files.clone();
         let hashed = receiving.hashed.take();
-        let next = if hashed.is_some() { None } else { receiving.queue.lend() };
+        let alone = hashed.is_some() || base.is_some();
+        let next = if alone { None } else { receiving.queue.lend() };
+        let copied = base.is_some();
         let stored = self.services.helpers.io.run(move || {
+            if let Some(base) = base
+                && !base::read(&base, &mut block)
+            {
+                return Done { block, copied, stored: Ok(Stored::Differs), next: None };
+            }
             let (found, of_next) = match (hashed, &next) {
                 (Some(found), _) => (found, None),
                 (None, None) => (digest::leaves(&block.data), None),
@@ -91,7 +116,7 @@ impl PutActor {
                 }
             };
             let stored = files.store(&block, &found);
-            Done { block, stored, next: next.zip(of_next) }
+            Done { block, copied, stored, next: next.zip(of_next) }
         });
         ctx.spawn(stored.into_actor(self).map(|stored, actor, ctx| match stored {
             Ok(done) => actor.stored(done, ctx),
@@ -105,7 +130,7 @@ impl PutActor {
         }));
     }
 
-    fn stored(&mut self, Done { block, stored, next }: Done, ctx: &mut Ctx) {
+    fn stored(&mut self, Done { block, copied, stored, next }: Done, ctx: &mut Ctx) {
         let Stage::Receiving(receiving) = &mut self.stage else {
             return;
         };
@@ -120,7 +145,9 @@ impl PutActor {
             Ok(Stored::Good) => {
                 receiving.plan.verified(data.len(), &header.leaves);
                 receiving.policy.written(data.len() as u64);
-                self.services.moved.received(data.len());
+                if !copied {
+                    self.services.moved.received(data.len());
+                }
             }
             Ok(Stored::Differs) => match receiving.plan.differs() {
                 Failure::Again { offset } => self.ask_again(offset, ctx),

@@ -19,7 +19,7 @@ impl PutActor {
         let end = block.header.offset + block.data.len() as u64;
         let need = receiving.room.as_mut().map_or(Need::Nothing, |room| room.need(end));
         if need == Need::Nothing {
-            return self.store(block, ctx);
+            return self.store(block, None, ctx);
         }
         receiving.held = Some(block);
         if let Need::Ask { least } = need {

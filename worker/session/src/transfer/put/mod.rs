@@ -5,6 +5,7 @@
 //! block at a time, while the connection reads the next ones. Before it commits or gives up it has
 //! closed both files, and no helper holds them any more.
 
+mod base;
 mod blocks;
 mod extending;
 mod telling;
@@ -29,9 +30,10 @@ use super::pipeline::{Block, BlockQueue};
 use super::plan::{ReceivingPlan, Room, Verdict};
 use super::{Observers, Outcome, Over, Services, Started, Stop, TICK, Totals};
 use crate::filesystem::{
-    Answer, CloseUpload, Commit, Committed, OpenUpload, OpenedUpload, Uploading,
+    Answer, CloseUpload, Commit, Committed, OpenUpload, OpenedUpload, Reading, Uploading,
 };
 use crate::helper::HelperGone;
+use base::Base;
 
 /// What the client says of its upload, beside the blocks.
 #[derive(Debug)]
@@ -56,8 +58,10 @@ pub(crate) struct PutActor {
     put: Put,
     services: Services,
     uploading: Uploading,
+    reading: Reading,
     observers: Observers,
     stage: Stage,
+    base: Option<Base>,
     /// Why it ends, when something has ended it before it could commit.
     fate: Option<Fate>,
     totals: Option<Totals>,
@@ -70,6 +74,21 @@ enum Stage {
     Receiving(Box<Receiving>),
     /// The files are closed; the filer has the last word, or it is over.
     Closed,
+}
+
+/// An upload whose files are ready.
+struct Opened {
+    handle: Handle,
+    prepared: Prepared,
+    /// Of an upload of unknown size.
+    room: Option<Room>,
+    started_over: bool,
+}
+
+impl Opened {
+    fn is_resumable(&self) -> bool {
+        self.prepared.files.is_resumable()
+    }
 }
 
 struct Receiving {
@@ -173,10 +192,11 @@ impl PutActor {
         put: Put,
         services: Services,
         uploading: Uploading,
+        reading: Reading,
         observers: Observers,
     ) -> Self {
-        let stage = Stage::Opening;
-        Self { put, services, uploading, observers, stage, fate: None, totals: None }
+        let (stage, base, fate, totals) = (Stage::Opening, None, None, None);
+        Self { put, services, uploading, reading, observers, stage, base, fate, totals }
     }
 
     fn open(&mut self, ctx: &mut Ctx) {
@@ -213,7 +233,8 @@ impl PutActor {
         });
         ctx.spawn(prepared.into_actor(self).map(move |prepared, actor, ctx| match prepared {
             Ok(Ok(prepared)) => {
-                actor.ready(handle, prepared, limit.map(Room::new), started_over, ctx);
+                let room = limit.map(Room::new);
+                actor.open_base(Opened { handle, prepared, room, started_over }, ctx);
             }
             // Whether the old journal is gone from the disk is unknown.
             Ok(Err(error @ JournalError::FlushFailed)) => {
@@ -224,14 +245,8 @@ impl PutActor {
         }));
     }
 
-    fn ready(
-        &mut self,
-        handle: Handle,
-        prepared: Prepared,
-        room: Option<Room>,
-        started_over: bool,
-        ctx: &mut Ctx,
-    ) {
+    fn ready(&mut self, opened: Opened, ctx: &mut Ctx) {
+        let Opened { handle, prepared, room, started_over } = opened;
         let Prepared { files, tree } = prepared;
         let leaves = tree.leaves();
         if let Some(totals) = &mut self.totals {
@@ -351,6 +366,7 @@ impl PutActor {
 
     fn over(&mut self, outcome: Outcome, ctx: &mut Ctx) {
         self.stage = Stage::Closed;
+        self.close_base();
         self.observers.over.do_send(Over { id: self.put.id, totals: self.totals, outcome });
         ctx.stop();
     }

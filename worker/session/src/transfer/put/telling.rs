@@ -16,7 +16,8 @@ use crate::transfer::journal::{error_code, parts};
 impl PutActor {
     /// Tells that blocks may be sent after the first `leaves`, and the MD5s of these.
     pub(super) fn tell_ready(&mut self, leaves: u64, started_over: bool, ctx: &mut Ctx) {
-        let ready = WorkerToClient::PutReady { id: self.put.id, leaves, started_over };
+        let (id, based) = (self.put.id, self.base.is_some());
+        let ready = WorkerToClient::PutReady { id, leaves, started_over, based };
         self.tell_part(ready, 0, leaves, ctx);
     }
 
