@@ -42,7 +42,7 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::NoRoom, "over quota, or a disk is full, here or there"),
     (Exit::Integrity, "data differs from its MD5, also when sent again"),
     (Exit::Identity, "the server's certificate is unknown, or not the expected one"),
-    (Exit::Unknown, "it is unknown whether an append was done: look before repeating it"),
+    (Exit::Unknown, "it is unknown whether an append or a join was done: look before repeating it"),
     (Exit::Interrupted, "interrupted; a put or get that is repeated goes on"),
 ];
 

@@ -69,6 +69,24 @@ fn scaled(number: &str, factor: u64) -> Option<u128> {
     whole.checked_add(numerator / denominator)
 }
 
+/// A text that is no duration.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a duration: write a number and a unit, such as 30s, 15m, 12h, 7d or 2w")]
+pub struct DurationError(String);
+
+/// Reads a duration in whole seconds: `90s`, `30m`, `12h`, `7d`, `1d12h`. A day has 24 hours; months and years, which
+/// have no length of their own, are none.
+///
+/// # Errors
+/// When it is no number with a unit, or below zero.
+pub fn parse_seconds(text: &str) -> Result<u64, DurationError> {
+    let refused = || DurationError(text.chars().take(80).collect());
+    let span: jiff::Span = text.trim().parse().map_err(|_| refused())?;
+    let day = jiff::SpanRelativeTo::days_are_24_hours();
+    let duration = span.to_duration(day).map_err(|_| refused())?;
+    u64::try_from(duration.as_secs()).map_err(|_| refused())
+}
+
 /// A size with a binary unit and one decimal: `0 B`, `1.5 GiB`.
 #[must_use]
 pub fn size(bytes: u64) -> String {
@@ -173,6 +191,18 @@ mod tests {
     fn refuses_what_is_no_size() {
         for text in ["", "GiB", "-1", "1 X", "1..5G", "1.5.G", ".", "1e3", "ten", "1 G B", "١"] {
             assert!(parse_size(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn reads_durations_that_have_a_length() {
+        let table =
+            [("90s", 90), ("30m", 1800), ("1d12h", 129_600), ("2w", 1_209_600), ("1 day", 86_400)];
+        for (text, seconds) in table {
+            assert_eq!(parse_seconds(text), Ok(seconds), "{text}");
+        }
+        for text in ["", "7", "d", "-1s", "1 month", "1y", "7 lightyears"] {
+            assert!(parse_seconds(text).is_err(), "{text:?}");
         }
     }
 

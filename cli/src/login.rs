@@ -1,4 +1,7 @@
-//! From a connection to a session: `Hello`, the site secret, SCRAM.
+//! From a connection to a session: `Hello`, the site secret, and a proof of who logs in, by a password (SCRAM) or by
+//! a device's key. How somebody who was invited comes to an account before that is in `join`.
+
+mod join;
 
 use std::time::Duration;
 
@@ -9,7 +12,10 @@ use berth_common::scram::{ChannelBinding, ClientFirst, ScramError, site_proof};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::timeout;
 
+pub use join::{JoinError, Joining, join};
+
 use crate::connection::{Connection, ConnectionError};
+use crate::device::DeviceSecret;
 use crate::password::Password;
 use crate::session::{Session, SessionInfo};
 
@@ -21,10 +27,19 @@ const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 pub struct Credentials {
     /// The user.
     pub user: UserName,
-    /// The password.
-    pub password: Password,
+    /// What proves it.
+    pub proof: Proof,
     /// The site's secret, where the site has one.
     pub site_secret: Option<SiteSecret>,
+}
+
+/// What somebody proves by who they are.
+#[derive(Clone, Debug)]
+pub enum Proof {
+    /// A password. Hashing it takes a good part of a second.
+    Password(Password),
+    /// This device's key, which costs nothing.
+    Device(DeviceSecret),
 }
 
 /// What keeps strangers out before any login; it is never shown.
@@ -60,6 +75,9 @@ pub enum LoginError {
     /// The site secret that was given is not the site's.
     #[error("the server refused the site secret")]
     SiteSecretWrong,
+    /// The server does not know this device's key any more, or lets the user in by none.
+    #[error("this device is not signed in any more, or the user is locked")]
+    DeviceRefused,
     /// The server did not prove that it knows this user.
     #[error("the server could not prove that it knows this user; it may be an impostor")]
     Impostor,
@@ -105,17 +123,42 @@ pub async fn log_in<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let conversation = converse(Connection::new(stream), exporter, credentials);
+    let conversation = async {
+        let mut connection = Connection::new(stream);
+        let greeted = greet(&mut connection, exporter, credentials.site_secret.as_ref()).await?;
+        let user = prove(&mut connection, exporter, credentials).await?;
+        Ok(greeted.session(connection, user, exporter))
+    };
     timeout(LOGIN_TIMEOUT, conversation).await.map_err(|_| LoginError::TimedOut)?
 }
 
-async fn converse<S>(
-    mut connection: Connection<S>,
+/// What the server said of itself.
+struct Greeted {
+    server: String,
+    protocol: u16,
+    max_transfers: u32,
+}
+
+impl Greeted {
+    fn session<S>(self, connection: Connection<S>, user: UserName, exporter: &[u8; 32]) -> Session
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { server, protocol, max_transfers } = self;
+        let max_transfers = max_transfers.max(1);
+        let info = SessionInfo { user, server, protocol, max_transfers, exporter: *exporter };
+        Session::start(connection, info)
+    }
+}
+
+/// Says hello, and proves to be none of the strangers.
+async fn greet<S>(
+    connection: &mut Connection<S>,
     exporter: &[u8; 32],
-    credentials: &Credentials,
-) -> Result<Session, LoginError>
+    site_secret: Option<&SiteSecret>,
+) -> Result<Greeted, LoginError>
 where
-    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    S: AsyncRead + AsyncWrite + Unpin,
 {
     let client = concat!("berth ", env!("CARGO_PKG_VERSION")).to_owned();
     connection.send(&ClientToWorker::Hello { versions: VERSIONS.to_vec(), client }).await?;
@@ -129,7 +172,7 @@ where
         _ => return Err(ConnectionError::unexpected("answer to the greeting").into()),
     };
     if let Some(challenge) = challenge {
-        let secret = credentials.site_secret.as_ref().ok_or(LoginError::SiteSecretMissing)?;
+        let secret = site_secret.ok_or(LoginError::SiteSecretMissing)?;
         let proof = site_proof(&secret.0, &challenge, exporter);
         connection.send(&ClientToWorker::SiteProof { proof }).await?;
         match connection.receive().await {
@@ -141,13 +184,9 @@ where
             Err(error) => return Err(error.into()),
         }
     }
-    let user = prove(&mut connection, exporter, credentials).await?;
-    let max_transfers = max_transfers.max(1);
-    let info = SessionInfo { user, server, protocol, max_transfers, exporter: *exporter };
-    Ok(Session::start(connection, info))
+    Ok(Greeted { server, protocol, max_transfers })
 }
 
-/// SCRAM: the client proves that it knows the password, the server that it knows the user.
 async fn prove<S>(
     connection: &mut Connection<S>,
     exporter: &[u8; 32],
@@ -156,23 +195,60 @@ async fn prove<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let first = ClientFirst::new(credentials.user.as_str(), ChannelBinding::login(exporter))?;
+    let user = match &credentials.proof {
+        Proof::Password(password) => {
+            by_password(connection, exporter, &credentials.user, password).await?
+        }
+        Proof::Device(secret) => by_device(connection, exporter, &credentials.user, secret).await?,
+    };
+    if user == credentials.user { Ok(user) } else { Err(LoginError::Impostor) }
+}
+
+/// SCRAM: the client proves that it knows the password, the server that it knows the user.
+async fn by_password<S>(
+    connection: &mut Connection<S>,
+    exporter: &[u8; 32],
+    user: &UserName,
+    password: &Password,
+) -> Result<UserName, LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let first = ClientFirst::new(user.as_str(), ChannelBinding::login(exporter))?;
     let message = first.message().to_vec();
     connection.send(&ClientToWorker::LoginFirst { message }).await?;
     let WorkerToClient::LoginChallenge { message } = connection.receive().await? else {
         return Err(ConnectionError::unexpected("answer to the login").into());
     };
-    let last = answer(first, credentials.password.clone(), message).await?;
+    let last = answer(first, password.clone(), message).await?;
     let message = last.message().to_vec();
     connection.send(&ClientToWorker::LoginFinal { message }).await?;
     let WorkerToClient::LoginAccepted { message, user } = connection.receive().await? else {
         return Err(ConnectionError::unexpected("answer to the proof").into());
     };
     last.verify(&message)?;
-    if user != credentials.user {
-        return Err(LoginError::Impostor);
-    }
     Ok(user)
+}
+
+/// A signature for this channel. That the server is the right one is known by its certificate alone.
+async fn by_device<S>(
+    connection: &mut Connection<S>,
+    exporter: &[u8; 32],
+    user: &UserName,
+    secret: &DeviceSecret,
+) -> Result<UserName, LoginError>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let signature = secret.sign_login(exporter, user);
+    let login = ClientToWorker::LoginDevice { user: user.clone(), key: secret.key(), signature };
+    connection.send(&login).await?;
+    match connection.receive().await {
+        Ok(WorkerToClient::LoginAccepted { user, .. }) => Ok(user),
+        Ok(_) => Err(ConnectionError::unexpected("answer to the login").into()),
+        Err(ConnectionError::Refused(ErrorCode::LoginRefused)) => Err(LoginError::DeviceRefused),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// Hashing the password takes a good part of a second, so it is done beside the runtime.

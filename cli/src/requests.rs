@@ -1,37 +1,17 @@
-//! The requests of a session other than transfers, one method each.
+//! The requests of a session other than transfers, one method each. Those about passwords and devices are in
+//! `credentials`.
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
-use berth_common::credentials::NewCredential;
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::ids::{RequestId, StagingName};
 use berth_common::rel_path::RelPath;
-use berth_common::scram::{ChannelBinding, ClientFirst, ScramError, ScramVerifier};
 
 use crate::connection::ConnectionError;
-use crate::login::answer;
-use crate::password::Password;
 use crate::session::{Exchange, RequestError, Session};
 
-fn unexpected() -> RequestError {
+pub(crate) fn unexpected() -> RequestError {
     ConnectionError::unexpected("answer").into()
-}
-
-/// Why a password was not changed.
-#[derive(Debug, thiserror::Error)]
-pub enum PasswordChangeError {
-    /// The server refused, or the session is over.
-    #[error(transparent)]
-    Request(#[from] RequestError),
-    /// The new password cannot be one, or hashing failed.
-    #[error(transparent)]
-    Scram(#[from] ScramError),
-}
-
-impl From<ConnectionError> for PasswordChangeError {
-    fn from(error: ConnectionError) -> Self {
-        Self::Request(error.into())
-    }
 }
 
 impl Session {
@@ -154,41 +134,8 @@ impl Session {
         }
     }
 
-    /// Changes the user's password, with a second proof that covers what the server will store.
-    ///
-    /// # Errors
-    /// `Server(PasswordRefused)` when the current password is wrong, `Scram` when the new one
-    /// cannot be a password.
-    pub async fn change_password(
-        &self,
-        current: &Password,
-        new: &Password,
-    ) -> Result<(), PasswordChangeError> {
-        let new = new.clone();
-        let verifier = tokio::task::spawn_blocking(move || ScramVerifier::generate(new.as_str()))
-            .await
-            .unwrap_or(Err(ScramError::Password))?;
-        let credential = NewCredential::Password(verifier);
-        let info = self.info();
-        let binding = ChannelBinding::new_credential(&info.exporter, &credential);
-        let first = ClientFirst::new(info.user.as_str(), binding)?;
-        let mut exchange = self.exchange();
-        let id = exchange.id;
-        let message = first.message().to_vec();
-        exchange.send(&ClientToWorker::CredentialFirst { id, message, credential }).await?;
-        let WorkerToClient::CredentialChallenge { message, .. } = exchange.message().await? else {
-            return Err(unexpected().into());
-        };
-        let last = answer(first, current.clone(), message).await?;
-        let message = last.message().to_vec();
-        exchange.send(&ClientToWorker::CredentialFinal { id, message }).await?;
-        match exchange.message().await? {
-            WorkerToClient::Done { .. } => Ok(()),
-            _ => Err(unexpected().into()),
-        }
-    }
-
-    async fn done(
+    /// Sends a request that is answered by `Done`.
+    pub(crate) async fn done(
         &self,
         message: impl FnOnce(RequestId) -> ClientToWorker,
     ) -> Result<(), RequestError> {

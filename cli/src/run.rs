@@ -5,10 +5,9 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use berth_common::rel_path::RelPath;
-use clap::Parser as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, SignIn};
 use crate::ask;
 use crate::commands::{self, Context};
 use crate::exit::Exit;
@@ -17,6 +16,7 @@ use crate::human;
 use crate::output::{Output, Style};
 use crate::progress::Mode;
 use crate::reach;
+use crate::sign_in;
 
 /// How long threads that write or hash may take to end after everything else has.
 const LAST_WRITES: Duration = Duration::from_secs(2);
@@ -24,7 +24,7 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 /// Runs `berth` with this process' arguments.
 #[must_use]
 pub fn berth() -> ExitCode {
-    let args = match Args::try_parse() {
+    let args = match Args::read(std::env::args_os()) {
         Ok(args) => args,
         Err(error) => {
             // Help and the version are errors too, for clap; they go to standard output.
@@ -62,23 +62,21 @@ fn resolve(cwd: &RelPath, typed: &str) -> Result<RelPath, Failure> {
 
 async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
     let mut interrupts = Interrupts::new()?;
-    let reached = tokio::select! {
-        reached = reach::reach(args) => reached?,
-        () = interrupts.next() => {
-            // It may have happened within a question for a password.
-            ask::restore_terminal();
-            return Err(Failure::new(Exit::Interrupted, "interrupted"));
-        }
-    };
-    let session = reached.session.clone();
     let style = Style::of_stdout(args.json, args.quiet).coloured(args.color);
     let output = Output::stdout(style);
+    if let Command::SignIn(command) = &args.command {
+        let done = sign_in::run(args, command, &output);
+        let exit = until(done, &mut interrupts, interrupted(&args.command)).await?;
+        output.flush()?;
+        return Ok(exit);
+    }
+    let reached = until(reach::reach(args), &mut interrupts, "interrupted").await?;
+    let session = reached.session.clone();
     let context = Context {
         session: reached.session,
         fingerprint: reached.fingerprint,
         details: reached.details,
-        password: reached.password,
-        new_password: reached.new_password,
+        way: reached.way,
         cwd,
         output,
         progress: progress_mode(args),
@@ -97,11 +95,28 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
     outcome
 }
 
+/// What comes of it, unless it is interrupted, which may happen within a question for a password.
+async fn until<T>(
+    done: impl Future<Output = Result<T, Failure>>,
+    interrupts: &mut Interrupts,
+    interrupted: &str,
+) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = done => outcome,
+        () = interrupts.next() => {
+            ask::restore_terminal();
+            Err(Failure::new(Exit::Interrupted, interrupted))
+        }
+    }
+}
+
 fn interrupted(command: &Command) -> &'static str {
     if matches!(command, Command::Put(args) if args.append) {
         "interrupted; look at the file before appending again, since it may have been done"
     } else if matches!(command, Command::Put(args) if args.reads_stdin()) {
         "interrupted; standard input cannot be read again, so start over"
+    } else if matches!(command, Command::SignIn(SignIn::Join(_))) {
+        "interrupted; if the account may have been made already, berth login tells"
     } else if command.is_resumable() {
         "interrupted; run the same command again to go on"
     } else {

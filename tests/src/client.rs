@@ -21,7 +21,8 @@ use crate::terminal::Terminal;
 pub struct Client {
     binaries: Arc<Binaries>,
     directory: PathBuf,
-    user: String,
+    /// Without one, `berth` is not told whom to log in as, nor where.
+    user: Option<String>,
     password: Option<String>,
     address: String,
     fingerprint: Option<String>,
@@ -43,7 +44,7 @@ impl Client {
         Self {
             binaries,
             directory,
-            user: user.to_owned(),
+            user: Some(user.to_owned()),
             password: Some(password.to_owned()),
             address: String::new(),
             fingerprint: None,
@@ -197,6 +198,13 @@ impl Client {
         (running, pipe.expect("it has a pipe"))
     }
 
+    /// The same client, which is told neither user nor server nor certificate: it has a profile, or joins.
+    #[must_use]
+    pub fn by_profile(mut self) -> Self {
+        (self.user, self.fingerprint) = (None, None);
+        self
+    }
+
     /// Starts `berth` on a terminal of this size.
     ///
     /// # Panics
@@ -219,8 +227,10 @@ impl Client {
             .env("XDG_CONFIG_HOME", self.directory.join("config"))
             .env("XDG_STATE_HOME", self.directory.join("state"))
             .envs(self.password.iter().map(|password| ("BERTH_PASSWORD", password)))
-            .envs(self.environment.iter().map(|(name, value)| (name, value)))
-            .args(["-H", &format!("{}@{}", self.user, self.address)]);
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if let Some(user) = &self.user {
+            command.args(["-H", &format!("{user}@{}", self.address)]);
+        }
         if let Some(fingerprint) = &self.fingerprint {
             command.args(["--fingerprint", fingerprint]);
         }

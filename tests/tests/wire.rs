@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 
 use berth_cli::connect::connect;
-use berth_cli::login::{Credentials, log_in};
+use berth_cli::login::{Credentials, Proof, log_in};
 use berth_cli::password::Password;
 use berth_cli::progress::FileProgress;
 use berth_cli::session::Session;
@@ -133,7 +133,7 @@ async fn session(server: &Server, incoming: bool, flips: u32) -> Session {
     let connected = connect(&address, &trust).await.unwrap();
     let credentials = Credentials {
         user: UserName::new("alice").unwrap(),
-        password: Password::new("a".to_owned()),
+        proof: Proof::Password(Password::new("a".to_owned())),
         site_secret: None,
     };
     let fault = Arc::new(Fault::default());

@@ -128,6 +128,7 @@ mod tests {
                 "\"GENERAL OPTIONS\"",
                 "PATHS",
                 "OUTPUT",
+                "\"SIGNING IN\"",
                 "TRUST",
                 "ENVIRONMENT",
                 "EXAMPLES",

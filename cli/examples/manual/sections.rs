@@ -7,6 +7,10 @@ pub(crate) const BERTH: &str = r#"
 .I $XDG_CONFIG_HOME/berth/known_hosts
 The servers that are known, with the fingerprints of their certificates.
 .TP
+.IR $XDG_CONFIG_HOME/berth/profiles/ NAME .toml,\~ NAME .key
+A profile, and this device's key.
+Whoever can read the key can log in until the device is revoked: it has mode 0600, and is refused with another one that lets others read it.
+.TP
 .I $XDG_STATE_HOME/berth/client.key
 A key that tells the server that an unfinished upload is this client's, so that it can be gone on with at once.
 .TP
@@ -41,6 +45,13 @@ It is open to the daemon's user and to root.
 .TP
 .B berthctl user add alice \-\-quota 10GiB \-\-entries 100000
 Makes a user, whose password is asked for.
+.TP
+.B berthctl invite \-\-quota 5GiB \-\-expires 7d
+Prints a code, by which somebody makes an account with
+.BR "berth join" .
+.TP
+.B berthctl device revoke alice \-\-all
+Signs all of a user's devices out.
 .TP
 .B berthctl quota set alice \-\-bytes unlimited
 Takes a limit away, for running sessions too.

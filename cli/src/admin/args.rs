@@ -4,10 +4,12 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use berth_common::admin_protocol::Change;
+use berth_common::credentials::{DeviceId, InvitationId};
 use berth_common::ids::UserName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::human;
+use crate::target::ServerAddress;
 
 /// Where the daemon keeps its data unless told otherwise, here and in its own configuration.
 const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
@@ -18,7 +20,7 @@ const DEFAULT_DATA_DIR: &str = "/var/lib/berth";
 #[derive(Debug, Parser)]
 #[command(name = "berthctl", version, arg_required_else_help = true, max_term_width = 100)]
 #[command(after_help = "Exit codes: 0 done, 1 failed or refused, 2 wrong usage, \
-                        3 no answer from berthd, 5 no such user or session, \
+                        3 no answer from berthd, 5 no such user, session, device or invitation, \
                         7 a ledger differs from the disk (quota verify), \
                         130 interrupted")]
 pub struct Arguments {
@@ -57,6 +59,17 @@ pub(super) enum Command {
     /// Set and show quotas.
     #[command(subcommand)]
     Quota(QuotaCommand),
+    /// Invite somebody to make an account, and print the code for `berth join`.
+    ///
+    /// The code is the one line on standard output. Whoever has it can make one account with this quota, so hand it
+    /// over in private. It names the server, the certificate that it has now, and a secret that is kept nowhere else.
+    Invite(InviteArgs),
+    /// List and revoke invitations.
+    #[command(subcommand)]
+    Invitation(InvitationCommand),
+    /// List and revoke the devices by which a user logs in.
+    #[command(subcommand)]
+    Device(DeviceCommand),
     /// List and end sessions.
     #[command(subcommand)]
     Session(SessionCommand),
@@ -182,6 +195,77 @@ pub(super) enum SessionCommand {
     },
 }
 
+/// `berthctl invite`.
+#[derive(Debug, Args)]
+pub(super) struct InviteArgs {
+    /// Most bytes in the account's home, or `unlimited`.
+    #[arg(long, value_name = "SIZE", default_value = "unlimited", value_parser = size_limit)]
+    pub(super) quota: Limit,
+    /// Most files and directories in the home, or `unlimited`.
+    #[arg(long, value_name = "NUMBER", default_value = "unlimited", value_parser = count_limit)]
+    pub(super) entries: Limit,
+    /// For how long the code can be used: 30m, 12h, 7d, 2w.
+    #[arg(long, value_name = "TIME", default_value = "7d")]
+    pub(super) expires: Validity,
+    /// The name that the account must have [default: whoever joins chooses].
+    #[arg(long, value_name = "NAME")]
+    pub(super) name: Option<UserName>,
+    /// By which name or address the server is reached [default: the one that it listens on, else this
+    /// machine's name].
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub(super) server: Option<ServerAddress>,
+}
+
+/// Commands for invitations.
+#[derive(Debug, Subcommand)]
+pub(super) enum InvitationCommand {
+    /// List those that can be used, and those that were used or expired in the last 30 days.
+    List,
+    /// Take one back that was not used.
+    Revoke {
+        /// The invitation, from `invitation list`.
+        id: InvitationId,
+    },
+}
+
+/// Commands for devices.
+#[derive(Debug, Subcommand)]
+pub(super) enum DeviceCommand {
+    /// List a user's devices.
+    List {
+        /// Whose.
+        name: UserName,
+    },
+    /// Let a device log in no more, and end its sessions at once. The password stays as it is.
+    Revoke {
+        /// Whose.
+        name: UserName,
+        /// The device, from `device list`.
+        #[arg(required_unless_present = "all")]
+        id: Option<DeviceId>,
+        /// All of the user's devices.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+    },
+}
+
+/// For how many seconds an invitation is valid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Validity(pub(super) u32);
+
+impl FromStr for Validity {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let seconds = human::parse_seconds(text).map_err(|error| error.to_string())?;
+        match u32::try_from(seconds) {
+            Ok(0) => Err("it is valid for no time at all".to_owned()),
+            Ok(seconds) => Ok(Self(seconds)),
+            Err(_) => Err("it is more than a hundred years".to_owned()),
+        }
+    }
+}
+
 /// Where a new password comes from; a prompt when nothing is said.
 #[derive(Debug, Args)]
 pub(super) struct PasswordSource {
@@ -265,6 +349,24 @@ mod tests {
         assert_eq!(Limit::change(None), Change::Keep);
         assert_eq!(Limit::change(Some(Limit(None))), Change::Unlimited);
         assert_eq!(Limit::change(Some(Limit(Some(1)))), Change::To(1));
+    }
+
+    #[test]
+    fn an_invitation_is_valid_for_a_time() {
+        for (text, seconds) in [("1s", 1), ("30m", 1800), ("12h", 43_200), ("7d", 604_800)] {
+            assert_eq!(text.parse(), Ok(Validity(seconds)), "{text}");
+        }
+        for text in ["", "0s", "7", "-1d", "200y", "soon"] {
+            assert!(text.parse::<Validity>().is_err(), "{text}");
+        }
+        assert!(parse("invite").is_ok());
+        assert!(parse("invite --quota 5GiB --expires 7d --name alice --server h:5").is_ok());
+        assert!(parse("invite --name Alice").is_err());
+        assert!(parse("device revoke alice").is_err());
+        assert!(parse("device revoke alice --all").is_ok());
+        assert!(parse("device revoke alice 00000000000000ab").is_ok());
+        assert!(parse("device revoke alice 00000000000000ab --all").is_err());
+        assert!(parse("invitation revoke xyz").is_err());
     }
 
     #[test]

@@ -32,6 +32,12 @@ pub(super) enum Failure {
     /// The password cannot be used.
     #[error("{0}")]
     Verifier(#[from] ScramError),
+    /// The operating system gives no random bytes.
+    #[error("cannot make a secret: {0}")]
+    Random(#[from] getrandom::Error),
+    /// Nothing that berthd listens on is an address, and the machine has no name.
+    #[error("it is not known by which name this server is reached: say --server HOST[:PORT]")]
+    NoAddress,
     /// A question that needs a person, and there is none.
     #[error(
         "this removes {0} and all of the user's files: say --yes when there is no terminal to ask at"
@@ -77,11 +83,16 @@ impl Failure {
     pub(super) fn exit(&self) -> Exit {
         match self {
             Self::Socket(_) => Exit::Connect,
-            Self::Refused(AdminError::NoSuchUser(_) | AdminError::NoSuchSession(_)) => {
-                Exit::NotFound
-            }
+            Self::Refused(
+                AdminError::NoSuchUser(_)
+                | AdminError::NoSuchSession(_)
+                | AdminError::NoSuchDevice(..)
+                | AdminError::NoSuchInvitation(_),
+            ) => Exit::NotFound,
             Self::Interrupted | Self::Password(PasswordError::Interrupted) => Exit::Interrupted,
-            Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) => Exit::Usage,
+            Self::NeedsYes(_) | Self::Password(_) | Self::Verifier(_) | Self::NoAddress => {
+                Exit::Usage
+            }
             Self::Differs(_) => Exit::Integrity,
             Self::FileExists(_)
             | Self::File { .. }
@@ -89,6 +100,7 @@ impl Failure {
             | Self::Refused(_)
             | Self::OtherAnswer
             | Self::NotVerified(_)
+            | Self::Random(_)
             | Self::NotConfirmed
             | Self::Output(_) => Exit::Failure,
         }

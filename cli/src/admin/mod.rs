@@ -3,9 +3,12 @@
 //! Called by `bin/berthctl.rs` alone. It makes password verifiers itself, so that a password leaves
 //! this process for nobody; it never opens the ledger, a home or the network.
 
+mod address;
 mod args;
 mod backup;
+mod device;
 mod failure;
+mod invitation;
 mod quota;
 mod session;
 mod show;
@@ -63,6 +66,9 @@ fn carry_out(arguments: Arguments) -> Result<(), Failure> {
     match arguments.command {
         Command::User(command) => user::carry_out(command, &socket, &printer),
         Command::Quota(command) => quota::carry_out(command, &socket, &printer),
+        Command::Invite(args) => invitation::invite(args, &socket, &printer),
+        Command::Invitation(command) => invitation::carry_out(command, &socket, &printer),
+        Command::Device(command) => device::carry_out(command, &socket, &printer),
         Command::Session(command) => session::carry_out(command, &socket, &printer),
         Command::Ledger(command) => backup::carry_out(command, &socket, &printer),
         Command::Status => status::carry_out(&socket, &printer),

@@ -14,11 +14,19 @@ Output:
   always uses them in a pipe too, and escapes names there. With --json, standard output has one
   JSON object a line: for ls, tree and stat an entry, for du a directory, for put and get a file
   that was moved, for uploads an upload, for md5 a file, for df the quota, for info the server, for
-  ping an echo. With put -r, get -r, tree and ping the last one is `summary`.
+  ping an echo, for devices a device, for profiles, login and join a profile. With put -r, get -r, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
   mistakes in the command line are always told in words.
+
+Signing in:
+  `berth login` makes a key for this device, has the server register it and keeps both as a
+  profile; `berth join` makes an account by an invitation first. From then on commands log in by the
+  key, without a password. Of several profiles -P names one, or BERTH_PROFILE; -H USER@HOST means the
+  profile of this user there, if there is one. What is typed beats the environment. A password that
+  is given (--password-file, BERTH_PASSWORD) is used instead of a key. A key that the server does not
+  accept any more ends with 4, and nothing else is tried.
 
 Trust:
   A server is known by the fingerprint of its certificate. The first connection shows it and asks;
@@ -27,19 +35,21 @@ Trust:
   for the server's name, needs no question.
 
 Environment:
-  BERTH_HOST              the user and the server, unless -H is given
+  BERTH_HOST              the user and the server, unless -H or -P is given
+  BERTH_PROFILE           the profile to log in by, unless -P or -H is given
   BERTH_PASSWORD          the password, unless --password-file is given
   BERTH_SITE_SECRET_FILE  the file with the secret of the site, unless --site-secret-file is given
   NO_COLOR                set to anything, it keeps colours away; --color always is stronger
   LS_COLORS               the colours of names, see dircolors(1) [default: those of GNU ls]
   COLUMNS                 the width of the screen, where the terminal does not tell
   LC_ALL, LC_CTYPE, LANG  whether tree draws with box characters
-  XDG_CONFIG_HOME         its berth/known_hosts holds the known servers [default: ~/.config]
+  XDG_CONFIG_HOME         its berth/known_hosts holds the known servers, its berth/profiles the
+                          profiles with their keys [default: ~/.config]
   XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
                           [default: ~/.local/state]
 
 Examples:
-  export BERTH_HOST=alice@files.example.org
+  berth login alice@files.example.org      sign in once; what follows needs no password
   berth put holiday.tar                    send a file; the same command again goes on after a cut
   berth put *.jpg --to pictures/           send several files into a directory
   berth put -r photos                      send a directory with all that is in it

@@ -5,20 +5,25 @@ mod account;
 mod entries;
 mod looking;
 mod manual;
+mod sign_in;
 mod transfers;
+mod typed;
 
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-pub use account::PasswdArgs;
+pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
+pub(crate) use sign_in::absolute;
+pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
 pub use transfers::{GetArgs, PutArgs, is_standard};
 
 use crate::exit::exit_codes;
 use crate::looking::screen::Colour;
+use crate::profiles::ProfileName;
 use crate::target::Target;
 use crate::trust::Fingerprint;
 
@@ -82,10 +87,14 @@ pub struct LoginArgs {
     /// brackets
     #[arg(short = 'H', long, value_name = "USER@HOST[:PORT]", env = "BERTH_HOST", global = true)]
     pub host: Option<Target>,
-    /// File whose first line is the password; else BERTH_PASSWORD, else you are asked
+    /// The profile to log in by, as `berth login` made it
+    #[arg(short = 'P', long, value_name = "NAME", env = "BERTH_PROFILE", global = true)]
+    pub profile: Option<ProfileName>,
+    /// File whose first line is the password; else BERTH_PASSWORD, else the key of the profile,
+    /// else you are asked
     #[arg(long, value_name = "FILE", global = true)]
     pub password_file: Option<PathBuf>,
-    /// Directory with the file of known servers [default: $XDG_CONFIG_HOME/berth]
+    /// Directory with the profiles and the known servers [default: $XDG_CONFIG_HOME/berth]
     #[arg(long, value_name = "DIR", global = true)]
     pub config_dir: Option<PathBuf>,
     /// Trust servers with a certificate of the authorities in this PEM file, and no others
@@ -214,8 +223,16 @@ pub enum Command {
     /// With --bytes as many bytes go to the server and come back at the same time, in messages of 64
     /// KiB of which up to 64 are under way; the rate is that of each direction.
     Ping(PingArgs),
+    /// What concerns signing in and out.
+    #[command(flatten)]
+    SignIn(SignIn),
+    /// List the devices that are signed in, or revoke some
+    ///
+    /// A device that is revoked cannot log in any more, and its sessions are ended at once.
+    Devices(DevicesArgs),
     /// Change your password
     ///
+    /// The current one is asked for, also where this device is signed in. Devices stay signed in.
     /// The new one never leaves this machine: the server gets what it needs to check it.
     Passwd(PasswdArgs),
 }
@@ -236,9 +253,13 @@ impl Command {
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
             Self::Mv(args) => vec![&args.from, &args.to],
-            Self::Df | Self::Uploads(_) | Self::Info | Self::Ping(_) | Self::Passwd(_) => {
-                Vec::new()
-            }
+            Self::Df
+            | Self::Uploads(_)
+            | Self::Info
+            | Self::Ping(_)
+            | Self::SignIn(_)
+            | Self::Devices(_)
+            | Self::Passwd(_) => Vec::new(),
         }
     }
 
@@ -273,7 +294,15 @@ mod tests {
     #[test]
     fn the_long_help_has_what_a_manual_page_needs() {
         let help = Args::command().render_long_help().to_string();
-        for section in ["Paths:", "Output:", "Trust:", "Environment:", "Examples:", "Exit codes:"] {
+        for section in [
+            "Paths:",
+            "Output:",
+            "Signing in:",
+            "Trust:",
+            "Environment:",
+            "Examples:",
+            "Exit codes:",
+        ] {
             assert!(help.contains(&format!("\n{section}\n")), "{section}");
         }
         let longest = help.lines().map(|line| line.chars().count()).max();
@@ -323,6 +352,11 @@ mod tests {
             ("berth ping --bytes 1M -c 3", ArgumentConflict),
             ("berth --color often ls", InvalidValue),
             ("berth -H host df", ValueValidation),
+            ("berth -P a/b df", ValueValidation),
+            ("berth join berth://h/join/x", ValueValidation),
+            ("berth join", MissingRequiredArgument),
+            ("berth devices revoke XY", ValueValidation),
+            ("berth devices revoke ab --all-others", ArgumentConflict),
             ("berth --fingerprint x df", ValueValidation),
         ];
         for (line, kind) in table {

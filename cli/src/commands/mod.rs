@@ -1,6 +1,7 @@
 //! The commands of `berth`, one file each, on a session that is logged in.
 
 mod descent;
+mod devices;
 mod df;
 mod du;
 #[cfg(test)]
@@ -31,11 +32,12 @@ use berth_common::rel_path::RelPath;
 use crate::args::{Args, Command};
 use crate::connect::Details;
 use crate::connection::ConnectionError;
+use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::output::Output;
-use crate::password::Password;
 use crate::progress::Mode;
+use crate::reach::Way;
 use crate::session::{RequestError, Session};
 use crate::trust::Fingerprint;
 
@@ -53,10 +55,8 @@ pub(crate) struct Context {
     pub(crate) fingerprint: Fingerprint,
     /// What is connected to, and how.
     pub(crate) details: Details,
-    /// The user's, to prove a change of it.
-    pub(crate) password: Password,
-    /// For a change of it.
-    pub(crate) new_password: Option<Password>,
+    /// By which the session was reached.
+    pub(crate) way: Way,
     /// Where relative remote paths start.
     pub(crate) cwd: RelPath,
     pub(crate) output: Output,
@@ -89,7 +89,11 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Uploads(args) => uploads::run(context, args).await?,
         Command::Info => info::run(context).await?,
         Command::Ping(args) => ping::run(context, args).await?,
+        Command::Devices(args) => devices::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
+        Command::SignIn(_) => {
+            return Err(Failure::usage("this is done outside of a session"));
+        }
     };
     context.output.flush()?;
     Ok(exit)
@@ -108,8 +112,7 @@ impl Context {
                 tls: "TLS 1.3",
                 cipher_suite: String::new(),
             },
-            password: Password::new(String::new()),
-            new_password: None,
+            way: Way::nowhere(),
             cwd: RelPath::root(),
             output,
             progress: Mode::Quiet,
@@ -190,10 +193,18 @@ fn lost(error: &ConnectionError) -> Failure {
 }
 
 /// A request without a path of its own has failed.
-fn failed(error: &RequestError) -> Failure {
+pub(crate) fn failed(error: &RequestError) -> Failure {
     match error {
         RequestError::Server(code) => Failure::of_server(code),
         RequestError::Connection(error) => lost(error),
+    }
+}
+
+/// A credential was not stored.
+pub(crate) fn failed_credential(error: &CredentialError) -> Failure {
+    match error {
+        CredentialError::Request(error) => failed(error),
+        CredentialError::Scram(error) => Failure::new(Exit::Failure, error),
     }
 }
 

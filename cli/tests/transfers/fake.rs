@@ -1,6 +1,6 @@
 //! A server in memory: it says what a test tells it to, and shows what the client says.
 
-use berth_cli::login::{Credentials, LoginError, log_in};
+use berth_cli::login::{Credentials, LoginError, Proof, log_in};
 use berth_cli::password::Password;
 use berth_cli::session::Session;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
@@ -12,7 +12,8 @@ use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
 use berth_common::scram::{ChannelBinding, Nonce, ScramVerifier, ServerFirst};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-const EXPORTER: [u8; 32] = [9; 32];
+/// The TLS exporter of every connection.
+pub(crate) const EXPORTER: [u8; 32] = [9; 32];
 
 /// What a client sends.
 #[derive(Debug)]
@@ -72,18 +73,23 @@ pub(crate) async fn session() -> (Session, FakeServer) {
     (session.unwrap(), server)
 }
 
+/// Both ends of a connection on which nothing was said yet.
+pub(crate) fn connection() -> (DuplexStream, FakeServer) {
+    let (client, stream) = tokio::io::duplex(64 * 1024);
+    (client, FakeServer { stream })
+}
+
 /// Logs in with one password where the server expects another, or the same.
 pub(crate) async fn log_in_with(
     given: &str,
     real: &str,
 ) -> (Result<Session, LoginError>, FakeServer) {
-    let (client, server) = tokio::io::duplex(64 * 1024);
+    let (client, mut server) = connection();
     let credentials = Credentials {
         user: UserName::new("alice").unwrap(),
-        password: Password::new(given.into()),
+        proof: Proof::Password(Password::new(given.into())),
         site_secret: None,
     };
-    let mut server = FakeServer { stream: server };
     let login = log_in(client, &EXPORTER, &credentials);
     let (session, ()) = tokio::join!(login, server.welcome(real));
     (session, server)
@@ -91,6 +97,12 @@ pub(crate) async fn log_in_with(
 
 impl FakeServer {
     async fn welcome(&mut self, password: &str) {
+        self.greet().await;
+        self.check_password(password).await;
+    }
+
+    /// Answers the greeting.
+    pub(crate) async fn greet(&mut self) {
         let ClientToWorker::Hello { .. } = self.message().await else { panic!("no greeting") };
         self.say(&WorkerToClient::Hello {
             version: 1,
@@ -99,6 +111,10 @@ impl FakeServer {
             site_challenge: None,
         })
         .await;
+    }
+
+    /// Lets alice in by this password, and nobody else.
+    pub(crate) async fn check_password(&mut self, password: &str) {
         let ClientToWorker::LoginFirst { message } = self.message().await else {
             panic!("no login")
         };
