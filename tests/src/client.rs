@@ -14,6 +14,7 @@ use crate::account;
 use crate::binaries::Binaries;
 use crate::power::recording;
 use crate::process;
+use crate::terminal::Terminal;
 
 /// One user at one machine: what it remembers is its own.
 #[derive(Clone, Debug)]
@@ -21,7 +22,7 @@ pub struct Client {
     binaries: Arc<Binaries>,
     directory: PathBuf,
     user: String,
-    password: String,
+    password: Option<String>,
     address: String,
     fingerprint: Option<String>,
     environment: Vec<(String, String)>,
@@ -43,7 +44,7 @@ impl Client {
             binaries,
             directory,
             user: user.to_owned(),
-            password: password.to_owned(),
+            password: Some(password.to_owned()),
             address: String::new(),
             fingerprint: None,
             environment: Vec::new(),
@@ -82,7 +83,14 @@ impl Client {
     /// The same client with another password.
     #[must_use]
     pub fn with_password(mut self, password: &str) -> Self {
-        password.clone_into(&mut self.password);
+        self.password = Some(password.to_owned());
+        self
+    }
+
+    /// The same client without a password in its environment: `berth` asks for one, on a terminal.
+    #[must_use]
+    pub fn asked_for_password(mut self) -> Self {
+        self.password = None;
         self
     }
 
@@ -189,6 +197,20 @@ impl Client {
         (running, pipe.expect("it has a pipe"))
     }
 
+    /// Starts `berth` on a terminal of this size.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn on_terminal<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        columns: u16,
+        rows: u16,
+    ) -> Terminal {
+        Terminal::start(self.command().args(arguments), columns, rows)
+    }
+
     fn command(&self) -> Command {
         let mut command = account::command(&self.binaries.path("berth"));
         command
@@ -196,7 +218,7 @@ impl Client {
             .env("HOME", &self.directory)
             .env("XDG_CONFIG_HOME", self.directory.join("config"))
             .env("XDG_STATE_HOME", self.directory.join("state"))
-            .env("BERTH_PASSWORD", &self.password)
+            .envs(self.password.iter().map(|password| ("BERTH_PASSWORD", password)))
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["-H", &format!("{}@{}", self.user, self.address)]);
         if let Some(fingerprint) = &self.fingerprint {

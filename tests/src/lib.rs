@@ -35,6 +35,7 @@ pub mod raw;
 pub mod report;
 pub mod server;
 pub mod storm;
+pub mod terminal;
 pub mod valve;
 pub mod wait;
 
@@ -48,5 +49,6 @@ pub use points::{Points, Stopped};
 pub use raw::{Raw, Received};
 pub use report::report;
 pub use server::{Options, Server};
+pub use terminal::Terminal;
 pub use valve::Valve;
 pub use wait::{wait_for, wait_until};
