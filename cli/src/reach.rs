@@ -32,6 +32,47 @@ pub(crate) struct Reached {
     pub(crate) fingerprint: Fingerprint,
     pub(crate) password: Password,
     pub(crate) new_password: Option<Password>,
+    /// For a session that outlives its connection.
+    pub(crate) way: Way,
+}
+
+/// How a session was reached, with all that was asked for then, so that nobody is asked again.
+#[derive(Debug)]
+pub(crate) struct Way {
+    login: LoginArgs,
+    pub(crate) target: Target,
+    credentials: Credentials,
+}
+
+impl Way {
+    /// Files that were named from the working directory stay the same ones when that changes.
+    fn new(login: &LoginArgs, target: &Target, credentials: Credentials) -> Self {
+        let mut login = login.clone();
+        for path in [&mut login.config_dir, &mut login.ca_file].into_iter().flatten() {
+            if let Ok(absolute) = std::path::absolute(&*path) {
+                *path = absolute;
+            }
+        }
+        Self { login, target: target.clone(), credentials }
+    }
+
+    /// Connects and logs in again, to a server that is trusted now as it was then.
+    pub(crate) async fn again(&self) -> Result<(Session, Fingerprint), Failure> {
+        let connected = find(&self.target.server, &self.login).await?;
+        let fingerprint = connected.fingerprint;
+        Ok((log_in_to(connected, &self.target, &self.credentials).await?, fingerprint))
+    }
+}
+
+async fn log_in_to(
+    connected: Connected,
+    target: &Target,
+    credentials: &Credentials,
+) -> Result<Session, Failure> {
+    let session = log_in(connected.stream, &connected.exporter, credentials).await;
+    session.map_err(|error| {
+        login_failure(&error).of(format_args!("{}@{}", target.user, target.server))
+    })
 }
 
 /// Connects and logs in as the command line says.
@@ -68,11 +109,9 @@ pub(crate) async fn reach(args: &Args) -> Result<Reached, Failure> {
     };
     let credentials =
         Credentials { user: target.user.clone(), password: password.clone(), site_secret };
-    let session =
-        log_in(connected.stream, &connected.exporter, &credentials).await.map_err(|error| {
-            login_failure(&error).of(format_args!("{}@{}", target.user, target.server))
-        })?;
-    Ok(Reached { session, fingerprint, password, new_password })
+    let session = log_in_to(connected, target, &credentials).await?;
+    let way = Way::new(login, target, credentials);
+    Ok(Reached { session, fingerprint, password, new_password, way })
 }
 
 type Answers = (Option<Password>, Option<Password>);

@@ -8,7 +8,7 @@ mod transfers;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::PasswdArgs;
 pub use entries::{LsArgs, Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
@@ -165,10 +165,39 @@ pub enum Command {
     ///
     /// They count against the quota until they are finished, ended or expired.
     Uploads(UploadsArgs),
+    /// Give several commands on one connection, with completion and wildcards
+    ///
+    /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
+    /// in the home and local ones. All commands here can be given, with the same options, and `cd`,
+    /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
+    /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
+    /// there, in the home or here. `put` and `get` without files show what there is with numbers. A
+    /// line that begins with a blank is not kept in the history. Ctrl-C ends the running command
+    /// only. When the connection was lost, the next command connects again.
+    ///
+    /// Otherwise commands are read from standard input, one a line, without a prompt; a line that
+    /// begins with # is a comment. The first command that fails ends the shell, and its exit code is
+    /// the shell's; one with a - before it (`-rm old`) may fail.
+    Shell,
     /// Change your password
     ///
     /// The new one never leaves this machine: the server gets what it needs to check it.
     Passwd(PasswdArgs),
+}
+
+/// The parser of the command line. Where `picks` is set, there is somebody who can pick the files of
+/// `put` and `get` when none are named.
+#[must_use]
+pub fn parser(picks: bool) -> clap::Command {
+    let parser = Args::command();
+    if picks { with_picking(parser) } else { parser }
+}
+
+/// The same parser, in which `put` and `get` need no files.
+#[must_use]
+pub fn with_picking(parser: clap::Command) -> clap::Command {
+    let optional = |command: clap::Command| command.mut_arg("files", |files| files.required(false));
+    parser.mut_subcommand("put", optional).mut_subcommand("get", optional)
 }
 
 impl Command {
@@ -184,8 +213,8 @@ impl Command {
             | Self::Mkdir(MkdirArgs { paths, .. })
             | Self::Rm(RmArgs { paths, .. })
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
-            Self::Mv(args) => vec![&args.from, &args.to],
-            Self::Df | Self::Uploads(_) | Self::Passwd(_) => Vec::new(),
+            Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
+            Self::Df | Self::Uploads(_) | Self::Shell | Self::Passwd(_) => Vec::new(),
         }
     }
 
@@ -269,6 +298,28 @@ mod tests {
         }
         assert!(parse("berth uploads --abort 00000000000000ab").is_ok());
         assert!(parse("berth put -n a b --to dir/").is_ok());
+    }
+
+    #[test]
+    fn files_may_be_left_out_only_where_somebody_can_pick_them() {
+        use clap::FromArgMatches as _;
+
+        for line in ["berth put", "berth put --to x/", "berth get -r"] {
+            assert_eq!(parse(line).unwrap_err(), ErrorKind::MissingRequiredArgument, "{line}");
+            let matches = parser(true).try_get_matches_from(line.split(' ')).unwrap();
+            let args = Args::from_arg_matches(&matches).unwrap();
+            assert!(args.command.remote_paths().len() < 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn several_names_can_be_moved_to_one() {
+        let moved = |line| match parse(line).unwrap().command {
+            Command::Mv(args) => (args.from.join(" "), args.to),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(moved("berth mv a b"), ("a".into(), "b".into()));
+        assert_eq!(moved("berth mv -n a b c d/"), ("a b c".into(), "d/".into()));
     }
 
     #[test]

@@ -73,6 +73,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Df => df::run(context).await?,
         Command::Md5(args) => md5::run(context, args).await?,
         Command::Uploads(args) => uploads::run(context, args).await?,
+        Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
         Command::Passwd(_) => passwd::run(context).await?,
     };
     context.output.flush()?;
@@ -154,7 +155,7 @@ fn lost(error: &ConnectionError) -> Failure {
 }
 
 /// A request without a path of its own has failed.
-fn failed(error: &RequestError) -> Failure {
+pub(crate) fn failed(error: &RequestError) -> Failure {
     match error {
         RequestError::Server(code) => Failure::of_server(code),
         RequestError::Connection(error) => lost(error),

@@ -104,6 +104,12 @@ impl Session {
         &self.shared.info
     }
 
+    /// Whether the connection has ended, as far as is known here.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        *self.shared.routes.over().borrow()
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.shared.pool
     }

@@ -1,0 +1,203 @@
+//! Looks into directories, here and in the home: for `globs` within a command, and for `complete` beside the prompt.
+//!
+//! A completion must never hold the line up: it has a deadline, a bound on what it takes, and the last
+//! directory is remembered for as long as a line is typed. What cannot be seen is no name.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use berth_common::entry::{Entry, EntryKind};
+use berth_common::error_code::ErrorCode;
+use berth_common::rel_path::RelPath;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use super::globs::{Named, Part};
+use super::roles::Side;
+use crate::commands::failed;
+use crate::failure::Failure;
+use crate::session::{RequestError, Session};
+
+/// How long a completion may wait for the server.
+const DEADLINE: Duration = Duration::from_secs(2);
+
+/// From a larger directory nothing is completed.
+const MOST_NAMES: usize = 20_000;
+
+/// How long a directory is remembered.
+const REMEMBERED: Duration = Duration::from_secs(5);
+
+fn named(entry: Entry) -> Named {
+    Named { is_directory: entry.kind == EntryKind::Directory, name: entry.name }
+}
+
+/// The names in a local directory that a part of a pattern stands for.
+pub(super) fn local(directory: &str, part: &Part) -> Vec<Named> {
+    let directory = Path::new(if directory.is_empty() { "." } else { directory });
+    let named = |name: String| {
+        // A link counts as what it leads to, and as a file when that is nothing.
+        let path = directory.join(&name);
+        Named { is_directory: path.is_dir(), name }
+    };
+    if let Part::Name(name) = part {
+        let stands = directory.join(name).symlink_metadata().is_ok();
+        return if stands { vec![named(name.clone())] } else { Vec::new() };
+    }
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    // A name that is no text could not be given to a command.
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| part.takes(name)).map(named).collect()
+}
+
+/// The names in a directory of the home that a part of a pattern stands for.
+///
+/// # Errors
+/// When the path cannot be one, or the session is over; what cannot be listed has no names.
+pub(super) async fn remote(
+    session: &Session,
+    cwd: &RelPath,
+    directory: &str,
+    part: &Part,
+) -> Result<Vec<Named>, Failure> {
+    let resolve =
+        |typed: &str| RelPath::resolve(cwd, typed).map_err(|error| Failure::usage(error).of(typed));
+    let path = resolve(directory)?;
+    let found = match part {
+        Part::Name(name) => {
+            let found = session.stat(&resolve(&format!("{directory}{name}"))?).await;
+            found.map(|entry| vec![Named { name: name.clone(), ..named(entry) }])
+        }
+        Part::Pattern(_) => list(session, &path, |name| part.takes(name), usize::MAX).await,
+    };
+    match found {
+        Ok(names) => Ok(names),
+        Err(RequestError::Server(
+            ErrorCode::NotFound | ErrorCode::NotADirectory | ErrorCode::NotServed,
+        )) => Ok(Vec::new()),
+        Err(error) => Err(failed(&error).of(&path).at(&path)),
+    }
+}
+
+/// The names of a directory; none when there are more than `most`.
+async fn list(
+    session: &Session,
+    path: &RelPath,
+    takes: impl Fn(&str) -> bool,
+    most: usize,
+) -> Result<Vec<Named>, RequestError> {
+    let mut listing = session.list(path).await?;
+    let mut found = Vec::new();
+    while let Some(entries) = listing.next_part().await? {
+        found.extend(entries.into_iter().filter(|entry| takes(&entry.name)).map(named));
+        if found.len() > most {
+            return Ok(Vec::new());
+        }
+    }
+    Ok(found)
+}
+
+/// What a completion looks at: the shell tells it after each command.
+#[derive(Debug)]
+pub(super) struct View {
+    pub(super) session: Session,
+    pub(super) cwd: RelPath,
+}
+
+struct Remembered {
+    side: Side,
+    directory: String,
+    names: Vec<Named>,
+    since: Instant,
+}
+
+/// The names that can be completed; used on the thread that edits a line.
+pub(super) struct Names {
+    runtime: Handle,
+    view: Arc<Mutex<View>>,
+    remembered: Mutex<Option<Remembered>>,
+}
+
+impl Names {
+    /// Needs the runtime that drives the session.
+    pub(super) fn new(runtime: Handle, view: Arc<Mutex<View>>) -> Self {
+        Self { runtime, view, remembered: Mutex::new(None) }
+    }
+
+    /// What was remembered may have changed.
+    pub(super) fn forget(&self) {
+        *lock(&self.remembered) = None;
+    }
+
+    /// All names in a directory, as it was typed; none when it cannot be seen in time.
+    pub(super) fn of(&self, side: Side, directory: &str) -> Vec<Named> {
+        let mut remembered = lock(&self.remembered);
+        if let Some(known) = remembered.as_ref() {
+            let same = known.side == side && known.directory == directory;
+            if same && known.since.elapsed() < REMEMBERED {
+                return known.names.clone();
+            }
+        }
+        let Some(names) = self.look(side, directory) else {
+            return Vec::new();
+        };
+        let (directory, since) = (directory.to_owned(), Instant::now());
+        *remembered = Some(Remembered { side, directory, names: names.clone(), since });
+        names
+    }
+
+    fn look(&self, side: Side, directory: &str) -> Option<Vec<Named>> {
+        if side == Side::Local {
+            let directory = match directory.strip_prefix("~/") {
+                Some(rest) => format!("{}/{rest}", std::env::var("HOME").ok()?),
+                None => directory.to_owned(),
+            };
+            let every = glob::Pattern::new("*").ok()?;
+            let mut names = local(&directory, &Part::Pattern(every));
+            let hidden = glob::Pattern::new(".*").ok()?;
+            names.extend(local(&directory, &Part::Pattern(hidden)));
+            return (names.len() <= MOST_NAMES).then_some(names);
+        }
+        let (session, path) = {
+            let view = lock(&self.view);
+            (view.session.clone(), RelPath::resolve(&view.cwd, directory).ok()?)
+        };
+        if session.has_ended() {
+            return None;
+        }
+        let listed = async { timeout(DEADLINE, list(&session, &path, |_| true, MOST_NAMES)).await };
+        self.runtime.block_on(listed).ok()?.ok()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_local_directory_has_the_names_that_a_pattern_stands_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let typed = format!("{}/", dir.path().display());
+        for name in ["a.txt", "b.txt", ".hidden"] {
+            std::fs::write(dir.path().join(name), "").unwrap();
+        }
+        std::fs::create_dir(dir.path().join("d.txt")).unwrap();
+        std::os::unix::fs::symlink("nothing", dir.path().join("link")).unwrap();
+        let pattern = Part::Pattern(glob::Pattern::new("*.txt").unwrap());
+        let mut found = local(&typed, &pattern);
+        found.sort();
+        let shown = |named: &Named| (named.name.clone(), named.is_directory);
+        let expected = [("a.txt", false), ("b.txt", false), ("d.txt", true)];
+        assert_eq!(
+            found.iter().map(shown).collect::<Vec<_>>(),
+            expected.map(|(name, is_directory)| (name.to_owned(), is_directory))
+        );
+        assert_eq!(local(&typed, &Part::Name("link".into())).len(), 1);
+        assert_eq!(local(&typed, &Part::Name("no".into())), []);
+        assert_eq!(local(&format!("{typed}no/"), &pattern), []);
+    }
+}
