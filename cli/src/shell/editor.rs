@@ -3,7 +3,6 @@
 //! The thread waits for a person, and the session goes on beside it. It ends with the shell; nothing
 //! waits for it.
 
-use std::borrow::Cow;
 use std::sync::mpsc;
 use std::thread;
 
@@ -13,7 +12,7 @@ use rustyline::highlight::Highlighter;
 use rustyline::hint::Hinter;
 use rustyline::history::MemHistory;
 use rustyline::validate::Validator;
-use rustyline::{Config, Context, Helper};
+use rustyline::{CompletionType, Config, Context, Helper};
 use tokio::sync::oneshot;
 
 use super::complete::{self, Kind};
@@ -138,7 +137,11 @@ type Commands = rustyline::Editor<Assistant, MemHistory>;
 type Answers = rustyline::Editor<(), MemHistory>;
 
 fn editors(parser: clap::Command, names: Names) -> rustyline::Result<(Commands, Answers)> {
-    let config = Config::builder().max_history_size(MOST_LINES)?.auto_add_history(false).build();
+    let config = Config::builder()
+        .max_history_size(MOST_LINES)?
+        .auto_add_history(false)
+        .completion_type(CompletionType::List)
+        .build();
     let mut commands = Commands::with_history(config.clone(), MemHistory::with_config(&config))?;
     commands.set_helper(Some(Assistant { parser, names }));
     Ok((commands, Answers::with_history(config.clone(), MemHistory::with_config(&config))?))
@@ -182,15 +185,7 @@ impl Hinter for Assistant {
     type Hint = String;
 }
 
-impl Highlighter for Assistant {
-    fn highlight_candidate<'c>(
-        &self,
-        candidate: &'c str,
-        _completion: rustyline::CompletionType,
-    ) -> Cow<'c, str> {
-        Cow::Borrowed(candidate)
-    }
-}
+impl Highlighter for Assistant {}
 
 impl Validator for Assistant {}
 
