@@ -7,7 +7,8 @@ use std::sync::Arc;
 use berth_tests::disk::only_journal_leaves;
 use berth_tests::files::assert_same;
 use berth_tests::terminal::{Key, Screen, Terminal};
-use berth_tests::{Client, Content, Options, Server, Valve, wait_until};
+use berth_tests::{Client, Content, Options, Server, Valve, process, wait_until};
+use rustix::process::Signal;
 
 const PROMPT: &str = "alice@127.0.0.1:/>";
 
@@ -265,6 +266,57 @@ fn ctrl_c_ends_a_put_and_not_the_shell_and_the_same_put_goes_on() {
     terminal.press(Key::CtrlC);
     at_prompt(&terminal, PROMPT);
     assert!(server.home("alice").join("big").exists());
+}
+
+#[test]
+fn ctrl_c_ends_a_get_too_and_the_same_get_goes_on() {
+    let (server, alice) = server();
+    let content = alice.file("big");
+    Content::seed(2).write(&content, 24 << 20);
+    alice.run(&["put", "big"]).ok();
+    std::fs::rename(&content, alice.file("sent")).unwrap();
+    let valve = Valve::before(server.address(), 16 << 20);
+    let mut terminal = shell(&alice.clone().at(valve.address(), server.fingerprint()));
+    typed(&mut terminal, "get big");
+    terminal.press(Key::Enter);
+    wait_until("half of it has arrived", || only_journal_leaves(&alice.files()) > 64);
+    terminal.press(Key::CtrlC);
+    at_prompt(&terminal, PROMPT);
+    valve.open();
+    let screen = run(&mut terminal, "get big");
+    assert!(screen.text().contains("big: resumed at"), "{}", screen.text());
+    assert_same(&alice.file("sent"), &alice.file("big"));
+}
+
+#[test]
+fn a_completion_waits_for_a_server_that_hangs_only_so_long() {
+    let (server, alice) = server();
+    let mut terminal = shell(&alice);
+    run(&mut terminal, "mkdir album");
+    let worker = server.session_of("alice").worker;
+    process::signal(worker, Signal::STOP);
+    wait_until("the worker is stopped", || process::is_stopped(worker));
+    typed(&mut terminal, "cd al");
+    terminal.press(Key::Tab);
+    // What is typed behind it is seen when the completion has given up.
+    terminal.type_text("x");
+    terminal.wait_for(|screen| screen.cursor_line().ends_with("cd alx"));
+    process::signal(worker, Signal::CONT);
+    terminal.press(Key::Backspace);
+    terminal.wait_for(|screen| screen.cursor_line().ends_with("cd al"));
+    completes(&mut terminal, "cd album/");
+    terminal.press(Key::Enter);
+    at_prompt(&terminal, "alice@127.0.0.1:/album>");
+}
+
+#[test]
+fn a_shell_that_is_ended_leaves_the_terminal_as_it_was() {
+    let (_server, alice) = server();
+    let mut terminal = shell(&alice);
+    assert!(!terminal.echoes());
+    process::signal(terminal.pid(), Signal::TERM);
+    assert_eq!(terminal.wait_exit(), Some(130));
+    assert!(terminal.echoes());
 }
 
 #[test]

@@ -47,6 +47,7 @@ impl Shell<'_> {
             Asked::Command(command) => tokio::select! {
                 outcome = self.command(command, &mut running) => outcome,
                 () = interrupt => {
+                    self.session.quiet().await;
                     let sentence = running.as_ref().map_or("interrupted", run::interrupted);
                     Err(Failure::new(Exit::Interrupted, sentence))
                 }
@@ -121,7 +122,7 @@ impl Shell<'_> {
             return Ok(vec![word.text()]);
         };
         let names = match side {
-            Side::Local => glob.expand(async |at: &str, part| Ok(names::local(at, part))).await?,
+            Side::Local => glob.expand(async |at: &str, part: &_| names::local(at, part)).await?,
             Side::Remote => {
                 self.connect().await?;
                 let (session, cwd) = (&self.session, &self.cwd);
@@ -165,6 +166,8 @@ impl Shell<'_> {
         }
         commands::check(&args)?;
         self.connect().await?;
+        // Else what was cancelled could not be begun again at once.
+        self.session.settled().await;
         let context = Context {
             session: self.session.clone(),
             fingerprint: self.fingerprint,

@@ -31,7 +31,7 @@ struct Definition {
 
 /// Below the list of commands.
 const AFTER_HELP: &str = "
-!COMMAND runs a command of your own shell, and ! alone starts one. 'help COMMAND' explains a command.
+'help COMMAND' explains a command. !COMMAND runs one of your own shell, and ! alone starts it.
 Names are quoted as in a shell; unquoted * ? [a-z] stand for names that are there.
 'put' and 'get' without files let you pick them by numbers.";
 
@@ -174,8 +174,8 @@ mod tests {
         assert!(told("nothing").contains("nothing"));
         assert_eq!(understood("ls --help").unwrap_err().kind(), ErrorKind::DisplayHelp);
         let help = told("help");
-        for command in ["  put", "  cd", "  lls", "!COMMAND"] {
-            assert!(help.contains(&format!("\n{command}")), "{command} in {help}");
+        for command in ["\n  put", "\n  cd", "\n  lls", "!COMMAND"] {
+            assert!(help.contains(command), "{command} in {help}");
         }
         assert!(!help.contains("passwd"), "{help}");
         assert!(told("help mv").contains("Move or rename"));

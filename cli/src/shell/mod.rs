@@ -105,10 +105,14 @@ impl Shell<'_> {
                 Typed::Cleared => continue,
                 Typed::End => return Ok(Exit::Success),
             };
-            match self.interruptible(&line, &mut terminated).await? {
-                Some(Next::Command(_)) => {}
-                Some(Next::Leave) => return Ok(Exit::Success),
-                None => return Ok(Exit::Interrupted),
+            // What was pasted may be several.
+            for line in line.lines() {
+                match self.interruptible(line, &mut terminated).await? {
+                    Some(Next::Command(Exit::Interrupted)) => break,
+                    Some(Next::Command(_)) => {}
+                    Some(Next::Leave) => return Ok(Exit::Success),
+                    None => return Ok(Exit::Interrupted),
+                }
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A completion must never hold the line up: it has a deadline, a bound on what it takes, and the last
 //! directory is remembered for as long as a line is typed. What cannot be seen is no name.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -32,22 +33,40 @@ fn named(entry: Entry) -> Named {
     Named { is_directory: entry.kind == EntryKind::Directory, name: entry.name }
 }
 
+/// A local name. A link counts as what it leads to, and as a file when that is nothing.
+fn named_here(directory: &Path, name: String) -> Named {
+    Named { is_directory: directory.join(&name).is_dir(), name }
+}
+
+/// All local names in a directory; none when it cannot be read.
+fn here(directory: &Path) -> impl Iterator<Item = OsString> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name())
+}
+
+fn here_or(directory: &str) -> &Path {
+    Path::new(if directory.is_empty() { "." } else { directory })
+}
+
 /// The names in a local directory that a part of a pattern stands for.
-pub(super) fn local(directory: &str, part: &Part) -> Vec<Named> {
-    let directory = Path::new(if directory.is_empty() { "." } else { directory });
-    let named = |name: String| {
-        // A link counts as what it leads to, and as a file when that is nothing.
-        let path = directory.join(&name);
-        Named { is_directory: path.is_dir(), name }
-    };
+///
+/// # Errors
+/// When one of them is not UTF-8: no command could be given it, and none is left out in silence.
+pub(super) fn local(directory: &str, part: &Part) -> Result<Vec<Named>, Failure> {
+    let directory = here_or(directory);
     if let Part::Name(name) = part {
         let stands = directory.join(name).symlink_metadata().is_ok();
-        return if stands { vec![named(name.clone())] } else { Vec::new() };
+        return Ok(stands.then(|| named_here(directory, name.clone())).into_iter().collect());
     }
-    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
-    // A name that is no text could not be given to a command.
-    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
-    names.filter(|name| part.takes(name)).map(named).collect()
+    let mut found = Vec::new();
+    for name in here(directory).filter(|name| part.takes(&name.to_string_lossy())) {
+        let name = name.into_string().map_err(|name| {
+            Failure::usage("its name is not UTF-8, so it cannot be given to a command")
+                .of(name.display())
+        })?;
+        found.push(named_here(directory, name));
+    }
+    Ok(found)
 }
 
 /// The names in a directory of the home that a part of a pattern stands for.
@@ -152,11 +171,10 @@ impl Names {
                 Some(rest) => format!("{}/{rest}", std::env::var("HOME").ok()?),
                 None => directory.to_owned(),
             };
-            let every = glob::Pattern::new("*").ok()?;
-            let mut names = local(&directory, &Part::Pattern(every));
-            let hidden = glob::Pattern::new(".*").ok()?;
-            names.extend(local(&directory, &Part::Pattern(hidden)));
-            return (names.len() <= MOST_NAMES).then_some(names);
+            let directory = here_or(&directory);
+            let names = here(directory).filter_map(|name| name.into_string().ok());
+            let names = names.map(|name| named_here(directory, name)).take(MOST_NAMES + 1);
+            return Some(names.collect()).filter(|names: &Vec<_>| names.len() <= MOST_NAMES);
         }
         let (session, path) = {
             let view = lock(&self.view);
@@ -176,6 +194,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::ffi::OsStrExt as _;
+
     use super::*;
 
     #[test]
@@ -188,7 +208,7 @@ mod tests {
         std::fs::create_dir(dir.path().join("d.txt")).unwrap();
         std::os::unix::fs::symlink("nothing", dir.path().join("link")).unwrap();
         let pattern = Part::Pattern(glob::Pattern::new("*.txt").unwrap());
-        let mut found = local(&typed, &pattern);
+        let mut found = local(&typed, &pattern).unwrap();
         found.sort();
         let shown = |named: &Named| (named.name.clone(), named.is_directory);
         let expected = [("a.txt", false), ("b.txt", false), ("d.txt", true)];
@@ -196,8 +216,13 @@ mod tests {
             found.iter().map(shown).collect::<Vec<_>>(),
             expected.map(|(name, is_directory)| (name.to_owned(), is_directory))
         );
-        assert_eq!(local(&typed, &Part::Name("link".into())).len(), 1);
-        assert_eq!(local(&typed, &Part::Name("no".into())), []);
-        assert_eq!(local(&format!("{typed}no/"), &pattern), []);
+        let of = |directory: &str, part: &Part| local(directory, part).unwrap().len();
+        assert_eq!(of(&typed, &Part::Name("link".into())), 1);
+        assert_eq!(of(&typed, &Part::Name("no".into())), 0);
+        assert_eq!(of(&format!("{typed}no/"), &pattern), 0);
+        // It is not left out in silence.
+        let odd = std::ffi::OsStr::from_bytes(b"\xff.txt");
+        std::fs::write(dir.path().join(odd), "").unwrap();
+        assert!(local(&typed, &pattern).unwrap_err().sentence.contains("is not UTF-8"));
     }
 }
