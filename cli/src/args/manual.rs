@@ -5,7 +5,8 @@ pub(super) const MANUAL: &str = "\
 Paths:
   Remote paths start from the home, or from the directory of -C; a leading / means the home too.
   `.` and `..` are understood and never lead outside the home. Wildcards mean nothing, so a name
-  may hold any of `* ? [ ]`, spaces and even newlines.
+  may hold any of `* ? [ ]`, spaces and even newlines; only within `berth shell` do they stand for
+  names, unless they are quoted.
 
 Output:
   Listings and reports go to standard output; progress, notes and errors to standard error. On a
@@ -28,8 +29,9 @@ Environment:
   BERTH_PASSWORD          the password, unless --password-file is given
   BERTH_SITE_SECRET_FILE  the file with the secret of the site, unless --site-secret-file is given
   XDG_CONFIG_HOME         its berth/known_hosts holds the known servers [default: ~/.config]
-  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
-                          [default: ~/.local/state]
+  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once, and
+                          its berth/history has the lines of the shell [default: ~/.local/state]
+  SHELL                   runs the local commands of the shell [default: /bin/sh]
 
 Examples:
   export BERTH_HOST=alice@files.example.org
@@ -42,4 +44,6 @@ Examples:
   berth get -r photos --to /backup/        fetch a directory with all that is in it
   berth ls -l pictures                     list a directory
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
+  berth shell                              give many commands on one connection
+  berth shell < nightly.berth              the same from a file
   berth --json df                          the quota and its use, for programs";

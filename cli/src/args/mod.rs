@@ -261,6 +261,7 @@ mod tests {
         let mut seen = 0;
         for line in examples.lines().filter_map(|line| line.strip_prefix("  berth ")) {
             let typed = line.split(" | ").next().unwrap();
+            let typed = typed.split(" < ").next().unwrap();
             let typed = typed.split("  ").next().unwrap();
             let line = format!("berth {typed}");
             assert!(parse(&line).is_ok(), "{line}");

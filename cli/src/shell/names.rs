@@ -98,6 +98,11 @@ pub(super) async fn remote(
     }
 }
 
+/// Whether a server's name is one: typed as part of a path, `..` or `a/b` would lead elsewhere.
+pub(super) fn is_name(name: &str) -> bool {
+    RelPath::root().join(name).is_ok()
+}
+
 /// The names of a directory; none when there are more than `most`.
 async fn list(
     session: &Session,
@@ -108,7 +113,8 @@ async fn list(
     let mut listing = session.list(path).await?;
     let mut found = Vec::new();
     while let Some(entries) = listing.next_part().await? {
-        found.extend(entries.into_iter().filter(|entry| takes(&entry.name)).map(named));
+        let wanted = |entry: &Entry| takes(&entry.name) && is_name(&entry.name);
+        found.extend(entries.into_iter().filter(wanted).map(named));
         if found.len() > most {
             return Ok(Vec::new());
         }
@@ -197,6 +203,14 @@ mod tests {
     use std::os::unix::ffi::OsStrExt as _;
 
     use super::*;
+
+    #[test]
+    fn a_server_cannot_list_what_leads_elsewhere() {
+        assert!(is_name("a b") && is_name("...") && is_name("-rf"));
+        for name in ["", ".", "..", "a/b", "../x", "/etc"] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
 
     #[test]
     fn a_local_directory_has_the_names_that_a_pattern_stands_for() {

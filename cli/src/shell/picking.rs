@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use berth_common::entry::EntryKind;
 
+use super::names::is_name;
 use crate::args::Command;
 use crate::commands::Context;
 use crate::exit::Exit;
@@ -156,7 +157,8 @@ async fn remote(context: &Context, directories: bool) -> Result<Vec<Offer>, Fail
     while let Some(entries) = listing.next_part().await.map_err(refused)? {
         for entry in entries {
             let file = entry.kind == EntryKind::File;
-            if file || (directories && entry.kind == EntryKind::Directory) {
+            let offered = file || (directories && entry.kind == EntryKind::Directory);
+            if offered && is_name(&entry.name) {
                 offer(&mut offers, entry.name, file.then_some(entry.size), &place)?;
             }
         }
