@@ -289,6 +289,52 @@ fn ctrl_c_ends_a_get_too_and_the_same_get_goes_on() {
 }
 
 #[test]
+fn ctrl_c_ends_trees_too_and_leaves_no_bar_behind() {
+    let (server, alice) = server();
+    for directory in ["tree", "tree/sub"] {
+        std::fs::create_dir(alice.file(directory)).unwrap();
+        berth_tests::account::give(&alice.file(directory));
+    }
+    for (seed, name) in ["tree/big", "tree/sub/bigger"].iter().enumerate() {
+        Content::seed(seed as u64).write(&alice.file(name), (12 + seed as u64) << 20);
+    }
+    for number in 0..40 {
+        alice.write(format!("tree/sub/{number}"), number.to_string());
+    }
+    let same = |one: &std::path::Path, other: &std::path::Path| {
+        for name in ["big", "sub/bigger", "sub/7"] {
+            assert_same(&one.join(name), &other.join(name));
+        }
+    };
+    let interrupted = |valve: &Valve, line: &str, journals: &std::path::Path| {
+        let mut terminal = shell(&alice.clone().at(valve.address(), server.fingerprint()));
+        typed(&mut terminal, line);
+        terminal.press(Key::Enter);
+        wait_until("a part of it has arrived", || {
+            let found = [journals.to_owned(), journals.join("sub")];
+            let mut found = found.iter().flat_map(|place| berth_tests::disk::journals(place));
+            found.any(|path| path.metadata().is_ok_and(|found| found.len() > 500))
+        });
+        terminal.press(Key::CtrlC);
+        let screen = at_prompt(&terminal, PROMPT);
+        assert!(screen.text().contains("run the same command again"), "{}", screen.text());
+        valve.open();
+        let mark = terminal.printed().len();
+        let screen = run(&mut terminal, "pwd");
+        assert!(screen.lines().contains(&"/".to_owned()), "{}", screen.text());
+        assert!(!terminal.printed()[mark..].contains("files"), "{}", terminal.printed());
+        let screen = run(&mut terminal, line);
+        assert!(!screen.text().contains("berth: put") && !screen.text().contains("berth: get"));
+    };
+    let valve = Valve::behind(server.address(), 12 << 20);
+    interrupted(&valve, "put -r tree", &server.staging("alice"));
+    same(&alice.file("tree"), &server.home("alice").join("tree"));
+    let valve = Valve::before(server.address(), 12 << 20);
+    interrupted(&valve, "get -r tree --to back/", &alice.file("back/tree"));
+    same(&alice.file("back/tree"), &server.home("alice").join("tree"));
+}
+
+#[test]
 fn a_completion_waits_for_a_server_that_hangs_only_so_long() {
     let (server, alice) = server();
     let mut terminal = shell(&alice);

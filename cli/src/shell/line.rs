@@ -64,6 +64,7 @@ pub(super) enum Builtin {
     /// Print the local directory
     Lpwd,
     /// List local files, by the system's ls and with its options
+    #[command(disable_help_flag = true)]
     Lls {
         /// What to list, and options of ls
         #[arg(value_name = "LOCAL", trailing_var_arg = true, allow_hyphen_values = true)]
@@ -162,8 +163,8 @@ mod tests {
         };
         assert_eq!(builtin("cd -"), Builtin::Cd { directory: Some("-".into()) });
         assert_eq!(builtin("quit"), Builtin::Exit);
-        let arguments = ["-l", "a", "--full-time"].map(str::to_owned).to_vec();
-        assert_eq!(builtin("lls -l a --full-time"), Builtin::Lls { arguments });
+        let arguments = ["-h", "a", "--full-time"].map(str::to_owned).to_vec();
+        assert_eq!(builtin("lls -h a --full-time"), Builtin::Lls { arguments });
         assert!(matches!(understood("get").unwrap().what, What::Berth(Command::Get(_))));
     }
 
