@@ -498,6 +498,8 @@ fn a_script_ends_at_its_first_failure_unless_it_may_fail() {
     script(&alice, "put - --to x\n").code_is(2).says("standard input has the commands");
     script(&alice, "passwd\n").code_is(2).says("cannot be given in the shell");
     script(&alice, "mv in/* in nowhere\n").code_is(2).says("only be moved into one");
+    let outcome = script(&alice, "mv nothing there --json\n").code_is(5);
+    assert!(outcome.stderr.starts_with("{\"code\":\"NotFound\""), "{}", outcome.stderr);
     let outcome = script(&alice, "cd in\nls --json\n").ok();
     assert_eq!(outcome.json()["path"], "/in/a b");
 }

@@ -91,7 +91,11 @@ impl Shell<'_> {
                     command,
                     ..self.args.clone()
                 };
-                self.berth(args, output).await.map(Next::Command)
+                let style = output.style();
+                Ok(Next::Command(self.berth(args, output).await.unwrap_or_else(|failure| {
+                    tell("berth", &failure, style);
+                    failure.exit
+                })))
             }
         }
     }
