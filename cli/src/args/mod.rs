@@ -103,6 +103,8 @@ pub enum Command {
     /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
     /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
     ///
+    /// On a terminal, without a file, you pick some of those in the local directory by their numbers.
+    ///
     /// With --append the file in the home has either its old content or all of the new behind it,
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
@@ -126,6 +128,8 @@ pub enum Command {
     /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
     /// exit code 0 says that all was written. Who reads them may not pause for longer than the server
     /// waits for a client that takes nothing (a minute, unless its administrator says otherwise).
+    ///
+    /// On a terminal, without a file, you pick some of those in the directory of -C by their numbers.
     ///
     /// With -r directories come with all that is in them, empty directories too, as with cp: `get -r
     /// photos` makes photos here, and `get -r photos/.` or `get -r .` fetches what is in it. With --to X
@@ -168,7 +172,7 @@ pub enum Command {
     /// Give several commands on one connection, with completion and wildcards
     ///
     /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
-    /// in the home and local ones. All commands here can be given, with the same options, and `cd`,
+    /// in the home and local ones. All commands but `passwd` can be given, with the same options, and `cd`,
     /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
     /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
     /// there, in the home or here. `put` and `get` without files show what there is with numbers. A
