@@ -51,6 +51,15 @@ pub fn line(question: &str) -> io::Result<String> {
     Ok(answer.trim().to_owned())
 }
 
+/// Edits a line on the terminal, which is put back as it was by [`restore_terminal`] if the program ends meanwhile.
+pub fn while_editing<T>(edit: impl FnOnce() -> T) -> T {
+    // Without a terminal of its own there is nothing to restore.
+    let _ = remember();
+    let edited = edit();
+    *before() = None;
+    edited
+}
+
 /// Puts the terminal back as it was, when a program is about to end within a question.
 pub fn restore_terminal() {
     if let Some((terminal, as_it_was)) = before().take() {

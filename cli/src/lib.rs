@@ -4,7 +4,7 @@
 //! stream), `login`, `session` (requests by number) with `requests` and `transfer`, `trees` (what `put -r`
 //! and `get -r` walk), `looking` (how listings and figures are laid out), `commands`.
 //! `connect` and `verify` give it a TLS stream, `reach` asks a person what is needed, `run` puts
-//! it together. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
+//! it together; `shell` carries many commands out on one session. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
 //! Tests take the layers one by one, for instance to put a faulty stream below a session.
 
 #![forbid(unsafe_code)]
@@ -37,6 +37,7 @@ mod reach;
 pub mod requests;
 pub mod run;
 pub mod session;
+mod shell;
 mod sign_in;
 pub mod state;
 pub mod target;

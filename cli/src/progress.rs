@@ -61,6 +61,13 @@ impl Total {
     }
 }
 
+/// A command that was interrupted leaves no bar behind, since the shell goes on in that line.
+impl Drop for Total {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
+    }
+}
+
 impl Progress {
     /// The progress of moving so many files. `bytes` are their sizes together, if they are known;
     /// else each file adds its size when it begins.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use berth_common::rel_path::RelPath;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::args::{Args, Command, SignIn};
+use crate::args::{self, Args, Command, SignIn};
 use crate::ask;
 use crate::commands::{self, Context};
 use crate::exit::Exit;
@@ -16,6 +16,7 @@ use crate::human;
 use crate::output::{Output, Style};
 use crate::progress::Mode;
 use crate::reach;
+use crate::shell::{self, picking};
 use crate::sign_in;
 
 /// How long threads that write or hash may take to end after everything else has.
@@ -24,7 +25,9 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 /// Runs `berth` with this process' arguments.
 #[must_use]
 pub fn berth() -> ExitCode {
-    let args = match Args::read(std::env::args_os()) {
+    let picks = ask::somebody() && std::io::stderr().is_terminal();
+    let parsed = args::parser(picks).try_get_matches();
+    let args = match parsed.and_then(|matches| Args::of(&matches)) {
         Ok(args) => args,
         Err(error) => {
             // Help and the version are errors too, for clap; they go to standard output.
@@ -56,7 +59,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     outcome
 }
 
-fn resolve(cwd: &RelPath, typed: &str) -> Result<RelPath, Failure> {
+pub(crate) fn resolve(cwd: &RelPath, typed: &str) -> Result<RelPath, Failure> {
     RelPath::resolve(cwd, typed).map_err(|error| Failure::usage(error).of(typed))
 }
 
@@ -71,6 +74,11 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         return Ok(exit);
     }
     let reached = until(reach::reach(args), &mut interrupts, "interrupted").await?;
+    if matches!(args.command, Command::Shell) {
+        // It hears the same signals, command by command.
+        drop(interrupts);
+        return shell::run(args, reached, cwd).await;
+    }
     let session = reached.session.clone();
     let context = Context {
         session: reached.session,
@@ -82,7 +90,7 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         progress: progress_mode(args),
     };
     let outcome = tokio::select! {
-        outcome = commands::run(&context, &args.command) => outcome,
+        outcome = carry_out(&context, &args.command) => outcome,
         () = interrupts.next() => Ok(Exit::Interrupted),
     };
     // What was cancelled tells the server so before the connection closes.
@@ -110,7 +118,25 @@ async fn until<T>(
     }
 }
 
-fn interrupted(command: &Command) -> &'static str {
+/// Carries a command out, after its files were picked where none are named.
+async fn carry_out(context: &Context, command: &Command) -> Result<Exit, Failure> {
+    if !picking::is_needed(command) {
+        return commands::run(context, command).await;
+    }
+    let ask = async |question: &str| {
+        let question = question.to_owned();
+        let answer = ask::beside(move || ask::line(&question)).await;
+        let answer = answer.unwrap_or_else(|| Err(std::io::ErrorKind::BrokenPipe.into()));
+        answer.map_err(|error| Failure::new(Exit::Failure, human::reason(&error)).of("terminal"))
+    };
+    let mut command = command.clone();
+    match picking::pick(context, &mut command, ask).await? {
+        true => commands::run(context, &command).await,
+        false => Ok(Exit::Success),
+    }
+}
+
+pub(crate) fn interrupted(command: &Command) -> &'static str {
     if matches!(command, Command::Put(args) if args.append) {
         "interrupted; look at the file before appending again, since it may have been done"
     } else if matches!(command, Command::Put(args) if args.reads_stdin()) {
@@ -124,7 +150,7 @@ fn interrupted(command: &Command) -> &'static str {
     }
 }
 
-fn progress_mode(args: &Args) -> Mode {
+pub(crate) fn progress_mode(args: &Args) -> Mode {
     if args.quiet || args.json {
         Mode::Quiet
     } else if std::io::stderr().is_terminal() {

@@ -140,7 +140,11 @@ fn each_library_stays_with_the_crate_that_needs_it() {
         (&["landlock", "seccompiler"], &["berth-sandbox"], &ALL_KINDS),
         // A test may make a certificate or a terminal for itself.
         (&["rcgen"], &["berth-daemon"], LINKED),
-        (&["indicatif", "rpassword", "rustls-native-certs"], &["berth-cli"], LINKED),
+        (
+            &["glob", "indicatif", "rpassword", "rustls-native-certs", "rustyline"],
+            &["berth-cli"],
+            LINKED,
+        ),
         (&["tracing-subscriber"], &["berth-daemon"], LINKED),
     ];
     for (libraries, allowed, kinds) in only {

@@ -14,6 +14,9 @@ Whoever can read the key can log in until the device is revoked: it has mode 060
 .I $XDG_STATE_HOME/berth/client.key
 A key that tells the server that an unfinished upload is this client's, so that it can be gone on with at once.
 .TP
+.I $XDG_STATE_HOME/berth/history
+The last thousand lines that were typed in the shell; those that begin with a blank are left out.
+.TP
 .IR NAME .part,\~ NAME .part.journal,\~ NAME .part.meta
 What has arrived of a file that is being fetched, and which of it was checked.
 The same get goes on with them and removes them when the file is whole.

@@ -36,9 +36,9 @@ pub struct RmArgs {
 #[derive(Clone, Debug, clap::Args)]
 pub struct MvArgs {
     /// What to move
-    #[arg(value_name = "FROM")]
-    pub from: String,
-    /// Its new path, or a directory to move it into
+    #[arg(value_name = "FROM", required = true)]
+    pub from: Vec<String>,
+    /// Its new path, or a directory to move all of them into
     #[arg(value_name = "TO")]
     pub to: String,
     /// Replace no file

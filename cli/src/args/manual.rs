@@ -5,7 +5,8 @@ pub(super) const MANUAL: &str = "\
 Paths:
   Remote paths start from the home, or from the directory of -C; a leading / means the home too.
   `.` and `..` are understood and never lead outside the home. Wildcards mean nothing, so a name
-  may hold any of `* ? [ ]`, spaces and even newlines.
+  may hold any of `* ? [ ]`, spaces and even newlines; only within `berth shell` do they stand for
+  names, unless they are quoted.
 
 Output:
   Listings and reports go to standard output; progress, notes and errors to standard error. On a
@@ -45,8 +46,9 @@ Environment:
   LC_ALL, LC_CTYPE, LANG  whether tree draws with box characters
   XDG_CONFIG_HOME         its berth/known_hosts holds the known servers, its berth/profiles the
                           profiles with their keys [default: ~/.config]
-  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once
-                          [default: ~/.local/state]
+  XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once, and
+                          its berth/history has the lines of the shell [default: ~/.local/state]
+  SHELL                   runs the local commands of the shell [default: /bin/sh]
 
 Examples:
   berth login alice@files.example.org      sign in once; what follows needs no password
@@ -62,4 +64,6 @@ Examples:
   berth du -d 1 --human                    how much is in each directory
   berth ping -c 20 -i 0.1                  measure the line to the server
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
+  berth shell                              give many commands on one connection
+  berth shell < nightly.berth              the same from a file
   berth --json df                          the quota and its use, for programs";

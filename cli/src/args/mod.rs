@@ -11,7 +11,7 @@ mod typed;
 
 use std::path::PathBuf;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
@@ -126,6 +126,8 @@ pub enum Command {
     /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
     /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
     ///
+    /// On a terminal, without a file, you pick some of those in the local directory by their numbers.
+    ///
     /// With --append the file in the home has either its old content or all of the new behind it,
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
@@ -149,6 +151,8 @@ pub enum Command {
     /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
     /// exit code 0 says that all was written. Who reads them may not pause for longer than the server
     /// waits for a client that takes nothing (a minute, unless its administrator says otherwise).
+    ///
+    /// On a terminal, without a file, you pick some of those in the directory of -C by their numbers.
     ///
     /// With -r directories come with all that is in them, empty directories too, as with cp: `get -r
     /// photos` makes photos here, and `get -r photos/.` or `get -r .` fetches what is in it. With --to X
@@ -230,11 +234,40 @@ pub enum Command {
     ///
     /// A device that is revoked cannot log in any more, and its sessions are ended at once.
     Devices(DevicesArgs),
+    /// Give several commands on one connection, with completion and wildcards
+    ///
+    /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
+    /// in the home and local ones. All commands but `passwd` can be given, with the same options, and `cd`,
+    /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
+    /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
+    /// there, in the home or here. `put` and `get` without files show what there is with numbers. A
+    /// line that begins with a blank is not kept in the history. Ctrl-C ends the running command
+    /// only. When the connection was lost, the next command connects again.
+    ///
+    /// Otherwise commands are read from standard input, one a line, without a prompt; a line that
+    /// begins with # is a comment. The first command that fails ends the shell, and its exit code is
+    /// the shell's; one with a - before it (`-rm old`) may fail.
+    Shell,
     /// Change your password
     ///
     /// The current one is asked for, also where this device is signed in. Devices stay signed in.
     /// The new one never leaves this machine: the server gets what it needs to check it.
     Passwd(PasswdArgs),
+}
+
+/// The parser of the command line. Where `picks` is set, there is somebody who can pick the files of
+/// `put` and `get` when none are named.
+#[must_use]
+pub fn parser(picks: bool) -> clap::Command {
+    let parser = Args::command();
+    if picks { with_picking(parser) } else { parser }
+}
+
+/// The same parser, in which `put` and `get` need no files.
+#[must_use]
+pub fn with_picking(parser: clap::Command) -> clap::Command {
+    let optional = |command: clap::Command| command.mut_arg("files", |files| files.required(false));
+    parser.mut_subcommand("put", optional).mut_subcommand("get", optional)
 }
 
 impl Command {
@@ -252,13 +285,14 @@ impl Command {
             | Self::Rm(RmArgs { paths, .. })
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
-            Self::Mv(args) => vec![&args.from, &args.to],
+            Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
             Self::Df
             | Self::Uploads(_)
             | Self::Info
             | Self::Ping(_)
             | Self::SignIn(_)
             | Self::Devices(_)
+            | Self::Shell
             | Self::Passwd(_) => Vec::new(),
         }
     }
@@ -315,6 +349,7 @@ mod tests {
         let mut seen = 0;
         for line in examples.lines().filter_map(|line| line.strip_prefix("  berth ")) {
             let typed = line.split(" | ").next().unwrap();
+            let typed = typed.split(" < ").next().unwrap();
             let typed = typed.split("  ").next().unwrap();
             let line = format!("berth {typed}");
             assert!(parse(&line).is_ok(), "{line}");
@@ -378,6 +413,28 @@ mod tests {
             assert_eq!(order(line), Order { key, reverse: false }, "{line}");
         }
         assert_eq!(order("berth ls -rlS1"), Order { key: Key::Size, reverse: true });
+    }
+
+    #[test]
+    fn files_may_be_left_out_only_where_somebody_can_pick_them() {
+        use clap::FromArgMatches as _;
+
+        for line in ["berth put", "berth put --to x/", "berth get -r"] {
+            assert_eq!(parse(line).unwrap_err(), ErrorKind::MissingRequiredArgument, "{line}");
+            let matches = parser(true).try_get_matches_from(line.split(' ')).unwrap();
+            let args = Args::from_arg_matches(&matches).unwrap();
+            assert!(args.command.remote_paths().len() < 2, "{line}");
+        }
+    }
+
+    #[test]
+    fn several_names_can_be_moved_to_one() {
+        let moved = |line| match parse(line).unwrap().command {
+            Command::Mv(args) => (args.from.join(" "), args.to),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(moved("berth mv a b"), ("a".into(), "b".into()));
+        assert_eq!(moved("berth mv -n a b c d/"), ("a b c".into(), "d/".into()));
     }
 
     #[test]

@@ -90,6 +90,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Info => info::run(context).await?,
         Command::Ping(args) => ping::run(context, args).await?,
         Command::Devices(args) => devices::run(context, args).await?,
+        Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
         Command::Passwd(_) => passwd::run(context).await?,
         Command::SignIn(_) => {
             return Err(Failure::usage("this is done outside of a session"));

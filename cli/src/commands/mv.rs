@@ -1,4 +1,4 @@
-//! `berth mv`: a file or directory gets another path. Like `mv`, into what is a directory.
+//! `berth mv`: files and directories get other paths. Like `mv`, into what is a directory.
 
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
@@ -7,19 +7,56 @@ use berth_common::rel_path::RelPath;
 use super::{Context, failed, means_directory};
 use crate::args::MvArgs;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{Failure, Failures};
 use crate::session::RequestError;
 
 pub(super) async fn run(context: &Context, args: &MvArgs) -> Result<Exit, Failure> {
-    let (from, to) = (context.resolve(&args.from)?, context.resolve(&args.to)?);
-    let to = target(context, &args.to, &from, to).await?;
-    if to == from {
-        let sentence = format!("mv {from}: it is the same path as before");
-        return Err(Failure::new(Exit::Failure, sentence).at(&from));
+    let to = context.resolve(&args.to)?;
+    if let [from] = &args.from[..] {
+        one(context, args, &context.resolve(from)?, &to).await?;
+        return Ok(Exit::Success);
     }
-    let renamed = context.session.rename(&from, &to, !args.no_overwrite).await;
-    renamed.map_err(|error| failed(&error).of(format_args!("mv {from} to {to}")).at(&from))?;
-    Ok(Exit::Success)
+    into_directory(context, &to).await?;
+    let mut failures = Failures::new(context.output.style());
+    for from in &args.from {
+        let from = context.resolve(from)?;
+        match one(context, args, &from, &to).await {
+            Ok(()) => {}
+            // The others would fail like it.
+            Err(failure) if context.session.has_ended() => return Err(failure),
+            Err(failure) => failures.tell(&failure),
+        }
+    }
+    Ok(failures.exit())
+}
+
+async fn one(
+    context: &Context,
+    args: &MvArgs,
+    from: &RelPath,
+    to: &RelPath,
+) -> Result<(), Failure> {
+    let to = target(context, &args.to, from, to.clone()).await?;
+    if to == *from {
+        let sentence = format!("mv {from}: it is the same path as before");
+        return Err(Failure::new(Exit::Failure, sentence).at(from));
+    }
+    let renamed = context.session.rename(from, &to, !args.no_overwrite).await;
+    renamed.map_err(|error| failed(&error).of(format_args!("mv {from} to {to}")).at(from))
+}
+
+/// Several can only go into a directory.
+async fn into_directory(context: &Context, to: &RelPath) -> Result<(), Failure> {
+    if to.is_root() {
+        return Ok(());
+    }
+    match context.session.stat(to).await {
+        Ok(entry) if entry.kind == EntryKind::Directory => Ok(()),
+        Ok(_) | Err(RequestError::Server(ErrorCode::NotFound)) => Err(Failure::usage(format!(
+            "mv to {to}: it is no directory, and several can only be moved into one; make it first"
+        ))),
+        Err(error) => Err(failed(&error).of(format_args!("mv to {to}")).at(to)),
+    }
 }
 
 /// The new path itself.

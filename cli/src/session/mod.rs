@@ -3,6 +3,7 @@
 //! Many of them share it; each is an [`Exchange`] with a number of its own. The two tasks that move
 //! frames between the exchanges and the connection are in `line`.
 
+mod farewell;
 mod line;
 mod routes;
 
@@ -20,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 use tokio::time::timeout;
 
+use self::farewell::{Lingering, Place, WITHIN, see_off};
 use self::line::{CLOSE_TIMEOUT, Outgoing, read, write};
 use self::routes::Routes;
 use crate::buffers::{Buffer, Pool};
@@ -106,6 +108,24 @@ impl Session {
         &self.shared.info
     }
 
+    /// Whether the connection has ended, as far as is known here.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        *self.shared.routes.over().borrow()
+    }
+
+    /// Returns when nothing lingers of transfers that were dropped, here and at the server, or when that has had its
+    /// time.
+    pub(crate) async fn settled(&self) {
+        self.quiet().await;
+        let _ = timeout(WITHIN, self.shared.routes.farewells().over(Place::Server)).await;
+    }
+
+    /// Returns when no thread works for a transfer that was dropped, which might still draw its progress.
+    pub(crate) async fn quiet(&self) {
+        let _ = timeout(CLOSE_TIMEOUT, self.shared.routes.farewells().over(Place::Here)).await;
+    }
+
     pub(crate) fn pool(&self) -> &Pool {
         &self.shared.pool
     }
@@ -146,7 +166,8 @@ impl Session {
     }
 }
 
-/// One request or transfer. Dropped, its number is forgotten, and what still comes for it too.
+/// One request or transfer. Dropped, its number is forgotten, and what still comes for it too; of a transfer that is
+/// cancelled thereby, when the server has ended it.
 pub struct Exchange {
     /// Its number.
     pub id: RequestId,
@@ -189,6 +210,11 @@ impl Exchange {
         self.cancel = true;
     }
 
+    /// For a thread that works for this transfer and may outlive it.
+    pub(crate) fn lingering(&self) -> Lingering {
+        Lingering::new(&self.session.shared.routes, Place::Here)
+    }
+
     /// The transfer has ended: there is nothing to cancel.
     pub(crate) fn finished(&mut self) {
         self.cancel = false;
@@ -226,7 +252,14 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        self.session.shared.routes.remove(self.id);
+        let routes = &self.session.shared.routes;
+        match Handle::try_current() {
+            Ok(runtime) if self.cancel => {
+                let incoming = std::mem::replace(&mut self.incoming, mpsc::channel(1).1);
+                runtime.spawn(see_off(self.id, incoming, Lingering::new(routes, Place::Server)));
+            }
+            _ => routes.remove(self.id),
+        }
         let message = ClientToWorker::Cancel { id: self.id };
         if let (true, Ok(head)) = (self.cancel, frame::encode_message(&message)) {
             let outgoing = &self.session.shared.outgoing;

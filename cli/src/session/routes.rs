@@ -8,12 +8,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use berth_common::ids::RequestId;
 use tokio::sync::{mpsc, watch};
 
+use super::farewell::Farewells;
 use crate::connection::{ConnectionError, Frame};
 
 /// Who waits for what, until the session is over.
 pub(super) struct Routes {
     table: Mutex<Table>,
     over: watch::Sender<bool>,
+    farewells: Farewells,
 }
 
 struct Table {
@@ -25,12 +27,21 @@ struct Table {
 impl Routes {
     pub(super) fn new() -> Self {
         let table = Table { next: 1, open: HashMap::new(), reason: None };
-        Self { table: Mutex::new(table), over: watch::Sender::new(false) }
+        Self {
+            table: Mutex::new(table),
+            over: watch::Sender::new(false),
+            farewells: Farewells::default(),
+        }
     }
 
     /// Becomes true when the session is over.
     pub(super) fn over(&self) -> watch::Receiver<bool> {
         self.over.subscribe()
+    }
+
+    /// Of transfers that were cancelled.
+    pub(super) fn farewells(&self) -> &Farewells {
+        &self.farewells
     }
 
     fn table(&self) -> MutexGuard<'_, Table> {

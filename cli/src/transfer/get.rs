@@ -201,7 +201,11 @@ async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Receive
     let progress = sink.progress.clone();
     let (blocks, input) = mpsc::channel(WAITING_BLOCKS);
     let (output, mut events) = mpsc::unbounded_channel();
-    let thread = tokio::task::spawn_blocking(move || sink.run(input, &output));
+    let lingering = exchange.lingering();
+    let thread = tokio::task::spawn_blocking(move || {
+        sink.run(input, &output);
+        drop(lingering);
+    });
     let received = relay(&mut exchange, blocks, &mut events).await;
     // A part is closed and unlocked when this returns, whatever came of it.
     let _ = thread.await;

@@ -1,0 +1,40 @@
+//! What stands before the cursor: the user, the server and the directory in the home.
+
+use berth_common::rel_path::RelPath;
+
+use crate::output::escaped;
+use crate::target::Target;
+
+/// Longest directory that is shown whole, in letters.
+const LONGEST: usize = 40;
+
+/// `alice@host:/photos> `. A directory's name cannot drive the terminal, and of a long path the end is shown.
+pub(super) fn prompt(target: &Target, cwd: &RelPath) -> String {
+    let path = cwd.to_string();
+    let path = escaped(&path);
+    let length = path.chars().count();
+    let shown = if length > LONGEST {
+        let end: String = path.chars().skip(length - LONGEST + 1).collect();
+        format!("…{end}")
+    } else {
+        path.into_owned()
+    };
+    format!("{}@{}:{shown}> ", target.user, escaped(&target.server.host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_shows_who_and_where() {
+        let target = "alice@host:99".parse().unwrap();
+        let at = |path: &str| prompt(&target, &RelPath::new(path).unwrap());
+        assert_eq!(at(""), "alice@host:/> ");
+        assert_eq!(at("a b/日本"), "alice@host:/a b/日本> ");
+        assert_eq!(at("a\u{1b}[2J\n"), "alice@host:/a\\u{1b}[2J\\n> ");
+        let long = at(&"0123456789/".repeat(9).trim_end_matches('/').replace('0', "日"));
+        assert!(long.starts_with("alice@host:…") && long.ends_with("/日123456789> "), "{long}");
+        assert_eq!(long.chars().count(), "alice@host:> ".len() + LONGEST);
+    }
+}
