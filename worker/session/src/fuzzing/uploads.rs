@@ -29,6 +29,8 @@ pub(super) struct Upload {
     checking: Option<usize>,
     failed_at: Option<u64>,
     repeating: bool,
+    /// The client had said that it has sent all before it knew that a block has to come again: it says so once more.
+    ended_early: bool,
     end: Option<(Md5, SourceEnd)>,
 }
 
@@ -65,6 +67,7 @@ impl Upload {
             checking: None,
             failed_at: None,
             repeating: false,
+            ended_early: false,
             end: None,
         }
     }
@@ -167,6 +170,7 @@ impl Upload {
                 _ => Failure::Again { offset },
             };
             self.repeating = true;
+            self.ended_early = self.end.is_some();
             assert_eq!(self.plan.differs(), expected);
             let over = matches!(expected, Failure::GiveUp { .. });
             return if over { Goes::Over } else { self.verdict() };
@@ -189,6 +193,7 @@ impl Upload {
     /// The client says that it has sent all.
     pub(super) fn ends(&mut self, digest: Md5, source: SourceEnd) -> Goes {
         self.end = Some((digest, source));
+        self.ended_early = self.repeating;
         self.plan.ends(digest, source);
         assert!(self.plan.is_ending());
         self.verdict()
@@ -216,7 +221,7 @@ impl Upload {
         match self.plan.verdict(true) {
             Verdict::Wait => {
                 assert!(!self.is_true(), "it is whole, and waits");
-                assert!(self.end.is_none() || self.repeating, "what is to come?");
+                assert!(self.end.is_none() || self.ended_early, "what is to come?");
                 Goes::On
             }
             Verdict::Whole(digest) => {
