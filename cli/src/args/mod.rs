@@ -122,6 +122,10 @@ pub enum Command {
     /// server as an upload, counts against the quota, and is gone on with by the same command as
     /// long as the local file is unchanged; see `berth uploads`.
     ///
+    /// Of a file of more than 1 MiB that replaces another, only what differs from that at the same
+    /// place is sent; the server reads and checks the rest in the file that stands there. With -W all
+    /// is sent.
+    ///
     /// `berth put - --to REMOTE` sends standard input to its end. It cannot be read again, so nothing
     /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
     /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
