@@ -3,7 +3,7 @@
 
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, Direction, WorkerToDaemon};
 use berth_common::codec;
-use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
+use berth_common::credentials::{DeviceKey, DeviceName, NewAccount, NewCredential};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UserName};
 use berth_common::rel_path::RelPath;
@@ -220,7 +220,7 @@ fn absurd_numbers_are_counted_and_break_nothing() {
 }
 
 #[test]
-fn nobody_logs_in_or_changes_a_password_for_another() {
+fn nobody_logs_in_or_makes_a_credential_for_another() {
     let scene = Scene::new();
     // A login that is bound to another channel than was told, which a relay's would be.
     let mut puppet = scene.server.puppet();
@@ -256,21 +256,38 @@ fn nobody_logs_in_or_changes_a_password_for_another() {
         }
         assert_eq!(answer, refused(), "{user}");
     }
-    // A proof for one verifier does not pass for another.
-    let (mut puppet, _) = scene.worker_after_login();
-    let daemon = puppet.descriptor(0);
-    let first = ClientFirst::new("alice", ChannelBinding::new_credential(&[5; 32], &new)).unwrap();
+    // A proof for one credential does not pass for another, nor does what a worker makes up in place of it.
     let other = ScramVerifier::from_password("other", vec![2; 16], 4096).unwrap();
-    let message = first.message().to_vec();
-    let credential = NewCredential::Password(other);
-    puppet.send(daemon, &WorkerToDaemon::CredentialFirst { message, credential }).unwrap();
-    let DaemonToWorker::CredentialChallenge { message } = puppet.receive(daemon).unwrap().0 else {
-        panic!("no challenge");
+    let device = NewCredential::Device {
+        key: DeviceKey([7; 32]),
+        name: DeviceName::new("the worker's own").unwrap(),
     };
-    let message = first.answer("a", &message).unwrap().message().to_vec();
-    puppet.send(daemon, &WorkerToDaemon::CredentialFinal { message }).unwrap();
+    for swapped in [NewCredential::Password(other), device] {
+        let (mut puppet, _) = scene.worker_after_login();
+        let daemon = puppet.descriptor(0);
+        let binding = ChannelBinding::new_credential(&[5; 32], &new);
+        let first = ClientFirst::new("alice", binding).unwrap();
+        let message = first.message().to_vec();
+        let question = WorkerToDaemon::CredentialFirst { message, credential: swapped };
+        puppet.send(daemon, &question).unwrap();
+        let (answer, _) = puppet.receive(daemon).unwrap();
+        let DaemonToWorker::CredentialChallenge { message } = answer else {
+            panic!("no challenge");
+        };
+        let message = first.answer("a", &message).unwrap().message().to_vec();
+        puppet.send(daemon, &WorkerToDaemon::CredentialFinal { message }).unwrap();
+        let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
+        assert_eq!(answer, refused());
+    }
+    // Nor does a device log in that nobody has registered, whatever its worker says of it.
+    let mut puppet = scene.server.puppet();
+    puppet.handshake().unwrap();
+    let daemon = puppet.descriptor(0);
+    let (user, key) = (UserName::new("alice").unwrap(), DeviceKey([7; 32]));
+    let login = WorkerToDaemon::LoginDevice { user, key, signature: [1; 64] };
+    puppet.send(daemon, &login).unwrap();
     let (answer, _) = puppet.receive::<DaemonToWorker>(daemon).unwrap();
-    assert_eq!(answer, refused());
+    assert!(matches!(answer, DaemonToWorker::Refuse { .. }), "{answer:?}");
     drop(puppet);
     scene.assert_exact();
 }
