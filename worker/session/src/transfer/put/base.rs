@@ -63,7 +63,8 @@ impl PutActor {
             return Err(NoBase);
         };
         let len = block.header.len_without_data(source.size).ok_or(NoBase)?;
-        block.data = self.services.pool.take(len);
+        let header_alone = std::mem::replace(&mut block.data, self.services.pool.take(len));
+        self.services.pool.give(header_alone);
         Ok(Some(base.file.clone()))
     }
 }
