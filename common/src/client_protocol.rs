@@ -176,12 +176,17 @@ pub enum ClientToWorker {
         /// The file.
         path: RelPath,
     },
-    /// Asks for a file's leaf digests, in several `Leaves`, to send only what differs from them.
+    /// Asks for some of a file's leaf digests, in several `Leaves`, to send only what differs from them; or, with
+    /// `most` 0, which file it is.
     Leaves {
         /// The request.
         id: RequestId,
         /// The file.
         path: RelPath,
+        /// From which leaf on; those beyond the file's end are left out.
+        from: u64,
+        /// How many at most.
+        most: u64,
     },
     /// Asks for the same bytes back, to measure the line; answered by `Echoed`, in the order in which echoes came.
     Echo {

@@ -191,7 +191,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::Uploads { id: ID },
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
         ClientToWorker::Md5 { id: ID, path: path() },
-        ClientToWorker::Leaves { id: ID, path: path() },
+        ClientToWorker::Leaves { id: ID, path: path(), from: 1, most: u64::MAX },
         ClientToWorker::Echo { id: ID, payload: vec![0, 0xff, b'\n'] },
         ClientToWorker::Put(Put {
             id: ID,

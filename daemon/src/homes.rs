@@ -151,6 +151,19 @@ impl Homes {
         Ok(rustix::fs::fsync(&own)?)
     }
 
+    /// Removes what [`Homes::make`] has made, or a part of it.
+    ///
+    /// # Errors
+    /// The system calls'; `DirectoryNotEmpty` when somebody was there.
+    pub(crate) fn unmake(&self, user: &UserName) -> io::Result<()> {
+        match self.open_own(user) {
+            Ok(own) => remove_directory(own.as_fd(), HOME)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        self.remove(user)
+    }
+
     /// Removes what is left after [`Homes::retire`] and a sweep: empty directories.
     ///
     /// # Errors
@@ -219,6 +232,21 @@ mod tests {
 
     fn alice() -> UserName {
         UserName::new("alice").unwrap()
+    }
+
+    #[test]
+    fn what_was_made_or_a_part_of_it_is_unmade_and_nobodys_files_are() {
+        let (dir, homes) = homes();
+        homes.make(&alice()).unwrap();
+        homes.unmake(&alice()).unwrap();
+        homes.unmake(&alice()).unwrap();
+        std::fs::create_dir_all(dir.path().join("alice/home")).unwrap();
+        homes.unmake(&alice()).unwrap();
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+        homes.make(&alice()).unwrap();
+        std::fs::write(dir.path().join("alice/home/file"), b"x").unwrap();
+        assert!(homes.unmake(&alice()).is_err());
+        assert!(homes.open_staging(&alice()).unwrap().is_some());
     }
 
     #[test]

@@ -95,7 +95,8 @@ pub(crate) async fn reach_by(args: &Args, settings: Settings) -> Result<Reached,
     let mut questions = Questions::new(&purpose, given.map_err(no_password)?, key)?;
     questions.check()?;
 
-    let trust::Found { connected, trust, shown } = trust::find(&settings).await?;
+    let trust::Found { connected, trust, shown } =
+        trust::find(&settings, questions.are_by_key()).await?;
     if purpose == Purpose::SignIn && !shown && !args.quiet && !args.json {
         let (server, fingerprint) = (&settings.target.server, connected.fingerprint);
         complain(&format!("{server} has the certificate {fingerprint}"));

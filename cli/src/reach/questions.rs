@@ -84,6 +84,11 @@ impl Questions {
         Ok(Self { device, current, new })
     }
 
+    /// Whether a key is what is logged in by.
+    pub(crate) fn are_by_key(&self) -> bool {
+        self.device.is_some()
+    }
+
     /// Whether a person has to be asked.
     pub(crate) fn are_open(&self) -> bool {
         self.current == Answer::Asked || self.new == Answer::Asked

@@ -32,8 +32,9 @@ impl Found {
 }
 
 /// Connects to a server that the command line, the file of known servers, an authority or a
-/// person trusts.
-pub(super) async fn find(settings: &Settings) -> Result<Found, Failure> {
+/// person trusts. Who logs in by a key knows the server from signing in, and is introduced to no other: a
+/// server proves by its certificate alone then who it is.
+pub(super) async fn find(settings: &Settings, by_key: bool) -> Result<Found, Failure> {
     let server = &settings.target.server;
     if let Some(fingerprint) = settings.fingerprint {
         return pinned(server, fingerprint).await;
@@ -56,6 +57,13 @@ pub(super) async fn find(settings: &Settings) -> Result<Found, Failure> {
     }
     match connect(server, &Trust::SystemAuthorities).await {
         Ok(connected) => Ok(Found::new(connected, Trust::SystemAuthorities)),
+        Err(ConnectError::Untrusted { fingerprint, .. }) if by_key => Err(Failure::new(
+            Exit::Identity,
+            format!(
+                "{server} shows the certificate {fingerprint}, which is not known, and this device is signed in at a \
+                 server that was; if its administrator confirms the certificate, sign in again by `berth login`"
+            ),
+        )),
         Err(ConnectError::Untrusted { fingerprint, .. }) => {
             introduce(server, fingerprint, settings.accept_new).await?;
             known.add(server, fingerprint).map_err(|error| Failure::new(Exit::Failure, error))?;

@@ -14,7 +14,7 @@ use berth_common::rel_path::RelPath;
 use tokio::sync::mpsc;
 
 use super::TransferError;
-use super::delta::{Base, Run};
+use super::delta::{self, Base, Run};
 use super::plan::{SendPlan, bytes_of};
 use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
@@ -244,7 +244,7 @@ async fn send(
     progress: &FileProgress,
 ) -> Result<PutReport, TransferError> {
     let base = match &source {
-        Source::File(file) => Base::find(session, job, file.size()).await?,
+        Source::File(file) => delta::find(session, job, file.size()).await?,
         Source::Stream(_) => None,
     };
     let mut exchange = session.exchange();
@@ -255,13 +255,19 @@ async fn send(
         token: job.token,
         mode: source.mode(),
         existing: job.existing,
-        base: base.as_ref().map(|base| base.fingerprint),
+        base,
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;
     let Ready { leaves, started_over, based } = ready(&mut exchange).await?;
-    let mut base = base.filter(|_| based);
     let mut plan = source.plan(leaves)?;
+    let mut base = match (base.filter(|_| based), &source) {
+        (Some(base), Source::File(file)) if !plan.is_complete() => {
+            let rest = (plan.resumed(), file.size());
+            Some(Base::follow(session, job, base, rest).await?)
+        }
+        _ => None,
+    };
     progress.begin(plan.size(), plan.offset());
     if started_over {
         progress.note("the file has changed since the last try: starting over");
@@ -376,7 +382,10 @@ async fn send_rest(
                     }
                 };
                 let runs = match base {
-                    Some(base) => base.split(block, session.pool()),
+                    Some(base) => {
+                        base.reaches(&block).await;
+                        base.split(block, session.pool())
+                    }
                     None => vec![Run::Data(block)],
                 };
                 for run in runs {

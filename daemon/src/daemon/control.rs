@@ -4,6 +4,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::time::Duration;
 
 use berth_common::credentials::DeviceId;
 use berth_common::ids::{SessionId, UserName};
@@ -16,6 +17,9 @@ use crate::serve::Serving;
 use crate::session::Event;
 use crate::sessions::Entry;
 use crate::tasks::Flag;
+
+/// How long whoever revokes a device waits for its sessions' end.
+const ENDING_PATIENCE: Duration = Duration::from_secs(30);
 
 /// The means to reach a session.
 pub(crate) struct Control {
@@ -52,8 +56,10 @@ impl Daemon {
         self.end_sessions(ids, reason).await;
     }
 
-    /// Lets devices of a user log in no more, or all of them, and ends the sessions that they have, but for one.
-    /// Says which there were.
+    /// Lets devices of a user log in no more, or all of them, and ends the sessions that they have, but for one: also
+    /// of those that are not registered any more, since an earlier revocation may have been cut off. Says which there
+    /// were. It goes on to its end whatever becomes of whoever asked, and waits for the sessions no longer than
+    /// [`ENDING_PATIENCE`].
     ///
     /// # Errors
     /// The ledger's.
@@ -64,19 +70,22 @@ impl Daemon {
         but: Option<SessionId>,
     ) -> Result<Vec<DeviceId>, LedgerError> {
         // First the ledger, then the sessions: a login between sees one or the other.
-        let revoked = self.ledger.revoke_devices(user, devices).await?;
+        let revoked = self.ledger.revoke_devices(user, devices.clone()).await?;
         for device in &revoked {
             tracing::info!(%user, %device, "device revoked");
         }
         let ids = {
             let sessions = self.sessions.borrow();
             let of_them = |entry: &Entry<Rc<Control>>| {
-                entry.device.is_some_and(|device| revoked.contains(&device))
+                let is_meant = |device| devices.as_ref().is_none_or(|them| them.contains(&device));
+                entry.device.is_some_and(is_meant)
             };
             let theirs = sessions.of_user(user).filter(|(id, _)| Some(*id) != but);
             theirs.filter(|(_, entry)| of_them(entry)).map(|(id, _)| id).collect()
         };
-        self.end_sessions(ids, &KillReason::Revoked).await;
+        let ended = self.end_sessions(ids, &KillReason::Revoked);
+        // They have been told to; what they left may wait for the ledger, and nobody else shall.
+        let _ = tokio::time::timeout(ENDING_PATIENCE, ended).await;
         Ok(revoked)
     }
 

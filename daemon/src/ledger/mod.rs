@@ -365,7 +365,7 @@ impl Ledger {
         self.write(move |tx| devices::register(tx, &user, &proved, &key, &name)).await
     }
 
-    /// The device was logged in by. Waits for the end of an outage.
+    /// The device was logged in by. Nobody misses it in an outage.
     ///
     /// # Errors
     /// `NoSuchUser`.
@@ -375,7 +375,7 @@ impl Ledger {
         key: DeviceKey,
     ) -> Result<(), LedgerError> {
         let user = user.clone();
-        self.take_note(move |tx| devices::used(tx, &user, &key)).await
+        self.write(move |tx| devices::used(tx, &user, &key)).await
     }
 
     /// Removes devices, or all of the user's, and says which were there. It ends no session.

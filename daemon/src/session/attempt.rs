@@ -119,8 +119,11 @@ impl Attempt {
         let Some(device) = daemon.ledger.device(user, key).await? else {
             return Ok(false);
         };
-        note_use(daemon, user, key, device.used_s);
-        Ok(device.user.may_log_in())
+        let may_log_in = device.user.may_log_in();
+        if may_log_in {
+            note_use(daemon, user, key, device.used_s);
+        }
+        Ok(may_log_in)
     }
 
     /// A filer that has joined, with the worker's end of the channel between them. Where one ends instead,

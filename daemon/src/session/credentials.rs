@@ -8,6 +8,7 @@ use std::time::Instant;
 use berth_common::credentials::{DeviceId, DeviceSummary, NewCredential};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
+use tokio::task::spawn_local;
 
 use super::attempt::{Attempt, Obstacle, record};
 use super::end::End;
@@ -19,7 +20,8 @@ use crate::exit::KillReason;
 use crate::ledger::LedgerError;
 
 /// Questions about credentials: one that does not succeed is held back, or its address is, and each has its log line.
-/// An honest worker relays whatever its client asks one after the other, so that past them the client is to blame.
+/// An honest worker relays whatever its client asks one after the other, so that past them the client is to blame: its
+/// session is ended for more tries at a password, and told to wait with other questions.
 pub(super) const CHANGES: Rate = Rate { a_second: 1, at_once: 16 };
 
 /// How far it came.
@@ -66,8 +68,8 @@ impl Session {
     /// Begins to store a credential.
     pub(super) fn credential_first(&mut self, message: Vec<u8>, new: NewCredential) -> Option<End> {
         let user = self.user()?;
-        if let Some(end) = self.too_often() {
-            return Some(end);
+        if self.is_too_often() {
+            return Some(End::Kill(KillReason::CredentialTries));
         }
         // As at a login, so that a session is no way to try passwords quickly.
         if let Err(error) = self.check_address() {
@@ -117,32 +119,34 @@ impl Session {
     }
 
     /// Tells the user's devices.
-    pub(super) fn devices(&mut self) -> Option<End> {
-        if let Some(end) = self.too_often() {
-            return Some(end);
+    pub(super) fn devices(&mut self) {
+        if self.is_too_often() {
+            return self.worker.refuse_credentials(ErrorCode::Busy);
         }
         self.change(async |daemon, user, _| {
             Ok(CredentialOutcome::Devices(daemon.ledger.devices(user).await?))
         });
-        None
     }
 
-    /// Revokes devices of the user, and ends their sessions but for this one.
-    pub(super) fn revoke_devices(&mut self, devices: Vec<DeviceId>) -> Option<End> {
-        if let Some(end) = self.too_often() {
-            return Some(end);
+    /// Revokes devices of the user, and ends their sessions but for this one. It is done to its end, also when this
+    /// session ends meanwhile: a device that cannot log in any more shall not go on by a session of before.
+    pub(super) fn revoke_devices(&mut self, devices: Vec<DeviceId>) {
+        if self.is_too_often() {
+            return self.worker.refuse_credentials(ErrorCode::Busy);
         }
         let this = self.id;
         self.change(async move |daemon, user, _| {
-            daemon.revoke_devices(user, Some(devices), Some(this)).await?;
+            let (daemon, user) = (daemon.clone(), user.clone());
+            let revoked = spawn_local(async move {
+                daemon.revoke_devices(&user, Some(devices), Some(this)).await
+            });
+            revoked.await.unwrap_or(Err(LedgerError::Unavailable))?;
             Ok(CredentialOutcome::Changed)
         });
-        None
     }
 
-    fn too_often(&mut self) -> Option<End> {
-        let fits = self.credentials.take(1, Instant::now());
-        (!fits).then_some(End::Kill(KillReason::CredentialTries))
+    fn is_too_often(&mut self) -> bool {
+        !self.credentials.take(1, Instant::now())
     }
 
     /// Does this beside the session's task; nothing else is asked of the credentials meanwhile.

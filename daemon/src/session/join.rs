@@ -5,7 +5,7 @@
 
 use std::rc::Rc;
 
-use berth_common::credentials::NewAccount;
+use berth_common::credentials::{InvitationId, NewAccount};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use berth_common::points::{Point, reach};
@@ -17,7 +17,7 @@ use super::{Event, Session, Stage};
 use crate::auth::{AddressKey, AwaitingJoin, Invited, JoinHello};
 use crate::daemon::Daemon;
 use crate::ledger::LedgerError;
-use crate::recovery;
+use crate::recovery::{self, RecoveryError};
 
 /// How far it came.
 pub(crate) enum JoinOutcome {
@@ -143,6 +143,8 @@ async fn make(
         Ok(()) => {}
         Err(LedgerError::Refused(code)) => {
             tracing::warn!(session, %user, %addr, %code, "cannot join");
+            // Who is invited shall not find out by one invitation who else is here.
+            held_back(&daemon, addr.ip().into(), None).await;
             return Ok(JoinOutcome::Refused(code));
         }
         Err(error) => return Err(error.into()),
@@ -150,13 +152,25 @@ async fn make(
     reach(Point::UserCreating);
     if let Err(error) = recovery::make_user(&daemon, &user).await {
         tracing::error!(session, %user, %addr, %error, "the user cannot be made");
-        if let Err(error) = daemon.ledger.take_back_join(invitation, &user).await {
-            tracing::error!(session, %user, %error, "it is made at the next start");
+        if let Err(error) = take_back(&daemon, invitation, &user).await {
+            tracing::error!(session, %user, %error, "this user is half made, until the next start");
         }
         return Ok(JoinOutcome::Refused(ErrorCode::Internal));
     }
     tracing::info!(session, %user, %addr, invitation = %invitation, "joined");
     Ok(JoinOutcome::Joined(server_final))
+}
+
+/// Nothing is left of a user whom nobody has seen: first the directories, which are new and empty, then the row, and
+/// the invitation can be used again.
+async fn take_back(
+    daemon: &Daemon,
+    invitation: InvitationId,
+    user: &UserName,
+) -> Result<(), RecoveryError> {
+    let name = user.clone();
+    daemon.homes.off_thread(move |homes| homes.unmake(&name)).await?;
+    Ok(daemon.ledger.take_back_join(invitation, user).await?)
 }
 
 /// Whether there are directories of this name, as those of a user whom a restored ledger does not know: nobody gets

@@ -320,9 +320,13 @@ impl Session {
                 self.credential_final(message);
                 None
             }
-            (Step::Devices, WorkerToDaemon::Devices) => self.devices(),
+            (Step::Devices, WorkerToDaemon::Devices) => {
+                self.devices();
+                None
+            }
             (Step::RevokeDevices, WorkerToDaemon::RevokeDevices { devices }) => {
-                self.revoke_devices(devices)
+                self.revoke_devices(devices);
+                None
             }
             (Step::Note, message) => self.note(message),
             (Step::Alive, _) if self.heartbeat.answered() => None,

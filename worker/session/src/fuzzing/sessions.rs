@@ -184,7 +184,7 @@ impl Conversation {
                     5 => C::Usage { id },
                     6 => C::Uploads { id },
                     7 => C::AbortUpload { id, upload: StagingName(1) },
-                    8 => C::Leaves { id, path },
+                    8 => C::Leaves { id, path, from: 0, most: u64::MAX },
                     _ => C::Md5 { id, path },
                 }
             }

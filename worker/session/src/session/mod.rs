@@ -41,9 +41,21 @@ use transfers::Running;
 /// Requests, beside transfers, that may be open; when there are so many, nothing more is read.
 const MOST_REQUESTS: usize = 192;
 
-/// Transfers that a session may have at once, whatever the daemon says: each holds two descriptors, and
-/// a worker has 64; each has up to 3 MiB of blocks on their way, and a worker has 96.
+/// Transfers that a session may have at once, whatever the daemon says: each has up to 3 MiB of blocks on their way,
+/// and a worker has 96.
 const MOST_TRANSFERS: u32 = 16;
+
+/// Descriptors of a worker that has a client and a filer: its runtime's, its channels, and the socket.
+const OWN_DESCRIPTORS: u32 = 11;
+
+/// An upload holds its data, its journal and the file that it replaces.
+const DESCRIPTORS_OF_A_TRANSFER: u32 = 3;
+
+/// What is handed over beyond the limit is lost, which ends the session.
+const _: () = assert!(
+    OWN_DESCRIPTORS + DESCRIPTORS_OF_A_TRANSFER * MOST_TRANSFERS + requests::HASHED_AT_ONCE as u32
+        <= 64
+);
 
 /// Bytes of an echo from which on the rate is measured, so that reading in large pieces is worth it, as for uploads.
 const LARGE_ECHO: usize = 16 * 1024;

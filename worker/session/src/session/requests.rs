@@ -18,7 +18,7 @@ use crate::transfer::leaves::leaves_of;
 use crate::transfer::md5::md5_of;
 
 /// Files that are hashed at once for requests; each holds a descriptor and a block or two.
-const MD5S_AT_ONCE: usize = 4;
+pub(super) const HASHED_AT_ONCE: usize = 4;
 
 /// What answering needs.
 #[derive(Clone)]
@@ -32,7 +32,7 @@ pub(crate) struct Answering {
 impl Answering {
     /// Answers by `filesystem`, and tells the daemon what was moved.
     pub(crate) fn new(filesystem: Filesystem, services: Services, broker: Broker) -> Self {
-        let md5s = Rc::new(Semaphore::new(MD5S_AT_ONCE));
+        let md5s = Rc::new(Semaphore::new(HASHED_AT_ONCE));
         let files = filesystem.small.clone();
         let batches = Batches { files, services: services.clone(), broker };
         Self { filesystem, services, batches, md5s }
@@ -47,7 +47,7 @@ impl Answering {
             Request::Usage => self.usage(id).await,
             Request::Uploads => self.uploads(id).await,
             Request::Md5(path) => self.md5(id, path).await,
-            Request::Leaves(path) => self.leaves(id, path).await,
+            Request::Leaves(path, from, most) => self.leaves(id, path, from, most).await,
             Request::PutFiles(files) => self.batches.put(id, files).await,
             Request::GetFiles(paths) => self.batches.get(id, paths).await,
             Request::Change(change) => match self.filesystem.change.send(change).await {
@@ -102,9 +102,15 @@ impl Answering {
         Ok(WorkerToClient::Md5 { id, md5, size })
     }
 
-    async fn leaves(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
+    async fn leaves(
+        &self,
+        id: RequestId,
+        path: RelPath,
+        from: u64,
+        most: u64,
+    ) -> Answer<WorkerToClient> {
         let _one = self.md5s.acquire().await.map_err(|_| ErrorCode::Internal)?;
-        leaves_of(id, path, &self.filesystem.reading, &self.services).await
+        leaves_of(id, path, (from, most), &self.filesystem.reading, &self.services).await
     }
 
     /// Sends a part that is not the last. The next one is asked for when this one has entered the client's

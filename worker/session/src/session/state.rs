@@ -114,8 +114,8 @@ pub(crate) enum Request {
     Uploads,
     /// A file's plain MD5.
     Md5(RelPath),
-    /// A file's leaf digests.
-    Leaves(RelPath),
+    /// A file's leaf digests, from one on and so many at most.
+    Leaves(RelPath, u64, u64),
     /// Puts small files.
     PutFiles(Vec<SmallPut>),
     /// Small files.
@@ -252,7 +252,9 @@ impl State {
                 self.request(id, Request::Change(Change::AbortUpload(upload)))
             }
             (Phase::Serving, C::Md5 { id, path }) => self.request(id, Request::Md5(path)),
-            (Phase::Serving, C::Leaves { id, path }) => self.request(id, Request::Leaves(path)),
+            (Phase::Serving, C::Leaves { id, path, from, most }) => {
+                self.request(id, Request::Leaves(path, from, most))
+            }
             (Phase::Serving, C::Echo { id, payload }) => {
                 if payload.len() > MAX_ECHO_BYTES {
                     return Err(Refusal);

@@ -97,7 +97,7 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::Uploads { id }),
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
         (Phase::Serving, C::Md5 { id, path: path() }),
-        (Phase::Serving, C::Leaves { id, path: path() }),
+        (Phase::Serving, C::Leaves { id, path: path(), from: 0, most: 1 }),
         (Phase::Serving, C::Echo { id, payload: vec![1] }),
         (Phase::Serving, put(1)),
         (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),

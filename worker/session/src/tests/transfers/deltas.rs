@@ -14,8 +14,8 @@ use super::{ID, put_done, stored};
 
 impl Client {
     /// The leaves of a file, and which file that is.
-    async fn leaves(&mut self, at: &str) -> (HomeFingerprint, Vec<Md5>) {
-        self.send(&ClientToWorker::Leaves { id: ID, path: path(at) }).await;
+    async fn leaves_from(&mut self, at: &str, from: u64, most: u64) -> (HomeFingerprint, Vec<Md5>) {
+        self.send(&ClientToWorker::Leaves { id: ID, path: path(at), from, most }).await;
         let mut all = Vec::new();
         loop {
             match self.recv().await {
@@ -28,6 +28,10 @@ impl Client {
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    async fn leaves(&mut self, at: &str) -> (HomeFingerprint, Vec<Md5>) {
+        self.leaves_from(at, 0, u64::MAX).await
     }
 
     /// Begins a put over what stands there; says whether leaves of it may be named.
@@ -138,6 +142,28 @@ async fn without_the_file_that_was_meant_nothing_may_be_named() {
 #[tokio::test]
 async fn leaves_of_what_is_no_file_are_refused() {
     let (mut client, _ending) = Bench::start(&Home::new()).log_in().await;
-    let answer = client.ask(&ClientToWorker::Leaves { id: ID, path: path("none") }).await;
+    let answer =
+        client.ask(&ClientToWorker::Leaves { id: ID, path: path("none"), from: 0, most: 1 }).await;
     assert_eq!(answer, WorkerToClient::Failed { id: ID, error: ErrorCode::NotFound });
+}
+
+#[tokio::test]
+async fn only_the_leaves_that_are_asked_for_are_told() {
+    let (mut client, _ending) = Bench::start(&Home::new()).log_in().await;
+    let file = content(40 * BLOCK_SIZE + 5);
+    client.put(1, "a", &file).await;
+    let all = digest::leaves(&file);
+    let (first, none) = client.leaves_from("a", 0, 0).await;
+    assert_eq!(none, []);
+    for (from, most, told) in [
+        (0, 3, 0..3),
+        (7, 300, 7..307),
+        (319, 9, 319..321),
+        (320, u64::MAX, 320..321),
+        (321, 1, 0..0),
+        (u64::MAX, u64::MAX, 0..0),
+    ] {
+        let (fingerprint, leaves) = client.leaves_from("a", from, most).await;
+        assert_eq!((fingerprint, &leaves[..]), (first, &all[told]), "{from} {most}");
+    }
 }

@@ -145,9 +145,9 @@ impl PutActor {
             Ok(Stored::Good) => {
                 receiving.plan.verified(data.len(), &header.leaves);
                 receiving.policy.written(data.len() as u64);
-                if !copied {
-                    self.services.moved.received(data.len());
-                }
+                // Also of what was named something has come, which tells that the client is there.
+                let came = if copied { header.leaves.len() } else { data.len() };
+                self.services.moved.received(came);
             }
             Ok(Stored::Differs) => match receiving.plan.differs() {
                 Failure::Again { offset } => self.ask_again(offset, ctx),
