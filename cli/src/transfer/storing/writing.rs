@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use berth_common::batch::GetResult;
 use berth_common::digest::{self, Md5};
 use berth_common::entry::Entry;
-use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{CWD, Dev, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::super::local::timespec;
@@ -53,7 +53,7 @@ pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) file: OwnedFd,
     /// Its file system.
-    pub(super) device: u64,
+    pub(super) device: Dev,
 }
 
 /// The directories of files that have come together, each opened once.
@@ -131,7 +131,7 @@ fn write(
             last_modification: timespec(entry.mtime_ns),
         };
         rustix::fs::futimens(&file, &times)?;
-        let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
+        let mode = Mode::from_raw_mode(RawMode::from(entry.mode & 0o777));
         Ok(rustix::fs::fchmod(&file, mode)?)
     });
     match filled {
