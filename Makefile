@@ -1,12 +1,16 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: bench bench-smoke build deb demo fuzz fuzz-smoke model package-test sandbox screenshot storm test units
+.PHONY: bench bench-smoke build check-targets deb demo fuzz fuzz-smoke model package-test sandbox screenshot storm test units
 
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
 	cargo build --release --workspace --bins --exclude berth-puppets --exclude berth-bench
+
+# Whether the client compiles for macOS, FreeBSD and other kinds of Linux: a minute for each. Needs rustup.
+check-targets:
+	@tools/check-targets.sh
 
 # Debian packages of server and client, in target/debian.
 deb:
