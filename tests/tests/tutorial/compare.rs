@@ -7,13 +7,13 @@ use regex::Regex;
 /// What cannot be the same in two runs: how it looks, and what stands for it. In this order.
 const VARYING: [(&str, &str); 8] = [
     // A bar in the middle of its way, of which the size stays.
-    (r"=*>? *\d+% \d+(\.\d+)? ([KM]i)?B/(\S+ MiB) \d+(\.\d+)? ([KMG]i)?B/s ETA \w+", "‹bar›/$3"),
+    (r" +=*>? *\d+% \d+(\.\d+)? ([KM]i)?B/(\S+ MiB) \d+(\.\d+)? ([KMG]i)?B/s ETA \w+", " ‹bar›/$3"),
     (r"resumed at \d+%", "resumed at ‹percent›"),
     (r"\b\d{4}-\d\d-\d\d \d\d:\d\d(:\d\d)?\b", "‹time›"),
     // What has arrived of an unfinished upload, and its size, which stays.
-    (r"\b\d+\.\d MiB +(\d+\.\d MiB) +\d+% ‹time›", "‹received› $1 ‹percent› ‹time›"),
+    (r" +\d+\.\d MiB +(\d+\.\d MiB) +\d+% ‹time›", " ‹received› $1 ‹percent› ‹time›"),
     (r"\b\d+(\.\d+)? ([KMG]i)?B/s", "‹rate›"),
-    (r"\b\d+(\.\d+)? (ms|s)\b", "‹duration›"),
+    (r"\b(\d+ min )?\d+(\.\d+)? (ms|s)\b", "‹duration›"),
     (r"/join/[A-Za-z0-9_-]{60,}", "/join/‹code›"),
     // Of a device, an invitation, an upload; or an MD5.
     (r"\b([0-9a-f]{16}){1,2}\b", "‹digits›"),
@@ -167,6 +167,16 @@ mod tests {
             ("at 2026-03-01 12:00:59", "at 1970-01-01 00:00:00", "at 2026-03-01"),
             ("* 0123456789abcdef x", "* fedcba9876543210 x", "* 0123456789abcde x"),
             ("a: resumed at 3%", "a: resumed at 99%", "b: resumed at 3%"),
+            (
+                "f   19.0 MiB   70.0 MiB   27% 2026-11-29 13:39:59",
+                "f    8.0 MiB   70.0 MiB    9% 2026-11-29 13:39:59",
+                "f   19.0 MiB   71.0 MiB   27% 2026-11-29 13:39:59",
+            ),
+            (
+                "f >  0% 0 B/9.00 MiB 0 B/s ETA 0s",
+                "f   1% 2 MiB/9.00 MiB 2 MiB/s ETA 1s",
+                "g > 0% 0 B/9.00 MiB 0 B/s ETA 0s",
+            ),
             (
                 "f ==>    40% 1.00 MiB/9.00 MiB 2 MiB/s ETA 2s",
                 "f =>    9% 3 KiB/9.00 MiB 2.1 KiB/s ETA 1m",
