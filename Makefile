@@ -1,12 +1,16 @@
 # The commands of this project. Each does all that it needs by itself.
 
 .DEFAULT_GOAL := build
-.PHONY: bench bench-smoke build deb demo fuzz fuzz-smoke model package-test sandbox storm test units
+.PHONY: bench bench-smoke build check-targets deb demo fuzz fuzz-smoke model package-test sandbox screenshot storm test units
 
 # Optimised programs in target/release.
 build:
 	@tools/packages.sh build
 	cargo build --release --workspace --bins --exclude berth-puppets --exclude berth-bench
+
+# Whether the client compiles for macOS, FreeBSD and other kinds of Linux: a minute for each. Needs rustup.
+check-targets:
+	@tools/check-targets.sh
 
 # Debian packages of server and client, in target/debian.
 deb:
@@ -49,6 +53,11 @@ sandbox:
 # docs/TESTING.md says what STORM_DIR and STORM_WITHOUT do.
 storm:
 	@tools/storm.sh
+
+# The terminal in README.md, drawn of a real one. Look at it before it is committed.
+screenshot:
+	cargo build --workspace --bins
+	cargo run --package berth-tests --example screenshot docs/images/terminal.svg
 
 # One fuzz target, by the nightly compiler: make fuzz TARGET=frames SECONDS=3600
 fuzz:

@@ -24,6 +24,7 @@ use crate::wire::Wire;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that nobody acknowledges end the connection after this long, as at the server's end.
+#[cfg(target_os = "linux")]
 const USER_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A connection on which nothing has come for so long is asked whether it still stands.

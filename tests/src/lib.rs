@@ -32,6 +32,7 @@ pub mod power;
 pub mod process;
 pub mod puppets;
 pub mod raw;
+pub mod relay;
 pub mod report;
 pub mod server;
 pub mod storm;
@@ -47,6 +48,7 @@ pub use outcome::Outcome;
 #[cfg(debug_assertions)]
 pub use points::{Points, Stopped};
 pub use raw::{Raw, Received};
+pub use relay::Relay;
 pub use report::report;
 pub use server::{Options, Server};
 pub use terminal::Terminal;

@@ -59,11 +59,13 @@ Examples:
   berth get holiday.tar --to /tmp/         fetch a file into a directory
   berth get p.tar --to - | tar x           hand a file to a command
   berth get -r photos --to /backup/        fetch a directory with all that is in it
+  berth uploads                            list what was begun and is not finished
   berth ls -l pictures                     list a directory
   berth tree -L 2                          draw the home, two directories deep
   berth du -d 1 --human                    how much is in each directory
   berth ping -c 20 -i 0.1                  measure the line to the server
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
+  berth devices revoke --all-others        lock all your other devices out
   berth shell                              give many commands on one connection
   berth shell < nightly.berth              the same from a file
   berth --json df                          the quota and its use, for programs";

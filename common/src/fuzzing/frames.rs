@@ -39,7 +39,8 @@ fn header_is_bounded(bytes: [u8; HEADER_BYTES]) {
 fn block_round_trips(body: &[u8]) {
     let Ok((block, at)) = BlockHeader::decode(body) else { return };
     let len = body.len() - at;
-    assert!(len > 0 && len.div_ceil(LEAF_SIZE) == block.leaves.len() && block.leaves.len() <= 8);
+    assert!(len == 0 || len.div_ceil(LEAF_SIZE) == block.leaves.len());
+    assert!((1..=8).contains(&block.leaves.len()));
     assert_eq!(block.offset % LEAF_SIZE as u64, 0);
     assert!(i64::try_from(block.offset).is_ok_and(|at| at.checked_add(len as i64).is_some()));
     match block.encode(len) {

@@ -17,7 +17,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Entry, HomeFingerprint};
 use berth_common::journal::{BootId, Journal, JournalError, reverify};
 use berth_common::limits::BLOCK_SIZE;
-use rustix::fs::{FlockOperation, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{FlockOperation, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::TransferError;
@@ -222,7 +222,7 @@ impl Part {
         if !still_ours {
             return Err(TransferError::PartGone { path: names.part.clone() });
         }
-        let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
+        let mode = Mode::from_raw_mode(RawMode::from(entry.mode & 0o777));
         let mode_kept = kept(rustix::fs::fchmod(&file, mode))
             .map_err(local("cannot set the mode of", &names.part))?;
         let this = this.on_disk(&file)?;

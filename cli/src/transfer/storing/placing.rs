@@ -83,7 +83,7 @@ fn sync_many(files: &[&Unnamed]) -> Result<(), Errno> {
     if !syncfs_tells_of_failures() {
         return sync_each(files);
     }
-    let file_systems: HashMap<u64, &Unnamed> =
+    let file_systems: HashMap<_, &Unnamed> =
         files.iter().map(|unnamed| (unnamed.directory.device, *unnamed)).collect();
     file_systems.values().try_for_each(|unnamed| rustix::fs::syncfs(&unnamed.file))
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use berth_common::batch::GetResult;
 use berth_common::digest::{self, Md5};
 use berth_common::entry::Entry;
-use rustix::fs::{CWD, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT};
+use rustix::fs::{CWD, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
 use super::super::local::timespec;
@@ -52,8 +52,9 @@ impl Piece {
 pub(super) struct Directory {
     pub(super) path: PathBuf,
     pub(super) file: OwnedFd,
-    /// Its file system.
-    pub(super) device: u64,
+    /// Its file system, which is synced as a whole.
+    #[cfg(target_os = "linux")]
+    pub(super) device: rustix::fs::Dev,
 }
 
 /// The directories of files that have come together, each opened once.
@@ -71,8 +72,12 @@ impl Directories {
         }
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let file = rustix::fs::openat(CWD, path, flags, Mode::empty())?;
-        let device = rustix::fs::fstat(&file)?.st_dev;
-        let directory = Arc::new(Directory { path: path.to_owned(), file, device });
+        let directory = Arc::new(Directory {
+            path: path.to_owned(),
+            #[cfg(target_os = "linux")]
+            device: rustix::fs::fstat(&file)?.st_dev,
+            file,
+        });
         self.0.insert(path.to_owned(), Arc::clone(&directory));
         Ok(directory)
     }
@@ -131,7 +136,7 @@ fn write(
             last_modification: timespec(entry.mtime_ns),
         };
         rustix::fs::futimens(&file, &times)?;
-        let mode = Mode::from_raw_mode(u32::from(entry.mode & 0o777));
+        let mode = Mode::from_raw_mode(RawMode::from(entry.mode & 0o777));
         Ok(rustix::fs::fchmod(&file, mode)?)
     });
     match filled {
