@@ -5,11 +5,13 @@ mod account;
 mod entries;
 mod looking;
 mod manual;
+mod moving;
 mod sign_in;
 mod transfers;
 mod typed;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -17,6 +19,8 @@ pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
+pub use moving::Moving;
+use moving::retry_for;
 pub(crate) use sign_in::absolute;
 pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
 pub use transfers::{GetArgs, PutArgs, is_standard};
@@ -71,6 +75,16 @@ pub struct Args {
         default_value_t = Colour::Auto
     )]
     pub color: Colour,
+    /// How long put and get go on trying after the connection was lost without a byte moved; 0 is not at all
+    #[arg(
+        long,
+        value_name = "DURATION",
+        global = true,
+        help_heading = GENERAL,
+        value_parser = retry_for,
+        default_value = "5m"
+    )]
+    pub retry_for: Duration,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -297,6 +311,16 @@ impl Command {
         }
     }
 
+    /// How many bytes may move a second, if that is limited.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        match self {
+            Self::Put(args) => args.moving.limit_rate,
+            Self::Get(args) => args.moving.limit_rate,
+            _ => None,
+        }
+    }
+
     /// Whether repeating the command goes on where it was interrupted.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
@@ -374,6 +398,9 @@ mod tests {
         let table = [
             ("berth put", MissingRequiredArgument),
             ("berth mv a", MissingRequiredArgument),
+            ("berth put --jobs 0 a", ValueValidation),
+            ("berth get --limit-rate 1k a", ValueValidation),
+            ("berth get --retry-for 5 a", ValueValidation),
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),
             ("berth put --append -r a", ArgumentConflict),
