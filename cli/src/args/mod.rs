@@ -136,6 +136,10 @@ pub enum Command {
     /// server as an upload, counts against the quota, and is gone on with by the same command as
     /// long as the local file is unchanged; see `berth uploads`.
     ///
+    /// When the connection is lost, or the server starts again, put connects again and goes on, for as
+    /// long as --retry-for says without a byte moved. What is finished is not sent again. Standard
+    /// input is not tried again, nor an append whose end was sent.
+    ///
     /// `berth put - --to REMOTE` sends standard input to its end. It cannot be read again, so nothing
     /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
     /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
@@ -160,6 +164,9 @@ pub enum Command {
     /// NAME.part.meta, until the file is whole and on disk. Times and permission bits are those of
     /// the file in the home, whatever the umask is. A local file with the same content is left as
     /// it is; one that differs is replaced only with -f.
+    ///
+    /// When the connection is lost, or the server starts again, get connects again and goes on, for as
+    /// long as --retry-for says without a byte moved; with `--to -` it does not.
     ///
     /// `berth get REMOTE --to -` writes files to standard output, one after the other, each block when
     /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
@@ -355,6 +362,7 @@ mod tests {
         for section in [
             "Paths:",
             "Output:",
+            "Losses:",
             "Signing in:",
             "Trust:",
             "Environment:",

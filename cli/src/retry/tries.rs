@@ -110,7 +110,8 @@ impl Tries {
         };
         // The server may not have noticed yet that we have left.
         let lingers = matches!(failure.code, Some(ErrorCode::UploadBusy | ErrorCode::Busy));
-        if !failure.lost && !(record.again && lingers) {
+        let passes = failure.lost || (record.again && lingers);
+        if !passes {
             let key = record.keys.hash_one(&failure.sentence);
             record.first.get_or_insert(failure.exit);
             return !record.done.insert(key);
