@@ -2,8 +2,8 @@
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::thread;
 
 /// The port. Its first connections are cut; those after them are not.
@@ -17,6 +17,7 @@ pub struct Cuts {
 struct State {
     connections: AtomicUsize,
     refuses: AtomicBool,
+    elsewhere: OnceLock<String>,
 }
 
 /// Which direction is counted.
@@ -59,7 +60,10 @@ impl Cuts {
                 if left.is_none() && shared.refuses.load(Ordering::SeqCst) {
                     continue;
                 }
-                let Ok(upstream) = TcpStream::connect(&server) else { continue };
+                let elsewhere = shared.elsewhere.get().filter(|_| left.is_none());
+                let Ok(upstream) = TcpStream::connect(elsewhere.unwrap_or(&server)) else {
+                    continue;
+                };
                 let left = left.unwrap_or(usize::MAX);
                 let (to_server, from_server) = match counted {
                     Counted::ToServer => (left, usize::MAX),
@@ -76,6 +80,16 @@ impl Cuts {
     /// Closes connections at once instead, when those that are cut have been.
     pub fn then_refuse(&self) {
         self.state.refuses.store(true, Ordering::SeqCst);
+    }
+
+    /// Lets them through again.
+    pub fn then_serve(&self) {
+        self.state.refuses.store(false, Ordering::SeqCst);
+    }
+
+    /// Leads to another server instead, when those that are cut have been.
+    pub fn then_lead_to(&self, server: &str) {
+        let _ = self.state.elsewhere.set(server.to_owned());
     }
 
     /// Where the client is to connect.

@@ -201,6 +201,27 @@ fn a_server_that_stays_away_is_given_up_and_one_that_was_never_there_at_once() {
 }
 
 #[test]
+fn a_server_that_is_another_one_or_refuses_the_login_is_not_tried_again() {
+    let (server, alice) = scene();
+    big(&alice);
+    let other = Server::start(Options::new());
+    let cuts = Cuts::behind(server.address(), &[4 << 20]);
+    cuts.then_lead_to(other.address());
+    let cut = alice.clone().at(cuts.address(), server.fingerprint());
+    cut.run(&["put", "big"]).code_is(8);
+    assert_eq!(cuts.connections(), 2);
+
+    let cuts = Cuts::behind(server.address(), &[4 << 20]);
+    cuts.then_refuse();
+    let cut = alice.clone().at(cuts.address(), server.fingerprint());
+    let running = cut.spawn(&["put", "big"]);
+    wait_until("it tries again", || cuts.connections() > 1);
+    server.berthctl(&["user", "lock", "alice"]).ok();
+    cuts.then_serve();
+    running.wait().code_is(4);
+}
+
+#[test]
 fn the_terminal_shows_the_wait_in_place_and_ctrl_c_ends_it() {
     let (mut server, alice) = scene();
     big(&alice);
@@ -229,6 +250,37 @@ fn the_terminal_shows_the_wait_in_place_and_ctrl_c_ends_it() {
     assert!(screen.text().contains("run the same command again to go on"), "{}", screen.text());
 }
 
+/// The file is there, and nobody has said so.
+#[cfg(debug_assertions)]
+#[test]
+fn a_put_that_may_replace_nothing_knows_its_own_file() {
+    let points = berth_tests::Points::new();
+    let server = Server::start(Options::new().points(&points));
+    server.add_user("alice", "a", "1GiB");
+    let alice = server.client("alice", "a").retrying();
+    std::fs::create_dir(alice.file("tree")).unwrap();
+    account::give(&alice.file("tree"));
+    alice.write("small", "content");
+    alice.write("tree/small", "content");
+    alice.run(&["mkdir", "tree"]).ok();
+    let stop = berth_common::points::Point::Settled;
+    for (command, home) in [
+        (["put", "-n", "small", "--json"], "small"),
+        (["put", "-nr", "tree", "--json"], "tree/small"),
+    ] {
+        let (running, stopped) = points.stop(stop, &alice, &command);
+        server.kill_child(server.session_of("alice").worker);
+        stopped.kill();
+        let outcome = running.wait().ok();
+        assert!(outcome.stderr.contains("had arrived"), "{outcome:?}");
+        assert_same(&alice.file(home), &server.home("alice").join(home));
+        server.wait_for_no_session_of("alice");
+    }
+    server.assert_at_rest("alice");
+    // Somebody else's is in the way as ever.
+    alice.run(&["put", "-n", "small"]).failed().says("exists");
+}
+
 #[test]
 fn the_shell_goes_on_too() {
     let (server, alice) = scene();
@@ -253,7 +305,7 @@ fn a_rate_holds_for_all_files_together_and_jobs_say_how_many_move_at_once() {
     // A slow machine takes longer; none is faster.
     assert!(began.elapsed().as_secs_f64() > 1.6, "{:?}", began.elapsed());
     let mut running =
-        alice.spawn(&["put", "-W", "a", "b", "c", "d", "-j", "1", "--limit-rate", "2M"]);
+        alice.spawn(&["put", "-W", "a", "b", "c", "d", "-j", "1", "--limit-rate", "4M"]);
     let staging = server.staging("alice");
     let mut most = 0;
     wait_until("they have been put", || {
