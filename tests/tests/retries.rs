@@ -304,12 +304,14 @@ fn a_rate_holds_for_all_files_together_and_jobs_say_how_many_move_at_once() {
     alice.run(&["put", "a", "b", "c", "d", "--limit-rate", "4M"]).ok();
     // A slow machine takes longer; none is faster.
     assert!(began.elapsed().as_secs_f64() > 1.6, "{:?}", began.elapsed());
-    let mut running =
-        alice.spawn(&["put", "-W", "a", "b", "c", "d", "-j", "1", "--limit-rate", "4M"]);
-    let staging = server.staging("alice");
+    let back = alice.file("back");
+    std::fs::create_dir(&back).unwrap();
+    account::give(&back);
+    let command = "get a b c d --to back -j 1 --limit-rate 4M";
+    let mut running = alice.spawn(&command.split(' ').collect::<Vec<_>>());
     let mut most = 0;
-    wait_until("they have been put", || {
-        most = most.max(journals(&staging).len());
+    wait_until("they have been got", || {
+        most = most.max(journals(&back).len());
         running.has_ended()
     });
     running.wait().ok();
