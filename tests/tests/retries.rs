@@ -194,7 +194,7 @@ fn a_server_that_stays_away_is_given_up_and_one_that_was_never_there_at_once() {
     cuts.then_refuse();
     let outcome = cut.run(&["put", "-r", "tree", "--retry-for", "1s"]).code_is(3);
     assert!(outcome.stderr.contains("(tried for 1 s to go on)"), "{outcome:?}");
-    assert_eq!(outcome.stderr.matches("run the same command again").count(), 1, "{outcome:?}");
+    assert_eq!(outcome.stderr.matches("berth: ").count(), 1, "it is told once: {outcome:?}");
     assert!(outcome.stderr.contains(" failed"), "the summary is told: {outcome:?}");
     let outcome = cut.run(&["put", "-r", "tree"]).code_is(3);
     assert!(!outcome.stderr.contains("trying again"), "{outcome:?}");
@@ -296,7 +296,7 @@ fn the_shell_goes_on_too() {
 
 #[test]
 fn a_rate_holds_for_all_files_together_and_jobs_say_how_many_move_at_once() {
-    let (server, alice) = scene();
+    let (_server, alice) = scene();
     for (seed, name) in ["a", "b", "c", "d"].iter().enumerate() {
         Content::seed(seed as u64).write(&alice.file(name), 2 << 20);
     }
