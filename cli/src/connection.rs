@@ -11,6 +11,7 @@ use berth_common::frame::{self, BlockHeader, FrameError, FrameHeader, FrameKind,
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::buffers::{Buffer, Pool};
+use crate::failure::passes;
 use crate::human;
 
 /// Why a connection is of no use any more.
@@ -31,6 +32,15 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Whether another connection may be better.
+    pub(crate) fn passes(&self) -> bool {
+        match self {
+            Self::Lost(_) | Self::Closed => true,
+            Self::Refused(code) => passes(code),
+            Self::Protocol(_) => false,
+        }
+    }
+
     pub(crate) fn unexpected(what: &str) -> Self {
         Self::Protocol(format!("unexpected {what}"))
     }

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::exit::Exit;
 use crate::human;
 use crate::output::{Style, complain, complain_in_json};
+use crate::retry::Tries;
 
 /// A failure as it is told: one sentence that names the thing, and the code it ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,19 +23,23 @@ pub struct Failure {
     pub path: Option<String>,
     /// The local path that it is about.
     pub local: Option<String>,
+    /// Whether it passes: on another connection the same command can go on.
+    pub lost: bool,
 }
 
 impl Failure {
     /// A failure with this sentence.
     #[must_use]
     pub fn new(exit: Exit, sentence: impl fmt::Display) -> Self {
-        Self { exit, sentence: sentence.to_string(), code: None, path: None, local: None }
+        let sentence = sentence.to_string();
+        Self { exit, sentence, code: None, path: None, local: None, lost: false }
     }
 
     /// What a server refused a request with.
     #[must_use]
     pub fn of_server(code: &ErrorCode) -> Self {
-        Self::new(Exit::of_server_error(code), sentence(code)).coded(code)
+        let failure = Self::new(Exit::of_server_error(code), sentence(code));
+        Self { lost: passes(code), ..failure.coded(code) }
     }
 
     /// The same failure with what the server said.
@@ -86,6 +91,12 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+/// Whether the server refuses something only for now, since it or the line stands still or ends: what was begun is kept.
+#[must_use]
+pub fn passes(code: &ErrorCode) -> bool {
+    matches!(code, ErrorCode::ShuttingDown | ErrorCode::Stalled { .. } | ErrorCode::TimedOut)
+}
+
 /// A refusal of the server's as a sentence for people: sizes have units, and are exact only where
 /// rounded ones would hide what is missing.
 #[must_use]
@@ -120,19 +131,34 @@ pub fn sentence(code: &ErrorCode) -> String {
 pub struct Failures {
     style: Style,
     first: Option<Exit>,
+    tries: Tries,
 }
 
 impl Failures {
     /// None yet; they are told in this style.
     #[must_use]
     pub fn new(style: Style) -> Self {
-        Self { style, first: None }
+        Self::of_tries(style, Tries::only_one())
+    }
+
+    /// Those of a command that may be tried again: what a try may mend is not told.
+    pub(crate) fn of_tries(style: Style, tries: Tries) -> Self {
+        Self { style, first: tries.first_exit(), tries }
     }
 
     /// Tells a failure at once and remembers its code.
     pub fn tell(&mut self, failure: &Failure) {
+        self.take(failure);
+    }
+
+    /// The same; whether it was told.
+    pub(crate) fn take(&mut self, failure: &Failure) -> bool {
+        if self.tries.takes(failure) {
+            return false;
+        }
         tell("berth", failure, self.style);
         self.first.get_or_insert(failure.exit);
+        true
     }
 
     /// How the command ends.

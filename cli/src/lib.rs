@@ -35,6 +35,7 @@ pub mod profiles;
 pub mod progress;
 mod reach;
 pub mod requests;
+mod retry;
 pub mod run;
 pub mod session;
 mod shell;

@@ -151,6 +151,38 @@ impl Progress {
     }
 }
 
+/// A line about the command as a whole, which is redrawn in place and goes when this is dropped. Only on a terminal.
+#[derive(Debug)]
+pub struct Notice(Option<ProgressBar>);
+
+impl Notice {
+    /// Nothing yet.
+    #[must_use]
+    pub fn new(mode: Mode) -> Self {
+        Self((mode == Mode::Bars).then(|| {
+            let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+            bar.set_style(style("{wide_msg}"));
+            bar
+        }))
+    }
+
+    /// Says this from now on.
+    pub fn say(&self, text: &str) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.to_owned());
+            bar.tick();
+        }
+    }
+}
+
+impl Drop for Notice {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 /// What a transfer tells about itself.
 #[derive(Clone, Debug)]
 pub struct FileProgress(Option<Arc<File>>);

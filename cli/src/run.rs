@@ -16,6 +16,7 @@ use crate::human;
 use crate::output::{Output, Style};
 use crate::progress::Mode;
 use crate::reach;
+use crate::retry::{self, Tries};
 use crate::shell::{self, picking};
 use crate::sign_in;
 
@@ -79,8 +80,7 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         drop(interrupts);
         return shell::run(args, reached, cwd).await;
     }
-    let session = reached.session.clone();
-    let context = Context {
+    let mut context = Context {
         session: reached.session,
         fingerprint: reached.fingerprint,
         details: reached.details,
@@ -88,13 +88,14 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         cwd,
         output,
         progress: progress_mode(args),
+        tries: Tries::only_one(),
     };
     let outcome = tokio::select! {
-        outcome = carry_out(&context, &args.command) => outcome,
+        outcome = carry_out(&mut context, args) => outcome,
         () = interrupts.next() => Ok(Exit::Interrupted),
     };
     // What was cancelled tells the server so before the connection closes.
-    session.close().await;
+    context.session.clone().close().await;
     if outcome == Ok(Exit::Interrupted) {
         let failure = Failure::new(Exit::Interrupted, interrupted(&args.command));
         tell("berth", &failure, context.output.style());
@@ -119,9 +120,10 @@ async fn until<T>(
 }
 
 /// Carries a command out, after its files were picked where none are named.
-async fn carry_out(context: &Context, command: &Command) -> Result<Exit, Failure> {
+async fn carry_out(context: &mut Context, args: &Args) -> Result<Exit, Failure> {
+    let command = &args.command;
     if !picking::is_needed(command) {
-        return commands::run(context, command).await;
+        return retry::run(context, command, args.retry_for).await;
     }
     let ask = async |question: &str| {
         let question = question.to_owned();
@@ -131,7 +133,7 @@ async fn carry_out(context: &Context, command: &Command) -> Result<Exit, Failure
     };
     let mut command = command.clone();
     match picking::pick(context, &mut command, ask).await? {
-        true => commands::run(context, &command).await,
+        true => retry::run(context, &command, args.retry_for).await,
         false => Ok(Exit::Success),
     }
 }

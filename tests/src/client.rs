@@ -28,6 +28,7 @@ pub struct Client {
     fingerprint: Option<String>,
     environment: Vec<(String, String)>,
     trace: Option<PathBuf>,
+    retries: bool,
 }
 
 impl Client {
@@ -50,6 +51,7 @@ impl Client {
             fingerprint: None,
             environment: Vec::new(),
             trace: None,
+            retries: false,
         }
     }
 
@@ -57,6 +59,14 @@ impl Client {
     #[must_use]
     pub fn traced(mut self, file: &Path) -> Self {
         self.trace = Some(file.to_owned());
+        self
+    }
+
+    /// The same client, which goes on by itself after a loss, as `berth` does unless it is told otherwise. Most tests
+    /// want to see what comes of a loss.
+    #[must_use]
+    pub fn retrying(mut self) -> Self {
+        self.retries = true;
         self
     }
 
@@ -228,6 +238,9 @@ impl Client {
             .env("XDG_STATE_HOME", self.directory.join("state"))
             .envs(self.password.iter().map(|password| ("BERTH_PASSWORD", password)))
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
+        if !self.retries {
+            command.args(["--retry-for", "0"]);
+        }
         if let Some(user) = &self.user {
             command.args(["-H", &format!("{user}@{}", self.address)]);
         }

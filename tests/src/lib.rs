@@ -16,6 +16,7 @@
 pub mod account;
 pub mod binaries;
 pub mod client;
+pub mod cuts;
 pub mod disk;
 pub mod distance;
 pub mod exact;

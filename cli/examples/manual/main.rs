@@ -128,6 +128,7 @@ mod tests {
                 "\"GENERAL OPTIONS\"",
                 "PATHS",
                 "OUTPUT",
+                "LOSSES",
                 "\"SIGNING IN\"",
                 "TRUST",
                 "ENVIRONMENT",

@@ -21,6 +21,14 @@ Output:
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
   mistakes in the command line are always told in words.
 
+Losses:
+  When the connection of a put or get is lost, or the server starts again, it is tried to connect
+  again: after half a second at first, then after longer and longer waits of up to 15 s. Then what
+  was under way is resumed. It is given up, with 3, when no byte has moved for the time of
+  --retry-for (five minutes); 0 gives up at once. A note, or on a terminal a line in the place of
+  the bars, says so. Whoever cannot connect in the first place fails at once, and so does what another
+  try would not mend: a login that is refused, or another certificate.
+
 Signing in:
   `berth login` makes a key for this device, has the server register it and keeps both as a
   profile; `berth join` makes an account by an invitation first. From then on commands log in by the
@@ -59,6 +67,7 @@ Examples:
   berth get holiday.tar --to /tmp/         fetch a file into a directory
   berth get p.tar --to - | tar x           hand a file to a command
   berth get -r photos --to /backup/        fetch a directory with all that is in it
+  berth get -r photos --limit-rate 2M -j 1 the same with 2 MiB a second, one file at a time
   berth uploads                            list what was begun and is not finished
   berth ls -l pictures                     list a directory
   berth tree -L 2                          draw the home, two directories deep

@@ -5,11 +5,13 @@ mod account;
 mod entries;
 mod looking;
 mod manual;
+mod moving;
 mod sign_in;
 mod transfers;
 mod typed;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
@@ -17,6 +19,8 @@ pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
+pub use moving::Moving;
+use moving::retry_for;
 pub(crate) use sign_in::absolute;
 pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
 pub use transfers::{GetArgs, PutArgs, is_standard};
@@ -71,6 +75,16 @@ pub struct Args {
         default_value_t = Colour::Auto
     )]
     pub color: Colour,
+    /// How long put and get go on trying after the connection was lost without a byte moved; 0 is not at all
+    #[arg(
+        long,
+        value_name = "DURATION",
+        global = true,
+        help_heading = GENERAL,
+        value_parser = retry_for,
+        default_value = "5m"
+    )]
+    pub retry_for: Duration,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,
@@ -126,6 +140,10 @@ pub enum Command {
     /// place is sent; the server reads and checks the rest in the file that stands there. With -W all
     /// is sent.
     ///
+    /// When the connection is lost, or the server starts again, put connects again and goes on, for as
+    /// long as --retry-for says without a byte moved. What is finished is not sent again. Standard
+    /// input is not tried again, nor an append whose end was sent.
+    ///
     /// `berth put - --to REMOTE` sends standard input to its end. It cannot be read again, so nothing
     /// is kept of what does not come to its end. Nobody is asked for a password then, unless it is a
     /// terminal: give --password-file or BERTH_PASSWORD. A file of the name - is ./-.
@@ -150,6 +168,9 @@ pub enum Command {
     /// NAME.part.meta, until the file is whole and on disk. Times and permission bits are those of
     /// the file in the home, whatever the umask is. A local file with the same content is left as
     /// it is; one that differs is replaced only with -f.
+    ///
+    /// When the connection is lost, or the server starts again, get connects again and goes on, for as
+    /// long as --retry-for says without a byte moved; with `--to -` it does not.
     ///
     /// `berth get REMOTE --to -` writes files to standard output, one after the other, each block when
     /// it is verified. Nothing of that is kept: a get that was cut begins at the beginning, and only
@@ -301,6 +322,16 @@ impl Command {
         }
     }
 
+    /// How many bytes may move a second, if that is limited.
+    #[must_use]
+    pub fn rate(&self) -> Option<u64> {
+        match self {
+            Self::Put(args) => args.moving.limit_rate,
+            Self::Get(args) => args.moving.limit_rate,
+            _ => None,
+        }
+    }
+
     /// Whether repeating the command goes on where it was interrupted.
     #[must_use]
     pub fn is_resumable(&self) -> bool {
@@ -335,6 +366,7 @@ mod tests {
         for section in [
             "Paths:",
             "Output:",
+            "Losses:",
             "Signing in:",
             "Trust:",
             "Environment:",
@@ -378,6 +410,9 @@ mod tests {
         let table = [
             ("berth put", MissingRequiredArgument),
             ("berth mv a", MissingRequiredArgument),
+            ("berth put --jobs 0 a", ValueValidation),
+            ("berth get --limit-rate 1k a", ValueValidation),
+            ("berth get --retry-for 5 a", ValueValidation),
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),
             ("berth put --append -r a", ArgumentConflict),

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use berth_common::entry::Existing;
 
+use super::Moving;
+
 /// `berth put`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct PutArgs {
@@ -25,6 +27,9 @@ pub struct PutArgs {
     /// Send all of a file, also what the file that it replaces has already
     #[arg(short = 'W', long)]
     pub whole_file: bool,
+    /// How fast, and how many at once.
+    #[command(flatten)]
+    pub moving: Moving,
 }
 
 /// `berth get`.
@@ -42,6 +47,9 @@ pub struct GetArgs {
     /// Replace local files that differ
     #[arg(short, long)]
     pub force: bool,
+    /// How fast, and how many at once.
+    #[command(flatten)]
+    pub moving: Moving,
 }
 
 fn local_path(text: &str) -> Result<PathBuf, String> {

@@ -23,7 +23,8 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     if args.writes_stdout() {
         return get_to_output::run(context, args).await;
     }
-    let jobs = jobs(context, args)?;
+    let mut jobs = jobs(context, args)?;
+    jobs.retain(|job| !context.tries.is_done(&job.local));
     let progress = Progress::new(context.progress, jobs.len(), None);
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&job.remote.to_string());
@@ -33,16 +34,20 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
             (job, result)
         }
     });
-    let mut results = stream::iter(running).buffer_unordered(context.at_once());
-    let mut failures = Failures::new(context.output.style());
+    let mut results = stream::iter(running).buffer_unordered(context.at_once(&args.moving));
+    let mut failures = Failures::of_tries(context.output.style(), context.tries.clone());
     while let Some((job, result)) = results.next().await {
         match result {
             Ok(report) => {
+                context.tries.done(&job.local);
                 tell(context, &progress, &job, &report)?;
             }
             Err(error) => {
-                progress.suspend(|| failures.tell(&failure(&job, &error)));
-                if error.ends_session() {
+                if progress.suspend(|| failures.take(&failure(&job, &error))) {
+                    context.tries.done(&job.local);
+                }
+                // The others come to their ends, if there is another try.
+                if error.ends_session() && !context.tries.are_more() {
                     break;
                 }
             }

@@ -33,10 +33,12 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     let (steps, mut taken) = mpsc::channel(AHEAD);
     // It ends by itself when nobody takes what it finds.
     tokio::spawn(Lister::new(context.session.clone(), steps).list(roots));
-    let slots = Semaphore::new(context.at_once_of_trees());
+    let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
+    // One after the other is one of either kind.
+    let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
     let storing = Storing::start();
-    let run = Run { context, args, slots: &slots, batches: &batches, storing: &storing };
+    let run = Run { context, args, slots: &slots, batches, storing: &storing };
     let mut getting = Getting::new(run, Telling::new(context));
     let mut listed = false;
     loop {
@@ -47,17 +49,22 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
                     break;
                 }
             }
-            step = taken.recv(), if !listed && getting.has_room() => match step {
+            step = taken.recv(), if !listed && getting.has_room() && getting.telling.begins() => match step {
                 Some(Step::Lost(failure)) => {
                     getting.telling.failed(&failure);
-                    break;
+                    if getting.telling.lost() == Next::Stop {
+                        break;
+                    }
+                    listed = true;
                 }
                 Some(step) => getting.take(step),
                 None => listed = true,
             },
-            () = ready(()), if getting.is_to_send() => getting.send_together(),
+            () = ready(()), if getting.is_to_send() && getting.telling.begins() => getting.send_together(),
             else => {
-                getting.check_whole()?;
+                if getting.telling.begins() {
+                    getting.check_whole()?;
+                }
                 break;
             }
         }
@@ -135,13 +142,19 @@ impl<'a> Getting<'a> {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Directory => self.telling.tally.directories += 1,
+            Step::Directory(local) => {
+                let newly = self.run.context.tries.done(&local);
+                self.telling.tally.directories += u64::from(newly);
+            }
+            Step::File { local, .. } if self.run.context.tries.is_done(&local) => {}
             Step::File { remote, local, size } => {
                 self.telling.progress.found(size);
                 self.gather(GetJob { remote, local, force: self.run.args.force }, size);
             }
             Step::Skipped(sentence) => self.telling.skipped(&sentence),
-            Step::Failed(failure) | Step::Lost(failure) => self.telling.failed(&failure),
+            Step::Failed(failure) | Step::Lost(failure) => {
+                self.telling.failed(&failure);
+            }
             Step::Settle => self.settling = true,
         }
     }
@@ -209,6 +222,7 @@ impl<'a> Getting<'a> {
     ) -> Result<Next, Failure> {
         match result {
             Ok(report) => {
+                self.run.context.tries.done(&job.local);
                 if report.unchanged {
                     self.telling.tally.unchanged += 1;
                 } else {
@@ -217,9 +231,11 @@ impl<'a> Getting<'a> {
                 get::tell(self.run.context, &self.telling.progress, job, &report)?;
             }
             Err(error) => {
-                self.telling.failed(&get::failure(job, &error));
+                if self.telling.failed(&get::failure(job, &error)) {
+                    self.run.context.tries.done(&job.local);
+                }
                 if error.ends_session() {
-                    return Ok(Next::Stop);
+                    return Ok(self.telling.lost());
                 }
             }
         }
@@ -236,7 +252,9 @@ struct Root {
 /// What goes where. The directories that the trees go into are there afterwards.
 fn roots(context: &Context, args: &GetArgs) -> Result<Vec<Root>, Failure> {
     let to = args.to.clone().unwrap_or_else(|| PathBuf::from("."));
-    let into = to.is_dir() || get::ends_with_slash(&to);
+    let found = || to.is_dir() || get::ends_with_slash(&to);
+    let into = context.tries.went_into().unwrap_or_else(found);
+    context.tries.goes_into(into);
     if !into && args.files.len() > 1 {
         return Err(get::no_directory(&to));
     }

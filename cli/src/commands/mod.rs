@@ -29,7 +29,7 @@ mod uploads;
 
 use berth_common::rel_path::RelPath;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, Moving};
 use crate::connect::Details;
 use crate::connection::ConnectionError;
 use crate::credentials::CredentialError;
@@ -38,6 +38,7 @@ use crate::failure::{Failure, Failures};
 use crate::output::Output;
 use crate::progress::Mode;
 use crate::reach::Way;
+use crate::retry::Tries;
 use crate::session::{RequestError, Session};
 use crate::trust::Fingerprint;
 
@@ -61,6 +62,8 @@ pub(crate) struct Context {
     pub(crate) cwd: RelPath,
     pub(crate) output: Output,
     pub(crate) progress: Mode,
+    /// What the tries of this command share.
+    pub(crate) tries: Tries,
 }
 
 /// What is wrong with a command, as far as that can be told without the server.
@@ -117,6 +120,7 @@ impl Context {
             cwd: RelPath::root(),
             output,
             progress: Mode::Quiet,
+            tries: Tries::only_one(),
         }
     }
 
@@ -126,13 +130,13 @@ impl Context {
     }
 
     /// Transfers that may run at once.
-    fn at_once(&self) -> usize {
-        self.session.info().max_transfers.min(MOST_AT_ONCE) as usize
+    fn at_once(&self, moving: &Moving) -> usize {
+        self.session.info().max_transfers.min(moving.jobs.unwrap_or(MOST_AT_ONCE)) as usize
     }
 
     /// Files of trees that may move at once: mostly small ones, and what is under way at once becomes one batch.
-    fn at_once_of_trees(&self) -> usize {
-        self.session.info().max_transfers.min(MOST_AT_ONCE_OF_TREES) as usize
+    fn at_once_of_trees(&self, moving: &Moving) -> usize {
+        self.session.info().max_transfers.min(moving.jobs.unwrap_or(MOST_AT_ONCE_OF_TREES)) as usize
     }
 
     /// Carries something out for each path in turn and goes on after a failure, except that of
@@ -183,14 +187,15 @@ impl From<std::io::Error> for Problem {
 
 /// The session is over.
 fn lost(error: &ConnectionError) -> Failure {
-    match error {
+    let failure = match error {
         ConnectionError::Refused(code) => {
             Failure::new(Exit::of_server_error(code), error).coded(code)
         }
         ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
             Failure::new(Exit::Connect, error)
         }
-    }
+    };
+    Failure { lost: error.passes(), ..failure }
 }
 
 /// A request without a path of its own has failed.

@@ -19,7 +19,7 @@ use crate::human;
 use crate::progress::Progress;
 use crate::session::RequestError;
 use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, TransferError, put, put_stream};
+use crate::transfer::{PutJob, PutReport, TransferError, put, put_stream, tree_digest};
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
@@ -46,7 +46,9 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     if args.recursive {
         return put_tree::run(context, args).await;
     }
-    let jobs = jobs(context, args).await?;
+    let mut jobs = jobs(context, args).await?;
+    settle(context, args).await?;
+    jobs.retain(|job| !context.tries.is_done(&job.remote));
     // A file that cannot be looked at fails later, with its own sentence.
     let sizes = jobs.iter().map(|job| job.local.metadata().map_or(0, |found| found.len()));
     let progress = Progress::new(context.progress, jobs.len(), Some(sizes.sum()));
@@ -61,18 +63,22 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
             (job, result)
         }
     });
-    let mut results = stream::iter(running).buffer_unordered(context.at_once());
-    let mut failures = Failures::new(context.output.style());
+    let mut results = stream::iter(running).buffer_unordered(context.at_once(&args.moving));
+    let mut failures = Failures::of_tries(context.output.style(), context.tries.clone());
     let mut usage = None;
     while let Some((job, result)) = results.next().await {
         match result {
             Ok(report) => {
                 usage = Some(report.usage);
+                context.tries.done(&job.remote);
                 tell(context, &progress, &job, &report)?;
             }
             Err(error) => {
-                progress.suspend(|| failures.tell(&failure(&job, &error)));
-                if error.ends_session() {
+                if progress.suspend(|| failures.take(&failure(&job, &error))) {
+                    context.tries.done(&job.remote);
+                }
+                // The others come to their ends, if there is another try.
+                if error.ends_session() && !context.tries.are_more() {
                     break;
                 }
             }
@@ -83,10 +89,38 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     Ok(failures.exit())
 }
 
+/// With -n: what had come to its end when the connection was lost, before its answer came, is in the way of the next
+/// try. It is ours if it is the same; then it is finished.
+pub(super) async fn settle(context: &Context, args: &PutArgs) -> Result<(), Failure> {
+    let under_way = context.tries.take_under_way();
+    if args.existing() != Existing::Keep {
+        return Ok(());
+    }
+    for (remote, local) in under_way {
+        let remote = context.resolve(&remote)?;
+        let entry = match context.session.stat(&remote).await {
+            Ok(entry) if entry.kind == EntryKind::File => entry,
+            Ok(_) | Err(RequestError::Server(_)) => continue,
+            Err(error) => {
+                return Err(failed(&error).of(format_args!("put to {remote}")).at(&remote));
+            }
+        };
+        let path = PathBuf::from(&local);
+        let digest = tokio::task::spawn_blocking(move || tree_digest(&path)).await;
+        // What cannot be read is told by its own put.
+        if matches!(digest, Ok(Ok(digest)) if Some(digest) == entry.digest) {
+            context.tries.done(&remote);
+            context.tries.arrived(entry.size);
+            context.output.note(&format!("{local} -> {remote}: had arrived"));
+        }
+    }
+    Ok(())
+}
+
 /// Says so when the quota is nearly used up.
 pub(super) fn remark(context: &Context, usage: Option<&Usage>) {
     // Programs have it in each file's line.
-    let text = !context.output.style().json;
+    let text = !context.output.style().json && !context.tries.has_lost();
     if let Some(remark) = usage.filter(|_| text).and_then(show::quota_remark) {
         context.output.note(&remark);
     }
@@ -126,7 +160,11 @@ pub(super) async fn target(context: &Context, args: &PutArgs) -> Result<(RelPath
         return Ok((context.cwd.clone(), true));
     };
     let to = context.resolve(typed)?;
-    let into = is_directory(context, typed, &to).await?;
+    let into = match context.tries.went_into() {
+        Some(into) => into,
+        None => is_directory(context, typed, &to).await?,
+    };
+    context.tries.goes_into(into);
     if !into && args.files.len() > 1 {
         return Err(Failure::usage(format!(
             "{to} is no directory, and several files can only be put into one; make it first"

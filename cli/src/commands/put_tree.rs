@@ -37,11 +37,14 @@ const HELD_BYTES: usize = 16 * 1024 * 1024;
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let key = put::client_key(context)?;
     let roots = roots(context, args).await?;
+    put::settle(context, args).await?;
     let together = args.existing() != Existing::Append;
     let mut steps = walk_ahead(roots, together, AHEAD);
-    let slots = Semaphore::new(context.at_once_of_trees());
+    let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
-    let run = Run { context, args, key: &key, slots: &slots, batches: &batches };
+    // One after the other is one of either kind.
+    let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
+    let run = Run { context, args, key: &key, slots: &slots, batches };
     let mut putting = Putting::new(run, Telling::new(context));
     let mut walked = false;
     loop {
@@ -52,11 +55,11 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
                     break;
                 }
             }
-            step = steps.recv(), if !walked && putting.has_room() => match step {
+            step = steps.recv(), if !walked && putting.has_room() && putting.telling.begins() => match step {
                 Some(step) => putting.take(step),
                 None => walked = true,
             },
-            () = ready(()), if putting.is_to_send() => putting.send_together(),
+            () = ready(()), if putting.is_to_send() && putting.telling.begins() => putting.send_together(),
             else => break,
         }
     }
@@ -131,6 +134,8 @@ impl<'a> Putting<'a> {
     fn take(&mut self, step: Step) {
         match step {
             Step::Directory(found) => self.begin(make(self.run.context, found)),
+            Step::File(found) if self.is_done(&found.remote) => {}
+            Step::Small(found) if self.is_done(&found.remote) => {}
             Step::File(found) => {
                 self.telling.progress.found(found.opened.size());
                 self.begin(send(self.run, self.telling.progress.clone(), found));
@@ -155,6 +160,11 @@ impl<'a> Putting<'a> {
                 self.telling.failed(&failure.of(format_args!("put {local}")).locally(local));
             }
         }
+    }
+
+    /// Whether an earlier try has finished it.
+    fn is_done(&self, remote: &RelPath) -> bool {
+        self.run.context.tries.is_done(remote)
     }
 
     fn begin(&mut self, piece: impl Future<Output = Done> + 'a) {
@@ -213,7 +223,8 @@ impl<'a> Putting<'a> {
 
     fn directory_told(&mut self, found: &FoundDirectory, made: Result<(), RequestError>) -> Next {
         let Err(error) = made else {
-            self.telling.tally.directories += 1;
+            let newly = self.run.context.tries.done(&found.remote);
+            self.telling.tally.directories += u64::from(newly);
             return Next::GoOn;
         };
         let (local, remote) = (found.local.display(), &found.remote);
@@ -221,7 +232,7 @@ impl<'a> Putting<'a> {
         let failure = failure.of(format_args!("put {local}")).at(remote).locally(local);
         self.telling.failed(&failure);
         match error {
-            RequestError::Connection(_) => Next::Stop,
+            RequestError::Connection(_) => self.telling.lost(),
             RequestError::Server(_) => Next::GoOn,
         }
     }
@@ -233,14 +244,17 @@ impl<'a> Putting<'a> {
     ) -> Result<Next, Failure> {
         match result {
             Ok(report) => {
+                self.run.context.tries.done(&job.remote);
                 self.telling.moved(report.size, report.moved_leaves);
                 put::tell(self.run.context, &self.telling.progress, job, &report)?;
                 self.usage = Some(report.usage);
             }
             Err(error) => {
-                self.telling.failed(&put::failure(job, &error));
+                if self.telling.failed(&put::failure(job, &error)) {
+                    self.run.context.tries.done(&job.remote);
+                }
                 if error.ends_session() {
-                    return Ok(Next::Stop);
+                    return Ok(self.telling.lost());
                 }
             }
         }
@@ -262,10 +276,11 @@ impl<'a> Putting<'a> {
             }
             Err(RequestError::Connection(reason)) => {
                 for named in names {
+                    self.answered(&named);
                     let error = TransferError::Connection(reason.clone());
                     self.file_told(&self.run.job(named), Err(error))?;
                 }
-                return Ok(Next::Stop);
+                return Ok(self.telling.lost());
             }
         };
         for (named, (digest, result)) in names.into_iter().zip(results) {

@@ -46,25 +46,42 @@ pub(super) struct Telling<'a> {
 
 impl<'a> Telling<'a> {
     pub(super) fn new(context: &'a Context) -> Self {
+        let (tally, started) =
+            context.tries.trees().unwrap_or_else(|| (Tally::default(), Instant::now()));
         Self {
             context,
             progress: Progress::of_trees(context.progress),
-            tally: Tally::default(),
-            failures: Failures::new(context.output.style()),
-            started: Instant::now(),
+            tally,
+            failures: Failures::of_tries(context.output.style(), context.tries.clone()),
+            started,
         }
     }
 
     /// Something is left out, for this reason.
     pub(super) fn skipped(&mut self, sentence: &str) {
+        if !self.context.tries.done(&sentence) {
+            return;
+        }
         self.tally.skipped += 1;
         self.progress.suspend(|| self.context.output.note(sentence));
     }
 
-    /// Something could not be done; the rest goes on.
-    pub(super) fn failed(&mut self, failure: &Failure) {
-        self.tally.failed += 1;
-        self.progress.suspend(|| self.failures.tell(failure));
+    /// Something could not be done; the rest goes on. Whether it was told: what another try may mend is not.
+    pub(super) fn failed(&mut self, failure: &Failure) -> bool {
+        let told = self.progress.suspend(|| self.failures.take(failure));
+        self.tally.failed += u64::from(told);
+        told
+    }
+
+    /// What comes after a transfer whose failure ends the session: if there is another try, what is under way comes
+    /// to its end.
+    pub(super) fn lost(&self) -> Next {
+        if self.context.tries.are_more() { Next::GoOn } else { Next::Stop }
+    }
+
+    /// Whether more is begun.
+    pub(super) fn begins(&self) -> bool {
+        !self.context.tries.has_lost()
     }
 
     /// A file was moved, so many leaves of it.
@@ -77,6 +94,10 @@ impl<'a> Telling<'a> {
     /// All that could be done is done.
     pub(super) fn end(self) -> Result<Exit, Failure> {
         self.progress.end();
+        self.context.tries.keep_trees(self.tally, self.started);
+        if self.context.tries.has_lost() {
+            return Ok(self.failures.exit());
+        }
         let (output, elapsed) = (&self.context.output, self.started.elapsed());
         if output.style().json {
             output.json(&self.tally.json(elapsed))?;

@@ -6,7 +6,7 @@ use crate::connect::ConnectError;
 use crate::connection::ConnectionError;
 use crate::device::DeviceError;
 use crate::exit::Exit;
-use crate::failure::Failure;
+use crate::failure::{self, Failure};
 use crate::login::LoginError;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
@@ -42,6 +42,14 @@ pub(crate) fn no_password(error: PasswordError) -> Failure {
 }
 
 pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
+    let lost = matches!(
+        error,
+        ConnectError::Resolve { .. }
+            | ConnectError::Tcp { .. }
+            | ConnectError::Mute { .. }
+            | ConnectError::Closed { .. }
+            | ConnectError::Handshake { .. }
+    );
     let exit = match error {
         ConnectError::Untrusted { .. } => Exit::Identity,
         ConnectError::Trust(_) => Exit::Usage,
@@ -52,7 +60,7 @@ pub(crate) fn connect_failure(error: &ConnectError) -> Failure {
         | ConnectError::Closed { .. }
         | ConnectError::Handshake { .. } => Exit::Connect,
     };
-    Failure::new(exit, error)
+    Failure { lost, ..Failure::new(exit, error) }
 }
 
 pub(crate) fn login_failure(error: &LoginError) -> Failure {
@@ -72,10 +80,26 @@ pub(crate) fn login_failure(error: &LoginError) -> Failure {
         LoginError::Impostor => Exit::Identity,
         LoginError::Scram(_) => Exit::Login,
     };
-    let failure = Failure::new(exit, error);
+    let failure = Failure { lost: passes(error), ..Failure::new(exit, error) };
     match code {
         Some(code) => failure.coded(code),
         None => failure,
+    }
+}
+
+/// Whether the same login may be taken later.
+fn passes(error: &LoginError) -> bool {
+    match error {
+        // Our own session, which the server has not missed yet, may be one of them.
+        LoginError::Refused(ErrorCode::TooManySessions { .. } | ErrorCode::Busy) => true,
+        LoginError::Refused(code) => failure::passes(code),
+        LoginError::Connection(error) => error.passes(),
+        LoginError::TimedOut => true,
+        LoginError::SiteSecretMissing
+        | LoginError::SiteSecretWrong
+        | LoginError::DeviceRefused
+        | LoginError::Impostor
+        | LoginError::Scram(_) => false,
     }
 }
 
@@ -103,6 +127,25 @@ mod tests {
         ];
         for (error, exit) in login {
             assert_eq!(login_failure(&error).exit, exit, "{error}");
+        }
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        let table = [
+            (LoginError::Refused(ErrorCode::LoginRefused), false),
+            (LoginError::Refused(ErrorCode::TooManyFailures { retry_after_s: 1 }), false),
+            (LoginError::Refused(ErrorCode::TooManySessions { limit: 1 }), true),
+            (LoginError::Refused(ErrorCode::ShuttingDown), true),
+            (LoginError::Refused(ErrorCode::Version), false),
+            (LoginError::Connection(ConnectionError::Closed), true),
+            (LoginError::Connection(ConnectionError::Protocol(String::new())), false),
+            (LoginError::TimedOut, true),
+            (LoginError::DeviceRefused, false),
+            (LoginError::Impostor, false),
+        ];
+        for (error, lost) in table {
+            assert_eq!(login_failure(&error).lost, lost, "{error}");
         }
     }
 }

@@ -4,11 +4,12 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use berth_common::client_protocol::WorkerToClient;
 use berth_common::ids::RequestId;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
@@ -28,14 +29,22 @@ pub(super) enum Outgoing {
 }
 
 /// The reading task: hands each frame to its exchange until the connection ends.
-pub(super) async fn read<S: AsyncRead>(mut line: ReadHalf<S>, routes: Arc<Routes>, pool: Pool) {
+pub(super) async fn read<R: AsyncRead + Unpin>(
+    mut line: R,
+    routes: Arc<Routes>,
+    pool: Pool,
+    moved: Arc<AtomicBool>,
+) {
     let reason = loop {
         let frame = match read_frame(&mut line, &pool).await {
             Ok(frame) => frame,
             Err(reason) => break reason,
         };
         let id = match &frame {
-            Frame::Block(block) => block.header.transfer,
+            Frame::Block(block) => {
+                moved.store(true, Ordering::Relaxed);
+                block.header.transfer
+            }
             Frame::Message(WorkerToClient::Refused { error }) => {
                 break ConnectionError::Refused(error.clone());
             }
@@ -53,8 +62,8 @@ pub(super) async fn read<S: AsyncRead>(mut line: ReadHalf<S>, routes: Arc<Routes
 }
 
 /// The writing task: puts the queue on the line until it is closed or the line is.
-pub(super) async fn write<S: AsyncWrite>(
-    mut line: WriteHalf<S>,
+pub(super) async fn write<W: AsyncWrite + Unpin>(
+    mut line: W,
     mut queue: mpsc::Receiver<Outgoing>,
     routes: Arc<Routes>,
 ) {
@@ -86,8 +95,8 @@ pub(super) async fn write<S: AsyncWrite>(
 }
 
 /// Puts both parts on the line as one stream, so that a block's header shares a TLS record with its data.
-async fn put_on_line<S: AsyncWrite>(
-    line: &mut WriteHalf<S>,
+async fn put_on_line<W: AsyncWrite + Unpin>(
+    line: &mut W,
     mut head: &[u8],
     mut data: &[u8],
     flush: bool,

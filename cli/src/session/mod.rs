@@ -5,10 +5,12 @@
 
 mod farewell;
 mod line;
+mod pace;
 mod routes;
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
@@ -23,6 +25,7 @@ use tokio::time::timeout;
 
 use self::farewell::{Lingering, Place, WITHIN, see_off};
 use self::line::{CLOSE_TIMEOUT, Outgoing, read, write};
+use self::pace::{Pace, Paced};
 use self::routes::Routes;
 use crate::buffers::{Buffer, Pool};
 use crate::connection::{Connection, ConnectionError, Frame};
@@ -72,6 +75,10 @@ struct Shared {
     outgoing: mpsc::Sender<Outgoing>,
     pool: Pool,
     reader: AbortHandle,
+    /// From the server, and to it.
+    rates: [Pace; 2],
+    /// Whether a block was sent or came.
+    moved: Arc<AtomicBool>,
 }
 
 impl Drop for Shared {
@@ -96,10 +103,14 @@ impl Session {
         let (outgoing, queue) = mpsc::channel(OUTGOING);
         let routes = Arc::new(Routes::new());
         let pool = Pool::default();
-        let reader = tokio::spawn(read(incoming, routes.clone(), pool.clone()));
+        let (rates, moved) = ([Pace::default(), Pace::default()], Arc::new(AtomicBool::new(false)));
+        let [from_server, to_server] = rates.clone();
+        let incoming = Paced::new(incoming, from_server);
+        let line = Paced::new(line, to_server);
+        let reader = tokio::spawn(read(incoming, routes.clone(), pool.clone(), moved.clone()));
         tokio::spawn(write(line, queue, routes.clone()));
         let reader = reader.abort_handle();
-        Self { shared: Arc::new(Shared { info, routes, outgoing, pool, reader }) }
+        Self { shared: Arc::new(Shared { info, routes, outgoing, pool, reader, rates, moved }) }
     }
 
     /// What both sides said when it began.
@@ -124,6 +135,16 @@ impl Session {
     /// Returns when no thread works for a transfer that was dropped, which might still draw its progress.
     pub(crate) async fn quiet(&self) {
         let _ = timeout(CLOSE_TIMEOUT, self.shared.routes.farewells().over(Place::Here)).await;
+    }
+
+    /// From now on at most so many bytes a second go in each direction, or as many as can.
+    pub(crate) fn limit_rate(&self, bytes_per_second: Option<u64>) {
+        self.shared.rates.iter().for_each(|rate| rate.limit(bytes_per_second));
+    }
+
+    /// Whether a file's bytes have moved on it.
+    pub(crate) fn has_moved_data(&self) -> bool {
+        self.shared.moved.load(Ordering::Relaxed)
     }
 
     pub(crate) fn pool(&self) -> &Pool {
@@ -197,7 +218,10 @@ impl Exchange {
         header: &BlockHeader,
         data: Buffer,
     ) -> Result<(), ConnectionError> {
-        self.queue(header.encode(data.len())?, Some(data)).await
+        let moves = !data.is_empty();
+        self.queue(header.encode(data.len())?, Some(data)).await?;
+        self.session.shared.moved.fetch_or(moves, Ordering::Relaxed);
+        Ok(())
     }
 
     async fn queue(&self, head: Vec<u8>, data: Option<Buffer>) -> Result<(), ConnectionError> {

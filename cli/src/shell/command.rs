@@ -19,6 +19,7 @@ use crate::exit::Exit;
 use crate::failure::{Failure, tell};
 use crate::output::{Output, Style, complain};
 use crate::reach::Opened;
+use crate::retry::{self, Tries};
 use crate::run;
 
 /// What comes after a line.
@@ -172,9 +173,11 @@ impl Shell<'_> {
         }
         commands::check(&args)?;
         self.connect().await?;
+        // One that was cancelled may have had a limit.
+        self.session.limit_rate(None);
         // Else what was cancelled could not be begun again at once.
         self.session.settled().await;
-        let context = Context {
+        let mut context = Context {
             session: self.session.clone(),
             fingerprint: self.fingerprint,
             details: self.details.clone(),
@@ -182,6 +185,7 @@ impl Shell<'_> {
             cwd: self.cwd.clone(),
             output,
             progress: run::progress_mode(&args),
+            tries: Tries::only_one(),
         };
         if picking::is_needed(&args.command) {
             let ask = async |question: &str| self.answer(question).await;
@@ -189,7 +193,9 @@ impl Shell<'_> {
                 return Ok(Exit::Success);
             }
         }
-        let outcome = commands::run(&context, &args.command).await;
+        let outcome = retry::run(&mut context, &args.command, args.retry_for).await;
+        (self.session, self.fingerprint) = (context.session, context.fingerprint);
+        self.details = context.details;
         // What was printed before a failure comes before it.
         context.output.flush()?;
         outcome

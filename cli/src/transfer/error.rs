@@ -9,7 +9,7 @@ use berth_common::journal::JournalError;
 use super::plan::PlanError;
 use crate::connection::ConnectionError;
 use crate::exit::Exit;
-use crate::failure::{Failure, sentence};
+use crate::failure::{Failure, passes, sentence};
 use crate::human;
 use crate::session::RequestError;
 
@@ -216,6 +216,15 @@ impl TransferError {
         }
     }
 
+    /// Whether the same transfer can go on, on another connection.
+    fn passes(&self) -> bool {
+        match self {
+            Self::Connection(error) => error.passes(),
+            Self::Server(code) => passes(code),
+            _ => false,
+        }
+    }
+
     /// Whether nothing else can be done on the session either.
     #[must_use]
     pub fn ends_session(&self) -> bool {
@@ -248,6 +257,7 @@ impl From<RequestError> for TransferError {
 impl From<&TransferError> for Failure {
     fn from(error: &TransferError) -> Self {
         let failure = Self::new(error.exit(), error);
+        let failure = Self { lost: error.passes(), ..failure };
         let cause = if let TransferError::OutputCut(cause) = error { cause } else { error };
         match cause {
             TransferError::Server(code)

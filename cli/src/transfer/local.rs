@@ -38,6 +38,11 @@ pub(super) fn digests(path: &Path) -> io::Result<(Md5, Md5)> {
     }
 }
 
+/// The digest of a local file as a tree. Blocks for as long as reading takes.
+pub(crate) fn tree_digest(path: &Path) -> io::Result<Md5> {
+    digests(path).map(|(tree, _)| tree)
+}
+
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {

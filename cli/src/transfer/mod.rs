@@ -20,6 +20,7 @@ mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get, get_stream};
+pub(crate) use local::tree_digest;
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
 pub use small_get::{SmallGets, SmallGot};
 pub use small_put::{SmallFile, SmallPuts};

@@ -22,7 +22,7 @@ use crate::trees::{Listed, Piece, make_directory};
 /// What was found.
 pub(super) enum Step {
     /// A directory, which is here too.
-    Directory,
+    Directory(PathBuf),
     File {
         remote: RelPath,
         local: PathBuf,
@@ -120,7 +120,7 @@ impl Lister {
             // The runtime is going down.
             Err(_) => return Err(Over),
         }
-        self.listed.enter(remote.clone(), local);
+        self.listed.enter(remote.clone(), local.clone());
         let kept = match self.take_listing(&remote).await {
             Ok(kept) => kept,
             Err(error) => {
@@ -132,7 +132,7 @@ impl Lister {
             let failure = spool_failure(&error).of(format_args!("get {remote}")).at(&remote);
             self.step(Step::Failed(failure)).await?;
         }
-        self.step(Step::Directory).await
+        self.step(Step::Directory(local)).await
     }
 
     /// Keeps a listing; of what cannot be kept the rest is left where it is.

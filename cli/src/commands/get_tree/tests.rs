@@ -28,7 +28,13 @@ fn context(session: Session) -> Context {
 
 async fn get_tree(session: Session, to: &Path) -> Exit {
     let to = Some(to.to_owned());
-    let args = GetArgs { files: vec!["t".into()], recursive: true, to, force: true };
+    let args = GetArgs {
+        files: vec!["t".into()],
+        recursive: true,
+        to,
+        force: true,
+        moving: Default::default(),
+    };
     run(&context(session), &args).await.unwrap()
 }
 
