@@ -19,7 +19,7 @@ pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub(crate) use sign_in::absolute;
 pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
-pub use transfers::{GetArgs, PutArgs, is_standard};
+pub use transfers::{GetArgs, PutArgs, SieveArgs, is_standard};
 
 use crate::exit::exit_codes;
 use crate::looking::screen::Colour;

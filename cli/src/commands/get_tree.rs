@@ -32,7 +32,8 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     let roots = roots(context, args)?;
     let (steps, mut taken) = mpsc::channel(AHEAD);
     // It ends by itself when nobody takes what it finds.
-    tokio::spawn(Lister::new(context.session.clone(), steps).list(roots));
+    let lister = Lister::new(context.session.clone(), args.sieve.sieve()?, true, steps);
+    tokio::spawn(lister.list(roots));
     let slots = Semaphore::new(context.at_once_of_trees());
     let batches = Semaphore::new(BATCHES);
     let storing = Storing::start();
@@ -135,12 +136,12 @@ impl<'a> Getting<'a> {
 
     fn take(&mut self, step: Step) {
         match step {
-            Step::Directory => self.telling.tally.directories += 1,
-            Step::File { remote, local, size } => {
+            Step::Directory(_) => self.telling.tally.directories += 1,
+            Step::File { remote, local, size, .. } => {
                 self.telling.progress.found(size);
                 self.gather(GetJob { remote, local, force: self.run.args.force }, size);
             }
-            Step::Skipped(sentence) => self.telling.skipped(&sentence),
+            Step::Skipped(_, sentence) => self.telling.skipped(&sentence),
             Step::Failed(failure) | Step::Lost(failure) => self.telling.failed(&failure),
             Step::Settle => self.settling = true,
         }

@@ -13,6 +13,7 @@ mod get_to_output;
 mod get_tree;
 mod info;
 mod ls;
+mod manifest;
 mod md5;
 mod mkdir;
 mod mv;

@@ -26,11 +26,7 @@ pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode
     stat_beside(session, path, &mut Parent::default())
 }
 
-fn stat_beside(
-    session: &Session,
-    path: &RelPath,
-    parent: &mut Parent,
-) -> Result<Entry, ErrorCode> {
+fn stat_beside(session: &Session, path: &RelPath, parent: &mut Parent) -> Result<Entry, ErrorCode> {
     let name = path.file_name().unwrap_or_default().to_owned();
     if path.is_root() {
         return Ok(entry(name, &session.home.look(path)?, None, true));
