@@ -6,6 +6,7 @@ mod entries;
 mod looking;
 mod manual;
 mod sign_in;
+mod sync;
 mod transfers;
 mod typed;
 
@@ -19,6 +20,7 @@ pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub(crate) use sign_in::absolute;
 pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
+pub use sync::{Sides, SyncArgs};
 pub use transfers::{GetArgs, PutArgs, SieveArgs, is_standard};
 
 use crate::exit::exit_codes;
@@ -163,6 +165,20 @@ pub enum Command {
     /// the rest goes on; the same command again fetches what is missing. Directories have the mode
     /// that the umask leaves them.
     Get(GetArgs),
+    /// Make a directory on one side have what one on the other side has
+    ///
+    /// One of SRC and DST is in the home: it begins with a colon, and starts from the directory of -C like
+    /// all remote paths; `:` alone is that directory. The contents of SRC become the contents of DST,
+    /// which is made where there is none: `sync photos :backup/photos` fills /backup/photos, as rsync
+    /// does with `photos/`.
+    ///
+    /// A file goes when its size or the time of its last change differs, or with --checksum when its
+    /// content does. It is replaced in one step, with its time and permission bits, as with put and
+    /// get. With --delete what is not in SRC is removed from DST at the end, unless anything failed
+    /// before, and never what --exclude leaves out. An empty SRC with --delete is refused. Symbolic
+    /// links are skipped and told. With -n nothing is changed, and each file or directory that would be
+    /// sent, fetched, made or deleted is printed.
+    Sync(SyncArgs),
     /// List directories
     ///
     /// On a terminal names stand in columns, sorted downwards, as wide as the screen allows; a pipe
@@ -284,6 +300,7 @@ impl Command {
             | Self::Mkdir(MkdirArgs { paths, .. })
             | Self::Rm(RmArgs { paths, .. })
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
+            Self::Sync(args) => args.remote().into_iter().collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
             Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
             Self::Df
@@ -303,6 +320,7 @@ impl Command {
         match self {
             Self::Put(args) => !args.reads_stdin(),
             Self::Get(args) => !args.writes_stdout(),
+            Self::Sync(_) => true,
             _ => false,
         }
     }

@@ -24,6 +24,7 @@ mod put_tree;
 mod rm;
 mod show;
 mod stat;
+mod sync;
 mod telling;
 mod tree;
 mod uploads;
@@ -69,6 +70,7 @@ pub(crate) fn check(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Put(put) => put::check(put),
         Command::Get(get) => get_to_output::check(args, get),
+        Command::Sync(sync) => sync::check(sync),
         _ => Ok(()),
     }
 }
@@ -78,6 +80,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
     let exit = match command {
         Command::Put(args) => put::run(context, args).await?,
         Command::Get(args) => get::run(context, args).await?,
+        Command::Sync(args) => sync::run(context, args).await?,
         Command::Ls(args) => ls::run(context, args).await?,
         Command::Tree(args) => tree::run(context, args).await?,
         Command::Du(args) => du::run(context, args).await?,

@@ -2,9 +2,10 @@
 //!
 //! `walk` reads local directories and `listed` those of the home, each ahead of the transfers and in constant
 //! memory; `stack` is what every walk of the home is made of. `root` says what a tree becomes on the other side, `gate` holds back what is in a directory until that is
-//! made, `preflight` decides what is to be done with each piece, `sieve` leaves names out, `tally` counts. None of them transfers anything or prints: the commands do.
+//! made, `preflight` decides what is to be done with each piece, `sieve` leaves names out, `leftovers` removes what is only here, `tally` counts. None of them transfers anything or prints: the commands do.
 
 mod gate;
+mod leftovers;
 mod listed;
 mod place;
 mod preflight;
@@ -16,6 +17,8 @@ mod tally;
 mod walk;
 
 pub use gate::Gate;
+pub use leftovers::Leftovers;
+pub(crate) use listed::beneath;
 pub use listed::{Listed, Piece, joined};
 pub use place::{PlaceError, make_directory};
 pub use preflight::{Comparing, Growth, Local, Paths, Plan, Told, Verdict, ancestors, judge};
