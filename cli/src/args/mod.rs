@@ -141,6 +141,12 @@ pub enum Command {
     /// them replaced as above. Symbolic links, sockets, pipes and devices are skipped and told;
     /// only a link that is named itself is followed. What cannot be put is told, and the rest goes
     /// on; files are whole or not there at all. Directories have the time at which they were filled.
+    ///
+    /// Before anything is sent the whole is planned. Files that the home has with the same size and digest
+    /// are not sent, whatever their times are; -W sends all. Names that are refused are told. What would
+    /// exceed the quota is refused as a whole, with 6. --exclude and --include take patterns as
+    /// .gitignore has them, from each directory that is named on; what is in a directory that is left
+    /// out is not looked at.
     Put(PutArgs),
     /// Fetch files from the home; an interrupted get goes on when repeated
     ///
