@@ -397,7 +397,7 @@ impl Iterator for Walk {
 /// As [`fingerprint`] of what `std` found.
 fn of_stat(found: &rustix::fs::Stat) -> SourceFingerprint {
     // Their types are the architecture's.
-    #[allow(clippy::useless_conversion, clippy::cast_lossless, reason = "not on all of them")]
+    #[allow(clippy::unnecessary_cast, reason = "not on all of them")]
     SourceFingerprint {
         size: found.st_size as u64,
         mtime_ns: nanoseconds(found.st_mtime as i64, found.st_mtime_nsec as i64),
