@@ -1,6 +1,7 @@
 //! The requests of a session other than transfers, one method each. Those about passwords and devices are in
 //! `credentials`.
 
+use berth_common::batch::StatResult;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, UploadSummary, Usage};
@@ -23,6 +24,18 @@ impl Session {
         let path = path.clone();
         match self.request(|id| ClientToWorker::Stat { id, path }).await? {
             WorkerToClient::Entry { entry, .. } => Ok(entry),
+            _ => Err(unexpected()),
+        }
+    }
+
+    /// What stands at several paths, digests included; within the bounds of [`berth_common::batch::is_stat`].
+    ///
+    /// # Errors
+    /// See [`Session::stat`]; what is wrong with one path is its own result.
+    pub async fn stat_files(&self, paths: Vec<RelPath>) -> Result<Vec<StatResult>, RequestError> {
+        let count = paths.len();
+        match self.request(|id| ClientToWorker::StatFiles { id, paths }).await? {
+            WorkerToClient::FilesStated { results, .. } if results.len() == count => Ok(results),
             _ => Err(unexpected()),
         }
     }

@@ -1,4 +1,5 @@
-//! Small files that travel many in one message, whole, between client, worker and filer.
+//! Small files that travel many in one message, whole, between client, worker and filer, and questions what stands
+//! at many paths.
 //!
 //! A file of at most [`FILE_BYTES`] needs no blocks, no journal and no descriptor of its own: it is verified as a
 //! whole and put or got as a whole. What limits a batch is that it fits one packet between worker and filer, so
@@ -89,6 +90,15 @@ pub enum GetResult {
     Failed(ErrorCode),
 }
 
+/// What stands at a path that was asked about with others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum StatResult {
+    /// This, with the digest that is stored for it.
+    Entry(Entry),
+    /// Nothing, or nothing that may be looked at.
+    Failed(ErrorCode),
+}
+
 /// What came of a file that was asked for, as the worker hears of it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum ReadResult {
@@ -120,6 +130,12 @@ pub fn is_put(files: &[SmallPut]) -> bool {
 pub fn is_get(paths: &[RelPath]) -> bool {
     let weight: usize = paths.iter().map(|path| weight(path.as_str(), 0)).sum();
     (1..=FILES).contains(&paths.len()) && weight <= BYTES
+}
+
+/// Whether it may be asked in one message what stands at these paths: as many as files may be asked for.
+#[must_use]
+pub fn is_stat(paths: &[RelPath]) -> bool {
+    is_get(paths)
 }
 
 /// What is left of a batch for files that are added one after the other.
@@ -226,24 +242,38 @@ mod tests {
                     content: file.content.clone(),
                 })
                 .collect();
-            let op = OpId(u32::MAX);
+            let stated = files.iter().map(|file| {
+                StatResult::Entry(Entry {
+                    name: file.path.file_name().unwrap_or_default().to_owned(),
+                    kind: EntryKind::Directory,
+                    size: u64::MAX,
+                    mtime_ns: i64::MIN,
+                    mode: u16::MAX,
+                    digest: Some(file.md5),
+                })
+            });
+            let (op, results) = (OpId(u32::MAX), stated.collect());
+            assert!(packet(&FilerToWorker::FilesStated { op, results }) <= MAX_PACKET);
             assert!(packet(&FilerToWorker::FilesRead { op, files: read }) <= MAX_PACKET);
             assert!(packet(&WorkerToFiler::PutFiles { op, files }) <= MAX_PACKET);
             let results = vec![PutResult::Failed(error.clone()); count];
             let usage = Some(usage);
             assert!(packet(&FilerToWorker::FilesPut { op, results, usage }) <= MAX_PACKET);
         }
+        let results = vec![StatResult::Failed(error.clone()); FILES];
+        let op = OpId(u32::MAX);
+        assert!(packet(&FilerToWorker::FilesStated { op, results }) <= MAX_PACKET);
         let failed = vec![GetResult::Failed(error); FILES];
         let id = RequestId(u32::MAX);
         assert!(packet(&WorkerToClient::FilesGot { id, files: failed }) <= MAX_PACKET);
         let paths = vec![RelPath::new(&long).unwrap(); BYTES / weight(&long, 0)];
-        assert!(is_get(&paths));
+        assert!(is_get(&paths) && is_stat(&paths));
         assert!(packet(&ClientToWorker::GetFiles { id, paths }) <= MAX_PACKET);
     }
 
     #[test]
     fn what_is_too_much_is_no_batch() {
-        assert!(!is_put(&[]) && !is_get(&[]));
+        assert!(!is_put(&[]) && !is_get(&[]) && !is_stat(&[]));
         assert!(!is_put(&[put("a", FILE_BYTES + 1)]));
         assert!(!is_put(&[put("a", FILE_BYTES), put("b", FILE_BYTES)]));
         assert!(!is_put(&vec![put("a", 0); FILES + 1]));

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{GetResult, PutResult, SmallPut};
+use crate::batch::{GetResult, PutResult, SmallPut, StatResult};
 use crate::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, UploadSummary, Usage};
@@ -208,7 +208,7 @@ pub enum ClientToWorker {
         source: SourceEnd,
     },
     /// Puts small files, each whole or not at all and by itself; answered by `FilesPut`. At most
-    /// [`crate::batch::AT_ONCE`] of this and `GetFiles` are carried out at once; more have to wait.
+    /// [`crate::batch::AT_ONCE`] of this, `GetFiles` and `StatFiles` are carried out at once; more have to wait.
     PutFiles {
         /// The request.
         id: RequestId,
@@ -220,6 +220,13 @@ pub enum ClientToWorker {
         /// The request.
         id: RequestId,
         /// The files; within the bounds of [`crate::batch::is_get`].
+        paths: Vec<RelPath>,
+    },
+    /// Asks what stands at several paths, with digests, as `Stat` does for one; answered by `FilesStated`.
+    StatFiles {
+        /// The request.
+        id: RequestId,
+        /// The paths; within the bounds of [`crate::batch::is_stat`].
         paths: Vec<RelPath>,
     },
     /// Begins or resumes a download; answered by `GetReady`.
@@ -473,6 +480,13 @@ pub enum WorkerToClient {
         id: RequestId,
         /// What came of each file, in the order in which they were asked for.
         files: Vec<GetResult>,
+    },
+    /// The answer to `StatFiles`.
+    FilesStated {
+        /// The request.
+        id: RequestId,
+        /// What stands at each path, in the order in which they were asked about.
+        results: Vec<StatResult>,
     },
     /// A file is open: blocks follow, from the leaf `leaves` on, then `GetEnd`.
     GetReady {

@@ -6,7 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::batch::{PutResult, ReadResult, SmallPut};
+use crate::batch::{PutResult, ReadResult, SmallPut, StatResult};
 use crate::channel::Message;
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
@@ -126,6 +126,13 @@ pub enum WorkerToFiler {
         /// The operation.
         op: OpId,
         /// The files; within the bounds of [`crate::batch::is_get`].
+        paths: Vec<RelPath>,
+    },
+    /// Asks what stands at several paths; answered by `FilesStated`.
+    StatFiles {
+        /// The operation.
+        op: OpId,
+        /// The paths; within the bounds of [`crate::batch::is_stat`].
         paths: Vec<RelPath>,
     },
     /// Answered by `Done`.
@@ -286,6 +293,13 @@ pub enum FilerToWorker {
         op: OpId,
         /// What came of each file, in the order in which they were asked for.
         files: Vec<ReadResult>,
+    },
+    /// The answer to `StatFiles`.
+    FilesStated {
+        /// The operation.
+        op: OpId,
+        /// What stands at each path, in the order in which they were asked about.
+        results: Vec<StatResult>,
     },
     /// The answer to `Usage`.
     Usage {

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 
 use berth_common::admin_protocol::*;
-use berth_common::batch::{GetResult, PutResult, ReadResult, SmallPut};
+use berth_common::batch::{GetResult, PutResult, ReadResult, SmallPut, StatResult};
 use berth_common::broker_protocol::*;
 use berth_common::channel::Message;
 use berth_common::client_protocol::*;
@@ -135,6 +135,10 @@ fn small_put() -> SmallPut {
     }
 }
 
+fn stat_results() -> Vec<StatResult> {
+    vec![StatResult::Entry(entry()), StatResult::Failed(ErrorCode::NotFound)]
+}
+
 fn put_results() -> Vec<PutResult> {
     vec![PutResult::Done { replaced: true }, PutResult::Failed(over_quota())]
 }
@@ -163,7 +167,7 @@ fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
         CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, Get, JournalLeaves,
+        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, StatFiles, Get, JournalLeaves,
         Again, GetDone, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
@@ -215,6 +219,7 @@ fn client_to_worker_round_trips() {
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: SourceEnd::Stream { size: u64::MAX } },
         ClientToWorker::PutFiles { id: ID, files: vec![small_put()] },
         ClientToWorker::GetFiles { id: ID, paths: vec![path(), path()] },
+        ClientToWorker::StatFiles { id: ID, paths: vec![path(), RelPath::root()] },
         ClientToWorker::Get { id: ID, path: path(), resume: None },
         ClientToWorker::Get {
             id: ID, path: path(), resume: Some(GetResume { fingerprint: fingerprint(), leaves: 5 }),
@@ -231,7 +236,7 @@ fn worker_to_client_round_trips() {
     check!(WorkerToClient {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
         CredentialChallenge, Devices, Refused, Failed, Done, Entry,
-        Entries, Usage, Uploads, Md5, Leaves, Echoed, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, GetReady,
+        Entries, Usage, Uploads, Md5, Leaves, Echoed, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, FilesStated, GetReady,
         GetEnd,
     } vec![
         WorkerToClient::Hello {
@@ -266,6 +271,7 @@ fn worker_to_client_round_trips() {
         WorkerToClient::Again { id: ID, offset: 0 },
         WorkerToClient::PutDone { id: ID, replaced: true, usage: usage() },
         WorkerToClient::FilesPut { id: ID, results: put_results(), usage: Some(usage()) },
+        WorkerToClient::FilesStated { id: ID, results: stat_results() },
         WorkerToClient::FilesGot {
             id: ID,
             files: vec![
@@ -349,7 +355,7 @@ fn daemon_to_worker_round_trips() {
 fn worker_to_filer_round_trips() {
     check!(WorkerToFiler {
         Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Extend, Commit, CloseUpload,
-        PutFiles, ReadFiles, MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
+        PutFiles, ReadFiles, StatFiles, MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
     } vec![
         WorkerToFiler::Stat { op: OP, path: path() },
         WorkerToFiler::List { op: OP, path: path() },
@@ -369,6 +375,7 @@ fn worker_to_filer_round_trips() {
         WorkerToFiler::CloseUpload { op: OP, handle: Handle(2), keep: true },
         WorkerToFiler::PutFiles { op: OP, files: vec![small_put()] },
         WorkerToFiler::ReadFiles { op: OP, paths: vec![path()] },
+        WorkerToFiler::StatFiles { op: OP, paths: vec![path()] },
         WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
         WorkerToFiler::Remove { op: OP, path: path(), recursive: true },
         WorkerToFiler::Rename { op: OP, from: path(), to: path(), overwrite: true },
@@ -382,7 +389,7 @@ fn worker_to_filer_round_trips() {
 #[test]
 fn filer_to_worker_round_trips() {
     check!(FilerToWorker {
-        Failed, Done, Entry, Entries, Opened, UploadOpened, Extended, Committed, FilesPut, FilesRead, Usage,
+        Failed, Done, Entry, Entries, Opened, UploadOpened, Extended, Committed, FilesPut, FilesRead, FilesStated, Usage,
         Uploads,
     } vec![
         FilerToWorker::Failed { op: OP, error: ErrorCode::DiskFull },
@@ -406,6 +413,7 @@ fn filer_to_worker_round_trips() {
                 ReadResult::Failed(ErrorCode::NotServed),
             ],
         },
+        FilerToWorker::FilesStated { op: OP, results: stat_results() },
         FilerToWorker::Usage { op: OP, usage: usage() },
         FilerToWorker::Uploads { op: OP, uploads: vec![], last: true },
     ]);

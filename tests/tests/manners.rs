@@ -19,11 +19,12 @@ enum Prints {
 use Prints::{Nothing, Objects};
 
 /// Each command with arguments that work, one after the other.
-const COMMANDS: [(&str, &[&str], Prints); 22] = [
+const COMMANDS: [(&str, &[&str], Prints); 23] = [
     ("login", &[], Objects),
     ("profiles", &[], Objects),
     ("put", &["f", "g"], Objects),
     ("put", &["-r", "tree"], Objects),
+    ("sync", &["tree", ":tree"], Objects),
     ("mkdir", &["d"], Nothing),
     ("mv", &["g", "d"], Nothing),
     ("get", &["f", "--to", "fetched"], Objects),

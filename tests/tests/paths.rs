@@ -111,6 +111,8 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
         ClientToWorker::Rename { id: id(), from: path(), to: own(), overwrite: true },
         ClientToWorker::Rename { id: id(), from: own(), to: path(), overwrite: true },
         ClientToWorker::Md5 { id: id(), path: path() },
+        ClientToWorker::GetFiles { id: id(), paths: vec![path()] },
+        ClientToWorker::StatFiles { id: id(), paths: vec![path()] },
         ClientToWorker::Get { id: id(), path: path(), resume: None },
         ClientToWorker::Put(Put {
             id: id(),

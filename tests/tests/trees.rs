@@ -201,13 +201,14 @@ fn files_that_stand_there_are_replaced_or_kept_as_with_a_put_of_each() {
     make(&alice, &["t/c"]);
     let kept = alice.run(&["put", "-r", "-n", "t"]).code_is(FAILURE);
     assert!(
-        kept.stderr.contains("1 file (") && kept.stderr.contains("2 failed"),
+        kept.stderr.contains("1 file (") && kept.stderr.contains("1 unchanged, 1 failed"),
         "{}",
         kept.stderr
     );
     assert_eq!(fs::read(server.home("alice").join("t/a")).unwrap(), b"content of t/a");
     let replaced = alice.run(&["--json", "put", "-r", "t"]).ok();
-    assert_eq!(replaced.json_lines().iter().filter(|line| line["replaced"] == true).count(), 3);
+    assert_eq!(replaced.json_lines().iter().filter(|line| line["replaced"] == true).count(), 1);
+    assert_eq!(summary(&replaced)["unchanged"], 2);
     assert_eq!(tree(&server.home("alice").join("t")), tree(&alice.file("t")));
     // Here the local ones are kept unless -f says otherwise.
     alice.write("t/a", "mine");
@@ -219,26 +220,97 @@ fn files_that_stand_there_are_replaced_or_kept_as_with_a_put_of_each() {
 }
 
 #[test]
-fn a_quota_that_is_reached_half_way_leaves_whole_files_and_an_exact_ledger() {
+fn a_tree_that_would_exceed_the_quota_is_refused_before_anything_moves() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "1MiB");
     let alice = server.client("alice", "a");
     make(&alice, &["t/d/"]);
+    let name = |number: u64| alice.file(format!("t/d/{number}"));
     for number in 0..40 {
-        Content::seed(number).write(&alice.file(format!("t/d/{number}")), 50_000);
-        account::give(&alice.file(format!("t/d/{number}")));
+        Content::seed(number).write(&name(number), 50_000);
+        account::give(&name(number));
     }
-    let put = alice.run(&["--json", "put", "-r", "t"]).code_is(NO_ROOM);
-    let sum = summary(&put);
-    assert!(put.stderr.contains("\"code\":\"QuotaExceeded\""), "{}", put.stderr);
-    // What was under way when it became tight may have been refused for another's reservation.
-    let (files, failed) = (sum["files"].as_u64().unwrap(), sum["failed"].as_u64().unwrap());
-    assert!((13..=20).contains(&files) && files + failed == 40, "{sum}");
-    let stored = tree(&server.home("alice").join("t/d"));
-    assert_eq!(stored.len() as u64, files);
-    for name in stored.keys() {
-        assert_same(&alice.file("t/d").join(name), &server.home("alice").join("t/d").join(name));
+    for to in [&["put", "-r", "t"][..], &["put", "-r", "t", "--to", "a/b/c/"]] {
+        let put = alice.run(to).code_is(NO_ROOM).says("nothing was sent: over quota: 1.9 MiB");
+        assert_eq!(put.stderr.lines().count(), 1, "{}", put.stderr);
     }
+    let json = alice.run(&["--json", "put", "-r", "t"]).code_is(NO_ROOM);
+    assert!(json.stderr.contains("\"requested\":2000000"), "{}", json.stderr);
+    assert_eq!(tree(&server.home("alice")).len(), 0);
+    assert_eq!(fs::read_dir(server.staging("alice")).unwrap().count(), 0);
+    // What fits goes, and what it grows by counts, not what it has.
+    (20..40).for_each(|number| fs::remove_file(name(number)).unwrap());
+    alice.run(&["put", "-r", "t"]).ok();
+    for number in 0..20 {
+        Content::seed(100 + number).write(&name(number), 51_000);
+    }
+    alice.run(&["put", "-r", "t"]).ok();
+    for number in 0..20 {
+        Content::seed(200 + number).write(&name(number), 53_000);
+    }
+    alice.run(&["put", "-r", "t"]).code_is(NO_ROOM).says("nothing was sent: over quota");
+    assert_eq!(fs::metadata(server.home("alice").join("t/d/7")).unwrap().len(), 51_000);
+    // Files and directories are counted too.
+    server.add_user("bob", "b", "1GiB");
+    server.berthctl(&["quota", "set", "bob", "--entries", "21"]).ok();
+    let bob = server.client("bob", "b");
+    let top = alice.file("t").display().to_string();
+    bob.run(&["put", "-r", &top]).code_is(NO_ROOM).says("22 more files and directories");
+    assert_eq!(tree(&server.home("bob")).len(), 0);
+    server.berthctl(&["quota", "set", "bob", "--entries", "22"]).ok();
+    bob.run(&["put", "-r", &top]).ok();
+    assert_exact(&server);
+}
+
+#[test]
+fn what_is_the_same_is_not_sent_and_what_is_refused_is_told_before_anything_moves() {
+    let (server, alice) = server();
+    make(&alice, &["t/a", "t/d/b", "t/e/", "t/f/c"]);
+    Content::seed(9).write(&alice.file("t/large"), (2 << 20) + 7);
+    account::give(&alice.file("t/large"));
+    alice.run(&["put", "-r", "t"]).ok();
+    let again = alice.run(&["--json", "put", "-r", "t"]).ok();
+    let sum = summary(&again);
+    assert_eq!((sum["files"].as_u64(), sum["unchanged"].as_u64()), (Some(0), Some(4)), "{sum}");
+    assert_eq!((sum["moved_bytes"].as_u64(), sum["directories"].as_u64()), (Some(0), Some(4)));
+    // The same size and time, and another content: the digest decides.
+    let path = alice.file("t/a");
+    let time = path.metadata().unwrap().modified().unwrap();
+    fs::write(&path, "CONTENT of t/a").unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_times(fs::FileTimes::new().set_modified(time)).unwrap();
+    let changed = summary(&alice.run(&["--json", "put", "-r", "t"]).ok());
+    assert_eq!((changed["files"].as_u64(), changed["unchanged"].as_u64()), (Some(1), Some(3)));
+    assert_eq!(fs::read(server.home("alice").join("t/a")).unwrap(), b"CONTENT of t/a");
+    let whole = summary(&alice.run(&["--json", "put", "-r", "-W", "t"]).ok());
+    assert_eq!((whole["files"].as_u64(), whole["unchanged"].as_u64()), (Some(4), Some(0)));
+    // A directory where a file is, and the reverse.
+    fs::remove_dir_all(alice.file("t/f")).unwrap();
+    fs::remove_file(alice.file("t/a")).unwrap();
+    make(&alice, &["t/f", "t/a/x", "t/a/y/z", "t/new"]);
+    let put = alice.run(&["put", "-r", "t"]).code_is(FAILURE);
+    for told in ["put ", "t/f: /t/f: ", "the directory /t/a: ", "1 file (", "3 unchanged"] {
+        let told = told.replace("3 unchanged", "2 unchanged, 2 failed");
+        assert!(put.stderr.contains(&told), "{told}:\n{}", put.stderr);
+    }
+    assert!(server.home("alice").join("t/new").is_file());
+    assert_exact(&server);
+}
+
+#[test]
+fn what_is_excluded_stays_where_it_is_in_both_directions() {
+    let (server, alice) = server();
+    make(&alice, &["t/a", "t/a.o", "t/keep.o", "t/build/x", "t/d/build", "t/d/b.o"]);
+    let sieve = ["--exclude", "*.o", "--exclude", "build/", "--include", "keep.o"];
+    alice.run(&[&["put", "-r", "t"][..], &sieve].concat()).ok();
+    let names = |tree: BTreeMap<PathBuf, _>| -> Vec<_> { tree.into_keys().collect() };
+    let kept = ["a", "d", "d/build", "keep.o"].map(PathBuf::from);
+    assert_eq!(names(tree(&server.home("alice").join("t"))), kept);
+    alice.run(&["put", "-r", "t"]).ok();
+    alice.run(&[&["get", "-r", "t", "--to", "back"][..], &sieve].concat()).ok();
+    assert_eq!(names(tree(&alice.file("back"))), kept);
+    alice.run(&["put", "-r", "t", "--exclude", "a{b"]).code_is(USAGE).says("a{b");
+    alice.run(&["put", "-r", "t", "--include", "x"]).code_is(USAGE);
     assert_exact(&server);
 }
 

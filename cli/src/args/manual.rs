@@ -14,8 +14,8 @@ Output:
   as they are. Names have colours on a terminal, unless NO_COLOR is set or TERM is dumb; --color
   always uses them in a pipe too, and escapes names there. With --json, standard output has one
   JSON object a line: for ls, tree and stat an entry, for du a directory, for put and get a file
-  that was moved, for uploads an upload, for md5 a file, for df the quota, for info the server, for
-  ping an echo, for devices a device, for profiles, login and join a profile. With put -r, get -r, tree and ping the last one is `summary`.
+  that was moved, for sync one that was moved or deleted, for uploads an upload, for md5 a file, for df the quota, for info the server, for
+  ping an echo, for devices a device, for profiles, login and join a profile. With put -r, get -r, sync, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
@@ -69,6 +69,9 @@ Examples:
   berth get -r photos --to /backup/        fetch a directory with all that is in it
   berth get -r photos --limit-rate 2M -j 1 the same with 2 MiB a second, one file at a time
   berth uploads                            list what was begun and is not finished
+  berth sync -n --delete photos :photos    what it would take to make photos there what it is here
+  berth sync --exclude '*.o' src :src      send what changed, without what matches
+  berth sync :docs docs                    fetch what changed
   berth ls -l pictures                     list a directory
   berth tree -L 2                          draw the home, two directories deep
   berth du -d 1 --human                    how much is in each directory

@@ -7,6 +7,7 @@ mod looking;
 mod manual;
 mod moving;
 mod sign_in;
+mod sync;
 mod transfers;
 mod typed;
 
@@ -23,7 +24,8 @@ pub use moving::Moving;
 use moving::retry_for;
 pub(crate) use sign_in::absolute;
 pub use sign_in::{JoinArgs, LogoutArgs, SignIn, SignInArgs};
-pub use transfers::{GetArgs, PutArgs, is_standard};
+pub use sync::{Sides, SyncArgs};
+pub use transfers::{GetArgs, PutArgs, SieveArgs, is_standard};
 
 use crate::exit::exit_codes;
 use crate::looking::screen::Colour;
@@ -161,6 +163,12 @@ pub enum Command {
     /// them replaced as above. Symbolic links, sockets, pipes and devices are skipped and told;
     /// only a link that is named itself is followed. What cannot be put is told, and the rest goes
     /// on; files are whole or not there at all. Directories have the time at which they were filled.
+    ///
+    /// Before anything is sent the whole is planned. Files that the home has with the same size and digest
+    /// are not sent, whatever their times are; -W sends all. Names that are refused are told. What would
+    /// exceed the quota is refused as a whole, with 6. --exclude and --include take patterns as
+    /// .gitignore has them, from each directory that is named on; what is in a directory that is left
+    /// out is not looked at.
     Put(PutArgs),
     /// Fetch files from the home; an interrupted get goes on when repeated
     ///
@@ -188,6 +196,20 @@ pub enum Command {
     /// the rest goes on; the same command again fetches what is missing. Directories have the mode
     /// that the umask leaves them.
     Get(GetArgs),
+    /// Make a directory on one side have what one on the other side has
+    ///
+    /// One of SRC and DST is in the home: it begins with a colon, and starts from the directory of -C like
+    /// all remote paths; `:` alone is that directory. The contents of SRC become the contents of DST,
+    /// which is made where there is none: `sync photos :backup/photos` fills /backup/photos, as rsync
+    /// does with `photos/`.
+    ///
+    /// A file goes when its size or the time of its last change differs, or with --checksum when its
+    /// content does. It is replaced in one step, with its time and permission bits, as with put and
+    /// get. With --delete what is not in SRC is removed from DST at the end, unless anything failed
+    /// before, and never what --exclude leaves out. An empty SRC with --delete is refused. Symbolic
+    /// links are skipped and told. With -n nothing is changed, and each file or directory that would be
+    /// sent, fetched, made or deleted is printed.
+    Sync(SyncArgs),
     /// List directories
     ///
     /// On a terminal names stand in columns, sorted downwards, as wide as the screen allows; a pipe
@@ -309,6 +331,7 @@ impl Command {
             | Self::Mkdir(MkdirArgs { paths, .. })
             | Self::Rm(RmArgs { paths, .. })
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
+            Self::Sync(args) => args.remote().into_iter().collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
             Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
             Self::Df
@@ -328,6 +351,7 @@ impl Command {
         match self {
             Self::Put(args) => args.moving.limit_rate,
             Self::Get(args) => args.moving.limit_rate,
+            Self::Sync(args) => args.moving.limit_rate,
             _ => None,
         }
     }
@@ -338,6 +362,7 @@ impl Command {
         match self {
             Self::Put(args) => !args.reads_stdin(),
             Self::Get(args) => !args.writes_stdout(),
+            Self::Sync(_) => true,
             _ => false,
         }
     }

@@ -5,6 +5,29 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::Existing;
 
 use super::Moving;
+use crate::failure::Failure;
+use crate::trees::Sieve;
+
+/// What of a tree is left out.
+#[derive(Clone, Debug, Default, clap::Args)]
+pub struct SieveArgs {
+    /// Leave out what matches in the trees of -r, in the syntax of .gitignore; may be repeated
+    #[arg(long, value_name = "PATTERN")]
+    pub exclude: Vec<String>,
+    /// Do not leave out what matches this; may be repeated
+    #[arg(long, value_name = "PATTERN", requires = "exclude")]
+    pub include: Vec<String>,
+}
+
+impl SieveArgs {
+    /// What holds it back.
+    ///
+    /// # Errors
+    /// When a pattern is none.
+    pub fn sieve(&self) -> Result<Sieve, Failure> {
+        Sieve::new(&self.include, &self.exclude).map_err(Failure::usage)
+    }
+}
 
 /// `berth put`.
 #[derive(Clone, Debug, clap::Args)]
@@ -30,6 +53,9 @@ pub struct PutArgs {
     /// How fast, and how many at once.
     #[command(flatten)]
     pub moving: Moving,
+    /// What is left out.
+    #[command(flatten)]
+    pub sieve: SieveArgs,
 }
 
 /// `berth get`.
@@ -50,6 +76,9 @@ pub struct GetArgs {
     /// How fast, and how many at once.
     #[command(flatten)]
     pub moving: Moving,
+    /// What is left out.
+    #[command(flatten)]
+    pub sieve: SieveArgs,
 }
 
 fn local_path(text: &str) -> Result<PathBuf, String> {

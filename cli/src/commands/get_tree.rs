@@ -8,7 +8,7 @@ mod lister;
 
 use std::fs;
 use std::future::{Future, ready};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
 use berth_common::batch::FILE_BYTES;
@@ -16,6 +16,7 @@ use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::sync::would;
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, get};
 use crate::args::GetArgs;
@@ -23,23 +24,48 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
 use crate::transfer::{
-    GetJob, GetReport, SmallGets, SmallGot, Storing, TransferError, get as get_file,
+    GetJob, GetReport, SmallGets, SmallGot, Storing, TransferError, fingerprint, get as get_file,
 };
-use crate::trees::{Fills, FillsError, contents_of, joined};
+use crate::trees::{Fills, FillsError, Paths, contents_of, joined};
 use lister::{Lister, Step};
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
     let roots = roots(context, args)?;
+    let (telling, _) = fetch(context, args, roots, None).await?;
+    telling.end()
+}
+
+/// How trees are got that are synced.
+pub(super) struct Syncing {
+    /// Files of the same size are compared by content.
+    pub(super) checksum: bool,
+    /// Nothing is done.
+    pub(super) dry_run: bool,
+    /// What was found becomes these local paths.
+    pub(super) names: Option<Paths>,
+    /// How many they are.
+    pub(super) found: u64,
+}
+
+/// Gets trees.
+pub(super) async fn fetch<'a>(
+    context: &'a Context,
+    args: &GetArgs,
+    roots: Vec<Root>,
+    syncing: Option<Syncing>,
+) -> Result<(Telling<'a>, Option<Syncing>), Failure> {
+    let makes = !syncing.as_ref().is_some_and(|syncing| syncing.dry_run);
     let (steps, mut taken) = mpsc::channel(AHEAD);
     // It ends by itself when nobody takes what it finds.
-    tokio::spawn(Lister::new(context.session.clone(), steps).list(roots));
+    let lister = Lister::new(context.session.clone(), args.sieve.sieve()?, makes, steps);
+    tokio::spawn(lister.list(roots));
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
     let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
     let storing = Storing::start();
     let run = Run { context, args, slots: &slots, batches, storing: &storing };
-    let mut getting = Getting::new(run, Telling::new(context));
+    let mut getting = Getting::new(run, Telling::new(context), syncing);
     let mut listed = false;
     loop {
         tokio::select! {
@@ -57,7 +83,7 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
                     }
                     listed = true;
                 }
-                Some(step) => getting.take(step),
+                Some(step) => getting.take(step)?,
                 None => listed = true,
             },
             () = ready(()), if getting.is_to_send() && getting.telling.begins() => getting.send_together(),
@@ -69,7 +95,9 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
             }
         }
     }
-    getting.telling.end()
+    let Getting { telling, syncing, .. } = getting;
+    telling.over();
+    Ok((telling, syncing))
 }
 
 /// What all files are got with.
@@ -92,9 +120,10 @@ enum Done {
 }
 
 /// What is under way, and what was told of it.
-struct Getting<'a> {
+struct Getting<'a, 'b> {
     run: Run<'a>,
-    telling: Telling<'a>,
+    telling: Telling<'b>,
+    syncing: Option<Syncing>,
     under_way: FuturesUnordered<UnderWay<'a>>,
     /// Files under way by themselves.
     alone: usize,
@@ -108,11 +137,12 @@ struct Getting<'a> {
     settling: bool,
 }
 
-impl<'a> Getting<'a> {
-    fn new(run: Run<'a>, telling: Telling<'a>) -> Self {
+impl<'a, 'b> Getting<'a, 'b> {
+    fn new(run: Run<'a>, telling: Telling<'b>, syncing: Option<Syncing>) -> Self {
         Self {
             run,
             telling,
+            syncing,
             under_way: FuturesUnordered::new(),
             alone: 0,
             together: SmallGets::default(),
@@ -140,23 +170,66 @@ impl<'a> Getting<'a> {
         !self.together.is_empty() && self.sent < BATCHES_AHEAD
     }
 
-    fn take(&mut self, step: Step) {
+    fn take(&mut self, step: Step) -> Result<(), Failure> {
+        if let (
+            Some(syncing),
+            Step::Directory(local) | Step::File { local, .. } | Step::Skipped(local, _),
+        ) = (&mut self.syncing, &step)
+        {
+            syncing.note(local);
+        }
         match step {
-            Step::Directory(local) => {
-                let newly = self.run.context.tries.done(&local);
-                self.telling.tally.directories += u64::from(newly);
-            }
+            Step::Directory(local) => return self.take_directory(&local),
             Step::File { local, .. } if self.run.context.tries.is_done(&local) => {}
-            Step::File { remote, local, size } => {
-                self.telling.progress.found(size);
-                self.gather(GetJob { remote, local, force: self.run.args.force }, size);
+            Step::File { remote, local, size, mtime_ns } => {
+                let job = GetJob { remote, local, force: self.run.args.force };
+                match self.syncing.as_ref().map(|syncing| syncing.what(&job.local, size, mtime_ns))
+                {
+                    None => self.take_file(job, size),
+                    Some(Differs::No) => {
+                        let newly = self.run.context.tries.done(&job.local);
+                        self.telling.tally.unchanged += u64::from(newly);
+                    }
+                    Some(_) if self.is_dry() => {
+                        self.telling.tally.files += 1;
+                        self.telling.tally.bytes += size;
+                        would(self.run.context, "get", &job.local.display().to_string())?;
+                    }
+                    Some(Differs::Yes) => self.take_file(job, size),
+                    Some(Differs::Perhaps) => {
+                        self.telling.progress.found(size);
+                        self.get_alone(GetJob { force: false, ..job });
+                    }
+                }
             }
-            Step::Skipped(sentence) => self.telling.skipped(&sentence),
+            Step::Skipped(_, sentence) => self.telling.skipped(&sentence),
             Step::Failed(failure) | Step::Lost(failure) => {
                 self.telling.failed(&failure);
             }
             Step::Settle => self.settling = true,
         }
+        Ok(())
+    }
+
+    fn is_dry(&self) -> bool {
+        self.syncing.as_ref().is_some_and(|syncing| syncing.dry_run)
+    }
+
+    fn take_directory(&mut self, local: &Path) -> Result<(), Failure> {
+        if self.is_dry() {
+            if local.is_dir() {
+                return Ok(());
+            }
+            would(self.run.context, "make", &local.display().to_string())?;
+        }
+        let newly = self.run.context.tries.done(&local);
+        self.telling.tally.directories += u64::from(newly);
+        Ok(())
+    }
+
+    fn take_file(&mut self, job: GetJob, size: u64) {
+        self.telling.progress.found(size);
+        self.gather(job, size);
     }
 
     /// Puts a small file into the next message, which goes when it is full.
@@ -244,9 +317,40 @@ impl<'a> Getting<'a> {
 }
 
 /// What is got, and what it becomes.
-struct Root {
-    remote: RelPath,
-    local: PathBuf,
+pub(super) struct Root {
+    pub(super) remote: RelPath,
+    pub(super) local: PathBuf,
+}
+
+/// Whether a local file differs from the one in the home.
+enum Differs {
+    Yes,
+    No,
+    /// Their content decides.
+    Perhaps,
+}
+
+impl Syncing {
+    fn note(&mut self, local: &Path) {
+        self.found += 1;
+        if let Some(names) = &mut self.names {
+            names.insert(local);
+        }
+    }
+
+    fn what(&self, local: &Path, size: u64, mtime_ns: i64) -> Differs {
+        let Ok(here) = fs::symlink_metadata(local) else {
+            return Differs::Yes;
+        };
+        if !here.is_file() || here.len() != size {
+            return Differs::Yes;
+        }
+        match self.checksum {
+            true => Differs::Perhaps,
+            false if fingerprint(&here).mtime_ns == mtime_ns => Differs::No,
+            false => Differs::Yes,
+        }
+    }
 }
 
 /// What goes where. The directories that the trees go into are there afterwards.
@@ -293,7 +397,13 @@ async fn get_alone(run: Run<'_>, progress: Progress, job: GetJob) -> Done {
     let progress = progress.file(&job.remote.to_string());
     // It is never closed.
     let _slot = run.slots.acquire().await;
-    let result = get_file(&run.context.session, &job, &progress).await;
+    let mut result = get_file(&run.context.session, &job, &progress).await;
+    let mut job = job;
+    // One that was to be compared first.
+    if run.args.force && !job.force && matches!(result, Err(TransferError::Exists { .. })) {
+        job.force = true;
+        result = get_file(&run.context.session, &job, &progress).await;
+    }
     progress.end();
     Done::Alone(job, result)
 }

@@ -13,6 +13,7 @@ mod get_to_output;
 mod get_tree;
 mod info;
 mod ls;
+mod manifest;
 mod md5;
 mod mkdir;
 mod mv;
@@ -23,6 +24,7 @@ mod put_tree;
 mod rm;
 mod show;
 mod stat;
+mod sync;
 mod telling;
 mod tree;
 mod uploads;
@@ -71,6 +73,7 @@ pub(crate) fn check(args: &Args) -> Result<(), Failure> {
     match &args.command {
         Command::Put(put) => put::check(put),
         Command::Get(get) => get_to_output::check(args, get),
+        Command::Sync(sync) => sync::check(sync),
         _ => Ok(()),
     }
 }
@@ -80,6 +83,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
     let exit = match command {
         Command::Put(args) => put::run(context, args).await?,
         Command::Get(args) => get::run(context, args).await?,
+        Command::Sync(args) => sync::run(context, args).await?,
         Command::Ls(args) => ls::run(context, args).await?,
         Command::Tree(args) => tree::run(context, args).await?,
         Command::Du(args) => du::run(context, args).await?,

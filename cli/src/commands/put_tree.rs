@@ -1,6 +1,6 @@
 //! `berth put -r`: directories with all that is in them, and files beside them, into the home.
 //!
-//! A thread walks the trees ahead. What it finds is taken as fast as it can be carried out: directories are asked for
+//! First a pre-flight plans the whole ([`super::manifest`]). Then a thread walks the trees ahead. What it finds is taken as fast as it can be carried out: directories are asked for
 //! at once, files wait for their directory and then for their turn, so that as many as the session allows are always
 //! under way. Small files go many in one message: while messages are on their way the next one fills. Whether a file
 //! is whole there is each file's own matter.
@@ -8,6 +8,7 @@
 use std::future::{Future, ready};
 use std::path::PathBuf;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use berth_common::batch::PutResult;
@@ -17,6 +18,7 @@ use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
 
+use super::manifest::{Manifest, preflight, unwalkable};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
@@ -28,24 +30,53 @@ use crate::session::RequestError;
 use crate::state::ClientKey;
 use crate::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
 use crate::trees::{
-    Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Root, Step, Walk, contents_of,
+    Comparing, Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Paths, Root, Sieve, Step,
+    Takes, Walk, contents_of,
 };
 
 /// Bytes of small files that were read and are not in the home yet, at most and but for the last one.
 const HELD_BYTES: usize = 16 * 1024 * 1024;
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
-    let key = put::client_key(context)?;
-    let roots = roots(context, args).await?;
+    let (roots, made) = roots(context, args).await?;
     put::settle(context, args).await?;
-    let together = args.existing() != Existing::Append;
-    let mut steps = walk_ahead(roots, together, AHEAD);
+    let sieve = args.sieve.sieve()?;
+    let comparing = if args.whole_file { Comparing::Nothing } else { Comparing::Content };
+    let mut telling = Telling::new(context);
+    let keeps = args.existing() == Existing::Keep;
+    let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps };
+    let settled = preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
+    if let Some(to) = made {
+        let made = context.session.make_directory(&to, true).await;
+        made.map_err(|error| failed(&error).of(format_args!("put to {to}")).at(&to))?;
+    }
+    let telling = send_trees(context, args, Trees { roots, sieve, settled }, telling).await?;
+    telling.end()
+}
+
+/// What is put.
+pub(super) struct Trees {
+    pub(super) roots: Vec<Root>,
+    pub(super) sieve: Sieve,
+    /// What is not touched.
+    pub(super) settled: Paths,
+}
+
+/// Puts trees of which a plan was made.
+pub(super) async fn send_trees<'a>(
+    context: &'a Context,
+    args: &PutArgs,
+    trees: Trees,
+    telling: Telling<'a>,
+) -> Result<Telling<'a>, Failure> {
+    let key = put::client_key(context)?;
+    let mut steps = walk_ahead(trees, AHEAD);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
     let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
     let run = Run { context, args, key: &key, slots: &slots, batches };
-    let mut putting = Putting::new(run, Telling::new(context));
+    let mut putting = Putting::new(run, telling);
     let mut walked = false;
     loop {
         tokio::select! {
@@ -63,9 +94,10 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
             else => break,
         }
     }
-    let exit = putting.telling.end()?;
-    put::remark(context, putting.usage.as_ref());
-    Ok(exit)
+    let Putting { telling, usage, .. } = putting;
+    telling.over();
+    put::remark(context, usage.as_ref());
+    Ok(telling)
 }
 
 /// What all pieces are put with.
@@ -89,9 +121,9 @@ struct Named {
 }
 
 /// What is under way, and what was told of it.
-struct Putting<'a> {
+struct Putting<'a, 'b> {
     run: Run<'a>,
-    telling: Telling<'a>,
+    telling: Telling<'b>,
     usage: Option<Usage>,
     under_way: FuturesUnordered<UnderWay<'a>>,
     /// Pieces under way that are no small files.
@@ -106,8 +138,8 @@ struct Putting<'a> {
     held_bytes: usize,
 }
 
-impl<'a> Putting<'a> {
-    fn new(run: Run<'a>, telling: Telling<'a>) -> Self {
+impl<'a, 'b> Putting<'a, 'b> {
+    fn new(run: Run<'a>, telling: Telling<'b>) -> Self {
         Self {
             run,
             telling,
@@ -155,10 +187,10 @@ impl<'a> Putting<'a> {
                 self.telling.skipped(&format!("{}: skipped, it is {kind}", local.display()));
             }
             Step::Failed { local, error } => {
-                let failure = Failure::new(error.exit(), error.about(&local));
-                let local = local.display();
-                self.telling.failed(&failure.of(format_args!("put {local}")).locally(local));
+                self.telling.failed(&unwalkable(&local, &error));
             }
+            // This walk opens all files.
+            Step::LookedAt(_) => {}
         }
     }
 
@@ -316,8 +348,8 @@ impl Run<'_> {
     }
 }
 
-/// What goes where.
-async fn roots(context: &Context, args: &PutArgs) -> Result<Vec<Root>, Failure> {
+/// What goes where, and the directory that is made for it.
+async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<RelPath>), Failure> {
     let (to, into) = put::target(context, args).await?;
     let mut fills = Fills::default();
     let mut roots = Vec::with_capacity(args.files.len());
@@ -339,18 +371,17 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<Vec<Root>, Failure> 
         roots.push(Root { local: local.clone(), remote });
     }
     // What is only called a directory need not be one yet; files go into it too.
-    if into && args.to.as_deref().is_some_and(means_directory) && !to.is_root() {
-        let made = context.session.make_directory(&to, true).await;
-        made.map_err(|error| failed(&error).of(format_args!("put to {to}")).at(&to))?;
-    }
-    Ok(roots)
+    let made = into && args.to.as_deref().is_some_and(means_directory) && !to.is_root();
+    Ok((roots, made.then_some(to)))
 }
 
 /// Walks on a thread of its own, so many pieces ahead, until nobody takes them any more.
-fn walk_ahead(roots: Vec<Root>, together: bool, ahead: usize) -> mpsc::Receiver<Step> {
+fn walk_ahead(trees: Trees, ahead: usize) -> mpsc::Receiver<Step> {
     let (steps, taken) = mpsc::channel(ahead);
+    let Trees { roots, sieve, settled } = trees;
     tokio::task::spawn_blocking(move || {
-        for step in Walk::new(roots, together) {
+        let walk = Walk::new(roots, Takes::ReadsSmall).without(sieve);
+        for step in walk.without_paths(Arc::new(settled)) {
             if steps.blocking_send(step).is_err() {
                 return;
             }

@@ -91,6 +91,16 @@ impl<'a> Telling<'a> {
         self.tally.moved += leaves.saturating_mul(LEAF_SIZE as u64).min(size);
     }
 
+    /// What moves has moved.
+    pub(super) fn over(&self) {
+        self.progress.end();
+    }
+
+    /// How it ends, as far as is known.
+    pub(super) fn exit(&self) -> Exit {
+        self.failures.exit()
+    }
+
     /// All that could be done is done.
     pub(super) fn end(self) -> Result<Exit, Failure> {
         self.progress.end();

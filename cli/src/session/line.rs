@@ -141,6 +141,7 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::PutDone { id, .. }
         | WorkerToClient::FilesPut { id, .. }
         | WorkerToClient::FilesGot { id, .. }
+        | WorkerToClient::FilesStated { id, .. }
         | WorkerToClient::GetReady { id, .. }
         | WorkerToClient::GetEnd { id, .. } => Some(*id),
     }

@@ -1,7 +1,8 @@
 //! What each word of a line is to its command: a name here, a name in the home, an option, or neither.
 //!
 //! Read off the parser's own definitions, so that a new command is completed and globbed by the names of
-//! its values alone: LOCAL is a local path; REMOTE, PATH, FROM and TO are paths in the home. It is
+//! its values alone: LOCAL is a local path; REMOTE, PATH, FROM and TO are paths in the home; SRC and DST are local
+//! directories, unless they begin with a colon. It is
 //! used for lines that are still typed, so it is content with words that make no sense.
 
 use clap::{Arg, Command};
@@ -61,7 +62,11 @@ pub(super) fn roles(parser: &Command, words: &[String]) -> Vec<Role> {
             Role::Option
         } else {
             places += 1;
-            positional(command, places).map_or(Role::Other, of_value)
+            match positional(command, places).map_or(Role::Other, of_value) {
+                // A path in the home, whose colon stands in the way.
+                Role::Name { .. } if name == "sync" && word.starts_with(':') => Role::Other,
+                role => role,
+            }
         };
         roles.push(role);
     }
@@ -99,7 +104,7 @@ fn of_value(arg: &Arg) -> Role {
     let name = arg.get_value_names().and_then(|names| names.first());
     let (side, directory) = match name.map(|name| name.as_str()) {
         Some("LOCAL") => (Side::Local, false),
-        Some("LOCAL_DIR") => (Side::Local, true),
+        Some("LOCAL_DIR" | "SRC" | "DST") => (Side::Local, true),
         Some("REMOTE" | "PATH" | "FROM" | "TO") => (Side::Remote, false),
         Some("REMOTE_DIR") => (Side::Remote, true),
         _ => return Role::Other,
@@ -131,7 +136,7 @@ mod tests {
 
     #[test]
     fn each_word_has_its_side() {
-        let table: [(&str, &[&str]); 14] = [
+        let table: [(&str, &[&str]); 15] = [
             ("", &["command"]),
             ("put", &["command", "locals"]),
             (
@@ -144,6 +149,7 @@ mod tests {
             ("ls -l", &["command", "option", "remotes"]),
             ("stat x", &["command", "remotes", "remotes"]),
             ("mv a", &["command", "remotes", "remote"]),
+            ("sync -n a :b", &["command", "option", "local directory", "other", "other"]),
             ("cd", &["command", "remote directory"]),
             ("lcd", &["command", "local directory"]),
             ("lls -l", &["command", "option", "locals"]),

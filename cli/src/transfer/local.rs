@@ -2,14 +2,18 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
 use berth_common::digest::{self, Md5, Md5Stream, TreeDigest};
+use berth_common::entry::SourceFingerprint;
 use berth_common::limits::BLOCK_SIZE;
+use rustix::fs::OFlags;
+
+use super::source::fingerprint;
 
 /// Seconds and nanoseconds as one number; times beyond the year 2262 become the last one.
-pub(super) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
@@ -43,6 +47,36 @@ pub(crate) fn tree_digest(path: &Path) -> io::Result<Md5> {
     digests(path).map(|(tree, _)| tree)
 }
 
+/// Whether the file that was looked at is still the same and has this tree digest. Blocks for as long as reading takes;
+/// what cannot be read has not.
+#[must_use]
+pub(crate) fn has_digest(path: &Path, looked_at: &SourceFingerprint, digest: Md5) -> bool {
+    let is_unchanged = |file: &File| {
+        file.metadata().is_ok_and(|found| found.is_file() && fingerprint(&found) == *looked_at)
+    };
+    let flags = OFlags::NONBLOCK.bits() as i32;
+    let Ok(file) = File::options().read(true).custom_flags(flags).open(path) else {
+        return false;
+    };
+    if !is_unchanged(&file) {
+        return false;
+    }
+    let size = usize::try_from(looked_at.size).unwrap_or(usize::MAX).clamp(1, BLOCK_SIZE);
+    let mut block = vec![0; size];
+    let mut tree = TreeDigest::new();
+    let mut offset = 0;
+    while offset < looked_at.size {
+        match read_up_to(&file, &mut block, offset) {
+            Ok(read) if read > 0 => {
+                tree.extend(&digest::leaves(&block[..read]));
+                offset += read as u64;
+            }
+            Ok(_) | Err(_) => return false,
+        }
+    }
+    tree.finish() == digest && is_unchanged(&file)
+}
+
 fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
@@ -69,6 +103,11 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let tree = TreeDigest::resume(&digest::leaves(&bytes)).finish();
             assert_eq!(digests(&path).unwrap(), (tree, Md5::of(&bytes)), "{len}");
+            let looked_at = fingerprint(&path.metadata().unwrap());
+            assert!(has_digest(&path, &looked_at, tree), "{len}");
+            assert!(!has_digest(&path, &looked_at, Md5::from_bytes([7; 16])));
+            let changed = SourceFingerprint { mtime_ns: 1, ..looked_at };
+            assert!(!has_digest(&path, &changed, tree) && !has_digest(dir.path(), &changed, tree));
         }
     }
 

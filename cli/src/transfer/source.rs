@@ -198,7 +198,8 @@ impl Source {
     }
 }
 
-pub(super) fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
+/// What tells a local file apart from any other content it ever had.
+pub(crate) fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
     SourceFingerprint {
         size: metadata.size(),
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::{RelPath, RelPathError};
 
+use super::Sieve;
 use super::stack::Stack;
 
 /// A piece of a tree.
@@ -30,11 +31,15 @@ pub enum Piece {
         local: PathBuf,
         /// Its size in bytes, as it was listed.
         size: u64,
+        /// Time of its last change, in nanoseconds since the epoch, as it was listed.
+        mtime_ns: i64,
     },
     /// What the server lists and does not serve.
     Skipped {
         /// Its path in the home.
         remote: RelPath,
+        /// What it would become.
+        local: PathBuf,
         /// What it is.
         kind: EntryKind,
     },
@@ -52,9 +57,17 @@ pub enum Piece {
 }
 
 /// The directories that are entered, the deepest one last.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Listed {
     stack: Stack<Level>,
+    sieve: Sieve,
+    top: RelPath,
+}
+
+impl Default for Listed {
+    fn default() -> Self {
+        Self { stack: Stack::default(), sieve: Sieve::default(), top: RelPath::root() }
+    }
 }
 
 #[derive(Debug)]
@@ -67,6 +80,17 @@ struct Level {
 }
 
 impl Listed {
+    /// One that leaves names out.
+    #[must_use]
+    pub fn without(sieve: Sieve) -> Self {
+        Self { sieve, ..Self::default() }
+    }
+
+    /// Begins a tree, from whose top on paths are held against what is left out.
+    pub fn begin(&mut self, top: RelPath) {
+        self.top = top;
+    }
+
     /// Enters a directory. Its entries have to be added before the next piece is taken.
     pub fn enter(&mut self, remote: RelPath, local: PathBuf) {
         self.stack.enter(Level { remote, local, rank: 0, next_rank: None });
@@ -96,7 +120,7 @@ impl Listed {
                 return Ok(None);
             };
             if let Some(entry) = entry {
-                if let Some(piece) = level.piece(entry) {
+                if let Some(piece) = level.piece(entry, &self.sieve, &self.top) {
                     return Ok(Some(piece));
                 }
             } else if let Some(rank) = level.next_rank.take() {
@@ -112,7 +136,7 @@ impl Listed {
 
 impl Level {
     /// What an entry becomes, if it is its turn.
-    fn piece(&mut self, entry: Entry) -> Option<Piece> {
+    fn piece(&mut self, entry: Entry, sieve: &Sieve, top: &RelPath) -> Option<Piece> {
         let rank = rank(&entry.name);
         if rank != self.rank {
             if rank > self.rank {
@@ -127,13 +151,26 @@ impl Level {
                 return Some(Piece::Refused { within, name: entry.name, error });
             }
         };
+        if sieve.leaves_out(beneath(&remote, top), entry.kind == EntryKind::Directory) {
+            return None;
+        }
         let local = joined(&self.local, &entry.name);
         Some(match entry.kind {
             EntryKind::Directory => Piece::Directory { remote, local },
-            EntryKind::File => Piece::File { remote, local, size: entry.size },
-            kind @ (EntryKind::Symlink | EntryKind::Other) => Piece::Skipped { remote, kind },
+            EntryKind::File => {
+                Piece::File { remote, local, size: entry.size, mtime_ns: entry.mtime_ns }
+            }
+            kind @ (EntryKind::Symlink | EntryKind::Other) => {
+                Piece::Skipped { remote, local, kind }
+            }
         })
     }
+}
+
+/// A path from the top of its tree on.
+pub(crate) fn beneath<'a>(path: &'a RelPath, top: &RelPath) -> &'a Path {
+    let within = path.as_str().strip_prefix(top.as_str()).unwrap_or(path.as_str());
+    Path::new(within.trim_start_matches('/'))
 }
 
 /// How many endings of [`crate::transfer::get()`]'s own files a name has. While `a` comes, its data is in `a.part`; a
@@ -179,10 +216,10 @@ mod tests {
     fn pieces(listed: &mut Listed) -> Vec<String> {
         let words = |piece| match piece {
             Piece::Directory { remote, local } => format!("{remote} makes {}", local.display()),
-            Piece::File { remote, local, size } => {
+            Piece::File { remote, local, size, .. } => {
                 format!("{remote} of {size} becomes {}", local.display())
             }
-            Piece::Skipped { remote, kind } => format!("{remote} is {kind:?}"),
+            Piece::Skipped { remote, kind, .. } => format!("{remote} is {kind:?}"),
             Piece::Refused { name, error, .. } => format!("{name:?}: {error}"),
             Piece::Settle => "settle".to_owned(),
         };
@@ -220,6 +257,18 @@ mod tests {
         }
         let mut listed = entered(&files(&["..", "good", "a/b"]));
         assert_eq!(pieces(&mut listed).len(), 3, "the rest goes on");
+    }
+
+    #[test]
+    fn what_is_left_out_is_no_piece() {
+        let sieve = Sieve::new(&[], &["*.o".to_owned(), "/d/x".to_owned()]).unwrap();
+        let mut listed = Listed::without(sieve);
+        listed.begin(RelPath::new("top").unwrap());
+        listed.enter(RelPath::new("top/d").unwrap(), PathBuf::from("d"));
+        listed.add(&files(&["x", "y.o", "y", "top"])).unwrap();
+        let expected = ["/top/d/y of 3 becomes d/y", "/top/d/top of 3 becomes d/top"];
+        assert_eq!(pieces(&mut listed), expected);
+        assert_eq!(beneath(&RelPath::new("a").unwrap(), &RelPath::root()), Path::new("a"));
     }
 
     #[test]

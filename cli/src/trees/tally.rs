@@ -17,6 +17,8 @@ pub struct Tally {
     pub moved: u64,
     /// Files that were there already.
     pub unchanged: u64,
+    /// Files and directories that were removed, each with all that was in it.
+    pub deleted: u64,
     /// Directories that were made or were there.
     pub directories: u64,
     /// What is neither a file nor a directory, and was left out.
@@ -40,8 +42,12 @@ impl Tally {
             human::duration(seconds),
             human::size(rate),
         );
-        let others =
-            [(self.unchanged, "unchanged"), (self.skipped, "skipped"), (self.failed, "failed")];
+        let others = [
+            (self.unchanged, "unchanged"),
+            (self.deleted, "deleted"),
+            (self.skipped, "skipped"),
+            (self.failed, "failed"),
+        ];
         for (number, what) in others.into_iter().filter(|(number, _)| *number > 0) {
             line.push_str(&format!(", {number} {what}"));
         }
@@ -56,6 +62,7 @@ impl Tally {
             "bytes": self.bytes,
             "moved_bytes": self.moved,
             "unchanged": self.unchanged,
+            "deleted": self.deleted,
             "directories": self.directories,
             "skipped": self.skipped,
             "failed": self.failed,
@@ -78,8 +85,8 @@ mod tests {
         let mut tally =
             Tally { files: 1, bytes: 4096, moved: 4096, directories: 2, ..Tally::default() };
         assert_eq!(tally.line(second), "1 file (4.0 KiB) and 2 directories in 2.0 s (2.0 KiB/s)");
-        (tally.skipped, tally.failed, tally.unchanged) = (3, 1, 5);
-        assert!(tally.line(second).ends_with(", 5 unchanged, 3 skipped, 1 failed"));
+        (tally.skipped, tally.failed, tally.unchanged, tally.deleted) = (3, 1, 5, 2);
+        assert!(tally.line(second).ends_with(", 5 unchanged, 2 deleted, 3 skipped, 1 failed"));
         assert!(!tally.line(Duration::ZERO).contains("inf"));
         assert_eq!(tally.json(second)["summary"]["skipped"], 3);
     }

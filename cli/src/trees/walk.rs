@@ -13,13 +13,14 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth_common::entry::SourceFingerprint;
 use berth_common::rel_path::{RelPath, RelPathError};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::Gate;
+use super::{Gate, Paths, Sieve};
 use crate::exit::Exit;
-use crate::transfer::{Opened, SmallFile, TransferError};
+use crate::transfer::{Opened, SmallFile, TransferError, fingerprint, nanoseconds};
 
 /// Where to begin: a tree, or a file beside it.
 #[derive(Clone, Debug)]
@@ -39,6 +40,8 @@ pub enum Step {
     File(FoundFile),
     /// A small file, which was read.
     Small(FoundSmall),
+    /// A file that was only looked at.
+    LookedAt(LookedAt),
     /// Something that is left out.
     Skipped {
         /// Its path.
@@ -92,6 +95,17 @@ pub struct FoundSmall {
     pub file: SmallFile,
     /// Of the directory that it is in, unless the home has that already.
     pub within: Option<Arc<Gate>>,
+}
+
+/// A file of a tree that was not opened.
+#[derive(Debug)]
+pub struct LookedAt {
+    /// Its path.
+    pub local: PathBuf,
+    /// What it becomes in the home.
+    pub remote: RelPath,
+    /// What it is.
+    pub file: SourceFingerprint,
 }
 
 /// What is neither a file nor a directory.
@@ -149,8 +163,23 @@ impl WalkError {
 #[derive(Debug)]
 pub struct Walk {
     roots: VecDeque<Root>,
-    reads_small: bool,
+    takes: Takes,
+    sieve: Sieve,
+    settled: Arc<Paths>,
+    /// The local path of the tree that is walked.
+    top: PathBuf,
     levels: Vec<Level>,
+}
+
+/// What is done with files that are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// They are looked at.
+    Looks,
+    /// They are opened.
+    Opens,
+    /// The same, and small ones are read, since they may be put together with others.
+    ReadsSmall,
 }
 
 /// A directory that is being read.
@@ -163,14 +192,36 @@ struct Level {
 }
 
 impl Walk {
-    /// Of these trees and files. `reads_small` says whether small files may be put together with others, so that
-    /// they are read when they are found.
+    /// Of these trees and files.
     #[must_use]
-    pub fn new(roots: Vec<Root>, reads_small: bool) -> Self {
-        Self { roots: roots.into(), reads_small, levels: Vec::new() }
+    pub fn new(roots: Vec<Root>, takes: Takes) -> Self {
+        Self {
+            roots: roots.into(),
+            takes,
+            sieve: Sieve::default(),
+            settled: Arc::default(),
+            top: PathBuf::new(),
+            levels: Vec::new(),
+        }
+    }
+
+    /// The same without what is left out; the paths that were named are not.
+    #[must_use]
+    pub fn without(self, sieve: Sieve) -> Self {
+        Self { sieve, ..self }
+    }
+
+    /// The same without these local paths and what is in them.
+    #[must_use]
+    pub fn without_paths(self, settled: Arc<Paths>) -> Self {
+        Self { settled, ..self }
     }
 
     fn begin(&mut self, Root { local, remote }: Root) -> Option<Step> {
+        if self.settled.contains(&local) {
+            return None;
+        }
+        self.top.clone_from(&local);
         let opened = File::options()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -213,7 +264,23 @@ impl Walk {
         remote: RelPath,
         within: Option<Arc<Gate>>,
     ) -> Step {
-        if self.reads_small
+        if self.takes == Takes::Looks {
+            return match file.metadata() {
+                Ok(found) if found.is_file() => {
+                    Step::LookedAt(LookedAt { local, remote, file: fingerprint(&found) })
+                }
+                // Opening it says what it is.
+                Ok(_) => match Opened::of(file, &local) {
+                    Ok(opened) => Step::File(FoundFile { local, remote, opened, within }),
+                    Err(error) => Step::Failed { local, error: WalkError::Local(error) },
+                },
+                Err(error) => {
+                    let error = TransferError::local("cannot read", &local)(error);
+                    Step::Failed { local, error: WalkError::Local(error) }
+                }
+            };
+        }
+        if self.takes == Takes::ReadsSmall
             && let Some(file) = SmallFile::read(&file)
         {
             return Step::Small(FoundSmall { local, remote, file, within });
@@ -236,6 +303,9 @@ impl Walk {
             Ok(directory) => directory,
             Err(error) => return Some(failed("cannot read", local, error)),
         };
+        if self.settled.contains(&local) {
+            return None;
+        }
         let kind = match entry.file_type() {
             FileType::Unknown => {
                 let found = rustix::fs::statat(directory, bytes, AtFlags::SYMLINK_NOFOLLOW);
@@ -246,6 +316,10 @@ impl Walk {
             }
             known => known,
         };
+        let path = local.strip_prefix(&self.top).unwrap_or(&local);
+        if self.sieve.leaves_out(path, kind == FileType::Directory) {
+            return None;
+        }
         let skipped = match kind {
             FileType::RegularFile | FileType::Directory => None,
             FileType::Symlink => Some(NotFollowed::Link),
@@ -262,6 +336,15 @@ impl Walk {
             Err(error) => return Some(Step::Failed { local, error }),
         };
         let is_directory = kind == FileType::Directory;
+        if !is_directory && self.takes == Takes::Looks {
+            return match rustix::fs::statat(directory, bytes, AtFlags::SYMLINK_NOFOLLOW) {
+                Ok(found) => {
+                    let file = of_stat(&found);
+                    Some(Step::LookedAt(LookedAt { local, remote, file }))
+                }
+                Err(error) => Some(failed("cannot look at", local, error)),
+            };
+        }
         let only = if is_directory { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | only;
         let opened = match rustix::fs::openat(directory, bytes, flags, Mode::empty()) {
@@ -311,6 +394,18 @@ impl Iterator for Walk {
     }
 }
 
+/// As [`fingerprint`] of what `std` found.
+fn of_stat(found: &rustix::fs::Stat) -> SourceFingerprint {
+    // Their types are the architecture's.
+    #[allow(clippy::unnecessary_cast, reason = "not on all of them")]
+    SourceFingerprint {
+        size: found.st_size as u64,
+        mtime_ns: nanoseconds(found.st_mtime as i64, found.st_mtime_nsec as i64),
+        ctime_ns: nanoseconds(found.st_ctime as i64, found.st_ctime_nsec as i64),
+        inode: found.st_ino as u64,
+    }
+}
+
 fn failed(what: &'static str, local: PathBuf, error: Errno) -> Step {
     let error = TransferError::local(what, &local)(io::Error::from(error));
     Step::Failed { local, error: WalkError::Local(error) }
@@ -324,9 +419,12 @@ mod tests {
 
     use super::*;
 
+    fn root(local: &Path, remote: &str) -> Root {
+        Root { local: local.to_owned(), remote: RelPath::new(remote).unwrap() }
+    }
+
     fn walk(local: &Path, remote: &str) -> Walk {
-        let remote = RelPath::new(remote).unwrap();
-        Walk::new(vec![Root { local: local.to_owned(), remote }], false)
+        Walk::new(vec![root(local, remote)], Takes::Opens)
     }
 
     /// What is found, in words, sorted: the order within a directory is the file system's.
@@ -335,6 +433,7 @@ mod tests {
             Step::Directory(found) => format!("directory {}", found.remote),
             Step::File(found) => format!("file {} of {}", found.remote, found.opened.size()),
             Step::Small(found) => format!("small {} of {}", found.remote, found.file.size()),
+            Step::LookedAt(found) => format!("saw {} of {}", found.remote, found.file.size),
             Step::Skipped { local, kind } => {
                 format!("{} is {kind}", local.file_name().unwrap().display())
             }
@@ -372,6 +471,38 @@ mod tests {
         assert_eq!(found_in(walk(&top, "x")), expected);
         // The home itself is no piece: nobody has to make it.
         assert_eq!(found_in(walk(&top.join("a"), "")).len(), 3);
+    }
+
+    #[test]
+    fn what_is_left_out_or_settled_is_not_found_and_files_may_only_be_looked_at() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path().join("top");
+        fs::create_dir_all(top.join("out/of")).unwrap();
+        fs::create_dir_all(top.join("in")).unwrap();
+        for name in ["a", "b.o", "out/of/c", "in/d", "in/e"] {
+            fs::write(top.join(name), name).unwrap();
+        }
+        let sieve = Sieve::new(&[], &["*.o".to_owned(), "/out".to_owned()]).unwrap();
+        let mut settled = Paths::default();
+        settled.insert(&top.join("in/e"));
+        let sifted = || walk(&top, "x").without(sieve.clone());
+        let all = found_in(sifted());
+        let expected = ["directory /x", "directory /x/in", "file /x/a of 1"];
+        assert_eq!((&all[..3], all.len()), (&expected.map(str::to_owned)[..], 5));
+        assert_eq!(found_in(sifted().without_paths(Arc::new(settled))).len(), 4);
+        let looking = Walk::new(vec![root(&top, "x")], Takes::Looks).without(sieve);
+        let looked: Vec<_> = looking
+            .filter_map(|step| match step {
+                Step::LookedAt(found) => Some((found.local, found.file)),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(looked.len(), 3);
+        for (local, file) in looked {
+            assert_eq!(file, fingerprint(&local.metadata().unwrap()), "as std sees it");
+        }
+        let named = Walk::new(vec![root(&top.join("a"), "f")], Takes::Looks);
+        assert_eq!(found_in(named), ["saw /f of 1"]);
     }
 
     #[test]

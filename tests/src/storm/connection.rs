@@ -249,6 +249,7 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::PutDone { id, .. }
         | WorkerToClient::FilesPut { id, .. }
         | WorkerToClient::FilesGot { id, .. }
+        | WorkerToClient::FilesStated { id, .. }
         | WorkerToClient::GetReady { id, .. }
         | WorkerToClient::GetEnd { id, .. } => Some(*id),
         WorkerToClient::Hello { .. }

@@ -1,9 +1,10 @@
-//! What reads a home without a ticket: one entry, an open file, the MD5 that is kept on one, and small files whole.
+//! What reads a home without a ticket: one entry or many, an open file, the MD5 that is kept on one, and small files
+//! whole.
 
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
 
-use berth_common::batch::{ReadResult, Room};
+use berth_common::batch::{ReadResult, Room, StatResult};
 use berth_common::digest::Md5;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
@@ -22,15 +23,38 @@ use crate::session::Session;
 
 /// The entry at `path`, its digest included.
 pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode> {
+    stat_beside(session, path, &mut Parent::default())
+}
+
+fn stat_beside(session: &Session, path: &RelPath, parent: &mut Parent) -> Result<Entry, ErrorCode> {
     let name = path.file_name().unwrap_or_default().to_owned();
     if path.is_root() {
         return Ok(entry(name, &session.home.look(path)?, None, true));
     }
-    let place = session.home.place(path)?;
+    let place = session.home.place_beside(path, parent)?;
     let (seen, file) = look_and_open(session, &place)?;
     // Shown without its attributes when it is not served, or cannot be opened.
     let file = file.ok().filter(|_| seen.is_served_file());
     Ok(entry(name, &seen, file.as_ref(), true))
+}
+
+/// Paths that are looked at before the loop looks at its channels.
+const LOOKED_AT_ONCE: usize = 16;
+
+/// Looks at what stands at the paths and answers.
+pub(crate) async fn stat_files(session: Rc<Session>, op: OpId, paths: Vec<RelPath>) {
+    let mut results = Vec::with_capacity(paths.len());
+    let mut parent = Parent::default();
+    for (index, path) in paths.iter().enumerate() {
+        if index % LOOKED_AT_ONCE == LOOKED_AT_ONCE - 1 {
+            session.pacer.next_turn().await;
+            // It may have been moved meanwhile.
+            parent = Parent::default();
+        }
+        let stated = stat_beside(&session, path, &mut parent);
+        results.push(stated.map_or_else(StatResult::Failed, StatResult::Entry));
+    }
+    session.answer(op, FilerToWorker::FilesStated { op, results });
 }
 
 /// What stands at a place, and a regular file opened for reading.

@@ -292,6 +292,13 @@ impl Server {
                 session.begin(op, Operation::Batch)?;
                 session.tasks.spawn(reading::read_files(own, op, paths));
             }
+            WorkerToFiler::StatFiles { op, paths } => {
+                if !batch::is_stat(&paths) {
+                    return Err("a question about no paths, or about too many".into());
+                }
+                session.begin(op, Operation::Batch)?;
+                session.tasks.spawn(reading::stat_files(own, op, paths));
+            }
             WorkerToFiler::MakeDirectory { op, path, parents } => {
                 self.begin(op)?;
                 session.tasks.spawn(async move {

@@ -14,7 +14,7 @@ mod harness;
 use std::fs;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
 
-use berth_common::batch::{AT_ONCE, FILE_BYTES, FILES, PutResult, ReadResult};
+use berth_common::batch::{AT_ONCE, FILE_BYTES, FILES, PutResult, ReadResult, StatResult};
 use berth_common::digest::Md5;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::{ErrorCode, Resource};
@@ -207,14 +207,49 @@ fn small_files_are_read_together_and_others_are_named() {
 }
 
 #[test]
+fn what_stands_at_many_paths_is_told_of_each_and_links_are_not_followed() {
+    let mut bench = bench();
+    bench.make_directory("d", false).unwrap();
+    let put = vec![small("d/a", b"one", false), small("b", b"", false)];
+    assert_eq!(bench.put_together(put), vec![NEW; 2]);
+    symlink("d", bench.home.join("link")).unwrap();
+    let asked = ["d/a", "d", "none", "b", "b/x", "link", "link/a", "d/none", ""];
+    let paths = asked.map(rel).to_vec();
+    let FilerToWorker::FilesStated { results, .. } =
+        bench.ask(|op| WorkerToFiler::StatFiles { op, paths })
+    else {
+        panic!("no answer")
+    };
+    let told = |at: usize| match &results[at] {
+        StatResult::Entry(entry) => Ok((&*entry.name, entry.kind, entry.size, entry.digest)),
+        StatResult::Failed(error) => Err(error.clone()),
+    };
+    assert_eq!(results.len(), asked.len());
+    assert_eq!(told(0), Ok(("a", EntryKind::File, 3, Some(Md5::of(b"one")))));
+    assert!(matches!(told(1), Ok(("d", EntryKind::Directory, ..))));
+    assert_eq!((told(2), told(7)), (Err(ErrorCode::NotFound), Err(ErrorCode::NotFound)));
+    assert_eq!(told(3), Ok(("b", EntryKind::File, 0, Some(Md5::of(b"")))));
+    assert!(told(4).is_err() && told(6).is_err(), "{results:?}");
+    assert!(matches!(told(5), Ok((_, EntryKind::Symlink, ..))));
+    assert!(matches!(told(8), Ok(("", EntryKind::Directory, ..))));
+}
+
+#[test]
 fn a_worker_that_exceeds_the_bounds_is_ended() {
     type Ask = fn(&mut Bench);
-    let table: [(&str, Ask); 3] = [
+    let table: [(&str, Ask); 5] = [
         ("of no files", |bench| {
             bench.begin(|op| WorkerToFiler::PutFiles { op, files: vec![] });
         }),
         ("for no files", |bench| {
             bench.begin(|op| WorkerToFiler::ReadFiles { op, paths: vec![] });
+        }),
+        ("about no paths", |bench| {
+            bench.begin(|op| WorkerToFiler::StatFiles { op, paths: vec![] });
+        }),
+        ("about no paths, or about too many", |bench| {
+            let paths = vec![rel("x"); FILES + 1];
+            bench.begin(|op| WorkerToFiler::StatFiles { op, paths });
         }),
         ("batches at once", |bench| {
             for n in 0..=AT_ONCE {

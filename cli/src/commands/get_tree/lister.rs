@@ -5,7 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use berth_common::entry::EntryKind;
+use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use tokio::sync::mpsc;
@@ -17,18 +17,19 @@ use crate::commands::failed;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{RequestError, Session};
-use crate::trees::{Listed, Piece, make_directory};
+use crate::trees::{Listed, Piece, Sieve, make_directory};
 
 /// What was found.
 pub(super) enum Step {
-    /// A directory, which is here too.
+    /// A directory, which is here too, unless nothing is made.
     Directory(PathBuf),
     File {
         remote: RelPath,
         local: PathBuf,
         size: u64,
+        mtime_ns: i64,
     },
-    Skipped(String),
+    Skipped(PathBuf, String),
     Failed(Failure),
     /// What was found has to be in place before what follows begins.
     Settle,
@@ -43,15 +44,21 @@ struct Over;
 pub(super) struct Lister {
     session: Session,
     listed: Listed,
+    makes: bool,
     ahead: Ahead,
     steps: mpsc::Sender<Step>,
 }
 
 impl Lister {
-    /// One whose pieces go there.
-    pub(super) fn new(session: Session, steps: mpsc::Sender<Step>) -> Self {
+    /// One whose pieces go there. Where nothing is made, directories are only told.
+    pub(super) fn new(
+        session: Session,
+        sieve: Sieve,
+        makes: bool,
+        steps: mpsc::Sender<Step>,
+    ) -> Self {
         let ahead = Ahead::new(session.clone());
-        Self { session, listed: Listed::default(), ahead, steps }
+        Self { session, listed: Listed::without(sieve), makes, ahead, steps }
     }
 
     /// Lists these trees until nobody takes the pieces any more.
@@ -64,13 +71,17 @@ impl Lister {
     }
 
     async fn root(&mut self, Root { remote, local }: Root) -> Result<(), Over> {
+        self.listed.begin(remote.clone());
         let entry = match self.session.stat(&remote).await {
             Ok(entry) => entry,
             Err(error) => return self.refused(&remote, &error).await,
         };
         match entry.kind {
             EntryKind::Directory => self.enter(remote, local).await?,
-            EntryKind::File => self.step(Step::File { remote, local, size: entry.size }).await?,
+            EntryKind::File => {
+                let Entry { size, mtime_ns, .. } = entry;
+                self.step(Step::File { remote, local, size, mtime_ns }).await?;
+            }
             // It was named, so leaving it out is not enough.
             EntryKind::Symlink | EntryKind::Other => {
                 self.refused(&remote, &ErrorCode::NotServed.into()).await?;
@@ -81,16 +92,17 @@ impl Lister {
             match piece {
                 Ok(None) => return Ok(()),
                 Ok(Some(Piece::Directory { remote, local })) => self.enter(remote, local).await?,
-                Ok(Some(Piece::File { remote, local, size })) => {
-                    self.step(Step::File { remote, local, size }).await?;
+                Ok(Some(Piece::File { remote, local, size, mtime_ns })) => {
+                    self.step(Step::File { remote, local, size, mtime_ns }).await?;
                 }
-                Ok(Some(Piece::Skipped { remote, kind })) => {
+                Ok(Some(Piece::Skipped { remote, local, kind })) => {
                     let what = if kind == EntryKind::Symlink {
                         "a symbolic link"
                     } else {
                         "no file that is served"
                     };
-                    self.step(Step::Skipped(format!("{remote}: skipped, it is {what}"))).await?;
+                    let sentence = format!("{remote}: skipped, it is {what}");
+                    self.step(Step::Skipped(local, sentence)).await?;
                 }
                 Ok(Some(Piece::Refused { within, name, error })) => {
                     let sentence = format!("get {within}: the name {name:?} is refused: {error}");
@@ -108,8 +120,9 @@ impl Lister {
 
     /// Makes a directory here and asks what is in it. All of the answer is taken before anything waits.
     async fn enter(&mut self, remote: RelPath, local: PathBuf) -> Result<(), Over> {
-        let path = local.clone();
-        let made = tokio::task::spawn_blocking(move || make_directory(&path)).await;
+        let (path, makes) = (local.clone(), self.makes);
+        let make = move || if makes { make_directory(&path) } else { Ok(()) };
+        let made = tokio::task::spawn_blocking(make).await;
         match made {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {

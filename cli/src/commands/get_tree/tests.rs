@@ -12,6 +12,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
 
 use super::*;
+use crate::args::SieveArgs;
 use crate::commands::fake::{self, FakeServer};
 use crate::output::{Output, Style};
 use crate::session::Session;
@@ -28,13 +29,8 @@ fn context(session: Session) -> Context {
 
 async fn get_tree(session: Session, to: &Path) -> Exit {
     let to = Some(to.to_owned());
-    let args = GetArgs {
-        files: vec!["t".into()],
-        recursive: true,
-        to,
-        force: true,
-        moving: Default::default(),
-    };
+    let (files, sieve, moving) = (vec!["t".into()], SieveArgs::default(), Default::default());
+    let args = GetArgs { files, recursive: true, to, force: true, moving, sieve };
     run(&context(session), &args).await.unwrap()
 }
 

@@ -438,6 +438,7 @@ fn operation(answer: &FilerToWorker) -> OpId {
         | FilerToWorker::Committed { op, .. }
         | FilerToWorker::FilesPut { op, .. }
         | FilerToWorker::FilesRead { op, .. }
+        | FilerToWorker::FilesStated { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,
     }

@@ -5,7 +5,7 @@
 use std::os::fd::OwnedFd;
 
 use actix::{Message, Recipient};
-use berth_common::batch::{PutResult, ReadResult, SmallPut};
+use berth_common::batch::{PutResult, ReadResult, SmallPut, StatResult};
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
@@ -85,6 +85,11 @@ pub(crate) struct FilesPut {
 #[derive(Debug)]
 pub(crate) struct ReadFiles(pub(crate) Vec<RelPath>);
 message!(ReadFiles => Answer<Vec<ReadResult>>);
+
+/// Asks what stands at several paths.
+#[derive(Debug)]
+pub(crate) struct StatFiles(pub(crate) Vec<RelPath>);
+message!(StatFiles => Answer<Vec<StatResult>>);
 
 /// A change of names.
 #[derive(Debug)]
@@ -250,6 +255,7 @@ pub(crate) struct Filesystem {
 pub(crate) struct SmallFiles {
     pub(crate) put: Recipient<PutFiles>,
     pub(crate) read: Recipient<ReadFiles>,
+    pub(crate) stat: Recipient<StatFiles>,
 }
 
 /// What a download, or an MD5, asks.

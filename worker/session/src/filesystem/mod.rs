@@ -17,7 +17,7 @@ use actix::{
     Actor, ActorContext as _, ActorFutureExt as _, AsyncContext as _, Context, Handler, Recipient,
     ResponseFuture, WrapFuture as _,
 };
-use berth_common::batch::ReadResult;
+use berth_common::batch::{ReadResult, StatResult};
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
@@ -81,6 +81,8 @@ asks! {
     PutFiles(files) => FilesPut, PutFiles, FilesPut, |op| WorkerToFiler::PutFiles { op, files };
     ReadFiles(paths) => FilesRead, ReadFiles, Vec<ReadResult>,
         |op| WorkerToFiler::ReadFiles { op, paths };
+    StatFiles(paths) => FilesStated, StatFiles, Vec<StatResult>,
+        |op| WorkerToFiler::StatFiles { op, paths };
     change => Done, Change, (), |op| match change {
         Change::MakeDirectory { path, parents } => {
             WorkerToFiler::MakeDirectory { op, path, parents }
@@ -162,7 +164,11 @@ impl FilesystemActor {
                 commit: actor.clone().recipient(),
                 close: actor.clone().recipient(),
             },
-            small: SmallFiles { put: actor.clone().recipient(), read: actor.recipient() },
+            small: SmallFiles {
+                put: actor.clone().recipient(),
+                read: actor.clone().recipient(),
+                stat: actor.recipient(),
+            },
         })
     }
 

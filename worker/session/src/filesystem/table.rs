@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 
-use berth_common::batch::ReadResult;
+use berth_common::batch::{ReadResult, StatResult};
 use berth_common::channel::Received;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::filer_protocol::FilerToWorker;
@@ -25,6 +25,7 @@ pub(super) enum Question {
     Commit(oneshot::Sender<Answer<Committed>>),
     FilesPut(oneshot::Sender<Answer<FilesPut>>),
     FilesRead(oneshot::Sender<Answer<Vec<ReadResult>>>),
+    FilesStated(oneshot::Sender<Answer<Vec<StatResult>>>),
     Entries(mpsc::UnboundedSender<Answer<Part<Entry>>>),
     Uploads(mpsc::UnboundedSender<Answer<Part<UploadSummary>>>),
 }
@@ -134,6 +135,9 @@ impl Table {
             (Question::FilesRead(asker), FilerToWorker::FilesRead { files, .. }) => {
                 let _ = asker.send(Ok(files));
             }
+            (Question::FilesStated(asker), FilerToWorker::FilesStated { results, .. }) => {
+                let _ = asker.send(Ok(results));
+            }
             (Question::Entries(asker), FilerToWorker::Entries { entries, last, .. }) => {
                 let wanted = asker.send(Ok(Part { items: entries, last })).is_ok();
                 match (last, wanted) {
@@ -160,6 +164,7 @@ impl Table {
                 | Question::Commit(_)
                 | Question::FilesPut(_)
                 | Question::FilesRead(_)
+                | Question::FilesStated(_)
                 | Question::Entries(_)
                 | Question::Uploads(_),
                 FilerToWorker::Done { .. }
@@ -171,6 +176,7 @@ impl Table {
                 | FilerToWorker::Committed { .. }
                 | FilerToWorker::FilesPut { .. }
                 | FilerToWorker::FilesRead { .. }
+                | FilerToWorker::FilesStated { .. }
                 | FilerToWorker::Usage { .. }
                 | FilerToWorker::Uploads { .. },
             ) => return Err(WrongAnswer),
@@ -191,6 +197,7 @@ fn fail(question: Question, error: berth_common::error_code::ErrorCode) {
         Question::Commit(asker) => drop(asker.send(Err(error))),
         Question::FilesPut(asker) => drop(asker.send(Err(error))),
         Question::FilesRead(asker) => drop(asker.send(Err(error))),
+        Question::FilesStated(asker) => drop(asker.send(Err(error))),
         Question::Entries(asker) => drop(asker.send(Err(error))),
         Question::Uploads(asker) => drop(asker.send(Err(error))),
     }
@@ -214,6 +221,7 @@ fn op_of(message: &FilerToWorker) -> OpId {
         | FilerToWorker::Committed { op, .. }
         | FilerToWorker::FilesPut { op, .. }
         | FilerToWorker::FilesRead { op, .. }
+        | FilerToWorker::FilesStated { op, .. }
         | FilerToWorker::Usage { op, .. }
         | FilerToWorker::Uploads { op, .. } => *op,
     }

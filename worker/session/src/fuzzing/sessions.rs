@@ -221,7 +221,7 @@ impl Conversation {
                 C::Again { id, offset: block + odd }
             }
             3 => C::Cancel { id },
-            // `, {: small files together, or too many of them
+            // `, {: small files together, or too many of them; what stands at as many paths
             0 => {
                 let file = SmallPut {
                     path,
@@ -233,6 +233,7 @@ impl Conversation {
                 };
                 C::PutFiles { id, files: vec![file; batch_of(variant)] }
             }
+            27 if number & 4 != 0 => C::StatFiles { id, paths: vec![path; batch_of(variant)] },
             27 => C::GetFiles { id, paths: vec![path; batch_of(variant)] },
             // |: bytes to send back, or too many of them
             28 => {
@@ -337,7 +338,8 @@ impl Conversation {
             | C::Leaves { id, .. } => self.begins(id.0, false),
             C::PutFiles { id, files } if files.len() <= batch::FILES => self.begins(id.0, false),
             C::GetFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
-            C::PutFiles { .. } | C::GetFiles { .. } => Meaning::Refused,
+            C::StatFiles { id, paths } if paths.len() <= batch::FILES => self.begins(id.0, false),
+            C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. } => Meaning::Refused,
             C::Echo { id, payload } => {
                 let refused = self.open.contains_key(&id.0) || payload.len() > 64 * 1024;
                 if refused { Meaning::Refused } else { Meaning::AnsweredAtOnce }

@@ -50,6 +50,7 @@ impl Answering {
             Request::Leaves(path, from, most) => self.leaves(id, path, from, most).await,
             Request::PutFiles(files) => self.batches.put(id, files).await,
             Request::GetFiles(paths) => self.batches.get(id, paths).await,
+            Request::StatFiles(paths) => self.batches.stat(id, paths).await,
             Request::Change(change) => match self.filesystem.change.send(change).await {
                 Ok(done) => done.map(|()| WorkerToClient::Done { id }),
                 Err(_) => Err(ErrorCode::Internal),

@@ -78,7 +78,7 @@ pub(crate) enum Step {
     RevokeDevices(RequestId, Vec<DeviceId>),
     /// Answer a request.
     Request(RequestId, Request),
-    /// The same for one that holds the bytes of small files, of which there may be few at once.
+    /// The same for one that holds the bytes of small files, or a manifest, of which there may be few at once.
     Batch(RequestId, Request),
     /// Send these bytes back, before anything else is read.
     Echo(RequestId, Vec<u8>),
@@ -120,6 +120,8 @@ pub(crate) enum Request {
     PutFiles(Vec<SmallPut>),
     /// Small files.
     GetFiles(Vec<RelPath>),
+    /// What stands at several paths.
+    StatFiles(Vec<RelPath>),
 }
 
 /// The client said what it may not say now.
@@ -280,6 +282,12 @@ impl State {
                 }
                 self.begin(id, InUse::Request, |id| Step::Batch(id, Request::GetFiles(paths)))
             }
+            (Phase::Serving, C::StatFiles { id, paths }) => {
+                if !batch::is_stat(&paths) {
+                    return Err(Refusal);
+                }
+                self.begin(id, InUse::Request, |id| Step::Batch(id, Request::StatFiles(paths)))
+            }
 
             (Phase::Serving, C::PutEnd { id, digest, source }) => self.of(id, InUse::Put, || {
                 Step::PutControl(id, PutControl::End { digest, source })
@@ -327,7 +335,7 @@ impl State {
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
-                | C::PutFiles { .. } | C::GetFiles { .. }
+                | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
 
@@ -338,7 +346,7 @@ impl State {
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
                 | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
-                | C::PutFiles { .. } | C::GetFiles { .. }
+                | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
                 | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use berth_common::batch::{FILE_BYTES, PutResult, ReadResult, SmallPut};
+use berth_common::batch::{FILE_BYTES, PutResult, ReadResult, SmallPut, StatResult};
 use berth_common::channel::Channel;
 use berth_common::digest::Md5;
 use berth_common::entry::{
@@ -297,6 +297,14 @@ impl FakeFiler {
             WorkerToFiler::ReadFiles { op, paths } => {
                 let files = paths.iter().map(|path| home.read_small(path)).collect();
                 self.send(&FilerToWorker::FilesRead { op, files });
+            }
+            WorkerToFiler::StatFiles { op, paths } => {
+                let stated = paths.iter().map(|path| match home.entry(path) {
+                    Some((entry, _)) => StatResult::Entry(entry),
+                    None => StatResult::Failed(ErrorCode::NotFound),
+                });
+                let results = stated.collect();
+                self.send(&FilerToWorker::FilesStated { op, results });
             }
             WorkerToFiler::Usage { op } => {
                 home.held.drain(..).for_each(|held| self.send(&held));

@@ -1,4 +1,5 @@
-//! Small files many at a time: verified, or digested, on a helper, and moved by the filer.
+//! Small files many at a time: verified, or digested, on a helper, and moved by the filer. And what stands at many
+//! paths, which the filer says.
 //!
 //! No actor and no queue of blocks: a batch is one question to the filer and one answer of the client's. Whether
 //! what came is a batch at all is checked before ([`berth_common::batch`]).
@@ -13,7 +14,7 @@ use berth_common::rel_path::RelPath;
 
 use super::Services;
 use crate::broker::Broker;
-use crate::filesystem::{Answer, FilesPut, PutFiles, ReadFiles, SmallFiles};
+use crate::filesystem::{Answer, FilesPut, PutFiles, ReadFiles, SmallFiles, StatFiles};
 
 /// What moving small files takes.
 #[derive(Clone)]
@@ -68,6 +69,18 @@ impl Batches {
         let (moved, bytes) = sizes.fold((0, 0), |(files, bytes), size| (files + 1, bytes + size));
         self.report(Direction::Get, moved, bytes, count);
         Ok(WorkerToClient::FilesGot { id, files })
+    }
+
+    /// Asks what stands at the paths.
+    pub(crate) async fn stat(&self, id: RequestId, paths: Vec<RelPath>) -> Answer<WorkerToClient> {
+        let count = paths.len();
+        let stated = self.files.stat.send(StatFiles(paths)).await;
+        let results = stated.unwrap_or(Err(ErrorCode::Internal))?;
+        // As with files: it answers for each.
+        if results.len() != count {
+            return Err(ErrorCode::Internal);
+        }
+        Ok(WorkerToClient::FilesStated { id, results })
     }
 
     fn report(&self, direction: Direction, moved: usize, bytes: usize, of: usize) {

@@ -103,6 +103,7 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::PutEnd { id, digest, source: source().into() }),
         (Phase::Serving, C::PutFiles { id, files: vec![small_put(1)] }),
         (Phase::Serving, C::GetFiles { id, paths: vec![path()] }),
+        (Phase::Serving, C::StatFiles { id, paths: vec![path()] }),
         (Phase::Serving, get(1)),
         (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
@@ -195,6 +196,9 @@ fn a_batch_is_bounded() {
     let get = |count| take(C::GetFiles { id, paths: vec![path(); count] });
     assert!(matches!(get(batch::FILES), Ok(Step::Batch(..))));
     assert_eq!((get(0).unwrap_err(), get(batch::FILES + 1).unwrap_err()), (Refusal, Refusal));
+    let stat = |count| take(C::StatFiles { id, paths: vec![path(); count] });
+    assert!(matches!(stat(batch::FILES), Ok(Step::Batch(..))));
+    assert_eq!((stat(0).unwrap_err(), stat(batch::FILES + 1).unwrap_err()), (Refusal, Refusal));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Small files that travel together: verified each by itself, answered in order, and bounded.
 
-use berth_common::batch::{AT_ONCE, FILE_BYTES, GetResult, PutResult, SmallPut};
+use berth_common::batch::{AT_ONCE, FILE_BYTES, GetResult, PutResult, SmallPut, StatResult};
 use berth_common::broker_protocol::{CloseReason, Direction, WorkerToDaemon};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::Md5;
@@ -110,4 +110,18 @@ async fn what_is_no_batch_ends_the_session() {
         let reason = CloseReason::Refused { error: ErrorCode::Protocol };
         assert_eq!(ending.reports().await.last(), Some(&WorkerToDaemon::Closing { reason }));
     }
+}
+
+#[tokio::test]
+async fn what_stands_at_many_paths_is_answered_in_order() {
+    let home = Home::new();
+    std::fs::write(home.lock().unwrap().file("a"), b"content").unwrap();
+    let (mut client, _ending) = Bench::start(&home).log_in().await;
+    let paths = ["none", "a"].map(path).to_vec();
+    let told = client.ask(&ClientToWorker::StatFiles { id: ID, paths }).await;
+    let WorkerToClient::FilesStated { id: ID, results } = told else { panic!("{told:?}") };
+    assert_eq!(results[0], StatResult::Failed(ErrorCode::NotFound));
+    assert!(matches!(&results[1], StatResult::Entry(entry) if entry.size == 7), "{results:?}");
+    let told = client.ask(&ClientToWorker::StatFiles { id: ID, paths: vec![] }).await;
+    assert_eq!(told, WorkerToClient::Refused { error: ErrorCode::Protocol });
 }
