@@ -32,8 +32,8 @@ impl Found {
 }
 
 /// Connects to a server that the command line, the file of known servers, an authority or a
-/// person trusts. Who logs in by a key knows the server from signing in, and is introduced to no other: a
-/// server proves by its certificate alone then who it is.
+/// person trusts. Where a key is what is logged in by, a server proves by its certificate alone who it is: then
+/// --accept-new trusts no other than it was signed in at, and only a person may.
 pub(super) async fn find(settings: &Settings, by_key: bool) -> Result<Found, Failure> {
     let server = &settings.target.server;
     if let Some(fingerprint) = settings.fingerprint {
@@ -57,18 +57,13 @@ pub(super) async fn find(settings: &Settings, by_key: bool) -> Result<Found, Fai
     }
     match connect(server, &Trust::SystemAuthorities).await {
         Ok(connected) => Ok(Found::new(connected, Trust::SystemAuthorities)),
-        Err(ConnectError::Untrusted { fingerprint, .. }) if by_key => Err(Failure::new(
-            Exit::Identity,
-            format!(
-                "{server} shows the certificate {fingerprint}, which is not known, and this device is signed in at a \
-                 server that was; if its administrator confirms the certificate, sign in again by `berth login`"
-            ),
-        )),
         Err(ConnectError::Untrusted { fingerprint, .. }) => {
-            introduce(server, fingerprint, settings.accept_new).await?;
+            // Who logs in by a key has signed in at a server that was known.
+            let accept_new = settings.accept_new && !by_key;
+            introduce(server, fingerprint, accept_new).await?;
             known.add(server, fingerprint).map_err(|error| Failure::new(Exit::Failure, error))?;
             let connected = again(server, fingerprint).await?;
-            Ok(Found { connected, trust: Trust::Pinned(fingerprint), shown: !settings.accept_new })
+            Ok(Found { connected, trust: Trust::Pinned(fingerprint), shown: !accept_new })
         }
         Err(other) => Err(connect_failure(&other)),
     }

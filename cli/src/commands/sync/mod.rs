@@ -82,6 +82,9 @@ fn check_not_empty(args: &SyncArgs, found: u64) -> Result<(), Failure> {
 
 fn end(context: &Context, args: &SyncArgs, telling: Telling<'_>) -> Result<Exit, Failure> {
     if args.dry_run {
+        // What would be done stands before its sum.
+        telling.over();
+        context.output.flush()?;
         context.output.note("nothing was changed; without -n it would have been:");
     }
     telling.end()
