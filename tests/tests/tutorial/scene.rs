@@ -65,6 +65,10 @@ impl Scene {
     pub(crate) fn direct(&mut self, direction: &str) {
         match direction {
             "the server is started with another key" => self.another_key(),
+            // Nobody holds what is held.
+            "the connection is cut in the middle of the next command" => {
+                drop(self.relay.hold_next_after(CUT_AFTER));
+            }
             other => panic!("what is {other:?}?"),
         }
     }
