@@ -225,6 +225,26 @@ fn what_the_home_has_not_is_removed_here_without_following_links() {
 }
 
 #[test]
+fn a_link_on_one_side_protects_the_directory_in_its_place_on_the_other() {
+    let (server, alice) = server();
+    make(&alice, &["p/a", "p/moved/precious", "elsewhere/other"]);
+    alice.run(&["sync", "p", ":p"]).ok();
+    // Here it was moved to another disk.
+    fs::remove_dir_all(alice.file("p/moved")).unwrap();
+    symlink(alice.file("elsewhere"), alice.file("p/moved")).unwrap();
+    alice.run(&["sync", "--delete", "p", ":p"]).ok().says("skipped");
+    assert_eq!(names(&server.home("alice").join("p")), ["a", "moved", "moved/precious"]);
+    // The other way: the administrator has linked it there.
+    make(&alice, &["here/a", "here/linked/precious", "here/old"]);
+    symlink("/none", server.home("alice").join("p/linked")).unwrap();
+    alice.run(&["sync", "--delete", ":p", "here"]).ok().says("skipped");
+    let here = ["a", "linked", "linked/precious", "moved", "moved/precious"];
+    assert_eq!(names(&alice.file("here")), here);
+    fs::remove_file(server.home("alice").join("p/linked")).unwrap();
+    assert_exact(&server);
+}
+
+#[test]
 fn a_sync_is_refused_whole_over_the_quota_and_for_sides_that_make_no_sense() {
     let (server, alice) = server();
     server.berthctl(&["quota", "set", "alice", "--bytes", "10KiB"]).ok();

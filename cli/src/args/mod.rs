@@ -77,7 +77,7 @@ pub struct Args {
         default_value_t = Colour::Auto
     )]
     pub color: Colour,
-    /// How long put and get go on trying after the connection was lost without a byte moved; 0 is not at all
+    /// How long put, get and sync go on trying after the connection was lost without a byte moved; 0 is not at all
     #[arg(
         long,
         value_name = "DURATION",
@@ -362,7 +362,7 @@ impl Command {
         match self {
             Self::Put(args) => !args.reads_stdin(),
             Self::Get(args) => !args.writes_stdout(),
-            Self::Sync(_) => true,
+            Self::Sync(args) => !args.dry_run,
             _ => false,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use berth_common::limits::BLOCK_SIZE;
+
 use crate::human;
 
 /// The lowest rate. Linux tells a server that there is room again when a third of a socket's buffer is free, which
@@ -18,6 +20,20 @@ pub struct Moving {
     /// 8, with -r 16]
     #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub jobs: Option<u32>,
+}
+
+/// At a low rate each of several files still has a block in so many seconds, half of what the server waits for one.
+const BLOCK_WITHIN_S: u64 = 30;
+
+impl Moving {
+    /// How many move at once, where nothing is said `by_default`.
+    #[must_use]
+    pub fn at_once(&self, by_default: u32) -> u32 {
+        let most = self.jobs.unwrap_or(by_default);
+        let Some(rate) = self.limit_rate else { return most };
+        let blocks = rate.saturating_mul(BLOCK_WITHIN_S) / BLOCK_SIZE as u64;
+        most.min(u32::try_from(blocks).unwrap_or(u32::MAX)).max(1)
+    }
 }
 
 fn rate(text: &str) -> Result<u64, String> {
@@ -52,6 +68,15 @@ mod tests {
         for text in ["0", "1k", "fast", "-1"] {
             assert!(rate(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn fewer_files_move_at_once_at_a_low_rate() {
+        let at_once = |limit_rate, jobs| Moving { limit_rate, jobs }.at_once(16);
+        assert_eq!((at_once(None, None), at_once(None, Some(3))), (16, 3));
+        assert_eq!((at_once(Some(SLOWEST), None), at_once(Some(SLOWEST), Some(3))), (1, 1));
+        assert_eq!(at_once(Some(256 << 10), None), 7);
+        assert_eq!((at_once(Some(2 << 20), None), at_once(Some(2 << 20), Some(3))), (16, 3));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! `berth get -r`: directories of the home with all that is in them, and files beside them, to local paths.
 //!
-//! A task lists the trees ahead and makes the local directories. Files wait for their turn; small ones are asked for many in one
-//! message, and while messages are on their way the next one fills. Each is whole or not there, as with a single get.
+//! A task lists the trees ahead and makes the local directories. Files wait for their turn; small ones are asked for
+//! many in one message, and while messages are on their way the next one fills. Each is whole or not there, as with a single get.
 
 pub(super) mod ahead;
 mod lister;
@@ -43,6 +43,8 @@ pub(super) struct Syncing {
     pub(super) dry_run: bool,
     /// What was found becomes these local paths.
     pub(super) names: Option<Paths>,
+    /// Of those, what is passed over.
+    pub(super) skipped: Paths,
     /// How many they are.
     pub(super) found: u64,
 }
@@ -83,8 +85,13 @@ pub(super) async fn fetch<'a>(
                     }
                     listed = true;
                 }
+                Some(Step::End) => listed = true,
                 Some(step) => getting.take(step)?,
-                None => listed = true,
+                None => {
+                    listed = true;
+                    let stopped = Failure::new(Exit::Failure, "the listing stopped before its end");
+                    getting.telling.failed(&stopped.of("get"));
+                }
             },
             () = ready(()), if getting.is_to_send() && getting.telling.begins() => getting.send_together(),
             else => {
@@ -171,12 +178,15 @@ impl<'a, 'b> Getting<'a, 'b> {
     }
 
     fn take(&mut self, step: Step) -> Result<(), Failure> {
-        if let (
-            Some(syncing),
-            Step::Directory(local) | Step::File { local, .. } | Step::Skipped(local, _),
-        ) = (&mut self.syncing, &step)
-        {
-            syncing.note(local);
+        match (&mut self.syncing, &step) {
+            (Some(syncing), Step::Directory(local) | Step::File { local, .. }) => {
+                syncing.note(local);
+            }
+            (Some(syncing), Step::Skipped(local, _)) => {
+                syncing.note(local);
+                syncing.skipped.insert(local);
+            }
+            _ => {}
         }
         match step {
             Step::Directory(local) => return self.take_directory(&local),
@@ -207,6 +217,8 @@ impl<'a, 'b> Getting<'a, 'b> {
                 self.telling.failed(&failure);
             }
             Step::Settle => self.settling = true,
+            // Whoever takes the steps has seen it.
+            Step::End => {}
         }
         Ok(())
     }

@@ -7,16 +7,20 @@
 
 use std::future::ready;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use berth_common::batch::{Room, StatResult};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use futures_util::future::{BoxFuture, try_join3};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, interval_at};
 
 use super::telling::{BATCHES, Telling};
 use super::{Context, failed};
+use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::session::{RequestError, Session};
 use crate::transfer::has_digest;
@@ -24,6 +28,12 @@ use crate::trees::{
     Comparing, Local, LookedAt, Paths, Plan, Root, Sieve, Step, Takes, Told, Verdict, Walk,
     WalkError, ancestors, judge,
 };
+
+/// Parts of the manifest whose files are digested at once.
+const DIGESTING: usize = 2;
+
+/// How often the server hears of a client that digests; it waits ten minutes by default.
+const ALIVE: Duration = Duration::from_secs(30);
 
 /// A piece of a tree, as it was walked.
 pub(super) struct Piece {
@@ -79,7 +89,10 @@ pub(super) async fn preflight(
         }
     }
     let roots = manifest.roots.iter().map(|root| (root.clone(), is_free(&root.remote)));
-    let mut walked = walk(roots.collect(), manifest.sieve.clone());
+    let (mut walked, walking) = walk(roots.collect(), manifest.sieve.clone());
+    let mut walking = Some(walking);
+    let digesting = Semaphore::new(DIGESTING);
+    let mut alive = interval_at(Instant::now() + ALIVE, ALIVE);
     let mut asked: FuturesOrdered<BoxFuture<'_, Judged>> = FuturesOrdered::new();
     let mut over = false;
     while !over || !asked.is_empty() {
@@ -104,15 +117,29 @@ pub(super) async fn preflight(
                     asked.push_back(Box::pin(ready(Ok(new))));
                 }
                 Some(Walked::Pieces(pieces, false)) => {
-                    asked.push_back(Box::pin(judged(session, pieces, manifest.comparing)));
+                    let judged = judged(session, pieces, manifest.comparing, &digesting);
+                    asked.push_back(Box::pin(judged));
                 }
                 Some(Walked::Skipped(local)) => told(telling, Seen::Skipped(&local))?,
                 Some(Walked::Failed(local, error)) => {
                     plan.settle(&local);
                     telling.failed(&unwalkable(&local, &error));
                 }
-                None => over = true,
+                None => {
+                    over = true;
+                    // What is missing must not be taken for what is not there.
+                    if let Some(walking) = walking.take()
+                        && walking.await.is_err()
+                    {
+                        let stopped = "the walk stopped before its end; nothing was sent";
+                        return Err(Failure::new(Exit::Failure, stopped));
+                    }
+                }
             },
+            // Digesting may take longer than the server waits for a word.
+            _ = alive.tick() => {
+                session.echo(Vec::new()).await.map_err(|error| failed(&error))?;
+            }
         }
     }
     if let Some(error) = plan.growth().beyond(&usage) {
@@ -186,7 +213,12 @@ async fn stated(session: &Session, paths: Vec<RelPath>) -> Result<Vec<StatResult
 }
 
 /// Asks about pieces, and digests those whose content decides.
-async fn judged(session: &Session, pieces: Vec<Piece>, comparing: Comparing) -> Judged {
+async fn judged(
+    session: &Session,
+    pieces: Vec<Piece>,
+    comparing: Comparing,
+    digesting: &Semaphore,
+) -> Judged {
     let paths = pieces.iter().map(|piece| piece.remote.clone()).collect();
     let there = session.stat_files(paths).await?;
     let judged: Vec<(Piece, Verdict)> = pieces
@@ -200,6 +232,8 @@ async fn judged(session: &Session, pieces: Vec<Piece>, comparing: Comparing) -> 
     if !judged.iter().any(|(_, verdict)| matches!(verdict, Verdict::Compare(_))) {
         return Ok(judged);
     }
+    // It is never closed.
+    let _turn = digesting.acquire().await;
     let compared = tokio::task::spawn_blocking(move || {
         judged.into_iter().map(|(piece, verdict)| compared(piece, verdict)).collect()
     });
@@ -221,15 +255,15 @@ fn compared(piece: Piece, verdict: Verdict) -> (Piece, Verdict) {
 }
 
 /// Walks the trees on a thread of its own. With each it is said whether its place is free.
-fn walk(roots: Vec<(Root, bool)>, sieve: Sieve) -> mpsc::Receiver<Walked> {
+fn walk(roots: Vec<(Root, bool)>, sieve: Sieve) -> (mpsc::Receiver<Walked>, JoinHandle<()>) {
     let (walked, taken) = mpsc::channel(2);
-    tokio::task::spawn_blocking(move || {
+    let walking = tokio::task::spawn_blocking(move || {
         // It is over when nobody takes what is found any more.
         let _ = roots.into_iter().try_for_each(|(root, is_free)| {
             walk_one(Walk::new(vec![root], Takes::Looks).without(sieve.clone()), is_free, &walked)
         });
     });
-    taken
+    (taken, walking)
 }
 
 fn walk_one(walk: Walk, is_free: bool, walked: &mpsc::Sender<Walked>) -> Result<(), ()> {

@@ -135,12 +135,12 @@ impl Context {
 
     /// Transfers that may run at once.
     fn at_once(&self, moving: &Moving) -> usize {
-        self.session.info().max_transfers.min(moving.jobs.unwrap_or(MOST_AT_ONCE)) as usize
+        self.session.info().max_transfers.min(moving.at_once(MOST_AT_ONCE)) as usize
     }
 
     /// Files of trees that may move at once: mostly small ones, and what is under way at once becomes one batch.
     fn at_once_of_trees(&self, moving: &Moving) -> usize {
-        self.session.info().max_transfers.min(moving.jobs.unwrap_or(MOST_AT_ONCE_OF_TREES)) as usize
+        self.session.info().max_transfers.min(moving.at_once(MOST_AT_ONCE_OF_TREES)) as usize
     }
 
     /// Carries something out for each path in turn and goes on after a failure, except that of

@@ -1,7 +1,7 @@
 //! `berth put -r`: directories with all that is in them, and files beside them, into the home.
 //!
-//! First a pre-flight plans the whole ([`super::manifest`]). Then a thread walks the trees ahead. What it finds is taken as fast as it can be carried out: directories are asked for
-//! at once, files wait for their directory and then for their turn, so that as many as the session allows are always
+//! First a pre-flight plans the whole ([`super::manifest`]). Then a thread walks the trees ahead. What it finds is
+//! taken as fast as it can be carried out: directories are asked for at once, files wait for their directory and then for their turn, so that as many as the session allows are always
 //! under way. Small files go many in one message: while messages are on their way the next one fills. Whether a file
 //! is whole there is each file's own matter.
 
@@ -17,6 +17,7 @@ use berth_common::entry::{Existing, Usage};
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
 
 use super::manifest::{Manifest, preflight, unwalkable};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
@@ -70,7 +71,7 @@ pub(super) async fn send_trees<'a>(
     telling: Telling<'a>,
 ) -> Result<Telling<'a>, Failure> {
     let key = put::client_key(context)?;
-    let mut steps = walk_ahead(trees, AHEAD);
+    let (mut steps, walking) = walk_ahead(trees, AHEAD);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
@@ -94,7 +95,12 @@ pub(super) async fn send_trees<'a>(
             else => break,
         }
     }
-    let Putting { telling, usage, .. } = putting;
+    let Putting { mut telling, usage, .. } = putting;
+    drop(steps);
+    if walking.await.is_err() {
+        let stopped = Failure::new(Exit::Failure, "the walk stopped before its end");
+        telling.failed(&stopped.of("put"));
+    }
     telling.over();
     put::remark(context, usage.as_ref());
     Ok(telling)
@@ -376,10 +382,10 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<R
 }
 
 /// Walks on a thread of its own, so many pieces ahead, until nobody takes them any more.
-fn walk_ahead(trees: Trees, ahead: usize) -> mpsc::Receiver<Step> {
+fn walk_ahead(trees: Trees, ahead: usize) -> (mpsc::Receiver<Step>, JoinHandle<()>) {
     let (steps, taken) = mpsc::channel(ahead);
     let Trees { roots, sieve, settled } = trees;
-    tokio::task::spawn_blocking(move || {
+    let walking = tokio::task::spawn_blocking(move || {
         let walk = Walk::new(roots, Takes::ReadsSmall).without(sieve);
         for step in walk.without_paths(Arc::new(settled)) {
             if steps.blocking_send(step).is_err() {
@@ -387,7 +393,7 @@ fn walk_ahead(trees: Trees, ahead: usize) -> mpsc::Receiver<Step> {
             }
         }
     });
-    taken
+    (taken, walking)
 }
 
 /// What is known of the files of a message.

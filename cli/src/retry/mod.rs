@@ -1,7 +1,7 @@
 //! A command that goes on when the connection was lost: connects again, with longer and longer waits, and carries the
 //! same command out once more, which finds what is finished and resumes the rest.
 //!
-//! For `put` and `get` alone, and only for what was under way: whoever cannot connect at first fails at once. What
+//! For `put`, `get` and `sync` alone, and only for what was under way: whoever cannot connect at first fails at once. What
 //! cannot be done twice (standard input, standard output, an append whose end was sent) is never tried again, nor is a
 //! login that is refused or a server with another certificate.
 
@@ -71,8 +71,13 @@ pub(crate) async fn run(
         context.session.quiet().await;
         match reconnect(context, backoff).await? {
             Some(Opened { session, fingerprint, details }) => {
+                // What is finished is so at the server of before, which may be another one of the same name.
+                if fingerprint != context.fingerprint {
+                    let sentence =
+                        "the server has another certificate now; give the same command again";
+                    return Err(Failure::new(Exit::Identity, sentence));
+                }
                 context.session = session;
-                context.fingerprint = fingerprint;
                 context.details = details;
             }
             None => return Err(given_up(context, loss, within)?),

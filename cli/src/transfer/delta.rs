@@ -184,6 +184,7 @@ async fn collect(
     most: u64,
     known: Arc<Known>,
 ) {
+    let known = Ends(known);
     loop {
         let part = match exchange.message().await {
             Ok(WorkerToClient::Leaves { fingerprint: of, leaves, last, .. })
@@ -195,16 +196,26 @@ async fn collect(
             _ => None,
         };
         let (leaves, last) = part.unwrap_or((Vec::new(), true));
-        let mut come = known.come.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut come = known.0.come.lock().unwrap_or_else(PoisonError::into_inner);
         come.leaves.extend(leaves);
         // A server that tells more than it was asked for tells nothing that is of use.
         come.ended = last || come.leaves.len() as u64 > most;
         let ended = come.ended;
         drop(come);
-        known.more.notify_waiters();
+        known.0.more.notify_waiters();
         if ended {
             return;
         }
+    }
+}
+
+/// Whoever waits does so no longer when nobody collects any more, whatever the reason.
+struct Ends(Arc<Known>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.come.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        self.0.more.notify_waiters();
     }
 }
 

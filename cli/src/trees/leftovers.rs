@@ -4,6 +4,7 @@
 
 use std::fs;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use super::{Paths, Sieve};
@@ -13,30 +14,34 @@ use super::{Paths, Sieve};
 pub struct Leftovers<'a> {
     /// Local paths of all that the other side has.
     pub names: &'a Paths,
+    /// Of those, what was passed over there: what is in its place here stays, with all that is in it.
+    pub skipped: &'a Paths,
     /// What it leaves out.
     pub sieve: &'a Sieve,
     /// Nothing is removed, and only told.
     pub dry_run: bool,
 }
 
-/// Hears of each path that was removed, or why it was not.
-type Tell<'a> = &'a mut dyn FnMut(&Path, io::Result<()>);
+/// Hears of each path that was removed, or why it was not, and whether it is to go on.
+type Tell<'a> = &'a mut dyn FnMut(&Path, io::Result<()>) -> ControlFlow<()>;
 
 impl Leftovers<'_> {
     /// Removes what does not stay below this directory. Blocks for as long as that takes.
     pub fn remove(&self, top: &Path, tell: Tell<'_>) {
-        self.sweep(top, top, tell);
+        let _ = self.sweep(top, top, tell);
     }
 
     /// Whether anything stays.
-    fn sweep(&self, top: &Path, directory: &Path, tell: Tell<'_>) -> bool {
+    fn sweep(&self, top: &Path, directory: &Path, tell: Tell<'_>) -> ControlFlow<(), bool> {
         let entries = match fs::read_dir(directory) {
             Ok(entries) => entries,
             // A dry run makes none.
-            Err(error) if self.dry_run && error.kind() == io::ErrorKind::NotFound => return false,
+            Err(error) if self.dry_run && error.kind() == io::ErrorKind::NotFound => {
+                return ControlFlow::Continue(false);
+            }
             Err(error) => {
-                tell(directory, Err(error));
-                return true;
+                tell(directory, Err(error))?;
+                return ControlFlow::Continue(true);
             }
         };
         let mut stays = false;
@@ -45,7 +50,7 @@ impl Leftovers<'_> {
             let (name, is_directory) = match found {
                 Ok((name, kind)) => (name, kind.is_dir()),
                 Err(error) => {
-                    tell(directory, Err(error));
+                    tell(directory, Err(error))?;
                     stays = true;
                     continue;
                 }
@@ -57,22 +62,22 @@ impl Leftovers<'_> {
             };
             let within = path.strip_prefix(top).unwrap_or(&path);
             let is_there = self.names.contains(&path);
-            if self.sieve.leaves_out(within, is_directory) {
+            if self.sieve.leaves_out(within, is_directory) || self.skipped.contains(&path) {
                 stays = true;
             } else if is_there {
                 stays = true;
                 if is_directory {
-                    self.sweep(top, &path, tell);
+                    self.sweep(top, &path, tell)?;
                 }
-            } else if is_directory && !self.sieve.is_empty() && self.sweep(top, &path, tell) {
+            } else if is_directory && !self.sieve.is_empty() && self.sweep(top, &path, tell)? {
                 stays = true;
             } else {
                 let removed = self.remove_one(&path, is_directory);
                 stays |= removed.is_err();
-                tell(&path, removed);
+                tell(&path, removed)?;
             }
         }
-        stays
+        ControlFlow::Continue(stays)
     }
 
     fn remove_one(&self, path: &Path, is_directory: bool) -> io::Result<()> {
@@ -93,15 +98,21 @@ mod tests {
     use super::*;
 
     fn removed(top: &Path, names: &[&str], exclude: &[&str], dry_run: bool) -> Vec<PathBuf> {
-        let mut paths = Paths::default();
-        names.iter().for_each(|name| paths.insert(&top.join(name)));
+        let (mut paths, mut skipped) = (Paths::default(), Paths::default());
+        for name in names {
+            paths.insert(&top.join(name.trim_end_matches('@')));
+            if let Some(link) = name.strip_suffix('@') {
+                skipped.insert(&top.join(link));
+            }
+        }
         let exclude: Vec<String> = exclude.iter().map(|&it| it.to_owned()).collect();
         let sieve = Sieve::new(&[], &exclude).unwrap();
         let mut removed = Vec::new();
-        let leftovers = Leftovers { names: &paths, sieve: &sieve, dry_run };
+        let leftovers = Leftovers { names: &paths, skipped: &skipped, sieve: &sieve, dry_run };
         leftovers.remove(top, &mut |path, result| {
             result.unwrap();
             removed.push(path.strip_prefix(top).unwrap().to_owned());
+            ControlFlow::Continue(())
         });
         removed.sort();
         removed
@@ -127,6 +138,17 @@ mod tests {
         assert!(top.join("a").exists() && top.join("in/of").exists());
         assert!(!top.join("out").exists() && !top.join("link").is_symlink());
         assert!(other.join("precious").exists());
+    }
+
+    #[test]
+    fn what_was_passed_over_on_the_other_side_is_not_looked_into() {
+        let dir = tempfile::tempdir().unwrap();
+        let top = dir.path();
+        fs::create_dir_all(top.join("moved/away")).unwrap();
+        fs::write(top.join("moved/away/precious"), "").unwrap();
+        fs::write(top.join("gone"), "").unwrap();
+        assert_eq!(removed(top, &["moved@"], &[], false), [PathBuf::from("gone")]);
+        assert!(top.join("moved/away/precious").exists());
     }
 
     #[test]

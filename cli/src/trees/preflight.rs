@@ -6,6 +6,7 @@
 //! walked again to be put.
 
 use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher as _, RandomState};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
@@ -120,25 +121,36 @@ impl Growth {
     }
 }
 
-/// Local paths, of each only a digest.
-#[derive(Clone, Debug, Default)]
-pub struct Paths(HashSet<Md5>);
+/// Local paths, of each only a digest. It is salted, so that nobody can choose two names that are taken for one.
+#[derive(Clone, Debug)]
+pub struct Paths {
+    salt: [u64; 2],
+    digests: HashSet<Md5>,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        let random = RandomState::new();
+        Self { salt: [0, 1].map(|part| random.hash_one(part)), digests: HashSet::new() }
+    }
+}
 
 impl Paths {
     /// Adds one.
     pub fn insert(&mut self, path: &Path) {
-        self.0.insert(digest_of(path));
+        self.digests.insert(self.digest_of(path));
     }
 
     /// Whether it is there.
     #[must_use]
     pub fn contains(&self, path: &Path) -> bool {
-        !self.0.is_empty() && self.0.contains(&digest_of(path))
+        !self.digests.is_empty() && self.digests.contains(&self.digest_of(path))
     }
-}
 
-fn digest_of(path: &Path) -> Md5 {
-    Md5::of(path.as_os_str().as_bytes())
+    fn digest_of(&self, path: &Path) -> Md5 {
+        let [one, two] = self.salt.map(u64::to_ne_bytes);
+        Md5::of(&[&one, &two, path.as_os_str().as_bytes()].concat())
+    }
 }
 
 /// What is to be done with a whole tree.
@@ -193,10 +205,12 @@ impl Plan {
         };
         match verdict {
             Verdict::New => {
-                let is_reserved = self.uploads.get(remote) == Some(&size);
-                if !(is_reserved && matches!(is, Local::File(_))) {
-                    self.growth.bytes += i128::from(size);
-                    self.growth.entries += 1;
+                self.growth.bytes += i128::from(size);
+                self.growth.entries += 1;
+                // What an open upload has set aside is used for this one, or given back for it.
+                if let Some(reserved) = self.reserved(remote, is) {
+                    self.growth.bytes -= i128::from(reserved);
+                    self.growth.entries -= 1;
                 }
                 Told::Done { replaces: false }
             }
@@ -205,8 +219,11 @@ impl Plan {
                 Told::Refused(ErrorCode::AlreadyExists)
             }
             Verdict::Replace(before) => {
-                if self.uploads.get(remote) != Some(&size) {
-                    self.growth.bytes += i128::from(size) - i128::from(before);
+                self.growth.bytes += i128::from(size) - i128::from(before);
+                if let Some(reserved) = self.reserved(remote, is) {
+                    // No more than it grew by was set aside.
+                    let reserved = i128::from(reserved) - i128::from(before);
+                    self.growth.bytes -= reserved.max(0);
                 }
                 Told::Done { replaces: true }
             }
@@ -226,6 +243,11 @@ impl Plan {
                 Told::Refused(error)
             }
         }
+    }
+
+    /// What an open upload of this file is to have, in bytes.
+    fn reserved(&self, remote: &RelPath, is: &Local) -> Option<u64> {
+        self.uploads.get(remote).copied().filter(|_| matches!(is, Local::File(_)))
     }
 
     /// What the home grows by.

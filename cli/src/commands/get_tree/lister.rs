@@ -35,6 +35,8 @@ pub(super) enum Step {
     Settle,
     /// The session is over.
     Lost(Failure),
+    /// All was listed. Without it something is missing.
+    End,
 }
 
 /// Why nothing more is listed: nobody takes it, or the session is over, which was told.
@@ -68,6 +70,7 @@ impl Lister {
                 return;
             }
         }
+        let _ = self.step(Step::End).await;
     }
 
     async fn root(&mut self, Root { remote, local }: Root) -> Result<(), Over> {

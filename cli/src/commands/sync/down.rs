@@ -1,11 +1,13 @@
 //! `berth sync :SRC DST`: a directory of the home to a local one.
 
 use std::fs;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use tokio::sync::mpsc;
 
 use super::{check_not_empty, deleted, end, may_delete};
 use crate::args::{GetArgs, SyncArgs};
@@ -48,34 +50,44 @@ pub(super) async fn run(
         checksum: args.checksum,
         dry_run: args.dry_run,
         names: args.delete.then(Paths::default),
+        skipped: Paths::default(),
         found: 0,
     };
     let roots = vec![Root { remote: from, local: to.clone() }];
     let (mut telling, syncing) = fetch(context, &get, roots, Some(syncing)).await?;
-    let Some(Syncing { names, found, .. }) = syncing else { return telling.end() };
+    let Some(Syncing { names, skipped, found, .. }) = syncing else { return telling.end() };
     if telling.exit() == Exit::Success && !context.tries.has_lost() {
         // The directory itself is among what was found.
         check_not_empty(args, found.saturating_sub(1))?;
     }
     if let Some(names) = names.filter(|_| may_delete(context, args, &telling)) {
-        let sieve = args.sieve.sieve()?;
-        let leftovers = Leftovers { names: &names, sieve: &sieve, dry_run: args.dry_run };
-        let mut outcome = Ok(());
-        leftovers.remove(&to, &mut |path, removed| {
+        let (sieve, dry_run) = (args.sieve.sieve()?, args.dry_run);
+        // It ends when nobody hears of it any more: an interrupt is heard meanwhile.
+        let (tell, mut told) = mpsc::channel(1);
+        let removing = tokio::task::spawn_blocking(move || {
+            let leftovers = Leftovers { names: &names, skipped: &skipped, sieve: &sieve, dry_run };
+            leftovers.remove(&to, &mut |path, removed| match tell
+                .blocking_send((path.to_owned(), removed))
+            {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(_) => ControlFlow::Break(()),
+            });
+        });
+        while let Some((path, removed)) = told.recv().await {
             let shown = path.display().to_string();
             match removed {
-                Ok(()) if outcome.is_ok() => {
-                    outcome = deleted(context, &mut telling, &shown, args.dry_run);
-                }
-                Ok(()) => {}
+                Ok(()) => deleted(context, &mut telling, &shown, dry_run)?,
                 Err(error) => {
-                    let error = TransferError::local("cannot delete", path)(error);
+                    let error = TransferError::local("cannot delete", &path)(error);
                     let failure = Failure::from(&error).of("sync").locally(&shown);
                     telling.failed(&failure);
                 }
             }
-        });
-        outcome?;
+        }
+        if removing.await.is_err() {
+            let stopped = Failure::new(Exit::Failure, "deleting stopped before its end");
+            telling.failed(&stopped.of("sync"));
+        }
     }
     end(context, args, telling)
 }

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use berth_common::entry::EntryKind;
+use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 
 use super::{check_not_empty, deleted, end, may_delete, would};
@@ -32,7 +33,7 @@ pub(super) async fn run(
     let comparing = if args.checksum { Comparing::Content } else { Comparing::Times };
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps: false };
     let mut telling = Telling::new(context);
-    let (mut names, mut found) = (Paths::default(), 0);
+    let (mut names, mut skipped, mut found) = (Paths::default(), Paths::default(), 0);
     let settled = preflight(context, &manifest, &mut telling, |telling, seen| {
         let local = match &seen {
             Seen::Piece(piece, _) => &piece.local,
@@ -41,6 +42,9 @@ pub(super) async fn run(
         found += u64::from(*local != from);
         if args.delete {
             names.insert(local);
+            if matches!(seen, Seen::Skipped(_)) {
+                skipped.insert(local);
+            }
         }
         if args.dry_run { print(context, telling, &seen) } else { Ok(()) }
     });
@@ -51,7 +55,9 @@ pub(super) async fn run(
         telling = send_trees(context, &put_args(args, &from), trees, telling).await?;
     }
     if may_delete(context, args, &telling) {
-        let sweep = Sweep { context, args, from: &from, to: &to, names: &names, sieve: &sieve };
+        let (names, skipped) = (&names, &skipped);
+        let (from, to, sieve) = (&from, &to, &sieve);
+        let sweep = Sweep { context, args, from, to, names, skipped, sieve };
         sweep.run(&mut telling).await?;
     }
     end(context, args, telling)
@@ -108,6 +114,14 @@ fn print(context: &Context, telling: &mut Telling<'_>, seen: &Seen<'_>) -> Resul
     }
 }
 
+/// Whether it is certain that nothing stands there.
+fn is_absent(local: &Path) -> bool {
+    let looked = fs::symlink_metadata(local);
+    looked.is_err_and(|error| {
+        matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+    })
+}
+
 /// Removes from the home what is not in SRC.
 struct Sweep<'a> {
     context: &'a Context,
@@ -115,6 +129,8 @@ struct Sweep<'a> {
     from: &'a Path,
     to: &'a RelPath,
     names: &'a Paths,
+    /// Of those, what is not put.
+    skipped: &'a Paths,
     sieve: &'a Sieve,
 }
 
@@ -133,15 +149,22 @@ impl Sweep<'_> {
         match top {
             Ok(()) => {}
             // A dry run makes no directory.
-            Err(_) if self.args.dry_run => return Ok(()),
+            Err(DescentError::Request(RequestError::Server(ErrorCode::NotFound)))
+                if self.args.dry_run =>
+            {
+                return Ok(());
+            }
             Err(error) => return self.unlisted(telling, self.to, &error),
         }
         while let Some(visit) = descent.next().map_err(|error| spool_failure(&error))? {
             match visit {
                 Visit::Entry { entry, path: Ok(path), .. } => {
                     let (is_directory, at) = (is_directory(&entry), beneath(&path, self.to));
-                    let is_in_source = self.names.contains(&self.from.join(at));
-                    let is_left_out = self.sieve.leaves_out(at, is_directory);
+                    let local = self.from.join(at);
+                    let is_left_out =
+                        self.sieve.leaves_out(at, is_directory) || self.skipped.contains(&local);
+                    // What has come since the walk may have been put by now.
+                    let is_in_source = self.names.contains(&local) || !is_absent(&local);
                     let is_served = matches!(entry.kind, EntryKind::File | EntryKind::Directory);
                     let goes = !is_in_source && !is_left_out && is_served;
                     let enters = match goes {
