@@ -36,7 +36,9 @@ impl ConnectionError {
     pub(crate) fn passes(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Closed => true,
-            Self::Refused(code) => passes(code),
+            // A session that is ended for a fault of the server's: what served it has died, as when all of the
+            // server is killed.
+            Self::Refused(code) => passes(code) || *code == ErrorCode::Internal,
             Self::Protocol(_) => false,
         }
     }

@@ -149,7 +149,9 @@ fn held(scene: &Scene) -> (Valve, berth_tests::Running) {
     let valve = Valve::behind(scene.server.address(), 5 * MIB as usize);
     let alice = scene.alice.clone().at(valve.address(), scene.server.fingerprint());
     let running = alice.spawn(&["put", "image"]);
-    wait_for("an upload", || (!uploads(scene).is_empty()).then_some(()));
+    wait_for("what has arrived of an upload", || {
+        uploads(scene).iter().any(|upload| upload["received"].as_u64() > Some(0)).then_some(())
+    });
     (valve, running)
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
+use berth_common::batch::{GetResult, StatResult};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, SourceFingerprint};
@@ -248,7 +249,16 @@ fn symbolic_links_are_never_followed_wherever_they_stand() {
                 }
                 raw.send_bytes(&with_path(&request, path.as_bytes()));
                 let answer = raw.message();
-                let refused = matches!(answer, WorkerToClient::Failed { .. });
+                let refused = match &answer {
+                    WorkerToClient::Failed { .. } => true,
+                    WorkerToClient::FilesGot { files, .. } => {
+                        files.iter().all(|file| matches!(file, GetResult::Failed(_)))
+                    }
+                    WorkerToClient::FilesStated { results, .. } => {
+                        results.iter().all(|result| matches!(result, StatResult::Failed(_)))
+                    }
+                    _ => false,
+                };
                 assert!(refused, "{request:?} with {path}: {answer:?}");
                 attempts += 1;
             }
