@@ -22,7 +22,7 @@ Output:
   mistakes in the command line are always told in words.
 
 Losses:
-  When the connection of a put or get is lost, or the server starts again, it is tried to connect
+  When the connection of a put, get or sync is lost, or the server starts again, it is tried to connect
   again: after half a second at first, then after longer and longer waits of up to 15 s. Then what
   was under way is resumed. It is given up, with 3, when no byte has moved for the time of
   --retry-for (five minutes); 0 gives up at once. A note, or on a terminal a line in the place of
