@@ -23,6 +23,7 @@ pub mod connection;
 pub mod credentials;
 pub mod device;
 pub mod dirs;
+mod discover;
 pub mod exit;
 pub mod failure;
 pub mod human;

@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{self, Args, Command, SignIn};
 use crate::ask;
 use crate::commands::{self, Context};
+use crate::discover;
 use crate::exit::Exit;
 use crate::failure::{Failure, tell};
 use crate::human;
@@ -73,6 +74,9 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         let exit = until(done, &mut interrupts, interrupted(&args.command)).await?;
         output.flush()?;
         return Ok(exit);
+    }
+    if let Command::Discover(command) = args.command {
+        return until(discover::run(command, &output), &mut interrupts, "interrupted").await;
     }
     let reached = until(reach::reach(args), &mut interrupts, "interrupted").await?;
     if matches!(args.command, Command::Shell) {

@@ -8,6 +8,7 @@ mod activation;
 mod activity;
 mod addresses;
 mod admin;
+mod announce;
 mod answers;
 mod asked;
 mod auth;

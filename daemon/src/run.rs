@@ -1,5 +1,5 @@
-//! `berthd` from its arguments to its exit code: a table of contents. [`crate::check`] is the other command, and
-//! [`crate::main_loop`] what is done once everything stands.
+//! `berthd` from its arguments to its exit code: a table of contents. [`crate::check`] and [`crate::announce`] are the
+//! other commands, and [`crate::main_loop`] what is done once everything stands.
 //!
 //! The order matters: as root, listeners are bound before the rights are given up; nothing of the data
 //! directory is read before its lock is held; nothing is replayed before an earlier daemon's helpers are
@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::activity::Activity;
+use crate::announce::announce;
 use crate::check::check;
 use crate::cli::{Cli, Command, Serve};
 use crate::config::Config;
@@ -49,6 +50,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Some(Command::Check { config }) => check(config.as_deref()),
+        Some(Command::Announce(args)) => announce(args),
         None => serve(&cli.serve),
     };
     match done {

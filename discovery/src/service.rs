@@ -94,8 +94,8 @@ pub struct Announcement {
     pub machine: String,
     /// Where it listens.
     pub port: u16,
-    /// The version of the protocol.
-    pub protocol: u32,
+    /// The versions of the protocol that it speaks, with commas between them.
+    pub protocol: String,
     /// The version of the program, if it shall be known.
     pub version: Option<String>,
 }
@@ -177,7 +177,7 @@ mod tests {
             name: InstanceName::new(name).unwrap(),
             machine: machine.to_owned(),
             port: 4022,
-            protocol: 1,
+            protocol: "1".to_owned(),
             version: None,
         }
     }

@@ -2,6 +2,7 @@
 //! kind of them.
 
 mod account;
+mod discover;
 mod entries;
 mod looking;
 mod manual;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
+pub use discover::DiscoverArgs;
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
@@ -277,6 +279,13 @@ pub enum Command {
     /// What concerns signing in and out.
     #[command(flatten)]
     SignIn(SignIn),
+    /// List the servers that are announced on the local network
+    ///
+    /// It needs no login. What stands below SERVER can follow the @ of -H. Servers are found that an administrator has
+    /// announced with `berthd announce`, by multicast DNS (UDP port 5353), which does not pass routers. Anybody on the
+    /// network can announce anything: what is listed proves nothing, and the first connection asks as ever whether the
+    /// server's fingerprint is right. When none is announced, a note says so and the exit code is 0.
+    Discover(DiscoverArgs),
     /// List the devices that are signed in, or revoke some
     ///
     /// A device that is revoked cannot log in any more, and its sessions are ended at once.
@@ -339,6 +348,7 @@ impl Command {
             | Self::Info
             | Self::Ping(_)
             | Self::SignIn(_)
+            | Self::Discover(_)
             | Self::Devices(_)
             | Self::Shell
             | Self::Passwd(_) => Vec::new(),

@@ -99,7 +99,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Devices(args) => devices::run(context, args).await?,
         Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
         Command::Passwd(_) => passwd::run(context).await?,
-        Command::SignIn(_) => {
+        Command::SignIn(_) | Command::Discover(_) => {
             return Err(Failure::usage("this is done outside of a session"));
         }
     };

@@ -242,8 +242,13 @@ mod tests {
 
     fn instance(text: &str) -> DomainName {
         let name = InstanceName::new(text).unwrap();
-        let announcement =
-            Announcement { name, machine: String::new(), port: 1, protocol: 1, version: None };
+        let announcement = Announcement {
+            name,
+            machine: String::new(),
+            port: 1,
+            protocol: "1".to_owned(),
+            version: None,
+        };
         announcement.names(1).instance
     }
 

@@ -22,16 +22,22 @@ impl std::fmt::Debug for Confined {
     }
 }
 
+/// Whether this version of Landlock is enough.
+pub(crate) fn check_landlock(mode: SandboxMode, found: u32) -> Result<(), DemotionError> {
+    let least = LEAST_LANDLOCK;
+    if found < least && mode != SandboxMode::BestEffort {
+        return Err(DemotionError::LandlockTooOld { found, least });
+    }
+    Ok(())
+}
+
 impl Confined {
     pub(crate) fn new(
         table: Table,
         mode: SandboxMode,
         landlock: u32,
     ) -> Result<Self, DemotionError> {
-        if landlock < LEAST_LANDLOCK && mode != SandboxMode::BestEffort {
-            let least = LEAST_LANDLOCK;
-            return Err(DemotionError::LandlockTooOld { found: landlock, least });
-        }
+        check_landlock(mode, landlock)?;
         let otherwise = match mode {
             SandboxMode::Require | SandboxMode::BestEffort => SeccompAction::Trap,
             #[cfg(debug_assertions)]

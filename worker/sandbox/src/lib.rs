@@ -1,8 +1,9 @@
-//! Demotion: how `berth-worker` and `berth-filer` give up what they do not need.
+//! Demotion: how `berth-worker` and `berth-filer` give up what they do not need, and how `berthd announce` does, which
+//! has two of its own, [`demote_announcer`] and [`confine_announcer`].
 //!
-//! Each has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
+//! Each of the two has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
-//! The daemon never calls them. Nothing that a client influences is read before the last has returned. They
+//! A `berthd` that serves never calls them. Nothing that a client influences is read before the last has returned. They
 //! start no thread and never give anything back.
 
 mod confined;
@@ -34,6 +35,10 @@ pub const WORKER_LIMITS: ResourceLimits =
 /// so a filer's is generous; its memory has room for some hundred operations at once.
 pub const FILER_LIMITS: ResourceLimits =
     ResourceLimits { descriptors: 4096, data_bytes: 128 * 1024 * 1024 };
+
+/// What an announcer may use: two sockets for each of 32 interfaces, and what asking for these takes.
+pub const ANNOUNCER_LIMITS: ResourceLimits =
+    ResourceLimits { descriptors: 128, data_bytes: 64 * 1024 * 1024 };
 
 /// Demotes a worker and returns its channel to the daemon.
 ///
@@ -143,6 +148,39 @@ pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined,
         FilerRole::Walk { .. } => Table::FilerWalk,
     };
     Confined::new(table, mode, landlock)
+}
+
+/// Closes what an announcer (`berthd announce`) was started with by mistake, and gives up new privileges.
+///
+/// To be called on the main thread before any other thread exists and before any other descriptor is opened: what is
+/// above descriptor 2 is closed. As root it still can become somebody else.
+///
+/// # Errors
+/// One variant a step. The process then is in between and must end.
+pub fn demote_announcer() -> Result<(), DemotionError> {
+    steps::close_all_but_the_three()?;
+    steps::gain_no_privileges()
+}
+
+/// Takes all files, TCP, other processes and every capability away from an announcer that is demoted: it needs UDP
+/// alone. Returns the version of Landlock that is in force, 0 for none.
+///
+/// To be called on the main thread before any other thread exists, once it is an ordinary user and before it hears
+/// the network. It closes no table of system calls: those that list the interfaces are the C library's affair, and
+/// its unit has a filter.
+///
+/// # Errors
+/// One variant a step; with [`SandboxMode::Require`] also for what the kernel lacks. The process then is in between
+/// and must end.
+pub fn confine_announcer(mode: SandboxMode) -> Result<u32, DemotionError> {
+    steps::hold_no_capabilities()?;
+    steps::hide_memory()?;
+    steps::limit_resources(ANNOUNCER_LIMITS)?;
+    steps::be_one_thread()?;
+    // As a worker: not a single rule.
+    let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
+    confined::check_landlock(mode, landlock)?;
+    Ok(landlock)
 }
 
 /// Takes descriptor 0, the channel to the daemon, which the daemon placed there. Once a process.

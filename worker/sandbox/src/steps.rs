@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::DemotionError;
 use crate::sys;
@@ -47,6 +48,15 @@ pub(crate) fn die_with_the_parent(channel: impl AsFd) -> Result<(), DemotionErro
 pub(crate) fn gain_no_privileges() -> Result<(), DemotionError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|errno| DemotionError::NoNewPrivileges(errno.into()))
+}
+
+/// Those that it has are dropped, and those that it would pass on.
+pub(crate) fn hold_no_capabilities() -> Result<(), DemotionError> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::clear_ambient_capability_set()
+        .and_then(|()| rustix::thread::set_capabilities(None, sets))
+        .map_err(|errno| DemotionError::Capabilities(errno.into()))
 }
 
 /// When memory is short, the kernel is to end a helper, with whom one client goes, and not the daemon, with whom

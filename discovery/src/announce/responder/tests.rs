@@ -8,7 +8,7 @@ use crate::service::InstanceName;
 
 fn announcement(port: u16) -> Announcement {
     let name = InstanceName::new("files").unwrap();
-    Announcement { name, machine: "nas".to_owned(), port, protocol: 1, version: None }
+    Announcement { name, machine: "nas".to_owned(), port, protocol: "1".to_owned(), version: None }
 }
 
 const OURS: [&str; 2] = ["10.0.0.1", "fd00::1"];
