@@ -55,6 +55,12 @@ impl Client {
         }
     }
 
+    /// A client of no server, in this directory.
+    #[must_use]
+    pub fn alone(binaries: Arc<Binaries>, directory: PathBuf) -> Self {
+        Self::new(binaries, directory, "nobody", "").by_profile()
+    }
+
     /// The same client, whose calls strace records from its start on. Needs root.
     #[must_use]
     pub fn traced(mut self, file: &Path) -> Self {

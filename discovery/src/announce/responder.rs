@@ -213,6 +213,8 @@ impl Responder {
             return Verdict::Fine;
         }
         match self.phase {
+            // It has not asked yet: whoever has the name says so when it does.
+            Phase::Probing { sent: 0 } => Verdict::Fine,
             Phase::Probing { .. } => Verdict::Taken,
             Phase::Announcing { .. } | Phase::Settled => {
                 self.phase = Phase::Probing { sent: 0 };
