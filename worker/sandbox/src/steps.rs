@@ -50,12 +50,17 @@ pub(crate) fn gain_no_privileges() -> Result<(), DemotionError> {
         .map_err(|errno| DemotionError::NoNewPrivileges(errno.into()))
 }
 
-/// Those that it has are dropped, and those that it would pass on.
+/// Those that it has are dropped, and those that it would pass on. Who has none sets none: a service manager's filter
+/// may refuse the call.
 pub(crate) fn hold_no_capabilities() -> Result<(), DemotionError> {
     let none = CapabilitySet::empty();
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     rustix::thread::clear_ambient_capability_set()
-        .and_then(|()| rustix::thread::set_capabilities(None, sets))
+        .and_then(|()| rustix::thread::capabilities(None))
+        .and_then(|held| match held == sets {
+            true => Ok(()),
+            false => rustix::thread::set_capabilities(None, sets),
+        })
         .map_err(|errno| DemotionError::Capabilities(errno.into()))
 }
 
