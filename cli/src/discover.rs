@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use berth::target::ServerAddress;
 use berth_common::client_protocol::DEFAULT_PORT;
 use berth_discovery::browse::{MOST_SERVERS, Server, browse};
 use serde_json::{Value, json};
@@ -15,7 +16,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::looking::columns::width;
 use crate::output::{Output, escaped};
-use crate::target::ServerAddress;
 
 /// Between two columns.
 const GAP: usize = 2;
