@@ -13,7 +13,7 @@ done
 check_pages
 
 step "Its units, and the user and directories that they need"
-for unit in berthd.service berthd.socket; do
+for unit in berthd.service berthd-announce.service berthd.socket; do
     cmp "systemd/$unit" "$CLEAN/lib/systemd/system/$unit"
 done
 for kind in sysusers.d tmpfiles.d; do
