@@ -113,29 +113,29 @@ fn the_unit_allows_every_system_call_of_a_session_and_a_reload() {
 fn the_announcers_unit_allows_every_system_call_of_an_announcement() {
     let Some(network) = Network::new() else { return };
     let (scratch, binaries) = (tempfile::tempdir().unwrap(), Binaries::shared());
-    let summary = scratch.path().join("summary");
+    account::give(scratch.path());
+    let (summary, log) = (scratch.path().join("summary"), scratch.path().join("log"));
     // As an ordinary user, as under systemd: who has to become one makes other calls.
     let ordinary = format!("--reuid={0} --regid={0} --clear-groups", account::TEST_ID);
     let mut command = Command::new("setpriv");
-    command.args(ordinary.split(' ')).args(["strace", "-f", "-c", "-o", "/dev/stderr"]);
+    command.args(ordinary.split(' ')).args(["strace", "-f", "-c", "-o"]).arg(&summary);
     command.arg(binaries.path("berthd")).args(["announce", "--name", "files"]);
-    command.stderr(fs::File::create(&summary).unwrap());
+    command.stderr(fs::File::create(&log).unwrap());
     let mut strace = network.first.within(|| command.spawn().expect("setpriv is installed"));
-    wait_until("it announces", || network.first.udp_sockets().len() == 2);
-    let said = || fs::read_to_string(&summary).unwrap();
-    wait_until("it has announced", || said().contains("announced"));
+    let logged = || fs::read_to_string(&log).unwrap();
+    wait_until("it has announced", || logged().contains("interfaces=[\"cable\"]"));
     // It hears of another network, too.
     network.first.ip("link set cable down");
     wait_until("it has lost its network", || network.first.udp_sockets().is_empty());
     let traced = process::children(strace.id());
     traced.iter().for_each(|pid| process::signal(*pid, rustix::process::Signal::TERM));
-    assert!(strace.wait().unwrap().success(), "{}", said());
+    assert!(strace.wait().unwrap().success(), "{}", logged());
+    let summary = fs::read_to_string(summary).unwrap();
 
-    let seen = counted(&said());
+    let seen = counted(&summary);
     for must in ["landlock_restrict_self", "recvfrom", "sendto", "setsockopt", "bind"] {
-        assert!(seen.contains(must), "{must} was not seen, so this test sees nothing:\n{}", said());
+        assert!(seen.contains(must), "{must} was not seen, so this test sees nothing:\n{summary}");
     }
-    // strace starts it.
     let refused: Vec<_> = seen.iter().filter(|call| !allowed(ANNOUNCING).contains(*call)).collect();
     assert!(refused.is_empty(), "the unit refuses {refused:?}");
 }
