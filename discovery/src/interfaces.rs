@@ -103,9 +103,8 @@ pub(crate) fn can_be_told(address: &IpAddr) -> bool {
             !(v4.is_loopback() || v4.is_unspecified() || v4.is_multicast() || v4.is_broadcast())
         }
         IpAddr::V6(v6) => {
-            !(v6.is_loopback() || v6.is_unspecified() || v6.is_multicast())
-                && !v6.is_unicast_link_local()
-                && v6.to_ipv4_mapped().is_none()
+            let nobody = v6.is_loopback() || v6.is_unspecified() || v6.is_multicast();
+            !(nobody || v6.is_unicast_link_local() || v6.to_ipv4_mapped().is_some())
         }
     }
 }

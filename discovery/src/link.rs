@@ -41,7 +41,7 @@ pub(crate) fn queue() -> (mpsc::Sender<Heard>, mpsc::Receiver<Heard>) {
 /// The group on one interface, by IPv4, IPv6 or both. Nothing is heard any more when it is dropped.
 pub(crate) struct Link {
     sockets: Vec<(Arc<UdpSocket>, SocketAddr)>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 impl Link {
@@ -52,14 +52,14 @@ impl Link {
     pub(crate) fn join(interface: &Interface, queue: &mpsc::Sender<Heard>) -> io::Result<Self> {
         let v4 = interface.v4.map(|address| join_v4(interface.index, address));
         let v6 = interface.has_v6.then(|| join_v6(interface.index));
-        let mut link = Self { sockets: Vec::new(), _readers: JoinSet::new() };
+        let mut link = Self { sockets: Vec::new(), readers: JoinSet::new() };
         let mut failure = None;
         for joined in v4.into_iter().chain(v6) {
             match joined {
                 Ok((socket, group)) => {
                     let socket = Arc::new(socket);
                     let reading = read(Arc::clone(&socket), interface.index, queue.clone());
-                    link._readers.spawn(reading);
+                    link.readers.spawn(reading);
                     link.sockets.push((socket, group));
                 }
                 Err(error) => failure = failure.or(Some(error)),
