@@ -293,7 +293,7 @@ pub enum Command {
     /// Give several commands on one connection, with completion and wildcards
     ///
     /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
-    /// in the home and local ones. All commands but `passwd` can be given, with the same options, and `cd`,
+    /// in the home and local ones. All commands but `passwd` and `discover` can be given, with the same options, and `cd`,
     /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
     /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
     /// there, in the home or here. `put` and `get` without files show what there is with numbers. A

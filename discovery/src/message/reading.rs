@@ -110,3 +110,78 @@ fn is_internet(class: Class) -> bool {
 fn flat(name: &impl ToName) -> Option<DomainName> {
     name.try_to_name().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::{query, response};
+    use super::*;
+
+    fn name(text: &str) -> DomainName {
+        text.parse().unwrap()
+    }
+
+    fn records() -> Vec<Record> {
+        let host = name("nas.local");
+        let place = Data::Service { priority: 1, weight: 2, port: 4022, host: host.clone() };
+        let data = [
+            Data::Pointer(name("files._berth._tcp.local")),
+            place,
+            Data::Text(b"\x07proto=1\x03a=b".to_vec()),
+            Data::Address("10.0.0.1".parse().unwrap()),
+            Data::Address("fd00::1".parse().unwrap()),
+        ];
+        data.map(|data| Record { name: host.clone(), seconds: 120, data }).to_vec()
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let told = read(&response(&records(), None)).unwrap();
+        assert_eq!((told.is_response, &told.records), (true, &records()));
+        let questions = [(name("a.local"), Rtype::ANY), (name("b.local"), Rtype::PTR)];
+        let asked = read(&query(&questions, &records())).unwrap();
+        let expected = questions.map(|(name, kind)| Question { name, kind });
+        assert!(!asked.is_response && asked.records.is_empty());
+        assert_eq!((asked.questions, asked.proposed), (expected.to_vec(), records()));
+    }
+
+    #[test]
+    fn a_packet_that_is_cut_off_or_too_long_says_nothing() {
+        let packet = response(&records(), None);
+        for end in 0..packet.len() {
+            assert_eq!(read(&packet[..end]), None, "{end}");
+        }
+        let mut long = packet;
+        long.resize(MOST_BYTES, 0);
+        assert!(read(&long).is_some(), "what follows a message is nobody's");
+        long.push(0);
+        assert_eq!(read(&long), None);
+    }
+
+    #[test]
+    fn more_items_than_anybody_needs_are_refused_whatever_the_counts_claim() {
+        let many = |count| vec![records()[3].clone(); count];
+        assert_eq!(read(&response(&many(MOST_ITEMS), None)).unwrap().records.len(), MOST_ITEMS);
+        assert_eq!(read(&response(&many(MOST_ITEMS + 1), None)), None);
+        let mut claims = response(&records(), None);
+        claims[6..12].fill(0xff);
+        assert_eq!(read(&claims), None);
+    }
+
+    #[test]
+    fn names_that_point_at_themselves_end() {
+        let header = [0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 0];
+        for loops in [&[0xc0, 12][..], &[0xc0, 14, 0xc0, 12], &[1, b'a', 0xc0, 12], &[0xff, 0xff]] {
+            let rest = [0, 12, 0, 1, 0, 0, 0, 9, 0, 2, 0xc0, 12];
+            assert_eq!(read(&[&header[..], loops, &rest].concat()), None, "{loops:?}");
+        }
+    }
+
+    #[test]
+    fn other_kinds_of_records_and_classes_are_passed_over() {
+        let header = [0, 0, 0x84, 0, 0, 0, 0, 2, 0, 0, 0, 0];
+        // HINFO of the root, and an A of the class CHAOS.
+        let records = [0, 0, 13, 0, 1, 0, 0, 0, 9, 0, 2, 0, 0, 0, 0, 1, 0, 3, 0, 0, 0, 9, 0, 4];
+        let told = read(&[&header[..], &records, &[10, 0, 0, 1]].concat()).unwrap();
+        assert!(told.is_response && told.records.is_empty());
+    }
+}
