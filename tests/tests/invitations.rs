@@ -1,7 +1,7 @@
 //! Joining by an invitation: what its code allows, once, and what it does not.
 
-use berth_cli::invitation::InvitationCode;
-use berth_cli::trust::Fingerprint;
+use berth::invitation::InvitationCode;
+use berth::trust::Fingerprint;
 use berth_common::credentials::InvitationSecret;
 #[cfg(debug_assertions)]
 use berth_tests::exit::UNKNOWN;

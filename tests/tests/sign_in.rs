@@ -4,7 +4,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use berth_cli::device::DeviceSecret;
+use berth::device::DeviceSecret;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
