@@ -1,5 +1,6 @@
 //! From a server's name to a TLS 1.3 stream that speaks `berth/1`, and to a sentence when not.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use std::time::Duration;
 use berth_common::client_protocol::ALPN;
 use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, InvalidMessage};
+use rustls::{AlertDescription, ClientConfig, ClientConnection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
@@ -17,7 +18,7 @@ use tokio_rustls::client::TlsStream;
 use crate::reason::reason;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
-use crate::verify::{Trust, TrustError, Verifier};
+use crate::verify::{Distrust, Trust, TrustError, Verifier};
 use crate::wire::Wire;
 
 /// How long one address may take to answer, and then the handshake.
@@ -93,12 +94,12 @@ pub enum ConnectError {
         server: ServerAddress,
     },
     /// What answers does not speak TLS, or another protocol within it.
-    #[error("{server} does not speak Berth ({what}); is it the port of a Berth server?")]
+    #[error("{server} does not speak Berth ({speaks}); is it the port of a Berth server?")]
     NotBerth {
         /// The server.
         server: ServerAddress,
-        /// What it does.
-        what: &'static str,
+        /// What it speaks instead.
+        speaks: Speaks,
     },
     /// The connection was closed during the handshake.
     #[error(
@@ -124,11 +125,32 @@ pub enum ConnectError {
         /// The certificate's.
         fingerprint: Fingerprint,
         /// Why not.
-        reason: String,
+        reason: Distrust,
     },
     /// The authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
+}
+
+/// What a server speaks that does not speak Berth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Something that is not TLS at all.
+    NoTls,
+    /// TLS before 1.3.
+    OldTls,
+    /// TLS, and within it another protocol.
+    AnotherService,
+}
+
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoTls => "it does not speak TLS",
+            Self::OldTls => "it does not speak TLS 1.3",
+            Self::AnotherService => "another TLS service",
+        })
+    }
 }
 
 fn connect_reason(error: &io::Error) -> String {
@@ -175,7 +197,10 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     let (_, session) = stream.get_mut();
     session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     if session.alpn_protocol() != Some(ALPN) {
-        return Err(ConnectError::NotBerth { server: server.clone(), what: "another TLS service" });
+        return Err(ConnectError::NotBerth {
+            server: server.clone(),
+            speaks: Speaks::AnotherService,
+        });
     }
     let exporter = session
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
@@ -235,24 +260,21 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 fn tls_error(server: &ServerAddress, error: io::Error, verifier: &Verifier) -> ConnectError {
     let server = server.clone();
     let seen = verifier.seen();
-    if let (true, Some(fingerprint)) = (seen.refused, seen.fingerprint) {
-        return ConnectError::Untrusted { server, fingerprint, reason: error.to_string() };
+    if let (Some(reason), Some(fingerprint)) = (seen.refused, seen.fingerprint) {
+        return ConnectError::Untrusted { server, fingerprint, reason };
     }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(rustls::Error::InvalidMessage(
-            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        )) => ConnectError::NotBerth { server, what: "it does not speak TLS" },
         Some(rustls::Error::InvalidMessage(_)) => {
-            ConnectError::NotBerth { server, what: "what it sends is not TLS" }
+            ConnectError::NotBerth { server, speaks: Speaks::NoTls }
         }
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            ConnectError::NotBerth { server, what: "another TLS service" }
+            ConnectError::NotBerth { server, speaks: Speaks::AnotherService }
         }
         Some(
             rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
             | rustls::Error::PeerIncompatible(_),
-        ) => ConnectError::NotBerth { server, what: "it does not speak TLS 1.3" },
+        ) => ConnectError::NotBerth { server, speaks: Speaks::OldTls },
         Some(_) => ConnectError::Handshake { server, source: error },
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof

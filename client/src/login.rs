@@ -70,7 +70,7 @@ pub enum LoginError {
     #[error(transparent)]
     Connection(ConnectionError),
     /// The site asks for a secret, and none was given.
-    #[error("this server asks for a site secret: give --site-secret-file")]
+    #[error("this server asks for a site secret")]
     SiteSecretMissing,
     /// The site secret that was given is not the site's.
     #[error("the server refused the site secret")]

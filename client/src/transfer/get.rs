@@ -13,13 +13,13 @@ use berth_common::limits::LEAVES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
 use tokio::sync::mpsc;
 
-use super::TransferError;
 use super::local;
 use super::output::Output;
 use super::part::{Earlier, Part};
 use super::part_store::PartStore;
 use super::plan::{ReceivePlan, bytes_of};
 use super::sink::{FromSink, Received, Sink, Store, ToSink, WAITING_BLOCKS};
+use super::{TransferError, Tried};
 use crate::connection::{ConnectionError, Frame};
 use crate::progress::{Changed, Event, Reporter};
 use crate::session::{Exchange, Session};
@@ -286,7 +286,7 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
     let found = match fs::symlink_metadata(target) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(TransferError::local("cannot look at", target)(error)),
+        Err(error) => return Err(TransferError::local(Tried::LookAt, target)(error)),
     };
     if found.is_dir() {
         return Err(TransferError::TargetIsADirectory { path: target.clone() });
@@ -325,8 +325,7 @@ async fn is_same(session: &Session, job: &GetJob, entry: &Entry) -> Result<bool,
 }
 
 async fn digests(path: PathBuf) -> Result<(Md5, Md5), TransferError> {
-    let hash =
-        |path: &Path| local::digests(path).map_err(TransferError::local("cannot read", path));
+    let hash = |path: &Path| local::digests(path).map_err(TransferError::local(Tried::Read, path));
     blocking(move || hash(&path)).await?
 }
 

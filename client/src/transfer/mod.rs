@@ -18,7 +18,7 @@ mod source;
 mod storing;
 mod stream;
 
-pub use error::TransferError;
+pub use error::{TransferError, Tried};
 pub use get::{GetJob, GetReport, get, get_stream};
 pub use local::{has_digest, nanoseconds, tree_digest};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
