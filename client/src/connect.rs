@@ -15,6 +15,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::client_key::ClientKey;
 use crate::reason::reason;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
@@ -51,6 +52,8 @@ pub struct Connected {
     pub fingerprint: Fingerprint,
     /// What was connected to, and how.
     pub details: Details,
+    /// From which the tokens of uploads are made, if it is to last longer than the session.
+    pub(crate) key: Option<ClientKey>,
 }
 
 /// What a connection is, for those who want to know.
@@ -211,7 +214,7 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     // No other version is offered.
     let (tls, cipher_suite) = ("TLS 1.3", cipher_suite(session));
     let details = Details { server: server.clone(), address, tls, cipher_suite };
-    Ok(Connected { stream, exporter, fingerprint, details })
+    Ok(Connected { stream, exporter, fingerprint, details, key: None })
 }
 
 /// rustls puts the version of TLS into its names.

@@ -11,10 +11,11 @@ use berth_common::entry::{Entry, EntryKind, HomeFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAVES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::local;
-use super::output::Output;
+use super::output::{Output, Pipe};
 use super::part::{Earlier, Part};
 use super::part_store::PartStore;
 use super::plan::{ReceivePlan, bytes_of};
@@ -130,6 +131,37 @@ pub async fn get_stream(
         unchanged: false,
         elapsed: started.elapsed(),
     })
+}
+
+/// Gets a file and writes it to an asynchronous stream, each block when it is verified; else as [`get_stream`].
+///
+/// # Errors
+/// As [`get_stream`].
+///
+/// # Cancel safety
+/// Dropping it leaves the stream with the file's beginning, and nothing is written to it any more.
+pub async fn get_async(
+    session: &Session,
+    remote: &RelPath,
+    mut output: impl AsyncWrite + Unpin,
+    progress: &Reporter,
+) -> Result<GetReport, TransferError> {
+    let (pipe, blocks) = Pipe::new();
+    let got = get_stream(session, remote, pipe, progress);
+    let writing = async move {
+        // Dropped here, so that the helper thread learns that nobody writes any more.
+        let mut blocks = blocks;
+        while let Some(block) = blocks.recv().await {
+            output.write_all(&block).await?;
+        }
+        output.flush().await
+    };
+    let (got, written) = tokio::join!(got, writing);
+    match (got, written) {
+        // Of a pipe that broke the reason is behind it.
+        (Ok(_) | Err(TransferError::Output(_)), Err(error)) => Err(TransferError::Output(error)),
+        (got, _) => got,
+    }
 }
 
 /// Asks for the file.
@@ -334,4 +366,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ConnectionError> {
     // A blocking task that does not end properly has panicked, or the runtime is going down.
     tokio::task::spawn_blocking(work).await.map_err(|_| ConnectionError::Closed)
+}
+
+impl GetReport {
+    /// Bytes that were there already when it began.
+    #[must_use]
+    pub fn resumed_bytes(&self) -> u64 {
+        bytes_of(self.resumed_leaves, self.size)
+    }
 }
