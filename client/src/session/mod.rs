@@ -67,7 +67,8 @@ pub struct SessionInfo {
 }
 
 /// A session. Clones share it; with the last one, and what it was asked for and is not finished, the connection closes.
-/// What it sends and receives are tasks of the runtime on which it began.
+/// Two tasks of the runtime on which it began send, receive and close; while nobody drives that runtime, nothing is
+/// closed before it is dropped.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
