@@ -29,7 +29,13 @@ pub enum Trust {
 /// Why there is no verifier.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file has no certificates, or cannot be read.
+    /// The file has no certificate.
+    #[error("cannot use the authorities in {}: it has no certificate in PEM form", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file cannot be read, or has a certificate that is none.
     #[error("cannot use the authorities in {}: {reason}", path.display())]
     Authorities {
         /// Which file.
@@ -134,7 +140,7 @@ fn authorities(
         roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(failed("it has no certificate in PEM form".to_owned()));
+        return Err(TrustError::NoCertificate { path: path.to_owned() });
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
