@@ -165,6 +165,9 @@ impl Session {
     /// Gets a file and writes it to `output`, each block when it is verified, and flushes that at the end. An event
     /// tells what was verified, of which the last two mebibytes may not be written yet.
     ///
+    /// All of a session shares one line, on which nothing else comes while the output takes nothing. So the output must
+    /// not wait for another transfer of the same session; copying from one file of a home to another takes two sessions.
+    ///
     /// # Errors
     /// - [`TransferError::Output`] when it cannot be written;
     /// - [`TransferError::OutputCut`] when the file does not come to its end, or is not right: what was written is its

@@ -7,7 +7,7 @@ use berth::login::LoginError;
 use berth_common::error_code::ErrorCode;
 
 use crate::exit::Exit;
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
 
@@ -114,7 +114,7 @@ fn passes(error: &LoginError) -> bool {
     match error {
         // Our own session, which the server has not missed yet, may be one of them.
         LoginError::Refused(ErrorCode::TooManySessions { .. } | ErrorCode::Busy) => true,
-        LoginError::Refused(code) => failure::passes(code),
+        LoginError::Refused(code) => berth::connection::passes(code),
         LoginError::Connection(error) => error.passes(),
         LoginError::TimedOut => true,
         LoginError::SiteSecretMissing
