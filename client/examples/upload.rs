@@ -26,7 +26,7 @@ async fn main() -> ExitCode {
 async fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [server, fingerprint, user, local, remote, back] = &arguments[..] else {
-        return Err("write: upload SERVER FINGERPRINT USER LOCAL REMOTE BACK".into());
+        return Err("usage: upload SERVER FINGERPRINT USER LOCAL REMOTE BACK".into());
     };
     let password = std::env::var("BERTH_PASSWORD").map_err(|_| "set BERTH_PASSWORD")?;
     let credentials = Credentials::password(UserName::new(user)?, Password::new(password));
