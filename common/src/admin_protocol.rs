@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::{DeviceId, DeviceSummary, InvitationId};
 use crate::digest::Md5;
 use crate::entry::{Limits, Usage};
+use crate::exec::ProgramName;
 use crate::ids::{SessionId, UserName};
 use crate::scram::ScramVerifier;
 
@@ -55,6 +56,25 @@ pub enum AdminToDaemon {
     UserRemove {
         /// Who.
         user: UserName,
+    },
+    /// Lists the programs that a user may run.
+    ExecList {
+        /// Who.
+        user: UserName,
+    },
+    /// Lets a user run programs, besides those that the user may run already.
+    ExecAllow {
+        /// Who.
+        user: UserName,
+        /// Which; at least one.
+        programs: Vec<ProgramName>,
+    },
+    /// Lets a user run programs no more. Those that run go on.
+    ExecDeny {
+        /// Who.
+        user: UserName,
+        /// Which; none means all.
+        programs: Vec<ProgramName>,
     },
     /// Lists a user's devices.
     DeviceList {
@@ -152,6 +172,8 @@ pub enum DaemonToAdmin {
     User(UserSummary),
     /// A user's devices, in the order of their registration.
     Devices(Vec<DeviceSummary>),
+    /// The programs that a user may run, in the order of their names.
+    Programs(Vec<ProgramName>),
     /// A page of invitations.
     Invitations {
         /// In the order of their ids.
@@ -204,6 +226,12 @@ pub enum AdminError {
     /// As many invitations as there may be.
     #[error("there are {0} invitations that can be used; revoke some")]
     TooManyInvitations(u32),
+    /// A program that is to be allowed is not there.
+    #[error("there is no program {0} in {1}; nothing was changed")]
+    NoSuchProgram(ProgramName, String),
+    /// The user may run as many programs as one may.
+    #[error("user {0} would be allowed more than {1} programs; nothing was changed")]
+    TooManyPrograms(UserName, u32),
     /// No such session.
     #[error("there is no session {0}")]
     NoSuchSession(SessionId),

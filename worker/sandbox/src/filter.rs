@@ -5,6 +5,8 @@ use seccompiler::{
     SeccompFilter, SeccompRule, TargetArch,
 };
 
+use berth_common::sandbox_mode::SandboxMode;
+
 use crate::error::DemotionError;
 use crate::tables::{Check, Condition, Table, Width};
 
@@ -12,6 +14,26 @@ use crate::tables::{Check, Condition, Table, Width};
 const ARCHITECTURE: TargetArch = TargetArch::x86_64;
 #[cfg(target_arch = "aarch64")]
 const ARCHITECTURE: TargetArch = TargetArch::aarch64;
+
+/// What happens to a call that stands in no table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Otherwise {
+    /// It ends the process, which is Berth's own and never makes it.
+    End,
+    /// It fails with EPERM: a program that others have written may ask for much, and goes on without.
+    Fail,
+}
+
+impl Otherwise {
+    pub(crate) fn action(self, mode: SandboxMode) -> SeccompAction {
+        match (self, mode) {
+            (Self::End, SandboxMode::Require | SandboxMode::BestEffort) => SeccompAction::Trap,
+            (Self::Fail, _) => SeccompAction::Errno(libc::EPERM as u32),
+            #[cfg(debug_assertions)]
+            (Self::End, SandboxMode::Report) => SeccompAction::Log,
+        }
+    }
+}
 
 /// The two filters of a process, ready to be loaded. For a call the stricter answer of the two counts.
 pub(crate) struct Filters {

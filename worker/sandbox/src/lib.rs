@@ -1,4 +1,4 @@
-//! Demotion: how `berth-worker` and `berth-filer` give up what they do not need.
+//! Demotion: how `berth-worker`, `berth-filer` and `berth-jail` give up what they do not need.
 //!
 //! Each has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
@@ -8,6 +8,7 @@
 mod confined;
 mod error;
 mod filter;
+mod jail;
 mod names;
 mod rights;
 mod steps;
@@ -22,8 +23,10 @@ use berth_common::sandbox_mode::SandboxMode;
 
 pub use confined::Confined;
 pub use error::DemotionError;
+pub use jail::{JAIL_LIMITS, JailRights, confine_keeper, confine_program, demote_jail};
 pub use steps::ResourceLimits;
 
+use crate::filter::Otherwise;
 use crate::tables::Table;
 
 /// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
@@ -74,7 +77,7 @@ pub fn confine_worker(mode: SandboxMode) -> Result<Confined, DemotionError> {
     let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
     // 7. The caller makes its TLS configuration, its runtime and its helper threads, and waits for them.
     // 8. Then it seals, and says `Ready`.
-    Confined::new(Table::Worker, mode, landlock)
+    Confined::new(Table::Worker, Otherwise::End, mode, landlock)
 }
 
 /// Demotes a filer as far as it can be before it knows its directories, and returns its channel to the
@@ -142,7 +145,7 @@ pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined,
         FilerRole::Recover { .. } => Table::FilerRecover,
         FilerRole::Walk { .. } => Table::FilerWalk,
     };
-    Confined::new(table, mode, landlock)
+    Confined::new(table, Otherwise::End, mode, landlock)
 }
 
 /// Takes descriptor 0, the channel to the daemon, which the daemon placed there. Once a process.
