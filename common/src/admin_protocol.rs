@@ -227,8 +227,13 @@ pub enum AdminError {
     #[error("there are {0} invitations that can be used; revoke some")]
     TooManyInvitations(u32),
     /// A program that is to be allowed is not there.
-    #[error("there is no program {0} in {1}; nothing was changed")]
-    NoSuchProgram(ProgramName, String),
+    #[error("{program} cannot be run: {reason}; nothing was changed")]
+    NoSuchProgram {
+        /// Which.
+        program: ProgramName,
+        /// Why, for the administrator.
+        reason: String,
+    },
     /// The user may run as many programs as one may.
     #[error("user {0} would be allowed more than {1} programs; nothing was changed")]
     TooManyPrograms(UserName, u32),
@@ -394,6 +399,8 @@ pub struct Incidents {
     pub workers: IncidentCounts,
     /// With filers.
     pub filers: IncidentCounts,
+    /// With jails, in which users' programs run.
+    pub jails: IncidentCounts,
     /// The latest ones, the latest last.
     pub latest: Vec<Incident>,
 }
@@ -402,7 +409,7 @@ impl Incidents {
     /// How many there were in all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.workers.total() + self.filers.total()
+        self.workers.total() + self.filers.total() + self.jails.total()
     }
 }
 

@@ -113,6 +113,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             homes,
             workers,
             filers,
+            spawner: spawner.clone(),
             activity,
         });
         let served = serve_clients(&daemon, &reloader, &notifier, bound).await;

@@ -144,6 +144,9 @@ impl Worker {
                 assert!(self.logged_in, "a transfer before the login");
                 return Became::Noted(message);
             }
+            Step::ExecStart | Step::ExecStop => {
+                assert!(self.logged_in, "a program before the login");
+            }
             Step::Alive => assert!(self.logged_in, "an answer before anybody asks"),
             Step::Ignore => assert_eq!(self.phase, Phase::Closing),
             Step::Closing | Step::Break => return Became::Over,

@@ -29,9 +29,10 @@ pub use steps::ResourceLimits;
 use crate::filter::Otherwise;
 use crate::tables::Table;
 
-/// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
+/// What a worker may use: 80 descriptors (its client, its channels, the files of its transfers and the pipes of its
+/// programs).
 pub const WORKER_LIMITS: ResourceLimits =
-    ResourceLimits { descriptors: 64, data_bytes: 96 * 1024 * 1024 };
+    ResourceLimits { descriptors: 80, data_bytes: 96 * 1024 * 1024 };
 
 /// What a filer may use. Descriptors in flight count for the whole uid against the *sender's* limit,
 /// so a filer's is generous; its memory has room for some hundred operations at once.
