@@ -1,13 +1,13 @@
 //! Why nobody was reached, as it is told, and the exit code of each reason.
 
+use berth::connect::ConnectError;
+use berth::connection::ConnectionError;
+use berth::device::DeviceError;
+use berth::login::LoginError;
 use berth_common::error_code::ErrorCode;
 
-use crate::connect::ConnectError;
-use crate::connection::ConnectionError;
-use crate::device::DeviceError;
 use crate::exit::Exit;
 use crate::failure::{self, Failure};
-use crate::login::LoginError;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
 

@@ -1,9 +1,9 @@
 //! What stands before the cursor: the user, the server and the directory in the home.
 
+use berth::target::Target;
 use berth_common::rel_path::RelPath;
 
 use crate::output::escaped;
-use crate::target::Target;
 
 /// Longest directory that is shown whole, in letters.
 const LONGEST: usize = 40;

@@ -4,8 +4,10 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth::transfer::TransferError;
+
 use crate::exit::Exit;
-use crate::transfer::TransferError;
+use crate::transfer_failures;
 
 /// Why a directory is not there.
 #[derive(Debug, thiserror::Error)]
@@ -27,7 +29,7 @@ impl PlaceError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Link(_) | Self::NotADirectory(_) => Exit::Failure,
-            Self::Local(error) => error.exit(),
+            Self::Local(error) => transfer_failures::exit(error),
         }
     }
 }

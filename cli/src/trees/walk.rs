@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth::transfer::{Opened, SmallFile, TransferError, fingerprint, nanoseconds};
 use berth_common::entry::SourceFingerprint;
 use berth_common::rel_path::{RelPath, RelPathError};
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
@@ -20,7 +21,7 @@ use rustix::io::Errno;
 
 use super::{Gate, Paths, Sieve};
 use crate::exit::Exit;
-use crate::transfer::{Opened, SmallFile, TransferError, fingerprint, nanoseconds};
+use crate::transfer_failures;
 
 /// Where to begin: a tree, or a file beside it.
 #[derive(Clone, Debug)]
@@ -145,7 +146,7 @@ impl WalkError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NotUtf8 | Self::Name(_) => Exit::Failure,
-            Self::Local(error) => error.exit(),
+            Self::Local(error) => transfer_failures::exit(error),
         }
     }
 
@@ -153,7 +154,7 @@ impl WalkError {
     #[must_use]
     pub fn about(&self, named: &Path) -> String {
         match self {
-            Self::Local(error) => error.about(named),
+            Self::Local(error) => transfer_failures::about(error, named),
             Self::NotUtf8 | Self::Name(_) => self.to_string(),
         }
     }

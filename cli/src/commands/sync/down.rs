@@ -4,6 +4,7 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use berth::transfer::TransferError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -15,7 +16,6 @@ use crate::commands::get_tree::{Root, Syncing, fetch};
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::transfer::TransferError;
 use crate::trees::{Leftovers, Paths};
 
 pub(super) async fn run(

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth::session::RequestError;
+use berth::transfer::TransferError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -17,8 +19,6 @@ use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::RequestError;
-use crate::transfer::TransferError;
 use crate::trees::{Comparing, Local, Paths, Root, Sieve, Told, beneath};
 
 pub(super) async fn run(

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
-use crate::human;
+use crate::reason::reason;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
 use crate::verify::{Trust, TrustError, Verifier};
@@ -109,7 +109,7 @@ pub enum ConnectError {
         server: ServerAddress,
     },
     /// The handshake failed in another way.
-    #[error("no secure connection to {server}: {}", human::reason(source))]
+    #[error("no secure connection to {server}: {}", reason(source))]
     Handshake {
         /// The server.
         server: ServerAddress,
@@ -135,7 +135,7 @@ fn connect_reason(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused; is berthd running there?".into(),
         io::ErrorKind::TimedOut => format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()),
-        _ => human::reason(error),
+        _ => reason(error),
     }
 }
 

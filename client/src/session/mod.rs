@@ -127,23 +127,24 @@ impl Session {
 
     /// Returns when nothing lingers of transfers that were dropped, here and at the server, or when that has had its
     /// time.
-    pub(crate) async fn settled(&self) {
+    pub async fn settled(&self) {
         self.quiet().await;
         let _ = timeout(WITHIN, self.shared.routes.farewells().over(Place::Server)).await;
     }
 
     /// Returns when no thread works for a transfer that was dropped, which might still draw its progress.
-    pub(crate) async fn quiet(&self) {
+    pub async fn quiet(&self) {
         let _ = timeout(CLOSE_TIMEOUT, self.shared.routes.farewells().over(Place::Here)).await;
     }
 
     /// From now on at most so many bytes a second go in each direction, or as many as can.
-    pub(crate) fn limit_rate(&self, bytes_per_second: Option<u64>) {
+    pub fn limit_rate(&self, bytes_per_second: Option<u64>) {
         self.shared.rates.iter().for_each(|rate| rate.limit(bytes_per_second));
     }
 
     /// Whether a file's bytes have moved on it.
-    pub(crate) fn has_moved_data(&self) -> bool {
+    #[must_use]
+    pub fn has_moved_data(&self) -> bool {
         self.shared.moved.load(Ordering::Relaxed)
     }
 

@@ -3,13 +3,11 @@
 // Helpers outside a test function are part of a test all the same.
 #![allow(clippy::unwrap_used)]
 
-use berth_cli::credentials::CredentialError;
-use berth_cli::device::DeviceSecret;
-use berth_cli::login::{
-    Credentials, JoinError, Joining, LoginError, Proof, join as join_on, log_in,
-};
-use berth_cli::password::Password;
-use berth_cli::session::{RequestError, Session};
+use berth::credentials::CredentialError;
+use berth::device::DeviceSecret;
+use berth::login::{Credentials, JoinError, Joining, LoginError, Proof, join as join_on, log_in};
+use berth::password::Password;
+use berth::session::{RequestError, Session};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::credentials::{DeviceName, InvitationSecret, NewCredential, login_statement};
 use berth_common::error_code::ErrorCode;

@@ -15,11 +15,11 @@ use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::delta::{self, Base, Run};
-use super::plan::{SendPlan, bytes_of};
+use super::plan::SendPlan;
 use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
 use crate::connection::ConnectionError;
-use crate::progress::FileProgress;
+use crate::progress::{Changed, Event, Reporter};
 use crate::session::{Exchange, Session};
 
 /// What is to be put where.
@@ -29,7 +29,7 @@ pub struct PutJob {
     pub local: PathBuf,
     /// Its path in the home; the parent must exist.
     pub remote: RelPath,
-    /// Lets this client go on with the upload later, see [`crate::state::ClientKey`].
+    /// Lets this client go on with the upload later, see [`crate::client_key::ClientKey`].
     pub token: UploadToken,
     /// What happens to a file that stands there.
     pub existing: Existing,
@@ -100,7 +100,7 @@ pub struct PutReport {
 pub async fn put(
     session: &Session,
     job: &PutJob,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<PutReport, TransferError> {
     let started = Instant::now();
     let path = job.local.clone();
@@ -121,7 +121,7 @@ pub async fn put_opened(
     session: &Session,
     job: &PutJob,
     opened: Opened,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<PutReport, TransferError> {
     send(session, job, Source::File(opened), Instant::now(), progress).await
 }
@@ -137,7 +137,7 @@ pub async fn put_stream(
     session: &Session,
     job: &PutJob,
     input: impl Read + Send + 'static,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<PutReport, TransferError> {
     let started = Instant::now();
     let source = Source::Stream(Stream::start(input, session.pool())?);
@@ -241,7 +241,7 @@ async fn send(
     job: &PutJob,
     mut source: Source,
     started: Instant,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<PutReport, TransferError> {
     let base = match &source {
         Source::File(file) => delta::find(session, job, file.size()).await?,
@@ -268,9 +268,9 @@ async fn send(
         }
         _ => None,
     };
-    progress.begin(plan.size(), plan.offset());
+    progress.tell(Event::Started { size: plan.size(), from: plan.offset() });
     if started_over {
-        progress.note("the file has changed since the last try: starting over");
+        progress.tell(Event::StartedOver(Changed::Local));
     }
     loop {
         let sent =
@@ -283,11 +283,11 @@ async fn send(
                     base.distrust(offset);
                 }
                 source.back_to(offset)?;
-                progress.at(plan.offset());
+                progress.tell(Event::SentBack { position: plan.offset() });
             }
             Sent::Done { replaced, usage } => {
                 exchange.finished();
-                progress.end();
+                progress.tell(Event::Stored);
                 return Ok(PutReport {
                     size: plan.offset(),
                     digest: plan.digest(),
@@ -348,7 +348,7 @@ async fn send_rest(
     source: &mut Source,
     base: Option<&Base>,
     plan: &mut SendPlan,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<Sent, TransferError> {
     let mut blocks = source.blocks(plan.offset(), session);
     let mut ended = false;
@@ -357,7 +357,7 @@ async fn send_rest(
             let (id, digest, source) = (exchange.id, plan.digest(), blocks.end()?);
             exchange.send(&ClientToWorker::PutEnd { id, digest, source }).await?;
             ended = true;
-            progress.waiting("storing");
+            progress.tell(Event::Storing);
         }
         tokio::select! {
             biased;
@@ -377,7 +377,7 @@ async fn send_rest(
                     Next::Block(block) => block,
                     Next::End(size) => {
                         plan.ended(size);
-                        progress.at(size);
+                        progress.tell(Event::Advanced { position: size });
                         continue;
                     }
                 };
@@ -391,7 +391,7 @@ async fn send_rest(
                 for run in runs {
                     send_run(exchange, run, plan).await?;
                 }
-                progress.at(plan.offset());
+                progress.tell(Event::Advanced { position: plan.offset() });
             }
         }
     }
@@ -413,14 +413,5 @@ async fn send_run(
             let nothing = Vec::new().into();
             exchange.send_block(&BlockHeader { transfer, offset, leaves }, nothing).await
         }
-    }
-}
-
-impl PutReport {
-    /// The share that was there already, in percent; `None` when it began at the beginning.
-    #[must_use]
-    pub fn resumed_percent(&self) -> Option<u64> {
-        let resumed = bytes_of(self.resumed_leaves, self.size);
-        (self.resumed_leaves > 0).then(|| crate::human::percent(resumed, self.size))
     }
 }

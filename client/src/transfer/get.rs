@@ -21,7 +21,7 @@ use super::part_store::PartStore;
 use super::plan::{ReceivePlan, bytes_of};
 use super::sink::{FromSink, Received, Sink, Store, ToSink, WAITING_BLOCKS};
 use crate::connection::{ConnectionError, Frame};
-use crate::progress::FileProgress;
+use crate::progress::{Changed, Event, Reporter};
 use crate::session::{Exchange, Session};
 
 /// What is to be got from where.
@@ -66,7 +66,7 @@ pub struct GetReport {
 pub async fn get(
     session: &Session,
     job: &GetJob,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<GetReport, TransferError> {
     let started = Instant::now();
     if let Some(unchanged) = look_before(session, job).await? {
@@ -108,12 +108,12 @@ pub async fn get_stream(
     session: &Session,
     remote: &RelPath,
     output: impl Write + Send + 'static,
-    progress: &FileProgress,
+    progress: &Reporter,
 ) -> Result<GetReport, TransferError> {
     let started = Instant::now();
     let (exchange, begun) = begin(session, remote, None).await?;
     let size = begun.fingerprint.size;
-    progress.begin(Some(size), 0);
+    progress.tell(Event::Started { size: Some(size), from: 0 });
     let plan = ReceivePlan::resume(size, &[]);
     let sink = Sink { store: Output(output), plan, progress: progress.clone() };
     let received = fill(exchange, sink).await.map_err(|error| match error {
@@ -161,7 +161,7 @@ struct Begun {
 async fn receive(
     exchange: Exchange,
     job: &GetJob,
-    progress: &FileProgress,
+    progress: &Reporter,
     part: Part,
     earlier: Option<Earlier>,
     begun: Begun,
@@ -186,9 +186,9 @@ async fn receive(
         if counted == 0 { part.start_over(&fingerprint) } else { Ok(part) }
     })
     .await??;
-    progress.begin(Some(size), plan.offset());
+    progress.tell(Event::Started { size: Some(size), from: plan.offset() });
     if had_some && counted == 0 {
-        progress.note("the file on the server has changed since the last try: starting over");
+        progress.tell(Event::StartedOver(Changed::Remote));
     }
     let resumed = plan.resumed();
     let store = PartStore::new(part, entry, job.force);
@@ -214,7 +214,7 @@ async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Receive
         let rest = std::iter::from_fn(|| events.try_recv().ok());
         rest.into_iter().find_map(FromSink::received).ok_or(error)
     })?;
-    progress.end();
+    progress.tell(Event::Stored);
     Ok(received)
 }
 
@@ -335,13 +335,4 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ConnectionError> {
     // A blocking task that does not end properly has panicked, or the runtime is going down.
     tokio::task::spawn_blocking(work).await.map_err(|_| ConnectionError::Closed)
-}
-
-impl GetReport {
-    /// The share that was there already, in percent; `None` when it began at the beginning.
-    #[must_use]
-    pub fn resumed_percent(&self) -> Option<u64> {
-        let resumed = bytes_of(self.resumed_leaves, self.size);
-        (self.resumed_leaves > 0).then(|| crate::human::percent(resumed, self.size))
-    }
 }

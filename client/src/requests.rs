@@ -168,7 +168,8 @@ pub struct Listing {
 
 impl Listing {
     /// Whether the last part has come.
-    pub(crate) fn has_ended(&self) -> bool {
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
         self.ended
     }
 

@@ -4,10 +4,11 @@ use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::fake::{FakeServer, content, entry, fingerprint, session, tree};
-use berth_cli::exit::Exit;
-use berth_cli::progress::FileProgress;
-use berth_cli::session::Session;
-use berth_cli::transfer::{GetJob, GetReport, TransferError, get};
+use berth::connection::ConnectionError;
+use berth::progress::Reporter;
+use berth::session::Session;
+use berth::transfer::plan::PlanError;
+use berth::transfer::{GetJob, GetReport, TransferError, get};
 use berth_common::client_protocol::{ClientToWorker, GetResume, WorkerToClient};
 use berth_common::digest::{self, Md5};
 use berth_common::ids::RequestId;
@@ -24,7 +25,7 @@ async fn get_file(
 ) -> Result<GetReport, TransferError> {
     let remote = RelPath::new("dir/file").unwrap();
     let job = GetJob { remote, local: local.to_owned(), force };
-    get(session, &job, &FileProgress::hidden()).await
+    get(session, &job, &Reporter::nobody()).await
 }
 
 impl FakeServer {
@@ -116,7 +117,9 @@ async fn a_block_that_is_bad_twice_ends_it_and_the_rest_is_resumed() {
     };
     let (report, ()) = tokio::join!(get_file(&bad, &local, false), serve);
     let error = report.unwrap_err();
-    assert_eq!((error.exit(), error.ends_session()), (Exit::Integrity, false));
+    let integrity = PlanError::Integrity { offset: BLOCK };
+    assert!(matches!(&error, TransferError::Plan(reason) if *reason == integrity), "{error}");
+    assert!(!error.ends_session());
     assert!(error.to_string().contains(&BLOCK.to_string()), "{error}");
     assert!(!local.exists());
 
@@ -135,7 +138,6 @@ async fn a_block_that_is_bad_twice_ends_it_and_the_rest_is_resumed() {
     let (report, ()) = tokio::join!(get_file(&session, &local, false), serve);
     let report = report.unwrap();
     assert_eq!((report.resumed_leaves, report.moved_leaves), (8, 16));
-    assert_eq!(report.resumed_percent(), Some(33));
     assert_eq!(std::fs::read(&local).unwrap(), file);
 }
 
@@ -152,7 +154,8 @@ async fn a_lost_connection_leaves_what_was_verified_and_a_changed_file_starts_ov
     };
     let (report, ()) = tokio::join!(get_file(&cut, &local, false), serve);
     let error = report.unwrap_err();
-    assert_eq!((error.exit(), error.ends_session()), (Exit::Connect, true));
+    assert!(matches!(error, TransferError::Connection(ConnectionError::Closed)), "{error}");
+    assert!(error.ends_session());
     assert_eq!(names_in(dir.path()), ["file.part", "file.part.journal", "file.part.meta"]);
 
     let other: Vec<u8> = file.iter().map(|byte| byte ^ 0xff).collect();
@@ -214,7 +217,7 @@ async fn a_file_that_differs_as_a_whole_is_discarded() {
         assert_eq!(server.message().await, ClientToWorker::Cancel { id });
     };
     let (report, ()) = tokio::join!(get_file(&session, &local, false), serve);
-    assert_eq!(report.unwrap_err().exit(), Exit::Integrity);
+    assert!(matches!(report.unwrap_err(), TransferError::WholeDiffers));
     assert!(names_in(dir.path()).is_empty());
 }
 

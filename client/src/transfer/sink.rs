@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use super::TransferError;
 use super::plan::{PlanError, ReceivePlan, Verdict};
 use crate::connection::Block;
-use crate::progress::FileProgress;
+use crate::progress::{Event, Reporter};
 
 /// Blocks that wait for the helper thread.
 pub(super) const WAITING_BLOCKS: usize = 4;
@@ -70,7 +70,7 @@ pub(super) trait Store: Send + 'static {
     fn write(&mut self, offset: u64, data: &[u8], leaves: &[Md5]) -> Result<(), TransferError>;
 
     /// All has come. Says whether a file was replaced.
-    fn finish(self, progress: &FileProgress) -> Result<bool, TransferError>;
+    fn finish(self, progress: &Reporter) -> Result<bool, TransferError>;
 
     /// It goes on no more now; from so many verified bytes the next try may go on.
     fn leave(self, verified: u64);
@@ -83,7 +83,7 @@ pub(super) trait Store: Send + 'static {
 pub(super) struct Sink<S> {
     pub(super) store: S,
     pub(super) plan: ReceivePlan,
-    pub(super) progress: FileProgress,
+    pub(super) progress: Reporter,
 }
 
 impl<S: Store> Sink<S> {
@@ -135,7 +135,9 @@ impl<S: Store> Sink<S> {
                         Ok(Verdict::Again(offset)) => {
                             let _ = output.send(FromSink::Again(offset));
                         }
-                        Ok(Verdict::Write) => self.progress.at(self.plan.offset()),
+                        Ok(Verdict::Write) => {
+                            self.progress.tell(Event::Advanced { position: self.plan.offset() })
+                        }
                         Ok(Verdict::Ignore) => {}
                         Err(error) => return Some(Err(error)),
                     }

@@ -13,7 +13,8 @@ use rustix::fs::OFlags;
 use super::source::fingerprint;
 
 /// Seconds and nanoseconds as one number; times beyond the year 2262 become the last one.
-pub(crate) fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+#[must_use]
+pub fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
     seconds.saturating_mul(1_000_000_000).saturating_add(nanoseconds)
 }
 
@@ -43,14 +44,17 @@ pub(super) fn digests(path: &Path) -> io::Result<(Md5, Md5)> {
 }
 
 /// The digest of a local file as a tree. Blocks for as long as reading takes.
-pub(crate) fn tree_digest(path: &Path) -> io::Result<Md5> {
+///
+/// # Errors
+/// What the operating system says.
+pub fn tree_digest(path: &Path) -> io::Result<Md5> {
     digests(path).map(|(tree, _)| tree)
 }
 
 /// Whether the file that was looked at is still the same and has this tree digest. Blocks for as long as reading takes;
 /// what cannot be read has not.
 #[must_use]
-pub(crate) fn has_digest(path: &Path, looked_at: &SourceFingerprint, digest: Md5) -> bool {
+pub fn has_digest(path: &Path, looked_at: &SourceFingerprint, digest: Md5) -> bool {
     let is_unchanged = |file: &File| {
         file.metadata().is_ok_and(|found| found.is_file() && fingerprint(&found) == *looked_at)
     };

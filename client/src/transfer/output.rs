@@ -7,7 +7,7 @@ use berth_common::digest::Md5;
 
 use super::TransferError;
 use super::sink::Store;
-use crate::progress::FileProgress;
+use crate::progress::Reporter;
 
 /// Something that takes bytes in their order.
 pub(super) struct Output<W>(pub(super) W);
@@ -17,7 +17,7 @@ impl<W: Write + Send + 'static> Store for Output<W> {
         self.0.write_all(data).map_err(TransferError::Output)
     }
 
-    fn finish(mut self, _: &FileProgress) -> Result<bool, TransferError> {
+    fn finish(mut self, _: &Reporter) -> Result<bool, TransferError> {
         self.0.flush().map_err(TransferError::Output)?;
         Ok(false)
     }

@@ -11,8 +11,8 @@ use std::str::FromStr;
 
 use sha2::{Digest as _, Sha256};
 
-use crate::dirs;
-use crate::human;
+use crate::private_file::{make_private, write_private};
+use crate::reason::reason;
 use crate::target::ServerAddress;
 
 /// The SHA-256 of a server's certificate. Shown as `SHA256:` and 64 hexadecimal digits.
@@ -86,7 +86,7 @@ impl FromStr for Fingerprint {
 #[derive(Debug, thiserror::Error)]
 pub enum KnownServersError {
     /// It cannot be read or written.
-    #[error("cannot use the file of known servers {}: {}", path.display(), human::reason(source))]
+    #[error("cannot use the file of known servers {}: {}", path.display(), reason(source))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -167,7 +167,7 @@ impl KnownServers {
     ) -> Result<(), KnownServersError> {
         let dir = self.path.parent().unwrap_or(Path::new(".")).to_owned();
         let failed = |source| KnownServersError::Io { path: self.path.clone(), source };
-        dirs::make_private(&dir).map_err(failed)?;
+        make_private(&dir).map_err(failed)?;
         // Comments are kept: a line is appended to the text, not to what was read of it.
         let mut text = match fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -178,7 +178,7 @@ impl KnownServers {
             text.push('\n');
         }
         text.push_str(&format!("{server} {fingerprint}\n"));
-        dirs::write_private(&self.path, text.as_bytes()).map_err(failed)?;
+        write_private(&self.path, text.as_bytes()).map_err(failed)?;
         *self = Self::load(&dir)?;
         Ok(())
     }

@@ -11,8 +11,7 @@ use berth_common::frame::{self, BlockHeader, FrameError, FrameHeader, FrameKind,
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::buffers::{Buffer, Pool};
-use crate::failure::passes;
-use crate::human;
+use crate::reason::reason;
 
 /// Why a connection is of no use any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,7 +32,8 @@ pub enum ConnectionError {
 
 impl ConnectionError {
     /// Whether another connection may be better.
-    pub(crate) fn passes(&self) -> bool {
+    #[must_use]
+    pub fn passes(&self) -> bool {
         match self {
             Self::Lost(_) | Self::Closed => true,
             // A session that is ended for a fault of the server's: what served it has died, as when all of the
@@ -43,9 +43,17 @@ impl ConnectionError {
         }
     }
 
-    pub(crate) fn unexpected(what: &str) -> Self {
+    /// The server said something that has no place there.
+    #[must_use]
+    pub fn unexpected(what: &str) -> Self {
         Self::Protocol(format!("unexpected {what}"))
     }
+}
+
+/// Whether the server refuses something only for now, since it or the line stands still or ends: what was begun is kept.
+#[must_use]
+pub fn passes(code: &ErrorCode) -> bool {
+    matches!(code, ErrorCode::ShuttingDown | ErrorCode::Stalled { .. } | ErrorCode::TimedOut)
 }
 
 impl From<io::Error> for ConnectionError {
@@ -56,7 +64,7 @@ impl From<io::Error> for ConnectionError {
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Closed,
             io::ErrorKind::TimedOut => Self::Lost("the server does not answer any more".into()),
-            _ => Self::Lost(human::reason(&error)),
+            _ => Self::Lost(reason(&error)),
         }
     }
 }

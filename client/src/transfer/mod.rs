@@ -20,11 +20,10 @@ mod stream;
 
 pub use error::TransferError;
 pub use get::{GetJob, GetReport, get, get_stream};
-pub(crate) use local::{has_digest, nanoseconds, tree_digest};
+pub use local::{has_digest, nanoseconds, tree_digest};
 pub use put::{PutJob, PutReport, put, put_opened, put_stream};
 pub use small_get::{SmallGets, SmallGot};
 pub use small_put::{SmallFile, SmallPuts};
-pub use source::Opened;
-pub(crate) use source::fingerprint;
+pub use source::{Opened, fingerprint};
 pub use storing::Storing;
 pub use stream::KEPT_BLOCKS;

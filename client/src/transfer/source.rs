@@ -42,7 +42,7 @@ impl Opened {
     /// Looks at an open file, whose path is for messages only. Blocks for a moment.
     ///
     /// # Errors
-    /// `NotAFile` when it is no regular file, and `Local`.
+    /// `SourceIsADirectory` and `SourceNotAFile` when it is no regular file, and `Local`.
     pub fn of(file: File, path: &Path) -> Result<Self, TransferError> {
         let mut opened = Self::from(Source::of(file, path)?);
         opened.whole = opened.source.small();
@@ -93,12 +93,10 @@ impl Source {
     fn of(file: File, path: &Path) -> Result<Self, TransferError> {
         let metadata = file.metadata().map_err(TransferError::local("cannot read", path))?;
         if metadata.is_dir() {
-            return Err(TransferError::NotAFile(
-                "is a directory; give -r to put it with all that is in it",
-            ));
+            return Err(TransferError::SourceIsADirectory);
         }
         if !metadata.is_file() {
-            return Err(TransferError::NotAFile("is not a regular file; only files can be put"));
+            return Err(TransferError::SourceNotAFile);
         }
         Ok(Self {
             path: path.to_owned(),
@@ -199,7 +197,8 @@ impl Source {
 }
 
 /// What tells a local file apart from any other content it ever had.
-pub(crate) fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
+#[must_use]
+pub fn fingerprint(metadata: &std::fs::Metadata) -> SourceFingerprint {
     SourceFingerprint {
         size: metadata.size(),
         mtime_ns: nanoseconds(metadata.mtime(), metadata.mtime_nsec()),
@@ -216,10 +215,7 @@ mod tests {
     fn only_regular_files_are_opened() {
         let dir = tempfile::tempdir().unwrap();
         let refused = |path: &Path| Source::open(path).unwrap_err().to_string();
-        assert!(
-            refused(dir.path())
-                .ends_with("is a directory; give -r to put it with all that is in it")
-        );
+        assert_eq!(refused(dir.path()), "is a directory");
         assert!(refused(Path::new("/dev/null")).contains("not a regular file"));
         let fifo = dir.path().join("fifo");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, rustix::fs::Mode::RUSR).unwrap();
@@ -242,7 +238,7 @@ mod tests {
             }
         }
         let not = Opened::of(File::open(dir.path()).unwrap(), dir.path());
-        assert!(matches!(not, Err(TransferError::NotAFile(_))));
+        assert!(matches!(not, Err(TransferError::SourceIsADirectory)));
     }
 
     #[test]

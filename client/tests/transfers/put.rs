@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use crate::fake::{FakeServer, FromClient, content, log_in_with, session, tree, usage};
-use berth_cli::exit::Exit;
-use berth_cli::login::LoginError;
-use berth_cli::progress::FileProgress;
-use berth_cli::session::Session;
-use berth_cli::transfer::{PutJob, PutReport, TransferError, put};
+use berth::connection::ConnectionError;
+use berth::login::LoginError;
+use berth::progress::Reporter;
+use berth::session::Session;
+use berth::transfer::{PutJob, PutReport, TransferError, put};
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::digest;
 use berth_common::entry::{Existing, PutSource};
@@ -26,7 +26,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         existing: Existing::Replace,
         whole: true,
     };
-    put(session, &job, &FileProgress::hidden()).await
+    put(session, &job, &Reporter::nobody()).await
 }
 
 impl FakeServer {
@@ -98,7 +98,6 @@ async fn goes_on_where_the_server_is_and_sends_again_what_it_wants_again() {
     assert_eq!((report.resumed_leaves, report.moved_leaves), (3, sent));
     assert!(sent >= 30 + 8, "a block was sent twice");
     assert!(report.replaced);
-    assert_eq!(report.resumed_percent(), Some(9));
 }
 
 #[tokio::test]
@@ -129,11 +128,9 @@ async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
     let file = content(7);
     let local = dir.path().join("file");
     std::fs::write(&local, &file).unwrap();
-    for (answer, expected) in [
-        (None, Exit::Unknown),
-        (Some(ErrorCode::Internal), Exit::Unknown),
-        (Some(ErrorCode::Busy), Exit::Failure),
-    ] {
+    for (answer, unknown) in
+        [(None, true), (Some(ErrorCode::Internal), true), (Some(ErrorCode::Busy), false)]
+    {
         let (session, mut server) = session().await;
         let serve = async {
             let id = server.open_put(&file, 0).await.id;
@@ -151,9 +148,10 @@ async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
             existing: Existing::Append,
             whole: true,
         };
-        let progress = FileProgress::hidden();
+        let progress = Reporter::nobody();
         let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);
-        assert_eq!(report.unwrap_err().exit(), expected);
+        let error = report.unwrap_err();
+        assert_eq!(matches!(error, TransferError::AppendUnknown(_)), unknown, "{error}");
     }
 }
 
@@ -267,9 +265,11 @@ async fn what_the_server_refuses_has_its_exit_code() {
         (full, put_file(&session, &local).await.unwrap_err())
     };
     let ((full, gone), ()) = tokio::join!(puts, serve);
-    assert_eq!((full.exit(), full.ends_session()), (Exit::NoRoom, false));
-    assert_eq!((gone.exit(), gone.ends_session()), (Exit::Connect, true));
-    assert!(gone.to_string().ends_with("run the same command again to go on"), "{gone}");
+    assert!(matches!(full, TransferError::Server(ErrorCode::DiskFull)), "{full}");
+    assert!(!full.ends_session() && !full.passes());
+    let over = ConnectionError::Refused(ErrorCode::ShuttingDown);
+    assert!(matches!(&gone, TransferError::Connection(reason) if *reason == over), "{gone}");
+    assert!(gone.ends_session() && gone.passes());
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! A server in memory: it says what a test tells it to, and shows what the client says.
 
-use berth_cli::login::{Credentials, LoginError, Proof, log_in};
-use berth_cli::password::Password;
-use berth_cli::session::Session;
+use berth::login::{Credentials, LoginError, Proof, log_in};
+use berth::password::Password;
+use berth::session::Session;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::{self, Md5, TreeDigest};
 use berth_common::entry::{Entry, EntryKind, HomeFingerprint, Limits, Usage};

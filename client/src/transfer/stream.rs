@@ -6,7 +6,6 @@
 
 use std::collections::VecDeque;
 use std::io::{self, Read};
-use std::path::PathBuf;
 
 use berth_common::digest;
 use berth_common::limits::BLOCK_SIZE;
@@ -15,9 +14,6 @@ use tokio::sync::mpsc;
 use super::TransferError;
 use super::source::SourceBlock;
 use crate::buffers::{Buffer, Pool};
-
-/// What it is called in messages.
-pub(super) const NAME: &str = "standard input";
 
 /// Blocks that are read and hashed before they are asked for.
 const READ_AHEAD: usize = 2;
@@ -53,7 +49,7 @@ impl Stream {
         let pool = pool.clone();
         let own = pool.clone();
         let thread = std::thread::Builder::new().name("input".into());
-        thread.spawn(move || read(input, &own, &blocks)).map_err(failed)?;
+        thread.spawn(move || read(input, &own, &blocks)).map_err(TransferError::Input)?;
         let (kept, next, size, ended) = (VecDeque::new(), 0, 0, false);
         Ok(Self { coming, kept, next, size, ended, pool })
     }
@@ -73,7 +69,7 @@ impl Stream {
                 return Ok(None);
             }
             let item = self.coming.recv().await;
-            let gone = || Err(failed(io::Error::other("the reader has ended")));
+            let gone = || Err(TransferError::Input(io::Error::other("the reader has ended")));
             let Some(block) = item.unwrap_or_else(gone)? else {
                 self.ended = true;
                 return Ok(None);
@@ -103,10 +99,6 @@ impl Stream {
     }
 }
 
-fn failed(source: io::Error) -> TransferError {
-    TransferError::Local { what: "cannot read", path: PathBuf::from(NAME), source }
-}
-
 /// Reads to the end, or until nobody takes what is read.
 fn read(mut input: impl Read, pool: &Pool, blocks: &mpsc::Sender<Item>) {
     let mut offset = 0;
@@ -114,7 +106,7 @@ fn read(mut input: impl Read, pool: &Pool, blocks: &mpsc::Sender<Item>) {
         let mut data = pool.take(BLOCK_SIZE);
         let (len, ended) = match fill(&mut input, &mut data) {
             Ok(filled) => filled,
-            Err(error) => return drop(blocks.blocking_send(Err(failed(error)))),
+            Err(error) => return drop(blocks.blocking_send(Err(TransferError::Input(error)))),
         };
         if len > 0 {
             let data = shortened(data, len, pool);
@@ -219,7 +211,7 @@ mod tests {
         let mut stream = stream(&content(BLOCK_SIZE + 5), Some(io::ErrorKind::TimedOut));
         assert!(stream.next().await.unwrap().is_some());
         let error = stream.next().await.unwrap_err().to_string();
-        assert!(error.starts_with("cannot read standard input: "), "{error}");
+        assert!(error.starts_with("cannot read the input: "), "{error}");
         assert!(stream.next().await.is_err(), "nor is a reader that has gone");
     }
 }

@@ -16,8 +16,8 @@ use berth_common::credentials::{DeviceId, DeviceKey, login_statement};
 use berth_common::ids::UserName;
 use ring::signature::{Ed25519KeyPair, KeyPair as _};
 
-use crate::dirs;
-use crate::human;
+use crate::private_file::write_private;
+use crate::reason::reason;
 
 /// More than a key file has.
 const MAX_FILE_BYTES: u64 = 1024;
@@ -42,7 +42,7 @@ impl fmt::Debug for DeviceSecret {
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// The file cannot be read or written.
-    #[error("cannot use the device's key {}: {}", path.display(), human::reason(source))]
+    #[error("cannot use the device's key {}: {}", path.display(), reason(source))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -111,7 +111,7 @@ impl DeviceSecret {
     /// `Io`.
     pub fn store(&self, path: &Path) -> Result<(), DeviceError> {
         let line = format!("{}\n", STANDARD.encode(self.0.seed));
-        dirs::write_private(path, line.as_bytes())
+        write_private(path, line.as_bytes())
             .map_err(|source| DeviceError::Io { path: path.to_owned(), source })
     }
 

@@ -9,7 +9,7 @@ use super::TransferError;
 use super::durable::{DurableMarks, MarkError};
 use super::part::Part;
 use super::sink::Store;
-use crate::progress::FileProgress;
+use crate::progress::{Event, Reporter};
 
 /// A get's part while it is being filled.
 pub(super) struct PartStore {
@@ -47,11 +47,11 @@ impl Store for PartStore {
         }
     }
 
-    fn finish(self, progress: &FileProgress) -> Result<bool, TransferError> {
-        progress.waiting("storing");
+    fn finish(self, progress: &Reporter) -> Result<bool, TransferError> {
+        progress.tell(Event::Storing);
         let committed = self.part.commit(&self.entry, self.force)?;
         if !committed.attributes_kept {
-            progress.note("the file system does not keep its time or mode");
+            progress.tell(Event::AttributesNotKept);
         }
         Ok(committed.replaced)
     }
