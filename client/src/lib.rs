@@ -15,6 +15,7 @@ pub mod connect;
 pub mod connection;
 pub mod credentials;
 pub mod device;
+pub mod exec;
 pub mod invitation;
 pub mod login;
 pub mod password;

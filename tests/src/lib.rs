@@ -42,6 +42,7 @@ pub mod terminal;
 pub mod valve;
 pub mod wait;
 
+pub use binaries::Binaries;
 pub use client::{Client, Running};
 pub use distance::Distance;
 pub use files::Content;

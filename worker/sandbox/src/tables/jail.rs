@@ -122,6 +122,13 @@ pub(super) const PROGRAM: &[Row] = table! {
     SYS_exit_group;
     // The filter before this one answers ENOSYS, so that libc falls back to clone, which is not here.
     SYS_clone3;
+    // A filter before this one answers EOPNOTSUPP: no file has any attribute.
+    SYS_getxattr;
+    SYS_lgetxattr;
+    SYS_fgetxattr;
+    SYS_listxattr;
+    SYS_llistxattr;
+    SYS_flistxattr;
     // What newer libraries ask in other words, on an architecture with a long past.
     #[cfg(target_arch = "x86_64")]
     SYS_arch_prctl [is(0, ARCH_SET_FS)];
