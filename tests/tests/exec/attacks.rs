@@ -9,7 +9,8 @@
 use std::fmt::Write as _;
 use std::fs;
 
-use berth_tests::{Client, Options, Server, report};
+use berth_tests::exit::NOT_RUN;
+use berth_tests::{Client, Options, Server, account};
 
 use crate::scene::{assert_gone, program, running, scene};
 
@@ -368,9 +369,10 @@ fn each_attack_is_stopped_by_its_wall() {
 
 #[test]
 fn landlock_and_seccomp_stop_what_they_can_where_there_are_no_namespaces() {
-    let Some(options) = without_namespaces() else {
-        return report("no namespaces: ", "not run: it takes root");
-    };
+    if account::skipped_without_root() {
+        return;
+    }
+    let options = Options::new().without_user_namespaces();
     let (server, alice) = furnished(options.set("sandbox = \"best-effort\""));
     let wrong = tried(&server, &alice, |row| row.3);
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -379,11 +381,11 @@ fn landlock_and_seccomp_stop_what_they_can_where_there_are_no_namespaces() {
 
 #[test]
 fn where_there_are_no_namespaces_nothing_runs_unless_that_is_accepted() {
-    let Some(options) = without_namespaces() else {
-        return report("no namespaces: ", "not run: it takes root");
-    };
-    let (server, alice) = scene(options);
-    alice.run(&["exec", "-n", "--", "ls"]).code_is(126).says("its log says why");
+    if account::skipped_without_root() {
+        return;
+    }
+    let (server, alice) = scene(Options::new().without_user_namespaces());
+    alice.run(&["exec", "-n", "--", "ls"]).code_is(NOT_RUN).says("its log says why");
     let log = server.log().text();
     assert!(log.contains("make namespaces"), "{log}");
     alice.run(&["ls"]).ok();
@@ -415,8 +417,8 @@ fn a_program_has_its_three_pipes_and_no_other_descriptor() {
     let mut words = vec!["calls"];
     words.extend(kinds.split(' '));
     let told = program(&alice, &words).ok().stdout;
-    let seeks: Vec<&str> = told.lines().skip(2).collect();
-    assert_eq!(seeks, [format!("-{}", libc::ESPIPE); 2], "they are pipes");
+    let seek = format!("-{}", libc::ESPIPE);
+    assert!(told.lines().skip(2).eq([&seek, &seek]), "they are pipes: {told}");
 }
 
 #[test]
@@ -430,7 +432,7 @@ fn the_lock_of_the_daemon_is_held_and_not_by_the_program() {
         let lock = server.data().join("lock");
         links.flatten().any(|entry| fs::read_link(entry.path()).is_ok_and(|path| path == lock))
     };
-    if berth_tests::account::is_root() {
+    if account::is_root() {
         assert!(has_lock(jail) && has_lock(keeper) && !has_lock(program));
     }
     drop(client);
@@ -458,9 +460,4 @@ fn nothing_is_left_of_the_capabilities_that_the_walls_were_made_with() {
     assert_eq!(told, "berth-jail berth-jail sleep ");
     drop(client);
     assert_gone(&processes);
-}
-
-/// A server in a world that gives no user namespaces. Needs root.
-fn without_namespaces() -> Option<Options> {
-    berth_tests::account::is_root().then(|| Options::new().without_user_namespaces())
 }

@@ -123,7 +123,7 @@ fn a_session_and_the_server_run_so_many_programs_at_once_and_places_come_back() 
 fn a_client_that_sends_more_than_it_may_loses_its_session_and_its_programs() {
     let (server, _alice) = scene(Options::new());
     let id = RequestId(1);
-    let piece = || ClientToWorker::ExecInput { id, data: vec![1; MAX_EXEC_DATA] };
+    let piece = move || ClientToWorker::ExecInput { id, data: vec![1; MAX_EXEC_DATA] };
     type Breach = Box<dyn Fn(&mut Raw)>;
     let too_much: Breach = Box::new(move |raw| {
         // A pipe takes some, which is acknowledged; beyond that and the window nothing may come.
