@@ -61,7 +61,9 @@ pub fn exit_codes() -> String {
     for (exit, meaning) in EXIT_CODES {
         text.push_str(&format!("  {:<4} {meaning}\n", exit.code()));
     }
-    text.push_str("All others are of the program that exec ran: its own, or 128 and a signal's number.\n");
+    text.push_str(
+        "All others are of the program that exec ran: its own, or 128 and a signal's number.\n",
+    );
     text.push_str("Where several things fail, the first failure decides.");
     text
 }

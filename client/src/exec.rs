@@ -47,9 +47,7 @@ impl Session {
         exchange.cancel_when_dropped();
         exchange.send(&ClientToWorker::Exec { id, program, arguments, directory }).await?;
         match exchange.message().await? {
-            WorkerToClient::ExecStarted { .. } => {
-                Ok(Exec { exchange, window: EXEC_INPUT_WINDOW })
-            }
+            WorkerToClient::ExecStarted { .. } => Ok(Exec { exchange, window: EXEC_INPUT_WINDOW }),
             _ => Err(unexpected()),
         }
     }

@@ -51,8 +51,8 @@ impl ProgramName {
     pub fn new(text: &str) -> Result<Self, ProgramNameError> {
         let mut bytes = text.bytes();
         let first = bytes.next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
-        let rest = bytes
-            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'+' | b'-'));
+        let rest =
+            bytes.all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'+' | b'-'));
         if first && rest && text.len() <= Self::MAX_BYTES {
             Ok(Self(text.to_owned()))
         } else {
@@ -221,9 +221,9 @@ mod tests {
         let long = "a".repeat(ProgramName::MAX_BYTES);
         assert!(ProgramName::new(&long).is_ok());
         let long = format!("{long}a");
-        for name in
-            ["", "-", "-rf", ".", "..", ".x", "+", "/bin/du", "a/b", "a b", "a\0", "a\n", "é", &long]
-        {
+        for name in [
+            "", "-", "-rf", ".", "..", ".x", "+", "/bin/du", "a/b", "a b", "a\0", "a\n", "é", &long,
+        ] {
             assert!(ProgramName::new(name).is_err(), "{name:?}");
         }
     }

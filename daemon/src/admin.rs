@@ -240,9 +240,7 @@ async fn carry_out(
         AdminToDaemon::ExecAllow { user, programs } => {
             programs::allow(daemon, user, programs).await
         }
-        AdminToDaemon::ExecDeny { user, programs } => {
-            programs::deny(daemon, &user, programs).await
-        }
+        AdminToDaemon::ExecDeny { user, programs } => programs::deny(daemon, &user, programs).await,
         AdminToDaemon::DeviceList { user } => credentials::devices(daemon, &user).await,
         AdminToDaemon::DeviceRevoke { user, device } => {
             credentials::revoke_device(daemon, user, device).await

@@ -133,6 +133,9 @@ fn examine_kernel(config: &Config) -> Result<(), Fatal> {
     for missing in kernel.judge(config.sandbox)? {
         tracing::warn!("the system user is no wall between sessions: {missing}");
     }
+    if let Some(what) = kernel.jails(config.sandbox) {
+        tracing::warn!("{what}");
+    }
     tracing::info!(kernel = ?kernel, mode = ?config.sandbox, "the sandbox of workers and filers");
     Ok(())
 }

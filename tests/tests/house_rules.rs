@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 11] = [
+const MEMBERS: [(&str, &str); 12] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
     ("berth-filer", "worker/filer"),
+    ("berth-jail", "worker/jail"),
     ("berth-sandbox", "worker/sandbox"),
     ("berth", "client"),
     ("berth-cli", "cli"),
@@ -109,11 +110,12 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 11] = [
+    let allowed: [(&str, &[&str]); 12] = [
         ("common", &[]),
         ("daemon", &["berth-common"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
         ("worker/filer", &["berth-common", "berth-sandbox"]),
+        ("worker/jail", &["berth-common", "berth-sandbox"]),
         ("worker/sandbox", &["berth-common"]),
         ("client", &["berth-common"]),
         ("cli", &["berth-common", "berth"]),
@@ -160,7 +162,7 @@ fn each_library_stays_with_the_crate_that_needs_it() {
 #[test]
 fn the_processes_that_touch_files_do_not_hear_the_network() {
     for network in ["rustls", "tokio-rustls", "tokio", "actix"] {
-        for directory in ["worker/filer", "worker/sandbox", "common"] {
+        for directory in ["worker/filer", "worker/jail", "worker/sandbox", "common"] {
             assert!(!dependencies(directory, &["dependencies"]).contains(network), "{directory}");
         }
     }

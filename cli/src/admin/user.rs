@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::args::{PasswordSource, UserCommand};
 use super::failure::Failure;
-use super::show::{self, Align, Printer};
 use super::program;
+use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
 use crate::{ask, human, password};
 
@@ -36,9 +36,7 @@ pub(super) fn carry_out(
         UserCommand::AllowExec { name, programs } => {
             program::allow(name, programs, socket, printer)
         }
-        UserCommand::DenyExec { name, programs } => {
-            program::deny(name, programs, socket, printer)
-        }
+        UserCommand::DenyExec { name, programs } => program::deny(name, programs, socket, printer),
         UserCommand::Passwd { name, password } => {
             let verifier = new_verifier(&name, &password)?;
             let text = format!("the password of {name} was changed");

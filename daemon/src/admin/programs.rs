@@ -38,9 +38,7 @@ pub(super) async fn allow(
     }
     match daemon.ledger.allow_programs(&user, programs).await {
         Ok(()) => Ok(DaemonToAdmin::Done),
-        Err(LedgerError::Refused(_)) => {
-            Err(AdminError::TooManyPrograms(user, MOST_ALLOWED as u32))
-        }
+        Err(LedgerError::Refused(_)) => Err(AdminError::TooManyPrograms(user, MOST_ALLOWED as u32)),
         Err(error) => Err(because(&user)(error)),
     }
 }

@@ -30,7 +30,9 @@ pub(crate) enum NotFound {
     #[error("{0:?} cannot be executed")]
     NotExecutable(PathBuf),
     /// A script, which would need another program.
-    #[error("{0:?} is a script or no program of this machine's, and a jail executes nothing besides it")]
+    #[error(
+        "{0:?} is a script or no program of this machine's, and a jail executes nothing besides it"
+    )]
     NoProgram(PathBuf),
     /// It cannot be looked at.
     #[error("{0:?} cannot be read: {1}")]

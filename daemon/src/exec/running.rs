@@ -196,8 +196,7 @@ async fn carry_out(
     let jail = Walled(daemon.spawner.spawn(Program::Jail)?);
     let task = Task { session: Some(session), user: Some(user), peer: None };
     jail.0.process().set_task(task);
-    let limits =
-        Limits { cpu_seconds: exec.cpu_seconds, memory_bytes: exec.memory_bytes };
+    let limits = Limits { cpu_seconds: exec.cpu_seconds, memory_bytes: exec.memory_bytes };
     let run = DaemonToJail::Run(JailTask {
         sandbox: settings.config.sandbox,
         name: program,
@@ -208,8 +207,7 @@ async fn carry_out(
         limits,
     });
     let [input, output, errors] = &jails;
-    let passed =
-        [home.as_fd(), file.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
+    let passed = [home.as_fd(), file.as_fd(), input.as_fd(), output.as_fd(), errors.as_fd()];
     jail.0.send(&run, &passed);
     // Whoever has a copy of them keeps the worker from seeing their end.
     drop((home, file, jails));

@@ -35,11 +35,7 @@ pub(super) fn of_user(tx: &Tx<'_>, user: &UserName) -> Result<Vec<ProgramName>, 
 }
 
 /// All of them or none.
-pub(super) fn allow(
-    tx: &Tx<'_>,
-    user: &UserName,
-    programs: &[ProgramName],
-) -> Result<(), Failure> {
+pub(super) fn allow(tx: &Tx<'_>, user: &UserName, programs: &[ProgramName]) -> Result<(), Failure> {
     let id = account::of_active(tx, user)?.id;
     for program in programs {
         let sql = "INSERT INTO programs (user, name) VALUES (?1, ?2) ON CONFLICT DO NOTHING";
@@ -53,11 +49,7 @@ pub(super) fn allow(
 }
 
 /// None means all.
-pub(super) fn deny(
-    tx: &Tx<'_>,
-    user: &UserName,
-    programs: &[ProgramName],
-) -> Result<(), Failure> {
+pub(super) fn deny(tx: &Tx<'_>, user: &UserName, programs: &[ProgramName]) -> Result<(), Failure> {
     let user = account::of(tx, user)?.id;
     if programs.is_empty() {
         tx.db.execute("DELETE FROM programs WHERE user = ?1", [user.0])?;

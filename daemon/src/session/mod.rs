@@ -42,8 +42,8 @@ use crate::worker_handle::{MadeWith, SharedWorker};
 
 use credentials::{CHANGES, CredentialOutcome};
 use end::{End, HEAR_OUT, broke, lost};
-use join::JoinOutcome;
 use exec::{BEGINNINGS, Programs};
+use join::JoinOutcome;
 use login::Outcome as LoginOutcome;
 
 /// Seconds beyond the worker's own bound after which the daemon ends a login.
@@ -337,10 +337,9 @@ impl Session {
                 self.revoke_devices(devices);
                 None
             }
-            (
-                Step::ExecStart,
-                WorkerToDaemon::ExecStart { id, program, arguments, directory },
-            ) => self.exec_start(id, program, arguments, directory),
+            (Step::ExecStart, WorkerToDaemon::ExecStart { id, program, arguments, directory }) => {
+                self.exec_start(id, program, arguments, directory)
+            }
             (Step::ExecStop, WorkerToDaemon::ExecStop { id, why }) => {
                 self.exec_stop(id, why);
                 None

@@ -77,10 +77,8 @@ fn a_worker_or_filer_that_dies_takes_it_along() {
 #[test]
 fn a_jail_that_dies_takes_it_along_and_the_session_goes_on() {
     let (server, alice) = scene(Options::new());
-    let shell = alice.spawn_with(
-        &["shell"],
-        format!("-exec {PROGRAM} spin\nexec ls -d .\nexit\n").into_bytes(),
-    );
+    let shell = alice
+        .spawn_with(&["shell"], format!("-exec {PROGRAM} spin\nexec ls -d .\nexit\n").into_bytes());
     let processes = running(&server);
     server.kill_child(processes[0]);
     assert_gone(&processes);

@@ -106,7 +106,9 @@ fn a_session_and_the_server_run_so_many_programs_at_once_and_places_come_back() 
     assert!(matches!(answer(&mut raw, 1), WorkerToClient::ExecStarted { .. }));
     exec(&mut raw, 2, "ls", &[]);
     let refused = ErrorCode::TooManyPrograms { limit: 1 };
-    assert!(matches!(answer(&mut raw, 2), WorkerToClient::Failed { error, .. } if error == refused));
+    assert!(
+        matches!(answer(&mut raw, 2), WorkerToClient::Failed { error, .. } if error == refused)
+    );
     raw.send(&ClientToWorker::Cancel { id: RequestId(1) });
     let cancelled = answer(&mut raw, 1);
     assert!(

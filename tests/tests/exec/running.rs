@@ -6,15 +6,15 @@ use std::os::unix::ffi::OsStringExt as _;
 
 use berth_tests::exit::{NOT_FOUND, NOT_RUN, USAGE};
 use berth_tests::files::Content;
-use berth_tests::{Options, Server, files};
+use berth_tests::{Options, files};
 
-use crate::scene::{PROGRAM, program, scene, with_path};
+use crate::scene::{PROGRAM, program, scene, start};
 
 const MIB: usize = 1 << 20;
 
 #[test]
 fn nothing_is_allowed_unless_the_administrator_says_so_and_only_what_he_says() {
-    let server = Server::start(with_path(Options::new()));
+    let server = start(Options::new());
     server.add_user("alice", "a", "unlimited");
     server.add_user("bob", "b", "unlimited");
     let (alice, bob) = (server.client("alice", "a"), server.client("bob", "b"));
@@ -26,9 +26,10 @@ fn nothing_is_allowed_unless_the_administrator_says_so_and_only_what_he_says() {
     run("du").code_is(NOT_RUN);
     bob.run(&["exec", "-n", "--", "ls"]).code_is(NOT_RUN);
     let shown = server.berthctl(&["user", "show", "alice"]).ok().stdout;
-    assert!(shown.contains("may run:      ls wc\n"), "{shown}");
+    assert!(shown.contains("may run:          ls wc\n"), "{shown}");
     // What runs again is asked again: a session that is open has no more rights than a new one.
-    let shell = "exec ls\n!touch asked\n!while [ ! -e denied ]; do sleep 0.05; done\n-exec ls\nexit\n";
+    let shell =
+        "exec ls\n!touch asked\n!while [ ! -e denied ]; do sleep 0.05; done\n-exec ls\nexit\n";
     let in_shell = alice.spawn_with(&["shell"], shell.into());
     berth_tests::wait_until("it ran once", || alice.file("asked").exists());
     server.berthctl(&["user", "deny-exec", "alice", "ls"]).ok();

@@ -3,16 +3,15 @@
 use std::fs;
 use std::path::Path;
 
-use berth_tests::{Client, Options, Server, process, wait_until};
+use berth_tests::{Binaries, Client, Options, Server, process, wait_until};
 
 /// What alice may run, of what every machine has that the tests run on.
-pub(crate) const ALLOWED: [&str; 11] = [
-    "cat", "du", "find", "grep", "head", "ls", "sha256sum", "sleep", "sort", "wc", "stat",
-];
+pub(crate) const ALLOWED: [&str; 11] =
+    ["cat", "du", "find", "grep", "head", "ls", "sha256sum", "sleep", "sort", "wc", "stat"];
 
 /// A server with alice, who may run these and the tests' own program.
 pub(crate) fn scene(options: Options) -> (Server, Client) {
-    let server = Server::start(with_path(options));
+    let server = start(options);
     server.add_user("alice", "a", "unlimited");
     let mut allow = vec!["user", "allow-exec", "alice", PROGRAM];
     allow.extend(ALLOWED);
@@ -24,10 +23,12 @@ pub(crate) fn scene(options: Options) -> (Server, Client) {
 /// The tests' own program: one attack, or one bad habit, a run.
 pub(crate) const PROGRAM: &str = "berth-puppet-program";
 
-/// Programs are found where the system has them, and where this one lies.
-pub(crate) fn with_path(options: Options) -> Options {
-    let own = berth_tests::Binaries::shared().path("");
-    options.set(&format!("exec_path = [\"/usr/bin\", \"/bin\", {own:?}]"))
+/// A server that finds programs where the system has them, and where this one lies.
+pub(crate) fn start(options: Options) -> Server {
+    // Held until the server has them: they go with their last holder.
+    let binaries = Binaries::shared();
+    let own = binaries.path("");
+    Server::start(options.set(&format!("exec_path = [\"/usr/bin\", \"/bin\", {own:?}]")))
 }
 
 /// Runs the tests' own program.

@@ -77,11 +77,7 @@ fn live() -> Result<(), RunError> {
 }
 
 /// The walls, and what the program will see between them.
-fn prepare(
-    task: &Task,
-    home: &OwnedFd,
-    program: &OwnedFd,
-) -> Result<(Places, OwnedFd), Refusal> {
+fn prepare(task: &Task, home: &OwnedFd, program: &OwnedFd) -> Result<(Places, OwnedFd), Refusal> {
     let refused = |step| Refusal::Jail { step };
     let paths = match walls::raise() {
         Ok(()) => root::enter(task).map_err(refused)?,

@@ -115,9 +115,8 @@ pub(crate) fn reset_signals() -> io::Result<()> {
 /// Marks all descriptors from `first` on to be closed in what is executed.
 pub(crate) fn close_on_exec_from(first: u32) -> io::Result<()> {
     // SAFETY: with this flag nothing is closed here; whoever owns a descriptor keeps it.
-    let result = unsafe {
-        libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC)
-    };
+    let result =
+        unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
@@ -144,7 +143,8 @@ mod tests {
         let child = std::process::Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().unwrap();
         let (end, _) = wait_for(Pid::from_raw(child.id().cast_signed()).unwrap()).unwrap();
         assert_eq!(end, End::Exited(7));
-        let child = std::process::Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().unwrap();
+        let child =
+            std::process::Command::new("/bin/sh").args(["-c", "kill -9 $$"]).spawn().unwrap();
         let (end, _) = wait_for(Pid::from_raw(child.id().cast_signed()).unwrap()).unwrap();
         assert_eq!(end, End::Signalled(9));
         assert!(wait_for(Pid::from_raw(child.id().cast_signed()).unwrap()).is_err());

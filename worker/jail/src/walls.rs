@@ -47,6 +47,11 @@ fn tell_proc(file: &str, text: &str) -> io::Result<()> {
 /// The system call's.
 pub(crate) fn give_up_capabilities() -> io::Result<()> {
     let none = CapabilitySet::empty();
+    // Where there was no user namespace there are none, and a service manager may forbid this call.
+    let has = rustix::thread::capabilities(None)?;
+    if has.effective.is_empty() && has.permitted.is_empty() && has.inheritable.is_empty() {
+        return Ok(());
+    }
     let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
     Ok(rustix::thread::set_capabilities(None, sets)?)
 }

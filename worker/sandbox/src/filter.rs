@@ -79,9 +79,7 @@ impl Filters {
         Ok(Self {
             absent: program(absent).map_err(DemotionError::filter)?,
             unsupported: match table {
-                Table::JailProgram => {
-                    Some(program(unsupported).map_err(DemotionError::filter)?)
-                }
+                Table::JailProgram => Some(program(unsupported).map_err(DemotionError::filter)?),
                 _ => None,
             },
             allowed: program(allowed).map_err(DemotionError::filter)?,
