@@ -74,7 +74,7 @@ impl Scene {
 }
 
 fn run<F: Future<Output = ()>>(test: F) {
-    let in_time = tokio::time::timeout(Duration::from_secs(20), test);
+    let in_time = async { tokio::time::timeout(Duration::from_secs(20), test).await };
     actix_rt::System::new().block_on(in_time).expect("the test takes too long");
 }
 
