@@ -31,7 +31,8 @@ pub fn run(words: Vec<std::ffi::OsString>) -> io::Result<u8> {
         "close_input" => {
             sys::call(libc::SYS_close as u64, [0; 6]);
             // Whoever feeds it finds out while it goes on.
-            std::thread::sleep(std::time::Duration::from_millis(300));
+            let patience = rustix::event::Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+            rustix::event::poll(&mut [], Some(&patience))?;
             writeln!(out, "closed")?;
         }
         "exit" => return Ok(text(2).parse().unwrap_or(1)),
