@@ -202,7 +202,7 @@ pub enum DaemonToAdmin {
         users: u64,
     },
     /// How the server is.
-    Status(Status),
+    Status(Box<Status>),
 }
 
 /// Why an administrator's request was refused.

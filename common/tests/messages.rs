@@ -720,7 +720,7 @@ fn admin_messages_round_trip() {
             last: false,
         },
         DaemonToAdmin::LedgerBackup { bytes: 1, md5: Md5::of(b"x"), version: 2, users: 3 },
-        DaemonToAdmin::Status(Status {
+        DaemonToAdmin::Status(Box::new(Status {
             version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
             users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7,
             incidents: Incidents {
@@ -740,7 +740,7 @@ fn admin_messages_round_trip() {
             tickets: TicketTimes { granted: 9, p50_us: 10, p99_us: 11, most_us: 12 },
             ledger: LedgerWork { requests: 13, transactions: 14 },
             read_only_users: vec![user()],
-        }),
+        })),
     ]);
 }
 

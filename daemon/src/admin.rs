@@ -273,7 +273,9 @@ async fn carry_out(
         }
         // Answered with more than a message, before it comes here.
         AdminToDaemon::LedgerBackup => Err(AdminError::Refused),
-        AdminToDaemon::Status => status(daemon).await.map(DaemonToAdmin::Status),
+        AdminToDaemon::Status => {
+            status(daemon).await.map(|status| DaemonToAdmin::Status(Box::new(status)))
+        }
     }
 }
 

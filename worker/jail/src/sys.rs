@@ -139,6 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[allow(clippy::zombie_processes, reason = "it is what is tried that waits")]
     fn a_child_is_waited_for_and_tells_how_it_ended() {
         let child = std::process::Command::new("/bin/sh").args(["-c", "exit 7"]).spawn().unwrap();
         let (end, _) = wait_for(Pid::from_raw(child.id().cast_signed()).unwrap()).unwrap();
