@@ -41,6 +41,10 @@ pub fn run(words: Vec<std::ffi::OsString>) -> io::Result<u8> {
         "pipe" => sys::raise(libc::SIGPIPE),
         "term" => sys::raise(libc::SIGTERM),
         "flood" => flood(&mut out)?,
+        "flood_on" => loop {
+            // Whatever becomes of it: nobody reads it any more.
+            let _ = out.write_all(&[b'f'; 10_007]);
+        },
         "flood_errors" => flood(&mut io::stderr().lock())?,
         "spin" => spin(),
         "spin_on" => {

@@ -24,6 +24,10 @@ fn a_flood_of_output_is_cut_at_the_bound_to_the_byte() {
     let flood = ["exec", "-n", "--", PROGRAM, "flood"];
     alice.spawn_to(&flood, output.into()).wait().code_is(LIMIT).says(&format!("{bound} bytes"));
     assert_eq!(file.metadata().unwrap().len(), bound);
+    // One that does not care that nobody reads is ended all the same, long before its time is over.
+    let began = Instant::now();
+    program(&alice, &["flood_on"]).code_is(LIMIT).says("of output");
+    assert!(began.elapsed() < Duration::from_secs(20));
     let outcome = program(&alice, &["flood_errors"]).code_is(LIMIT);
     let floods = outcome.stderr.matches('f').count() as u64;
     assert!(floods >= bound && outcome.stdout.is_empty());

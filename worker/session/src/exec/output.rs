@@ -7,6 +7,7 @@ use berth_common::client_protocol::WorkerToClient;
 use berth_common::exec::{MAX_EXEC_DATA, OutputStream};
 use rustix::io::Errno;
 use tokio::io::unix::AsyncFd;
+use tokio::sync::Notify;
 
 use super::Id;
 use crate::connection::{ConnectionGone, Outgoing};
@@ -15,16 +16,24 @@ use crate::connection::{ConnectionGone, Outgoing};
 pub(super) struct Allowance {
     left: Cell<u64>,
     over: Cell<bool>,
+    told: Notify,
 }
 
 impl Allowance {
     pub(super) fn new(bytes: u64) -> Self {
-        Self { left: Cell::new(bytes), over: Cell::new(false) }
+        Self { left: Cell::new(bytes), over: Cell::new(false), told: Notify::new() }
     }
 
     /// Whether more came than may.
     pub(super) fn is_over(&self) -> bool {
         self.over.get()
+    }
+
+    /// Waits until more came than may.
+    pub(super) async fn exceeded(&self) {
+        while !self.over.get() {
+            self.told.notified().await;
+        }
     }
 
     /// Cuts off what is too much.
@@ -33,6 +42,7 @@ impl Allowance {
         if data.len() > left {
             data.truncate(left);
             self.over.set(true);
+            self.told.notify_waiters();
         }
         self.left.set(self.left.get() - data.len() as u64);
     }
@@ -50,8 +60,14 @@ pub(super) async fn send(
     allowance: &Allowance,
     outgoing: &Outgoing,
 ) -> Result<(), ConnectionGone> {
-    while !allowance.is_over() {
-        let Some(mut data) = read(&pipe).await else {
+    loop {
+        // The other output may have used it up while this one is silent.
+        let read = tokio::select! {
+            biased;
+            () = allowance.exceeded() => None,
+            read = read(&pipe) => read,
+        };
+        let Some(mut data) = read else {
             return Ok(());
         };
         allowance.cut(&mut data);
@@ -59,7 +75,6 @@ pub(super) async fn send(
             outgoing.send(&WorkerToClient::ExecOutput { id, stream, data }).await?;
         }
     }
-    Ok(())
 }
 
 /// What is there; `None` at the end.

@@ -34,19 +34,21 @@ pub(crate) async fn pump(id: Id, mut ends: Ends, around: Surroundings) -> Worker
     }
     let allowance = Allowance::new(output_bytes);
     let outputs = async {
-        let both = tokio::try_join!(
+        tokio::try_join!(
             output::send(id, OutputStream::Stdout, output, &allowance, outgoing),
             output::send(id, OutputStream::Stderr, errors, &allowance, outgoing),
-        );
-        if allowance.is_over() {
-            let why = ExecStopped::Output;
-            around.broker.report(WorkerToDaemon::ExecStop { id, why });
-        }
-        both
+        )
+    };
+    // At once, since a program may go on although nobody reads what it writes.
+    let stopped = async {
+        allowance.exceeded().await;
+        let why = ExecStopped::Output;
+        around.broker.report(WorkerToDaemon::ExecStop { id, why });
     };
     let fed = input::feed(id, input, ends.input, &ends.window, outgoing);
-    tokio::pin!(outputs, fed);
+    tokio::pin!(outputs, stopped, fed);
     let (mut end, mut sent, mut has_input): (Option<ExecEnd>, bool, bool) = (None, false, true);
+    let mut is_stopped = false;
     loop {
         let stalled = stalled(&around, end.is_some());
         tokio::select! {
@@ -59,6 +61,7 @@ pub(crate) async fn pump(id: Id, mut ends: Ends, around: Surroundings) -> Worker
                 Some(News::Failed(error)) => return failed(error),
                 Some(News::Started(..)) | None => return failed(ErrorCode::Internal),
             },
+            () = &mut stopped, if !is_stopped => is_stopped = true,
             () = &mut fed, if has_input => has_input = false,
             error = stalled => return failed(error),
         }
