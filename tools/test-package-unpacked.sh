@@ -6,7 +6,7 @@ set -euo pipefail
 step "Unpacking them: an ordinary user can install nothing"
 dpkg-deb -x "$SERVER_PACKAGE" "$CLEAN"
 dpkg-deb -x "$CLIENT_PACKAGE" "$CLEAN"
-for file in usr/sbin/berthd usr/sbin/berthctl usr/bin/berth usr/libexec/berth/berth-{worker,filer}; do
+for file in usr/sbin/berthd usr/sbin/berthctl usr/bin/berth usr/libexec/berth/berth-{worker,filer,jail}; do
     [ "$(stat -c %a "$CLEAN/$file")" = 755 ] || fail "$file is missing, or has other modes"
 done
 [ "$(dpkg-deb --info "$SERVER_PACKAGE" conffiles)" = /etc/berth/berthd.toml ] || fail "other conffiles"

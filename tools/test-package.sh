@@ -107,7 +107,7 @@ check_files() {
     expect "750 root berth" stat -c '%a %U %G' /etc/berth
     expect "644 root root" stat -c '%a %U %G' /etc/berth/berthd.toml
     for file in /usr/sbin/berthd /usr/sbin/berthctl /usr/bin/berth /usr/libexec/berth/berth-worker \
-        /usr/libexec/berth/berth-filer; do
+        /usr/libexec/berth/berth-filer /usr/libexec/berth/berth-jail; do
         expect "755 root root" stat -c '%a %U %G' "$file"
     done
     expect "/etc/berth/berthd.toml" sh -c "dpkg-query -W -f '\${Conffiles}' berth-server | awk '{ print \$1 }'"

@@ -90,6 +90,7 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         details: reached.details,
         way: reached.way,
         cwd,
+        has_input: true,
         output,
         progress: progress_mode(args),
         tries: Tries::only_one(),

@@ -23,6 +23,7 @@ mod config;
 mod daemon;
 mod data_dir;
 mod distrust;
+mod exec;
 mod exit;
 mod expiry;
 mod file_system;

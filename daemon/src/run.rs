@@ -115,6 +115,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             homes,
             workers,
             filers,
+            spawner: spawner.clone(),
             activity,
         });
         let served = serve_clients(&daemon, &reloader, &notifier, bound).await;
@@ -133,6 +134,9 @@ fn examine_kernel(config: &Config) -> Result<(), Fatal> {
     let kernel = Kernel::ask();
     for missing in kernel.judge(config.sandbox)? {
         tracing::warn!("the system user is no wall between sessions: {missing}");
+    }
+    if let Some(what) = kernel.jails(config.sandbox) {
+        tracing::warn!("{what}");
     }
     tracing::info!(kernel = ?kernel, mode = ?config.sandbox, "the sandbox of workers and filers");
     Ok(())

@@ -197,6 +197,20 @@ impl Client {
         self.spawn_between(arguments, Stdio::null(), output)
     }
 
+    /// The same with these files as standard input and output.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_between_files<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: std::fs::File,
+        output: std::fs::File,
+    ) -> Running {
+        self.spawn_between(arguments, input.into(), output.into())
+    }
+
     fn spawn_between<S: AsRef<OsStr>>(
         &self,
         arguments: &[S],

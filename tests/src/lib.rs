@@ -45,6 +45,7 @@ pub mod valve;
 pub mod wait;
 
 pub use announcer::Announcer;
+pub use binaries::Binaries;
 pub use client::{Client, Running};
 pub use distance::Distance;
 pub use files::Content;

@@ -6,11 +6,12 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 12] = [
+const MEMBERS: [(&str, &str); 13] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
     ("berth-filer", "worker/filer"),
+    ("berth-jail", "worker/jail"),
     ("berth-sandbox", "worker/sandbox"),
     ("berth-discovery", "discovery"),
     ("berth", "client"),
@@ -110,12 +111,13 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 12] = [
+    let allowed: [(&str, &[&str]); 13] = [
         ("common", &[]),
         // The last two are for `berthd announce`; another rule keeps them to it.
         ("daemon", &["berth-common", "berth-discovery", "berth-sandbox"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
         ("worker/filer", &["berth-common", "berth-sandbox"]),
+        ("worker/jail", &["berth-common", "berth-sandbox"]),
         ("worker/sandbox", &["berth-common"]),
         ("discovery", &[]),
         ("client", &["berth-common"]),
@@ -189,7 +191,7 @@ fn no_process_but_announcer_and_client_has_a_udp_socket() {
 #[test]
 fn the_processes_that_touch_files_do_not_hear_the_network() {
     for network in ["rustls", "tokio-rustls", "tokio", "actix"] {
-        for directory in ["worker/filer", "worker/sandbox", "common"] {
+        for directory in ["worker/filer", "worker/jail", "worker/sandbox", "common"] {
             assert!(!dependencies(directory, &["dependencies"]).contains(network), "{directory}");
         }
     }

@@ -77,6 +77,7 @@ Examples:
   berth tree -L 2                          draw the home, two directories deep
   berth du -d 1 --human                    how much is in each directory
   berth ping -c 20 -i 0.1                  measure the line to the server
+  berth exec -- du -sh .                   run a program there that the administrator has allowed
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
   berth devices revoke --all-others        lock all your other devices out
   berth shell                              give many commands on one connection

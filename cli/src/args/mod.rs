@@ -4,6 +4,7 @@
 mod account;
 mod discover;
 mod entries;
+mod exec;
 mod looking;
 mod manual;
 mod moving;
@@ -22,6 +23,7 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use discover::DiscoverArgs;
 pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+pub use exec::ExecArgs;
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub use moving::Moving;
@@ -304,6 +306,20 @@ pub enum Command {
     /// begins with # is a comment. The first command that fails ends the shell, and its exit code is
     /// the shell's; one with a - before it (`-rm old`) may fail.
     Shell,
+    /// Run a program on the server that its administrator has allowed
+    ///
+    /// It runs within the server, in the directory of -C, and reads the home: `berth exec -- du -sh .` sums
+    /// it up without fetching a byte. It can change nothing, start no other program and reach no network, and
+    /// the server ends it when it runs for too long or writes too much. Its output and errors come as it
+    /// writes them; it has standard input to its end, unless -n is given, and within the shell none.
+    ///
+    /// What follows PROGRAM is given to it as it stands, with no shell in between: wildcards and variables
+    /// mean nothing there. Options of berth stand before PROGRAM.
+    ///
+    /// berth ends with the program's exit code, or 128 and the number of the signal that ended it; with 124
+    /// when it ran into a limit of the server's, and with 126 when the server does not run it. With --json
+    /// its end is an object on standard error.
+    Exec(ExecArgs),
     /// Change your password
     ///
     /// The current one is asked for, also where this device is signed in. Devices stay signed in.
@@ -350,6 +366,7 @@ impl Command {
             | Self::SignIn(_)
             | Self::Discover(_)
             | Self::Devices(_)
+            | Self::Exec(_)
             | Self::Shell
             | Self::Passwd(_) => Vec::new(),
         }

@@ -1,7 +1,7 @@
-//! Demotion: how `berth-worker` and `berth-filer` give up what they do not need, and how `berthd announce` does, which
-//! has two of its own, [`demote_announcer`] and [`confine_announcer`].
+//! Demotion: how `berth-worker`, `berth-filer` and `berth-jail` give up what they do not need, and how `berthd announce`
+//! does, which has two of its own, [`demote_announcer`] and [`confine_announcer`].
 //!
-//! Each of the two has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
+//! Each helper has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
 //! A `berthd` that serves never calls them. Nothing that a client influences is read before the last has returned. They
 //! start no thread and never give anything back.
@@ -9,6 +9,7 @@
 mod confined;
 mod error;
 mod filter;
+mod jail;
 mod names;
 mod rights;
 mod steps;
@@ -23,13 +24,16 @@ use berth_common::sandbox_mode::SandboxMode;
 
 pub use confined::Confined;
 pub use error::DemotionError;
+pub use jail::{JAIL_LIMITS, JailRights, confine_keeper, confine_program, demote_jail};
 pub use steps::ResourceLimits;
 
+use crate::filter::Otherwise;
 use crate::tables::Table;
 
-/// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
+/// What a worker may use: 80 descriptors (its client, its channels, the files of its transfers and the pipes of its
+/// programs).
 pub const WORKER_LIMITS: ResourceLimits =
-    ResourceLimits { descriptors: 64, data_bytes: 96 * 1024 * 1024 };
+    ResourceLimits { descriptors: 80, data_bytes: 96 * 1024 * 1024 };
 
 /// What a filer may use. Descriptors in flight count for the whole uid against the *sender's* limit,
 /// so a filer's is generous; its memory has room for some hundred operations at once.
@@ -79,7 +83,7 @@ pub fn confine_worker(mode: SandboxMode) -> Result<Confined, DemotionError> {
     let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
     // 7. The caller makes its TLS configuration, its runtime and its helper threads, and waits for them.
     // 8. Then it seals, and says `Ready`.
-    Confined::new(Table::Worker, mode, landlock)
+    Confined::new(Table::Worker, Otherwise::End, mode, landlock)
 }
 
 /// Demotes a filer as far as it can be before it knows its directories, and returns its channel to the
@@ -147,7 +151,7 @@ pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined,
         FilerRole::Recover { .. } => Table::FilerRecover,
         FilerRole::Walk { .. } => Table::FilerWalk,
     };
-    Confined::new(table, mode, landlock)
+    Confined::new(table, Otherwise::End, mode, landlock)
 }
 
 /// Closes what an announcer (`berthd announce`) was started with by mistake, and gives up new privileges.

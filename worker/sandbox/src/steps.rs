@@ -12,7 +12,7 @@ use crate::sys;
 /// Half of the scale of proc(5): as if it used half of all memory beside what it uses.
 const OOM_SCORE: &str = "500";
 
-/// What differs between the limits of a worker and of a filer.
+/// What differs between the limits of the helpers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceLimits {
     /// Most open descriptors.
