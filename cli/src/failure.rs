@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use berth::connection::passes;
 use berth_common::error_code::{ErrorCode, Resource};
 use serde_json::{Value, json};
 
@@ -89,12 +90,6 @@ impl From<std::io::Error> for Failure {
         let reason = human::reason(&error);
         Self::new(Exit::Failure, format!("cannot write the output: {reason}"))
     }
-}
-
-/// Whether the server refuses something only for now, since it or the line stands still or ends: what was begun is kept.
-#[must_use]
-pub fn passes(code: &ErrorCode) -> bool {
-    matches!(code, ErrorCode::ShuttingDown | ErrorCode::Stalled { .. } | ErrorCode::TimedOut)
 }
 
 /// A refusal of the server's as a sentence for people: sizes have units, and are exact only where

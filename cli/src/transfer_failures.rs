@@ -6,8 +6,8 @@ use std::path::Path;
 
 use berth::connection::ConnectionError;
 use berth::session::RequestError;
-use berth::transfer::TransferError;
 use berth::transfer::plan::PlanError;
+use berth::transfer::{TransferError, Tried};
 use berth_common::error_code::ErrorCode;
 use berth_common::journal::JournalError;
 
@@ -33,8 +33,8 @@ impl From<&TransferError> for Failure {
 /// The sentence about `named`, which whoever shows it has named already.
 pub(crate) fn about(error: &TransferError, named: &Path) -> String {
     match error {
-        TransferError::Local { what, path, source } if path == named => {
-            format!("{what} it: {}", human::reason(source))
+        TransferError::Local { tried, path, source } if path == named => {
+            format!("{} it: {}", cannot(*tried), human::reason(source))
         }
         _ => sentence(error),
     }
@@ -64,8 +64,8 @@ pub(crate) fn sentence(error: &TransferError) -> String {
             "{}; it is unknown whether the bytes were appended: look at the file before appending again",
             of_request(error)
         ),
-        E::Local { what, path, source } => {
-            format!("{what} {}: {}", path.display(), human::reason(source))
+        E::Local { tried, path, source } => {
+            format!("{} {}: {}", cannot(*tried), path.display(), human::reason(source))
         }
         E::SourceIsADirectory => {
             "is a directory; give -r to put it with all that is in it".to_owned()
@@ -106,6 +106,26 @@ pub(crate) fn sentence(error: &TransferError) -> String {
         }
         E::Journal { path, source } => format!("{}: {}", path.display(), of_journal(source)),
     }
+}
+
+/// What could not be done on a local path, which follows.
+fn cannot(tried: Tried) -> &'static str {
+    match tried {
+        Tried::Open => "cannot open",
+        Tried::Read => "cannot read",
+        Tried::Write => "cannot write",
+        Tried::Create => "cannot create",
+        Tried::Remove => "cannot remove",
+        Tried::LookAt => "cannot look at",
+        Tried::SetTime => "cannot set the time of",
+        Tried::SetMode => "cannot set the mode of",
+    }
+}
+
+/// The operating system has refused something else on a local path: `what` begins the sentence, as in "cannot sync".
+pub(crate) fn local(what: &str, path: &Path, error: &io::Error) -> Failure {
+    let sentence = format!("{what} {}: {}", path.display(), human::reason(error));
+    Failure::new(local_exit(error), sentence)
 }
 
 fn of_request(error: &RequestError) -> String {
@@ -171,7 +191,8 @@ pub(crate) fn exit(error: &TransferError) -> Exit {
     }
 }
 
-fn local_exit(source: &io::Error) -> Exit {
+/// How a command ends for what the operating system says.
+pub(crate) fn local_exit(source: &io::Error) -> Exit {
     match source.kind() {
         io::ErrorKind::NotFound => Exit::NotFound,
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Exit::NoRoom,
@@ -203,7 +224,7 @@ mod tests {
             (E::Plan(PlanError::Nonsense("x")), Exit::Connect),
             (E::Input(io(io::ErrorKind::Other)), Exit::Failure),
             (E::Output(io(io::ErrorKind::StorageFull)), Exit::NoRoom),
-            (E::local("cannot read", Path::new("a"))(io(io::ErrorKind::NotFound)), Exit::NotFound),
+            (E::local(Tried::Read, Path::new("a"))(io(io::ErrorKind::NotFound)), Exit::NotFound),
             (E::SourceChanged, Exit::Failure),
             (E::NoRoom { path: "a".into(), available: 0, needed: 1 }, Exit::NoRoom),
         ];
@@ -215,7 +236,7 @@ mod tests {
 
     #[test]
     fn what_is_named_already_is_not_named_again() {
-        let error = TransferError::local("cannot read", Path::new("a"))(io::ErrorKind::NotFound);
+        let error = TransferError::local(Tried::Read, Path::new("a"))(io::ErrorKind::NotFound);
         assert_eq!(about(&error, Path::new("a")), "cannot read it: no such file or directory");
         assert_eq!(about(&error, Path::new("b")), "cannot read a: no such file or directory");
     }

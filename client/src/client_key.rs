@@ -54,6 +54,11 @@ impl ClientKey {
         Ok(Self(key))
     }
 
+    /// A key that one session alone has, since nobody else knows its exporter.
+    pub(crate) fn of_session(exporter: &[u8; 32]) -> Self {
+        Self(*exporter)
+    }
+
     /// The key in `dir`, made on first use.
     ///
     /// # Errors

@@ -1,5 +1,6 @@
 //! From a server's name to a TLS 1.3 stream that speaks `berth/1`, and to a sentence when not.
 
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,16 +9,17 @@ use std::time::Duration;
 use berth_common::client_protocol::ALPN;
 use rustix::net::sockopt;
 use rustls::pki_types::ServerName;
-use rustls::{AlertDescription, ClientConfig, ClientConnection, InvalidMessage};
+use rustls::{AlertDescription, ClientConfig, ClientConnection};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::client_key::ClientKey;
 use crate::reason::reason;
 use crate::target::ServerAddress;
 use crate::trust::Fingerprint;
-use crate::verify::{Trust, TrustError, Verifier};
+use crate::verify::{Distrust, Trust, TrustError, Verifier};
 use crate::wire::Wire;
 
 /// How long one address may take to answer, and then the handshake.
@@ -50,6 +52,8 @@ pub struct Connected {
     pub fingerprint: Fingerprint,
     /// What was connected to, and how.
     pub details: Details,
+    /// From which the tokens of uploads are made, if it is to last longer than the session.
+    pub(crate) key: Option<ClientKey>,
 }
 
 /// What a connection is, for those who want to know.
@@ -93,12 +97,12 @@ pub enum ConnectError {
         server: ServerAddress,
     },
     /// What answers does not speak TLS, or another protocol within it.
-    #[error("{server} does not speak Berth ({what}); is it the port of a Berth server?")]
+    #[error("{server} does not speak Berth ({speaks}); is it the port of a Berth server?")]
     NotBerth {
         /// The server.
         server: ServerAddress,
-        /// What it does.
-        what: &'static str,
+        /// What it speaks instead.
+        speaks: Speaks,
     },
     /// The connection was closed during the handshake.
     #[error(
@@ -124,11 +128,32 @@ pub enum ConnectError {
         /// The certificate's.
         fingerprint: Fingerprint,
         /// Why not.
-        reason: String,
+        reason: Distrust,
     },
     /// The authorities cannot be read.
     #[error(transparent)]
     Trust(#[from] TrustError),
+}
+
+/// What a server speaks that does not speak Berth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Something that is not TLS at all.
+    NoTls,
+    /// TLS before 1.3.
+    OldTls,
+    /// TLS, and within it another protocol.
+    AnotherService,
+}
+
+impl fmt::Display for Speaks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoTls => "it does not speak TLS",
+            Self::OldTls => "it does not speak TLS 1.3",
+            Self::AnotherService => "another TLS service",
+        })
+    }
 }
 
 fn connect_reason(error: &io::Error) -> String {
@@ -175,7 +200,10 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     let (_, session) = stream.get_mut();
     session.set_buffer_limit(Some(TLS_BUFFER_BYTES));
     if session.alpn_protocol() != Some(ALPN) {
-        return Err(ConnectError::NotBerth { server: server.clone(), what: "another TLS service" });
+        return Err(ConnectError::NotBerth {
+            server: server.clone(),
+            speaks: Speaks::AnotherService,
+        });
     }
     let exporter = session
         .export_keying_material([0; 32], b"EXPORTER-Channel-Binding", None)
@@ -186,7 +214,7 @@ pub async fn connect(server: &ServerAddress, trust: &Trust) -> Result<Connected,
     // No other version is offered.
     let (tls, cipher_suite) = ("TLS 1.3", cipher_suite(session));
     let details = Details { server: server.clone(), address, tls, cipher_suite };
-    Ok(Connected { stream, exporter, fingerprint, details })
+    Ok(Connected { stream, exporter, fingerprint, details, key: None })
 }
 
 /// rustls puts the version of TLS into its names.
@@ -235,24 +263,21 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
 fn tls_error(server: &ServerAddress, error: io::Error, verifier: &Verifier) -> ConnectError {
     let server = server.clone();
     let seen = verifier.seen();
-    if let (true, Some(fingerprint)) = (seen.refused, seen.fingerprint) {
-        return ConnectError::Untrusted { server, fingerprint, reason: error.to_string() };
+    if let (Some(reason), Some(fingerprint)) = (seen.refused, seen.fingerprint) {
+        return ConnectError::Untrusted { server, fingerprint, reason };
     }
     let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
     match tls {
-        Some(rustls::Error::InvalidMessage(
-            InvalidMessage::InvalidContentType | InvalidMessage::UnknownProtocolVersion,
-        )) => ConnectError::NotBerth { server, what: "it does not speak TLS" },
         Some(rustls::Error::InvalidMessage(_)) => {
-            ConnectError::NotBerth { server, what: "what it sends is not TLS" }
+            ConnectError::NotBerth { server, speaks: Speaks::NoTls }
         }
         Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) => {
-            ConnectError::NotBerth { server, what: "another TLS service" }
+            ConnectError::NotBerth { server, speaks: Speaks::AnotherService }
         }
         Some(
             rustls::Error::AlertReceived(AlertDescription::ProtocolVersion)
             | rustls::Error::PeerIncompatible(_),
-        ) => ConnectError::NotBerth { server, what: "it does not speak TLS 1.3" },
+        ) => ConnectError::NotBerth { server, speaks: Speaks::OldTls },
         Some(_) => ConnectError::Handshake { server, source: error },
         None => match error.kind() {
             io::ErrorKind::UnexpectedEof

@@ -17,8 +17,16 @@ use crate::reason::reason;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ConnectionError {
     /// The network failed.
-    #[error("the connection was lost: {0}")]
-    Lost(String),
+    #[error("the connection was lost: {reason}")]
+    Lost {
+        /// What kind of failure.
+        kind: io::ErrorKind,
+        /// What the operating system says.
+        reason: String,
+    },
+    /// Nothing comes from the server any more, not even an acknowledgement.
+    #[error("the connection was lost: the server does not answer any more")]
+    Silent,
     /// The server, or something between, closed it.
     #[error("the server closed the connection")]
     Closed,
@@ -35,7 +43,7 @@ impl ConnectionError {
     #[must_use]
     pub fn passes(&self) -> bool {
         match self {
-            Self::Lost(_) | Self::Closed => true,
+            Self::Lost { .. } | Self::Silent | Self::Closed => true,
             // A session that is ended for a fault of the server's: what served it has died, as when all of the
             // server is killed.
             Self::Refused(code) => passes(code) || *code == ErrorCode::Internal,
@@ -63,8 +71,8 @@ impl From<io::Error> for ConnectionError {
             | io::ErrorKind::ConnectionReset
             | io::ErrorKind::ConnectionAborted
             | io::ErrorKind::BrokenPipe => Self::Closed,
-            io::ErrorKind::TimedOut => Self::Lost("the server does not answer any more".into()),
-            _ => Self::Lost(reason(&error)),
+            io::ErrorKind::TimedOut => Self::Silent,
+            kind => Self::Lost { kind, reason: reason(&error) },
         }
     }
 }

@@ -38,6 +38,9 @@ impl Session {
     /// # Errors
     /// `Server(PasswordRefused)` when the current password is wrong, `Scram` when the new one
     /// cannot be a password.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn change_password(
         &self,
         current: &Password,
@@ -54,6 +57,9 @@ impl Session {
     ///
     /// # Errors
     /// `Server(PasswordRefused)` when the password is wrong, `Server(TooManyDevices)`.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn register_device(
         &self,
         password: &Password,
@@ -91,6 +97,9 @@ impl Session {
     ///
     /// # Errors
     /// What the server refused it with, or why the session is over; so in all methods here.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn devices(&self) -> Result<Vec<DeviceSummary>, RequestError> {
         match self.request(|id| ClientToWorker::Devices { id }).await? {
             WorkerToClient::Devices { devices, .. } => Ok(devices),
@@ -102,6 +111,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::devices`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn revoke_devices(&self, devices: &[DeviceId]) -> Result<(), RequestError> {
         for devices in devices.chunks(MAX_DEVICES) {
             let devices = devices.to_vec();

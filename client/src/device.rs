@@ -51,8 +51,7 @@ pub enum DeviceError {
     },
     /// Others can read it.
     #[error(
-        "the device's key {} can be read by others (mode {mode:04o}), so it is not used: give it mode 0600 if nobody \
-         has read it, or sign in again by `berth login`", path.display()
+        "the device's key {} can be read by others (mode {mode:04o}), so it is not used", path.display()
     )]
     Open {
         /// Which file.
@@ -61,7 +60,7 @@ pub enum DeviceError {
         mode: u32,
     },
     /// What is in the file is no key.
-    #[error("{} is no device's key; sign in again by `berth login`", .0.display())]
+    #[error("{} is no device's key", .0.display())]
     Damaged(PathBuf),
     /// The operating system gives no random bytes.
     #[error("cannot make a device's key: {0}")]

@@ -33,6 +33,26 @@ pub struct Credentials {
     pub site_secret: Option<SiteSecret>,
 }
 
+impl Credentials {
+    /// By a password, to a site without a secret.
+    #[must_use]
+    pub fn password(user: UserName, password: Password) -> Self {
+        Self { user, proof: Proof::Password(password), site_secret: None }
+    }
+
+    /// By this device's key, to a site without a secret.
+    #[must_use]
+    pub fn device(user: UserName, key: DeviceSecret) -> Self {
+        Self { user, proof: Proof::Device(key), site_secret: None }
+    }
+
+    /// The same to a site that has this secret.
+    #[must_use]
+    pub fn site_secret(self, secret: SiteSecret) -> Self {
+        Self { site_secret: Some(secret), ..self }
+    }
+}
+
 /// What somebody proves by who they are.
 #[derive(Clone, Debug)]
 pub enum Proof {
@@ -70,7 +90,7 @@ pub enum LoginError {
     #[error(transparent)]
     Connection(ConnectionError),
     /// The site asks for a secret, and none was given.
-    #[error("this server asks for a site secret: give --site-secret-file")]
+    #[error("this server asks for a site secret")]
     SiteSecretMissing,
     /// The site secret that was given is not the site's.
     #[error("the server refused the site secret")]

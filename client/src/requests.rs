@@ -21,6 +21,9 @@ impl Session {
     ///
     /// # Errors
     /// What the server refused it with, or why the session is over; so in all methods here.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn stat(&self, path: &RelPath) -> Result<Entry, RequestError> {
         let path = path.clone();
         match self.request(|id| ClientToWorker::Stat { id, path }).await? {
@@ -33,6 +36,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`]; what is wrong with one path is its own result.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn stat_files(&self, paths: Vec<RelPath>) -> Result<Vec<StatResult>, RequestError> {
         let count = paths.len();
         match self.request(|id| ClientToWorker::StatFiles { id, paths }).await? {
@@ -41,10 +47,14 @@ impl Session {
         }
     }
 
-    /// A directory's entries, part by part.
+    /// A directory's entries, part by part, in any order. Take the parts as they come, or drop the [`Listing`]: all of a
+    /// session shares one line, on which nothing else comes while a part that has come is not taken.
     ///
     /// # Errors
     /// See [`Session::stat`]; that it is no directory is the first part's error.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn list(&self, path: &RelPath) -> Result<Listing, RequestError> {
         self.list_all(path, false).await
     }
@@ -53,6 +63,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::list`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn list_with_notes(&self, path: &RelPath) -> Result<Listing, RequestError> {
         self.list_all(path, true).await
     }
@@ -68,6 +81,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn make_directory(&self, path: &RelPath, parents: bool) -> Result<(), RequestError> {
         let path = path.clone();
         self.done(|id| ClientToWorker::MakeDirectory { id, path, parents }).await
@@ -77,6 +93,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn remove(&self, path: &RelPath, recursive: bool) -> Result<(), RequestError> {
         let path = path.clone();
         self.done(|id| ClientToWorker::Remove { id, path, recursive }).await
@@ -86,6 +105,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn rename(
         &self,
         from: &RelPath,
@@ -101,6 +123,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn set_note(&self, path: &RelPath, note: Option<Note>) -> Result<(), RequestError> {
         let path = path.clone();
         self.done(|id| ClientToWorker::SetNote { id, path, note }).await
@@ -110,6 +135,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn usage(&self) -> Result<Usage, RequestError> {
         match self.request(|id| ClientToWorker::Usage { id }).await? {
             WorkerToClient::Usage { usage, .. } => Ok(usage),
@@ -121,6 +149,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn uploads(&self) -> Result<Vec<UploadSummary>, RequestError> {
         let mut exchange = self.exchange();
         exchange.send(&ClientToWorker::Uploads { id: exchange.id }).await?;
@@ -142,6 +173,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
     pub async fn abort_upload(&self, upload: StagingName) -> Result<(), RequestError> {
         self.done(|id| ClientToWorker::AbortUpload { id, upload }).await
     }
@@ -150,6 +184,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn md5(&self, path: &RelPath) -> Result<(Md5, u64), RequestError> {
         let path = path.clone();
         match self.request(|id| ClientToWorker::Md5 { id, path }).await? {
@@ -162,6 +199,9 @@ impl Session {
     ///
     /// # Errors
     /// See [`Session::stat`]; `Protocol` when other bytes come back.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn echo(&self, payload: Vec<u8>) -> Result<(), RequestError> {
         let sent = payload.clone();
         match self.request(|id| ClientToWorker::Echo { id, payload }).await? {
@@ -182,7 +222,7 @@ impl Session {
     }
 }
 
-/// A directory's entries as they come.
+/// A directory's entries as they come. While nobody takes them, nothing else comes on the session.
 #[derive(Debug)]
 pub struct Listing {
     exchange: Exchange,
@@ -200,6 +240,9 @@ impl Listing {
     ///
     /// # Errors
     /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// No part is lost: it is what the next call gives.
     pub async fn next_part(&mut self) -> Result<Option<Vec<Entry>>, RequestError> {
         if self.ended {
             return Ok(None);

@@ -29,7 +29,13 @@ pub enum Trust {
 /// Why there is no verifier.
 #[derive(Debug, thiserror::Error)]
 pub enum TrustError {
-    /// The file has no certificates, or cannot be read.
+    /// The file has no certificate.
+    #[error("cannot use the authorities in {}: it has no certificate in PEM form", path.display())]
+    NoCertificate {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file cannot be read, or has a certificate that is none.
     #[error("cannot use the authorities in {}: {reason}", path.display())]
     Authorities {
         /// Which file.
@@ -39,11 +45,56 @@ pub enum TrustError {
     },
 }
 
+/// Why a certificate is not trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Distrust {
+    /// It is not the one that is pinned.
+    #[error("it is not the one that is expected")]
+    NotThePinned,
+    /// The system trusts no authority at all.
+    #[error("this system trusts no authority")]
+    NoAuthorities,
+    /// It is of no authority that is trusted.
+    #[error("it is of no authority that is trusted")]
+    UnknownAuthority,
+    /// It is for another name.
+    #[error("it is for another name")]
+    OtherName,
+    /// Its time is over.
+    #[error("its time is over")]
+    Expired,
+    /// Its time has not begun.
+    #[error("its time has not begun")]
+    NotYetValid,
+    /// Something else, in the words of the TLS library.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<&rustls::Error> for Distrust {
+    fn from(error: &rustls::Error) -> Self {
+        let rustls::Error::InvalidCertificate(reason) = error else {
+            return Self::Other(error.to_string());
+        };
+        match reason {
+            CertificateError::UnknownIssuer => Self::UnknownAuthority,
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                Self::OtherName
+            }
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                Self::NotYetValid
+            }
+            other => Self::Other(other.to_string()),
+        }
+    }
+}
+
 /// What a handshake has shown, whatever came of it.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Seen {
     pub(crate) fingerprint: Option<Fingerprint>,
-    pub(crate) refused: bool,
+    pub(crate) refused: Option<Distrust>,
 }
 
 /// Decides about one server's certificate.
@@ -73,7 +124,7 @@ impl Verifier {
     }
 
     pub(crate) fn seen(&self) -> Seen {
-        *self.seen.lock().unwrap_or_else(PoisonError::into_inner)
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -89,7 +140,7 @@ fn authorities(
         roots.add(certificate).map_err(|error| failed(error.to_string()))?;
     }
     if roots.is_empty() {
-        return Err(failed("it has no certificate in PEM form".to_owned()));
+        return Err(TrustError::NoCertificate { path: path.to_owned() });
     }
     WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
         .build()
@@ -125,8 +176,14 @@ impl ServerCertVerifier for Verifier {
                 inner.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
             }
         };
+        let refused = match (&self.how, &verified) {
+            (_, Ok(_)) => None,
+            (How::Pinned(_), Err(_)) => Some(Distrust::NotThePinned),
+            (How::Nobody, Err(_)) => Some(Distrust::NoAuthorities),
+            (How::Authorities(_), Err(error)) => Some(error.into()),
+        };
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) =
-            Seen { fingerprint: Some(fingerprint), refused: verified.is_err() };
+            Seen { fingerprint: Some(fingerprint), refused };
         verified
     }
 

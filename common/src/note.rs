@@ -51,7 +51,7 @@ impl Note {
         if text.len() > MAX_NOTE_BYTES {
             return Err(NoteError::TooLong);
         }
-        if text.chars().any(|character| is_break(character)) {
+        if text.chars().any(is_break) {
             return Err(NoteError::Control);
         }
         if text.trim().is_empty() {

@@ -241,6 +241,21 @@ fn nothing_outside_tests_can_panic_on_purpose() {
 }
 
 #[test]
+fn the_library_says_nothing_to_a_person_and_asks_no_environment() {
+    let seen = sources().into_iter().filter(|(path, _)| path.starts_with("client/src"));
+    let seen: Vec<_> = seen.filter(|(path, _)| !is_test(path)).collect();
+    assert!(seen.len() > 30, "only {} sources", seen.len());
+    for (path, text) in seen {
+        for (number, line) in code(&text) {
+            for call in ["println!", "print!", "process::exit", "ExitCode", "env::", "is_terminal"]
+            {
+                assert!(!line.contains(call), "{}:{number}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
 fn tests_wait_on_conditions_and_not_for_a_time() {
     for (path, text) in sources() {
         // The one helper that may poll is `wait.rs`.

@@ -26,6 +26,7 @@ use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::transfer_failures::local;
 use crate::trees::{Fills, FillsError, Paths, contents_of, joined};
 use lister::{Lister, Step};
 
@@ -398,8 +399,7 @@ fn roots(context: &Context, args: &GetArgs) -> Result<Vec<Root>, Failure> {
     let needed = if into { Some(to.as_path()) } else { to.parent() };
     if let Some(directory) = needed.filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory).map_err(|error| {
-            let error = TransferError::local("cannot make", directory)(error);
-            Failure::from(&error).locally(directory.display())
+            local("cannot make", directory, &error).locally(directory.display())
         })?;
     }
     Ok(roots)

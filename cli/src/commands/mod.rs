@@ -197,9 +197,10 @@ fn lost(error: &ConnectionError) -> Failure {
         ConnectionError::Refused(code) => {
             Failure::new(Exit::of_server_error(code), error).coded(code)
         }
-        ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
-            Failure::new(Exit::Connect, error)
-        }
+        ConnectionError::Lost { .. }
+        | ConnectionError::Silent
+        | ConnectionError::Closed
+        | ConnectionError::Protocol(_) => Failure::new(Exit::Connect, error),
     };
     Failure { lost: error.passes(), ..failure }
 }

@@ -7,7 +7,7 @@ use berth::login::LoginError;
 use berth_common::error_code::ErrorCode;
 
 use crate::exit::Exit;
-use crate::failure::{self, Failure};
+use crate::failure::Failure;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
 
@@ -24,7 +24,25 @@ impl From<ProfileError> for Failure {
             | ProfileError::NoKey(_)
             | ProfileError::Key(DeviceError::Open { .. } | DeviceError::Damaged(_)) => Exit::Usage,
         };
-        Self::new(exit, error)
+        match &error {
+            ProfileError::Key(key) => Self::new(exit, key_sentence(key)),
+            _ => Self::new(exit, error),
+        }
+    }
+}
+
+/// Why this device's key is not used, with what can be done.
+fn key_sentence(error: &DeviceError) -> String {
+    match error {
+        DeviceError::Open { .. } => {
+            format!(
+                "{error}: give it mode 0600 if nobody has read it, or sign in again by `berth login`"
+            )
+        }
+        DeviceError::Damaged(_) => format!("{error}; sign in again by `berth login`"),
+        DeviceError::Io { .. } | DeviceError::Random(_) | DeviceError::Rejected => {
+            error.to_string()
+        }
     }
 }
 
@@ -80,7 +98,11 @@ pub(crate) fn login_failure(error: &LoginError) -> Failure {
         LoginError::Impostor => Exit::Identity,
         LoginError::Scram(_) => Exit::Login,
     };
-    let failure = Failure { lost: passes(error), ..Failure::new(exit, error) };
+    let sentence = match error {
+        LoginError::SiteSecretMissing => format!("{error}: give --site-secret-file"),
+        _ => error.to_string(),
+    };
+    let failure = Failure { lost: passes(error), ..Failure::new(exit, sentence) };
     match code {
         Some(code) => failure.coded(code),
         None => failure,
@@ -92,7 +114,7 @@ fn passes(error: &LoginError) -> bool {
     match error {
         // Our own session, which the server has not missed yet, may be one of them.
         LoginError::Refused(ErrorCode::TooManySessions { .. } | ErrorCode::Busy) => true,
-        LoginError::Refused(code) => failure::passes(code),
+        LoginError::Refused(code) => berth::connection::passes(code),
         LoginError::Connection(error) => error.passes(),
         LoginError::TimedOut => true,
         LoginError::SiteSecretMissing

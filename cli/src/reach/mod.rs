@@ -65,7 +65,7 @@ impl Way {
 
     async fn log_in(&self, connected: Connected) -> Result<Opened, Failure> {
         let target = &self.settings.target;
-        let Connected { stream, exporter, fingerprint, details } = connected;
+        let Connected { stream, exporter, fingerprint, details, .. } = connected;
         let session = log_in(stream, &exporter, &self.credentials).await.map_err(|error| {
             let failure = login_failure(&error);
             let failure = match (&error, &self.settings.profile) {

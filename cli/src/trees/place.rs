@@ -4,9 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use berth::transfer::TransferError;
-
 use crate::exit::Exit;
+use crate::human;
 use crate::transfer_failures;
 
 /// Why a directory is not there.
@@ -19,8 +18,15 @@ pub enum PlaceError {
     #[error("{} is in the way and is no directory", _0.display())]
     NotADirectory(PathBuf),
     /// The operating system refuses it.
-    #[error(transparent)]
-    Local(TransferError),
+    #[error("{what} {}: {}", path.display(), human::reason(source))]
+    Local {
+        /// What was tried, as in "cannot make".
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What the operating system says.
+        source: io::Error,
+    },
 }
 
 impl PlaceError {
@@ -29,7 +35,7 @@ impl PlaceError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Link(_) | Self::NotADirectory(_) => Exit::Failure,
-            Self::Local(error) => transfer_failures::exit(error),
+            Self::Local { source, .. } => transfer_failures::local_exit(source),
         }
     }
 }
@@ -39,7 +45,7 @@ impl PlaceError {
 /// # Errors
 /// When there is something else, or nothing can be made.
 pub fn make_directory(path: &Path) -> Result<(), PlaceError> {
-    let local = |what| move |error| PlaceError::Local(TransferError::local(what, path)(error));
+    let local = |what| move |source| PlaceError::Local { what, path: path.to_owned(), source };
     match fs::create_dir(path) {
         Ok(()) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());

@@ -1,6 +1,6 @@
 //! A logged-in session: requests and transfers by number, on one connection.
 //!
-//! Many of them share it; each is an [`Exchange`] with a number of its own. The two tasks that move
+//! Many of them share it; each is an `Exchange` with a number of its own. The two tasks that move
 //! frames between the exchanges and the connection are in `line`.
 
 mod farewell;
@@ -15,7 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::{self, BlockHeader};
-use berth_common::ids::{RequestId, UserName};
+use berth_common::ids::{RequestId, UploadToken, UserName};
+use berth_common::rel_path::RelPath;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::error::TrySendError;
@@ -28,7 +29,9 @@ use self::line::{CLOSE_TIMEOUT, Outgoing, read, write};
 use self::pace::{Pace, Paced};
 use self::routes::Routes;
 use crate::buffers::{Buffer, Pool};
+use crate::client_key::ClientKey;
 use crate::connection::{Connection, ConnectionError, Frame};
+use crate::trust::Fingerprint;
 
 /// Messages and blocks that wait for the line: at most 4 MiB.
 const OUTGOING: usize = 4;
@@ -63,10 +66,13 @@ pub struct SessionInfo {
     pub exporter: [u8; 32],
 }
 
-/// A session. Clones share it; with the last one and its exchanges the connection closes.
+/// A session. Clones share it; with the last one, and what it was asked for and is not finished, the connection closes.
+/// Two tasks of the runtime on which it began send, receive and close; while nobody drives that runtime, nothing is
+/// closed before it is dropped.
 #[derive(Clone)]
 pub struct Session {
     shared: Arc<Shared>,
+    tokens: Arc<Tokens>,
 }
 
 struct Shared {
@@ -79,6 +85,13 @@ struct Shared {
     rates: [Pace; 2],
     /// Whether a block was sent or came.
     moved: Arc<AtomicBool>,
+}
+
+/// What the tokens of uploads are made from.
+#[derive(Debug)]
+struct Tokens {
+    key: ClientKey,
+    server: Fingerprint,
 }
 
 impl Drop for Shared {
@@ -110,7 +123,21 @@ impl Session {
         let reader = tokio::spawn(read(incoming, routes.clone(), pool.clone(), moved.clone()));
         tokio::spawn(write(line, queue, routes.clone()));
         let reader = reader.abort_handle();
-        Self { shared: Arc::new(Shared { info, routes, outgoing, pool, reader, rates, moved }) }
+        // Of the server nothing has to be said in what no other session can make.
+        let key = ClientKey::of_session(&info.exporter);
+        let tokens = Arc::new(Tokens { key, server: Fingerprint::from_bytes([0; 32]) });
+        let shared = Shared { info, routes, outgoing, pool, reader, rates, moved };
+        Self { shared: Arc::new(shared), tokens }
+    }
+
+    /// The same, with uploads that other sessions of this key can take over.
+    pub(crate) fn with_client_key(self, key: ClientKey, server: Fingerprint) -> Self {
+        Self { tokens: Arc::new(Tokens { key, server }), ..self }
+    }
+
+    /// By which an upload to this path is taken over.
+    pub(crate) fn upload_token(&self, path: &RelPath) -> UploadToken {
+        self.tokens.key.token(&self.tokens.server, &self.info().user, path)
     }
 
     /// What both sides said when it began.
@@ -126,13 +153,19 @@ impl Session {
     }
 
     /// Returns when nothing lingers of transfers that were dropped, here and at the server, or when that has had its
-    /// time.
+    /// time, which is 12 s. Then the same transfer can begin again.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn settled(&self) {
         self.quiet().await;
         let _ = timeout(WITHIN, self.shared.routes.farewells().over(Place::Server)).await;
     }
 
-    /// Returns when no thread works for a transfer that was dropped, which might still draw its progress.
+    /// Returns when no thread works for a transfer that was dropped, which might still tell its progress, or after 2 s.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
     pub async fn quiet(&self) {
         let _ = timeout(CLOSE_TIMEOUT, self.shared.routes.farewells().over(Place::Here)).await;
     }
@@ -154,7 +187,7 @@ impl Session {
 
     /// Begins an exchange under a number that is not in use.
     #[must_use]
-    pub fn exchange(&self) -> Exchange {
+    pub(crate) fn exchange(&self) -> Exchange {
         let (sender, incoming) = mpsc::channel(INCOMING);
         let id = self.shared.routes.add(sender);
         Exchange { id, incoming, session: self.clone(), cancel: false }
@@ -167,7 +200,7 @@ impl Session {
     ///
     /// # Cancel safety
     /// Dropping it leaves open whether the server carries the request out.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         message: impl FnOnce(RequestId) -> ClientToWorker,
     ) -> Result<WorkerToClient, RequestError> {
@@ -176,7 +209,11 @@ impl Session {
         exchange.message().await
     }
 
-    /// Waits until all that was sent is on the line, and closes the connection.
+    /// Waits until all that was sent is on the line, and closes the connection, whoever else shares the session; after
+    /// 2 s it waits no longer.
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the connection is closed now or with the last one who shares the session.
     pub async fn close(self) {
         let (done, closed) = oneshot::channel();
         let farewell = async {
@@ -190,9 +227,9 @@ impl Session {
 
 /// One request or transfer. Dropped, its number is forgotten, and what still comes for it too; of a transfer that is
 /// cancelled thereby, when the server has ended it.
-pub struct Exchange {
+pub(crate) struct Exchange {
     /// Its number.
-    pub id: RequestId,
+    pub(crate) id: RequestId,
     incoming: mpsc::Receiver<Frame>,
     session: Session,
     cancel: bool,
@@ -209,7 +246,7 @@ impl Exchange {
     ///
     /// # Errors
     /// Why the session is over.
-    pub async fn send(&self, message: &ClientToWorker) -> Result<(), ConnectionError> {
+    pub(crate) async fn send(&self, message: &ClientToWorker) -> Result<(), ConnectionError> {
         self.queue(frame::encode_message(message)?, None).await
     }
 
@@ -252,7 +289,7 @@ impl Exchange {
     ///
     /// # Cancel safety
     /// Dropping it loses nothing.
-    pub async fn frame(&mut self) -> Result<Frame, ConnectionError> {
+    pub(crate) async fn frame(&mut self) -> Result<Frame, ConnectionError> {
         match self.incoming.recv().await {
             Some(frame) => Ok(frame),
             None => Err(self.session.shared.routes.reason()),
@@ -263,7 +300,7 @@ impl Exchange {
     ///
     /// # Errors
     /// What the server refused it with, or why the session is over.
-    pub async fn message(&mut self) -> Result<WorkerToClient, RequestError> {
+    pub(crate) async fn message(&mut self) -> Result<WorkerToClient, RequestError> {
         match self.frame().await? {
             Frame::Message(WorkerToClient::Failed { error, .. }) => {
                 self.finished();

@@ -107,9 +107,9 @@ mod tests {
         let over = routes.over();
         let (sender, mut waiting) = mpsc::channel(1);
         let id = routes.add(sender);
-        routes.end(ConnectionError::Lost("cable".into()));
+        routes.end(ConnectionError::Silent);
         routes.end(ConnectionError::Closed);
-        assert_eq!(routes.reason(), ConnectionError::Lost("cable".into()));
+        assert_eq!(routes.reason(), ConnectionError::Silent);
         assert!(*over.borrow() && routes.find(id).is_none());
         assert!(
             waiting.try_recv().is_err_and(|error| error == mpsc::error::TryRecvError::Disconnected)

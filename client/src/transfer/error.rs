@@ -1,5 +1,6 @@
 //! Why a transfer failed. Whoever shows it to a person says what can be done in words of its own.
 
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -43,10 +44,10 @@ pub enum TransferError {
     #[error("{0}; it is unknown whether the bytes were appended")]
     AppendUnknown(RequestError),
     /// The operating system refused something here.
-    #[error("{}", local_sentence(what, path, source))]
+    #[error("cannot {tried} {}: {}", path.display(), reason(source))]
     Local {
-        /// What was tried, such as "cannot read".
-        what: &'static str,
+        /// What was tried.
+        tried: Tried,
         /// On what.
         path: PathBuf,
         /// What the operating system says.
@@ -126,8 +127,40 @@ pub enum TransferError {
     },
 }
 
-fn local_sentence(what: &str, path: &Path, source: &io::Error) -> String {
-    format!("{what} {}: {}", path.display(), reason(source))
+/// What was tried on a local file or directory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tried {
+    /// To open it.
+    Open,
+    /// To read it, or what the system knows of an open one.
+    Read,
+    /// To write it, or to make durable what was written.
+    Write,
+    /// To create it.
+    Create,
+    /// To remove it.
+    Remove,
+    /// To find out what stands at its path.
+    LookAt,
+    /// To set its time.
+    SetTime,
+    /// To set its permission bits.
+    SetMode,
+}
+
+impl fmt::Display for Tried {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Open => "open",
+            Self::Read => "read",
+            Self::Write => "write",
+            Self::Create => "create",
+            Self::Remove => "remove",
+            Self::LookAt => "look at",
+            Self::SetTime => "set the time of",
+            Self::SetMode => "set the mode of",
+        })
+    }
 }
 
 fn journal_sentence(source: &JournalError) -> String {
@@ -139,9 +172,9 @@ fn journal_sentence(source: &JournalError) -> String {
 
 impl TransferError {
     /// For `map_err` on a local operation.
-    pub fn local<E: Into<io::Error>>(what: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
+    pub fn local<E: Into<io::Error>>(tried: Tried, path: &Path) -> impl FnOnce(E) -> Self {
         let path = path.to_owned();
-        move |source| Self::Local { what, path, source: source.into() }
+        move |source| Self::Local { tried, path, source: source.into() }
     }
 
     /// Whether the same transfer can go on, on another connection.

@@ -11,15 +11,16 @@ use berth_common::entry::{Entry, EntryKind, HomeFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAVES_PER_MESSAGE;
 use berth_common::rel_path::RelPath;
+use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use super::TransferError;
 use super::local;
-use super::output::Output;
+use super::output::{Output, Pipe};
 use super::part::{Earlier, Part};
 use super::part_store::PartStore;
 use super::plan::{ReceivePlan, bytes_of};
 use super::sink::{FromSink, Received, Sink, Store, ToSink, WAITING_BLOCKS};
+use super::{TransferError, Tried};
 use crate::connection::{ConnectionError, Frame};
 use crate::progress::{Changed, Event, Reporter};
 use crate::session::{Exchange, Session};
@@ -130,6 +131,37 @@ pub async fn get_stream(
         unchanged: false,
         elapsed: started.elapsed(),
     })
+}
+
+/// Gets a file and writes it to an asynchronous stream, each block when it is verified; else as [`get_stream`].
+///
+/// # Errors
+/// As [`get_stream`].
+///
+/// # Cancel safety
+/// Dropping it leaves the stream with the file's beginning, and nothing is written to it any more.
+pub async fn get_async(
+    session: &Session,
+    remote: &RelPath,
+    mut output: impl AsyncWrite + Unpin,
+    progress: &Reporter,
+) -> Result<GetReport, TransferError> {
+    let (pipe, blocks) = Pipe::new();
+    let got = get_stream(session, remote, pipe, progress);
+    let writing = async move {
+        // Dropped here, so that the helper thread learns that nobody writes any more.
+        let mut blocks = blocks;
+        while let Some(block) = blocks.recv().await {
+            output.write_all(&block).await?;
+        }
+        output.flush().await
+    };
+    let (got, written) = tokio::join!(got, writing);
+    match (got, written) {
+        // Of a pipe that broke the reason is behind it.
+        (Ok(_) | Err(TransferError::Output(_)), Err(error)) => Err(TransferError::Output(error)),
+        (got, _) => got,
+    }
 }
 
 /// Asks for the file.
@@ -286,7 +318,7 @@ async fn look_before(session: &Session, job: &GetJob) -> Result<Option<Unchanged
     let found = match fs::symlink_metadata(target) {
         Ok(found) => found,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(TransferError::local("cannot look at", target)(error)),
+        Err(error) => return Err(TransferError::local(Tried::LookAt, target)(error)),
     };
     if found.is_dir() {
         return Err(TransferError::TargetIsADirectory { path: target.clone() });
@@ -325,8 +357,7 @@ async fn is_same(session: &Session, job: &GetJob, entry: &Entry) -> Result<bool,
 }
 
 async fn digests(path: PathBuf) -> Result<(Md5, Md5), TransferError> {
-    let hash =
-        |path: &Path| local::digests(path).map_err(TransferError::local("cannot read", path));
+    let hash = |path: &Path| local::digests(path).map_err(TransferError::local(Tried::Read, path));
     blocking(move || hash(&path)).await?
 }
 
@@ -335,4 +366,12 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, ConnectionError> {
     // A blocking task that does not end properly has panicked, or the runtime is going down.
     tokio::task::spawn_blocking(work).await.map_err(|_| ConnectionError::Closed)
+}
+
+impl GetReport {
+    /// Bytes that were there already when it began.
+    #[must_use]
+    pub fn resumed_bytes(&self) -> u64 {
+        bytes_of(self.resumed_leaves, self.size)
+    }
 }

@@ -18,10 +18,10 @@ mod source;
 mod storing;
 mod stream;
 
-pub use error::TransferError;
-pub use get::{GetJob, GetReport, get, get_stream};
+pub use error::{TransferError, Tried};
+pub use get::{GetJob, GetReport, get, get_async, get_stream};
 pub use local::{has_digest, nanoseconds, tree_digest};
-pub use put::{PutJob, PutReport, put, put_opened, put_stream};
+pub use put::{PutJob, PutReport, put, put_async, put_opened, put_stream};
 pub use small_get::{SmallGets, SmallGot};
 pub use small_put::{SmallFile, SmallPuts};
 pub use source::{Opened, fingerprint};

@@ -5,10 +5,10 @@ use std::os::unix::fs::FileExt as _;
 use berth_common::digest::Md5;
 use berth_common::entry::Entry;
 
-use super::TransferError;
 use super::durable::{DurableMarks, MarkError};
 use super::part::Part;
 use super::sink::Store;
+use super::{TransferError, Tried};
 use crate::progress::{Event, Reporter};
 
 /// A get's part while it is being filled.
@@ -31,7 +31,7 @@ impl Store for PartStore {
     fn write(&mut self, offset: u64, data: &[u8], leaves: &[Md5]) -> Result<(), TransferError> {
         let file = self.part.file()?.clone();
         file.write_all_at(data, offset)
-            .map_err(TransferError::local("cannot write", self.part.path()))?;
+            .map_err(TransferError::local(Tried::Write, self.part.path()))?;
         let Some(journal) = self.part.journal_mut() else {
             return Ok(());
         };
@@ -42,7 +42,7 @@ impl Store for PartStore {
             Err(MarkError::Journal(error)) => Err(self.part.journal_error(error)),
             Err(MarkError::Data(error)) => {
                 self.spoilt = true;
-                Err(TransferError::local("cannot write", self.part.path())(error))
+                Err(TransferError::local(Tried::Write, self.part.path())(error))
             }
         }
     }

@@ -12,11 +12,12 @@ use berth_common::frame::BlockHeader;
 use berth_common::ids::UploadToken;
 use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
+use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::delta::{self, Base, Run};
-use super::plan::SendPlan;
+use super::plan::{SendPlan, bytes_of};
 use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
 use crate::connection::ConnectionError;
@@ -142,8 +143,34 @@ pub async fn put_stream(
     input: impl Read + Send + 'static,
     progress: &Reporter,
 ) -> Result<PutReport, TransferError> {
-    let started = Instant::now();
-    let source = Source::Stream(Stream::start(input, session.pool())?);
+    let stream = Stream::start(input, session.pool())?;
+    send_stream(session, job, stream, progress).await
+}
+
+/// Puts what `input` has, to its end; else as [`put_stream`]. It is read on a task of the runtime.
+///
+/// # Errors
+/// As [`put_stream`].
+///
+/// # Cancel safety
+/// As [`put_stream`].
+pub async fn put_async(
+    session: &Session,
+    job: &PutJob,
+    input: impl AsyncRead + Unpin + Send + 'static,
+    progress: &Reporter,
+) -> Result<PutReport, TransferError> {
+    let stream = Stream::start_async(input, session.pool());
+    send_stream(session, job, stream, progress).await
+}
+
+async fn send_stream(
+    session: &Session,
+    job: &PutJob,
+    stream: Stream,
+    progress: &Reporter,
+) -> Result<PutReport, TransferError> {
+    let (source, started) = (Source::Stream(stream), Instant::now());
     send(session, job, source, started, progress).await.map_err(|error| match error {
         TransferError::Connection(reason) => TransferError::StreamLost(reason),
         error => error,
@@ -417,5 +444,13 @@ async fn send_run(
             let nothing = Vec::new().into();
             exchange.send_block(&BlockHeader { transfer, offset, leaves }, nothing).await
         }
+    }
+}
+
+impl PutReport {
+    /// Bytes that were there already when it began.
+    #[must_use]
+    pub fn resumed_bytes(&self) -> u64 {
+        bytes_of(self.resumed_leaves, self.size)
     }
 }

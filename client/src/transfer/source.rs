@@ -12,9 +12,9 @@ use berth_common::limits::LEAF_SIZE;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::mpsc;
 
-use super::TransferError;
 use super::local::nanoseconds;
 use super::plan::block_len;
+use super::{TransferError, Tried};
 use crate::buffers::{Buffer, Pool};
 
 /// Blocks that are read and hashed before they are asked for.
@@ -85,13 +85,13 @@ impl Source {
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(path)
-            .map_err(TransferError::local("cannot open", path))?;
+            .map_err(TransferError::local(Tried::Open, path))?;
         Self::of(file, path)
     }
 
     /// A file that is open already, if it is a regular one. Blocks for a moment.
     fn of(file: File, path: &Path) -> Result<Self, TransferError> {
-        let metadata = file.metadata().map_err(TransferError::local("cannot read", path))?;
+        let metadata = file.metadata().map_err(TransferError::local(Tried::Read, path))?;
         if metadata.is_dir() {
             return Err(TransferError::SourceIsADirectory);
         }
@@ -109,7 +109,7 @@ impl Source {
     /// Takes the fingerprint again, of the file that is open, whatever its name leads to now.
     pub(super) fn check_unchanged(&self) -> Result<(), TransferError> {
         let metadata =
-            self.file.metadata().map_err(TransferError::local("cannot read", &self.path))?;
+            self.file.metadata().map_err(TransferError::local(Tried::Read, &self.path))?;
         if fingerprint(&metadata) == self.fingerprint {
             Ok(())
         } else if metadata.nlink() == 0 {
@@ -191,7 +191,7 @@ impl Source {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Err(TransferError::SourceChanged)
             }
-            Err(error) => Err(TransferError::local("cannot read", &self.path)(error)),
+            Err(error) => Err(TransferError::local(Tried::Read, &self.path)(error)),
         }
     }
 }

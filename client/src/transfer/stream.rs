@@ -9,7 +9,9 @@ use std::io::{self, Read};
 
 use berth_common::digest;
 use berth_common::limits::BLOCK_SIZE;
+use tokio::io::{AsyncRead, AsyncReadExt as _};
 use tokio::sync::mpsc;
+use tokio::task::AbortHandle;
 
 use super::TransferError;
 use super::source::SourceBlock;
@@ -37,6 +39,19 @@ pub(super) struct Stream {
     size: u64,
     ended: bool,
     pool: Pool,
+    _reading: Reading,
+}
+
+/// The task that reads, where it is one: it ends with the source, whatever it waits for.
+#[derive(Debug)]
+struct Reading(Option<AbortHandle>);
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
 }
 
 impl Stream {
@@ -50,8 +65,19 @@ impl Stream {
         let own = pool.clone();
         let thread = std::thread::Builder::new().name("input".into());
         thread.spawn(move || read(input, &own, &blocks)).map_err(TransferError::Input)?;
+        Ok(Self::of(coming, pool, Reading(None)))
+    }
+
+    /// Begins to read on a task.
+    pub(super) fn start_async(input: impl AsyncRead + Unpin + Send + 'static, pool: &Pool) -> Self {
+        let (blocks, coming) = mpsc::channel(READ_AHEAD);
+        let task = tokio::spawn(read_async(input, pool.clone(), blocks));
+        Self::of(coming, pool.clone(), Reading(Some(task.abort_handle())))
+    }
+
+    fn of(coming: mpsc::Receiver<Item>, pool: Pool, reading: Reading) -> Self {
         let (kept, next, size, ended) = (VecDeque::new(), 0, 0, false);
-        Ok(Self { coming, kept, next, size, ended, pool })
+        Self { coming, kept, next, size, ended, pool, _reading: reading }
     }
 
     /// Bytes that were read; all of them once [`Stream::next`] has given `None`.
@@ -137,6 +163,47 @@ fn fill(input: &mut impl Read, buffer: &mut [u8]) -> io::Result<(usize, bool)> {
     Ok((filled, false))
 }
 
+/// The same on a task; blocks are hashed beside it.
+async fn read_async(mut input: impl AsyncRead + Unpin, pool: Pool, blocks: mpsc::Sender<Item>) {
+    let mut offset = 0;
+    loop {
+        let mut data = pool.take(BLOCK_SIZE);
+        let (len, ended) = match fill_async(&mut input, &mut data).await {
+            Ok(filled) => filled,
+            Err(error) => return drop(blocks.send(Err(TransferError::Input(error))).await),
+        };
+        if len > 0 {
+            let data = shortened(data, len, &pool);
+            let hashed = tokio::task::spawn_blocking(move || (digest::leaves(&data), data));
+            // Without an answer the runtime is going down.
+            let Ok((leaves, data)) = hashed.await else { return };
+            if blocks.send(Ok(Some(SourceBlock { offset, leaves, data }))).await.is_err() {
+                return;
+            }
+            offset += len as u64;
+        }
+        if ended {
+            return drop(blocks.send(Ok(None)).await);
+        }
+    }
+}
+
+async fn fill_async(
+    input: &mut (impl AsyncRead + Unpin),
+    buffer: &mut [u8],
+) -> io::Result<(usize, bool)> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match input.read(&mut buffer[filled..]).await {
+            Ok(0) => return Ok((filled, true)),
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok((filled, false))
+}
+
 fn shortened(data: Buffer, len: usize, pool: &Pool) -> Buffer {
     if len == data.len() {
         return data;
@@ -148,6 +215,11 @@ fn shortened(data: Buffer, len: usize, pool: &Pool) -> Buffer {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
+    use std::task::{Context, Poll};
+
+    use tokio::io::ReadBuf;
+
     use super::*;
 
     /// Gives a few bytes at a time, and perhaps an error after them.
@@ -156,7 +228,7 @@ mod tests {
     impl Read for Slow {
         fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
             let most = buffer.len().min(77_777);
-            match (self.0.read(&mut buffer[..most])?, self.1) {
+            match (Read::read(&mut self.0, &mut buffer[..most])?, self.1) {
                 (0, Some(error)) => Err(error.into()),
                 (read, _) => Ok(read),
             }
@@ -170,6 +242,36 @@ mod tests {
     fn stream(bytes: &[u8], error: Option<io::ErrorKind>) -> Stream {
         let input = Slow(io::Cursor::new(bytes.to_vec()), error);
         Stream::start(input, &Pool::default()).unwrap()
+    }
+
+    /// Says when it is dropped, and never has anything.
+    struct Idle(#[allow(dead_code, reason = "it is dropped")] mpsc::Sender<()>);
+
+    impl AsyncRead for Idle {
+        fn poll_read(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            _: &mut ReadBuf<'_>,
+        ) -> Poll<io::Result<()>> {
+            Poll::Pending
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_read_on_a_task_is_the_same_and_ends_with_the_source() {
+        for len in [0, 1, BLOCK_SIZE, 2 * BLOCK_SIZE + 5] {
+            let bytes = content(len);
+            let mut stream = Stream::start_async(io::Cursor::new(bytes.clone()), &Pool::default());
+            let mut all = Vec::new();
+            while let Some(block) = stream.next().await.unwrap() {
+                assert_eq!(block.leaves, digest::leaves(&block.data));
+                all.extend_from_slice(&block.data);
+            }
+            assert!(all == bytes && stream.size() == len as u64, "{len}");
+        }
+        let (alive, mut dropped) = mpsc::channel(1);
+        drop(Stream::start_async(Idle(alive), &Pool::default()));
+        assert_eq!(dropped.recv().await, None);
     }
 
     #[tokio::test]

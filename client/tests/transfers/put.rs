@@ -98,6 +98,7 @@ async fn goes_on_where_the_server_is_and_sends_again_what_it_wants_again() {
     let report = report.unwrap();
     assert_eq!(report.digest, tree(&file));
     assert_eq!((report.resumed_leaves, report.moved_leaves), (3, sent));
+    assert_eq!(report.resumed_bytes(), 3 * 128 * 1024);
     assert!(sent >= 30 + 8, "a block was sent twice");
     assert!(report.replaced);
 }

@@ -4,7 +4,6 @@ use std::fs;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use berth::transfer::TransferError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -16,6 +15,7 @@ use crate::commands::get_tree::{Root, Syncing, fetch};
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::transfer_failures::local;
 use crate::trees::{Leftovers, Paths};
 
 pub(super) async fn run(
@@ -78,8 +78,7 @@ pub(super) async fn run(
             match removed {
                 Ok(()) => deleted(context, &mut telling, &shown, dry_run)?,
                 Err(error) => {
-                    let error = TransferError::local("cannot delete", &path)(error);
-                    let failure = Failure::from(&error).of("sync").locally(&shown);
+                    let failure = local("cannot delete", &path, &error).of("sync").locally(&shown);
                     telling.failed(&failure);
                 }
             }
@@ -96,8 +95,6 @@ fn make_parents(to: &Path) -> Result<(), Failure> {
     let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return Ok(());
     };
-    fs::create_dir_all(parent).map_err(|error| {
-        let error = TransferError::local("cannot make", parent)(error);
-        Failure::from(&error).locally(parent.display())
-    })
+    fs::create_dir_all(parent)
+        .map_err(|error| local("cannot make", parent, &error).locally(parent.display()))
 }

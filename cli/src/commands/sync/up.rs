@@ -5,7 +5,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use berth::session::RequestError;
-use berth::transfer::TransferError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -19,6 +18,7 @@ use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::transfer_failures::local;
 use crate::trees::{Comparing, Local, Paths, Root, Sieve, Told, beneath};
 
 pub(super) async fn run(
@@ -69,10 +69,7 @@ fn check_directory(path: &Path) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(io::ErrorKind::NotADirectory.into()),
     });
-    found.map_err(|error| {
-        let error = TransferError::local("cannot sync", path)(error);
-        Failure::from(&error).of("sync").locally(path.display())
-    })
+    found.map_err(|error| local("cannot sync", path, &error).of("sync").locally(path.display()))
 }
 
 /// As with a `put -r` of what is in the directory.

@@ -20,9 +20,9 @@ use berth_common::limits::BLOCK_SIZE;
 use rustix::fs::{FlockOperation, Mode, OFlags, RawMode, Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
-use super::TransferError;
 use super::local::timespec;
 use super::plan::bytes_of;
+use super::{TransferError, Tried};
 use names::{Names, local, open, remove, write_meta};
 
 /// What an earlier try has left.
@@ -108,7 +108,7 @@ impl Part {
         if !opened.unconfirmed.is_empty() {
             let first = leaves.len() as u64;
             let same = reverify(file, first, &opened.unconfirmed, Some(size))
-                .map_err(local("cannot read", &self.names.part))?;
+                .map_err(local(Tried::Read, &self.names.part))?;
             journal.accept(same as u64).map_err(failed)?;
             leaves.extend_from_slice(&opened.unconfirmed[..same]);
         }
@@ -146,7 +146,7 @@ impl Part {
                     io::ErrorKind::AlreadyExists => {
                         TransferError::Busy { path: names.target.clone() }
                     }
-                    _ => local("cannot create", &names.part)(error),
+                    _ => local(Tried::Create, &names.part)(error),
                 })?;
                 lock(&file, &names)?;
                 Arc::new(file)
@@ -155,13 +155,13 @@ impl Part {
         self.file = Some(file.clone());
         // The old journal is gone before the meta file says something new.
         self.journal = None;
-        remove(&names.journal).map_err(local("cannot remove", &names.journal))?;
-        write_meta(&names.meta, now).map_err(local("cannot write", &names.meta))?;
-        file.set_len(0).map_err(local("cannot write", &names.part))?;
+        remove(&names.journal).map_err(local(Tried::Remove, &names.journal))?;
+        write_meta(&names.meta, now).map_err(local(Tried::Write, &names.meta))?;
+        file.set_len(0).map_err(local(Tried::Write, &names.part))?;
         // A single block is verified as a whole: there is nothing to remember.
         if now.size > BLOCK_SIZE as u64 {
             let journal = open(&names.journal, OFlags::CREATE | OFlags::EXCL)
-                .map_err(local("cannot create", &names.journal))?;
+                .map_err(local(Tried::Create, &names.journal))?;
             let journal = Journal::create(journal, now.journal_key(), boot());
             self.journal = Some(journal.map_err(|error| self.journal_error(error))?);
         }
@@ -190,7 +190,7 @@ impl Part {
     }
 
     pub(super) fn file(&self) -> Result<&Arc<File>, TransferError> {
-        let none = || local("cannot write", &self.names.part)(io::ErrorKind::NotFound.into());
+        let none = || local(Tried::Write, &self.names.part)(io::ErrorKind::NotFound.into());
         self.file.as_ref().ok_or_else(none)
     }
 
@@ -216,15 +216,15 @@ impl Part {
             last_modification: timespec(entry.mtime_ns),
         };
         let time_kept = kept(rustix::fs::futimens(&file, &times))
-            .map_err(local("cannot set the time of", &names.part))?;
+            .map_err(local(Tried::SetTime, &names.part))?;
         let this = self.on_disk(&file)?;
-        let still_ours = names.lead_to(&file).map_err(local("cannot look at", &names.part))?;
+        let still_ours = names.lead_to(&file).map_err(local(Tried::LookAt, &names.part))?;
         if !still_ours {
             return Err(TransferError::PartGone { path: names.part.clone() });
         }
         let mode = Mode::from_raw_mode(RawMode::from(entry.mode & 0o777));
-        let mode_kept = kept(rustix::fs::fchmod(&file, mode))
-            .map_err(local("cannot set the mode of", &names.part))?;
+        let mode_kept =
+            kept(rustix::fs::fchmod(&file, mode)).map_err(local(Tried::SetMode, &names.part))?;
         let this = this.on_disk(&file)?;
         let replaced = force && fs::symlink_metadata(&names.target).is_ok();
         let renamed = if force {
@@ -239,12 +239,12 @@ impl Part {
                 io::ErrorKind::AlreadyExists => {
                     TransferError::Exists { path: names.target.clone() }
                 }
-                _ => local("cannot write", &names.target)(error),
+                _ => local(Tried::Write, &names.target)(error),
             });
         }
         File::open(names.directory())
             .and_then(|directory| directory.sync_all())
-            .map_err(local("cannot write", names.directory()))?;
+            .map_err(local(Tried::Write, names.directory()))?;
         drop(this);
         // The file is in place; what cannot be removed is only untidy.
         let _ = remove(&names.journal);
@@ -257,7 +257,7 @@ impl Part {
         match file.sync_all() {
             Ok(()) => Ok(self),
             Err(error) => {
-                let failed = local("cannot write", &self.names.part)(error);
+                let failed = local(Tried::Write, &self.names.part)(error);
                 self.discard();
                 Err(failed)
             }
@@ -298,7 +298,7 @@ fn lock(file: &File, names: &Names) -> Result<(), TransferError> {
         Err(_) => return Ok(()),
     }
     let leads = names.lead_to(file);
-    if leads.map_err(local("cannot look at", &names.part))? { Ok(()) } else { Err(busy()) }
+    if leads.map_err(local(Tried::LookAt, &names.part))? { Ok(()) } else { Err(busy()) }
 }
 
 /// `RENAME_NOREPLACE`, or a link and an unlink where the file system or the system has none.

@@ -15,7 +15,7 @@ use berth_common::limits::MAX_NAME_BYTES;
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-use super::super::TransferError;
+use super::super::{TransferError, Tried};
 
 /// What a meta file begins with; a record of [`HomeFingerprint`] follows.
 const META_MAGIC: &[u8] = b"berth get 1\n";
@@ -71,7 +71,7 @@ impl Names {
         &self,
     ) -> Result<(Option<File>, Option<HomeFingerprint>), TransferError> {
         let foreign = |path: &Path| TransferError::ForeignPart { path: path.to_owned() };
-        let meta = read_meta(&self.meta).map_err(local("cannot read", &self.meta))?;
+        let meta = read_meta(&self.meta).map_err(local(Tried::Read, &self.meta))?;
         let (known, fingerprint) = match meta {
             Meta::Missing => (false, None),
             Meta::Ours(fingerprint) => (true, fingerprint),
@@ -83,7 +83,7 @@ impl Names {
                 return Err(foreign(&self.journal));
             }
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(local("cannot look at", &self.journal)(error));
+                return Err(local(Tried::LookAt, &self.journal)(error));
             }
             _ => {}
         }
@@ -94,14 +94,14 @@ impl Names {
                 // A link, a directory, a socket, or a file without our permission to write.
                 return Err(match fs::symlink_metadata(&self.part) {
                     Ok(found) if is_private(&found) && known => {
-                        local("cannot open", &self.part)(error)
+                        local(Tried::Open, &self.part)(error)
                     }
                     Ok(_) => foreign(&self.part),
-                    Err(_) => local("cannot open", &self.part)(error),
+                    Err(_) => local(Tried::Open, &self.part)(error),
                 });
             }
         };
-        let found = part.metadata().map_err(local("cannot read", &self.part))?;
+        let found = part.metadata().map_err(local(Tried::Read, &self.part))?;
         // After a power cut the meta file may be missing: then nothing was received either.
         if is_private(&found) && (known || found.len() == 0) {
             Ok((Some(part), fingerprint))
@@ -203,10 +203,7 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
 }
 
 /// For `map_err` on an operation on one of the files.
-pub(super) fn local(
-    what: &'static str,
-    path: &Path,
-) -> impl FnOnce(io::Error) -> TransferError + use<> {
+pub(super) fn local(tried: Tried, path: &Path) -> impl FnOnce(io::Error) -> TransferError + use<> {
     let path = path.to_owned();
-    move |source| TransferError::Local { what, path, source }
+    move |source| TransferError::Local { tried, path, source }
 }

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, CWD};
 use rustix::io::Errno;
 
 use super::super::small_get::SmallGot;
-use super::super::{GetReport, TransferError};
+use super::super::{GetReport, TransferError, Tried};
 use super::Written;
 use super::writing::{Piece, Unnamed};
 
@@ -24,7 +24,7 @@ pub(super) fn place(all: Vec<Written>) {
         let named = pieces.into_iter().map(|piece| match (piece, synced) {
             (Piece::Unnamed(unnamed), Ok(())) => name(unnamed),
             (Piece::Unnamed(unnamed), Err(error)) => {
-                let failed = TransferError::local("cannot write", &unnamed.job.local)(error);
+                let failed = TransferError::local(Tried::Write, &unnamed.job.local)(error);
                 Piece::failed(unnamed.job, failed)
             }
             (over @ Piece::Over(_), _) => over,
@@ -45,7 +45,7 @@ pub(super) fn place(all: Vec<Written>) {
             Piece::Unnamed(Unnamed { job, directory, size, md5, .. }) => {
                 let result = match kept.get(&directory.path) {
                     Some(Err(error)) => {
-                        Err(TransferError::local("cannot write", &directory.path)(*error))
+                        Err(TransferError::local(Tried::Write, &directory.path)(*error))
                     }
                     _ => Ok(GetReport {
                         size,

@@ -16,7 +16,7 @@ use rustix::io::Errno;
 
 use super::super::local::timespec;
 use super::super::small_get::SmallGot;
-use super::super::{GetJob, TransferError};
+use super::super::{GetJob, TransferError, Tried};
 
 /// A file that is written and has no name yet.
 #[derive(Debug)]
@@ -142,7 +142,7 @@ fn write(
     match filled {
         Ok(()) => Piece::Unnamed(Unnamed { job, file, directory, size: entry.size, md5 }),
         Err(error) => {
-            let failed = TransferError::local("cannot write", &job.local)(error);
+            let failed = TransferError::local(Tried::Write, &job.local)(error);
             Piece::failed(job, failed)
         }
     }
