@@ -103,7 +103,8 @@ impl Exit {
             ErrorCode::NotFound | ErrorCode::NoSuchUpload => Self::NotFound,
             ErrorCode::QuotaExceeded { .. }
             | ErrorCode::TooManyUploads { .. }
-            | ErrorCode::DiskFull => Self::NoRoom,
+            | ErrorCode::DiskFull
+            | ErrorCode::NoRoomForNote => Self::NoRoom,
             ErrorCode::IntegrityMismatch { .. } | ErrorCode::DigestMismatch => Self::Integrity,
             ErrorCode::LoginRefused
             | ErrorCode::NotInvited

@@ -79,6 +79,7 @@ pub use berth_common::exec::{
     Arguments, ArgumentsError, ExecEnd, OutputStream, ProgramName, ProgramNameError,
 };
 pub use berth_common::ids::{StagingName, UserName, UserNameError};
+pub use berth_common::note::{Note, NoteChange, NoteError};
 pub use berth_common::rel_path::{RelPath, RelPathError};
 
 pub use client_key::{ClientKey, ClientKeyError};

@@ -13,6 +13,7 @@ use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, Uploa
 use crate::error_code::ErrorCode;
 use crate::exec::{Arguments, ExecEnd, OutputStream, ProgramName};
 use crate::ids::{RequestId, StagingName, UploadToken, UserName};
+use crate::note::{Note, NoteChange};
 use crate::rel_path::RelPath;
 
 /// The application protocol that TLS negotiates.
@@ -110,7 +111,7 @@ pub enum ClientToWorker {
         /// Which; at most [`crate::credentials::MAX_DEVICES`].
         devices: Vec<DeviceId>,
     },
-    /// Asks for one entry, its digest included.
+    /// Asks for one entry, its digest and note included.
     Stat {
         /// The request.
         id: RequestId,
@@ -123,6 +124,9 @@ pub enum ClientToWorker {
         id: RequestId,
         /// The directory.
         path: RelPath,
+        /// Whether the files' notes are wanted.
+        #[serde(default)]
+        notes: bool,
     },
     /// Makes a directory.
     MakeDirectory {
@@ -152,6 +156,15 @@ pub enum ClientToWorker {
         to: RelPath,
         /// Whether a file may be replaced by a file.
         overwrite: bool,
+    },
+    /// Keeps a note with a file, or takes the one that is kept away.
+    SetNote {
+        /// The request.
+        id: RequestId,
+        /// The file.
+        path: RelPath,
+        /// The note; `None` for none.
+        note: Option<Note>,
     },
     /// Asks for limits and usage.
     Usage {
@@ -312,6 +325,9 @@ pub struct Put {
     /// The file that stands there, when the client knows its leaves ([`ClientToWorker::Leaves`]) and will name those
     /// that are the same in place of sending them; for a file of more than [`crate::limits::SMALL_UPLOAD_BYTES`].
     pub base: Option<HomeFingerprint>,
+    /// What becomes of the file's note.
+    #[serde(default)]
+    pub note: NoteChange,
 }
 
 /// What a client has of a file that it is getting.

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     },
     /// The server's disk has too little space left.
     DiskFull,
+    /// The file system has no room for this note beside the file's other attributes, or none at all.
+    NoRoomForNote,
     /// Another client is sending this upload; it may be taken over when it has been silent for 15 s.
     UploadBusy,
     /// There is no such upload of this user.
@@ -158,6 +160,9 @@ impl fmt::Display for ErrorCode {
                 );
             }
             Self::DiskFull => "the server's disk is full",
+            Self::NoRoomForNote => {
+                "the server's file system has no room for this note; a shorter one may fit"
+            }
             Self::UploadBusy => {
                 "another client is uploading this file; try again when it has been silent for 15 s"
             }

@@ -32,6 +32,7 @@ pub mod journal;
 #[cfg(target_os = "linux")]
 pub mod ledger_protocol;
 pub mod limits;
+pub mod note;
 #[cfg(target_os = "linux")]
 pub mod points;
 pub mod rel_path;

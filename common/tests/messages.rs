@@ -22,6 +22,7 @@ use berth_common::frame;
 use berth_common::ids::*;
 use berth_common::jail_protocol::{self, DaemonToJail, JailToDaemon};
 use berth_common::ledger_protocol::*;
+use berth_common::note::{Note, NoteChange};
 use berth_common::rel_path::RelPath;
 use berth_common::sandbox_mode::SandboxMode;
 use berth_common::scram::ScramVerifier;
@@ -113,6 +114,7 @@ fn entry() -> Entry {
         mtime_ns: -1,
         mode: 0o644,
         digest: None,
+        note: Some(note()),
     }
 }
 
@@ -134,6 +136,10 @@ fn token() -> UploadToken {
     UploadToken([3; 16])
 }
 
+fn note() -> Note {
+    Note::new("from the scanner, 写真").unwrap()
+}
+
 fn small_put() -> SmallPut {
     SmallPut {
         path: path(),
@@ -142,6 +148,7 @@ fn small_put() -> SmallPut {
         mtime_ns: -1,
         mode: 0o640,
         overwrite: true,
+        note: NoteChange::Set(note()),
     }
 }
 
@@ -177,7 +184,7 @@ fn client_to_worker_round_trips() {
     check!(ClientToWorker {
         Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
         CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
-        Remove, Rename, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, StatFiles, Get, JournalLeaves,
+        Remove, Rename, SetNote, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, StatFiles, Get, JournalLeaves,
         Again, GetDone, Exec, ExecInput, ExecInputEnd, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
@@ -197,10 +204,12 @@ fn client_to_worker_round_trips() {
         ClientToWorker::RevokeDevices { id: ID, devices: vec![DEVICE.id()] },
         ClientToWorker::CredentialFinal { id: ID, message: vec![2] },
         ClientToWorker::Stat { id: ID, path: RelPath::root() },
-        ClientToWorker::List { id: ID, path: path() },
+        ClientToWorker::List { id: ID, path: path(), notes: true },
         ClientToWorker::MakeDirectory { id: ID, path: path(), parents: true },
         ClientToWorker::Remove { id: ID, path: path(), recursive: false },
         ClientToWorker::Rename { id: ID, from: path(), to: path(), overwrite: true },
+        ClientToWorker::SetNote { id: ID, path: path(), note: Some(note()) },
+        ClientToWorker::SetNote { id: ID, path: path(), note: None },
         ClientToWorker::Usage { id: ID },
         ClientToWorker::Uploads { id: ID },
         ClientToWorker::AbortUpload { id: ID, upload: NAME },
@@ -215,6 +224,7 @@ fn client_to_worker_round_trips() {
             mode: 0o7777,
             existing: Existing::Append,
             base: Some(fingerprint()),
+            note: NoteChange::Remove,
         }),
         ClientToWorker::Put(Put {
             id: ID,
@@ -224,6 +234,7 @@ fn client_to_worker_round_trips() {
             mode: 0o7777,
             existing: Existing::Keep,
             base: None,
+            note: NoteChange::Keep,
         }),
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: source().into() },
         ClientToWorker::PutEnd { id: ID, digest: md5(), source: SourceEnd::Stream { size: u64::MAX } },
@@ -389,10 +400,11 @@ fn daemon_to_worker_round_trips() {
 fn worker_to_filer_round_trips() {
     check!(WorkerToFiler {
         Stat, List, ListMore, ListStop, OpenRead, KeepMd5, CloseRead, OpenUpload, Extend, Commit, CloseUpload,
-        PutFiles, ReadFiles, StatFiles, MakeDirectory, Remove, Rename, Usage, Uploads, AbortUpload, DescriptorsTaken,
+        PutFiles, ReadFiles, StatFiles, MakeDirectory, Remove, Rename, SetNote, Usage, Uploads, AbortUpload,
+        DescriptorsTaken,
     } vec![
         WorkerToFiler::Stat { op: OP, path: path() },
-        WorkerToFiler::List { op: OP, path: path() },
+        WorkerToFiler::List { op: OP, path: path(), notes: false },
         WorkerToFiler::ListMore { op: OP },
         WorkerToFiler::ListStop { op: OP },
         WorkerToFiler::OpenRead { op: OP, path: path() },
@@ -402,6 +414,7 @@ fn worker_to_filer_round_trips() {
             op: OP,
             upload: OpenUpload {
                 path: path(), source: source().into(), token: token(), mode: 0o600, existing: Existing::Keep,
+                note: NoteChange::Set(note()),
             },
         },
         WorkerToFiler::Extend { op: OP, handle: Handle(2), least: u64::MAX },
@@ -413,6 +426,7 @@ fn worker_to_filer_round_trips() {
         WorkerToFiler::MakeDirectory { op: OP, path: path(), parents: true },
         WorkerToFiler::Remove { op: OP, path: path(), recursive: true },
         WorkerToFiler::Rename { op: OP, from: path(), to: path(), overwrite: true },
+        WorkerToFiler::SetNote { op: OP, path: path(), note: Some(note()) },
         WorkerToFiler::Usage { op: OP },
         WorkerToFiler::Uploads { op: OP },
         WorkerToFiler::AbortUpload { op: OP, upload: NAME },
@@ -753,4 +767,37 @@ fn the_first_message_keeps_its_bytes_for_ever() {
     assert_eq!(hex, pinned.replace(' ', ""));
     let protocol = include_str!("../../docs/PROTOCOL.md");
     assert!(protocol.contains(pinned), "docs/PROTOCOL.md shows the same bytes");
+}
+
+#[test]
+fn a_client_that_says_nothing_of_notes_keeps_them_and_asks_for_none() {
+    /// As `ClientToWorker` without the fields for notes.
+    #[derive(Serialize)]
+    enum Silent {
+        List {
+            id: RequestId,
+            path: RelPath,
+        },
+        Put {
+            id: RequestId,
+            path: RelPath,
+            source: PutSource,
+            token: UploadToken,
+            mode: u16,
+            existing: Existing,
+        },
+    }
+    let decoded = |message: &Silent| {
+        let mut bytes = Vec::new();
+        codec::encode_into(message, &mut bytes).unwrap();
+        codec::decode::<ClientToWorker>(&bytes).unwrap()
+    };
+    let list = ClientToWorker::List { id: ID, path: path(), notes: false };
+    assert_eq!(decoded(&Silent::List { id: ID, path: path() }), list);
+    let (source, existing) = (PutSource::Stream, Existing::Replace);
+    let (id, path, token, mode) = (ID, path(), token(), 0o600);
+    let put = Silent::Put { id, path: path.clone(), source, token, mode, existing };
+    let (base, note) = (None, NoteChange::Keep);
+    let expected = Put { id, path, source, token, mode, existing, base, note };
+    assert_eq!(decoded(&put), ClientToWorker::Put(expected));
 }

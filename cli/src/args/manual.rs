@@ -14,7 +14,7 @@ Output:
   as they are. Names have colours on a terminal, unless NO_COLOR is set or TERM is dumb; --color
   always uses them in a pipe too, and escapes names there. With --json, standard output has one
   JSON object a line: for ls, tree and stat an entry, for du a directory, for put and get a file
-  that was moved, for sync one that was moved or deleted, for uploads an upload, for md5 a file, for df the quota, for info the server, for
+  that was moved, for sync one that was moved or deleted, for uploads an upload, for md5 and note a file, for df the quota, for info the server, for
   ping an echo, for devices a device, for discover a server, for profiles, login and join a profile. With put -r, get -r, sync, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
@@ -65,6 +65,7 @@ Examples:
   berth put *.jpg --to pictures/           send several files into a directory
   berth put -r photos                      send a directory with all that is in it
   tar c photos | berth put - --to p.tar    send what a command writes
+  berth put scan.pdf --note 'page 3'       keep a note with a file; ls --notes shows it
   berth get holiday.tar --to /tmp/         fetch a file into a directory
   berth get p.tar --to - | tar x           hand a file to a command
   berth get -r photos --to /backup/        fetch a directory with all that is in it

@@ -22,7 +22,8 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
 pub use discover::DiscoverArgs;
-pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+use entries::noted;
+pub use entries::{Md5Args, MkdirArgs, MvArgs, NoteArgs, RmArgs, StatArgs, UploadsArgs};
 pub use exec::ExecArgs;
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
@@ -160,6 +161,10 @@ pub enum Command {
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
     ///
+    /// With --note a note is kept with each file that is put: one line of at most 1024 bytes, which `stat` and
+    /// `ls --notes` show and `berth note` changes. Without it a file that is replaced or added to keeps its own.
+    /// With -r all files are put then, also those that the home has already.
+    ///
     /// With -r directories go with all that is in them, empty directories too, as with cp: `put -r
     /// photos` makes /photos, and so does `put -r photos/`; `put -r photos/.` puts what is in it. With
     /// --to X they go into X where that is a directory or ends with /, which is made then; else the
@@ -251,6 +256,13 @@ pub enum Command {
     /// Into TO where that is a directory. A file that stands there is replaced unless -n is given;
     /// a directory never is.
     Mv(MvArgs),
+    /// Show or change the note that is kept with a file
+    ///
+    /// A note is one line of at most 1024 bytes. It stays with the file when that is renamed, and when a put
+    /// replaces it or adds to it without a --note of its own; it goes with the file. `stat` and `ls --notes` show
+    /// it too. It does not count against the quota, and `get` does not fetch it. An empty TEXT takes the note away,
+    /// as -d does.
+    Note(NoteArgs),
     /// Show the quota and what is used of it
     ///
     /// Reserved is what unfinished uploads will need; see `berth uploads`. From 80% on a note says
@@ -358,6 +370,7 @@ impl Command {
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
             Self::Sync(args) => args.remote().into_iter().collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
+            Self::Note(args) => vec![args.path.as_str()],
             Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
             Self::Df
             | Self::Uploads(_)
@@ -397,6 +410,7 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use berth_common::note::{Note, NoteChange};
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
@@ -468,6 +482,10 @@ mod tests {
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),
             ("berth put --append -r a", ArgumentConflict),
+            ("berth note", MissingRequiredArgument),
+            ("berth note -d a x", ArgumentConflict),
+            ("berth note a x\ty", ValueValidation),
+            ("berth put --note \u{a0} a", ValueValidation),
             ("berth uploads --abort 12", ValueValidation),
             ("berth uploads --abort 0000000000000001.journal", ValueValidation),
             ("berth tree -L 0", ValueValidation),
@@ -516,6 +534,23 @@ mod tests {
             let args = Args::from_arg_matches(&matches).unwrap();
             assert!(args.command.remote_paths().len() < 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_note_is_set_taken_away_or_asked_for() {
+        let note = |line: &[&str]| match Args::try_parse_from(line).unwrap().command {
+            Command::Note(args) => args.change(),
+            Command::Put(args) => Some(args.note_change()),
+            other => panic!("{other:?}"),
+        };
+        let set = NoteChange::Set(Note::new("a b").unwrap());
+        assert_eq!(note(&["berth", "note", "f"]), None);
+        assert_eq!(note(&["berth", "note", "f", "a b"]), Some(set.clone()));
+        assert_eq!(note(&["berth", "note", "f", ""]), Some(NoteChange::Remove));
+        assert_eq!(note(&["berth", "note", "-d", "f"]), Some(NoteChange::Remove));
+        assert_eq!(note(&["berth", "put", "f"]), Some(NoteChange::Keep));
+        assert_eq!(note(&["berth", "put", "--note", "a b", "f"]), Some(set));
+        assert_eq!(note(&["berth", "put", "--note", "", "f"]), Some(NoteChange::Remove));
     }
 
     #[test]

@@ -18,6 +18,7 @@ mod manifest;
 mod md5;
 mod mkdir;
 mod mv;
+mod note;
 mod passwd;
 mod ping;
 mod put;
@@ -95,6 +96,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Mkdir(args) => mkdir::run(context, args).await?,
         Command::Rm(args) => rm::run(context, args).await?,
         Command::Mv(args) => mv::run(context, args).await?,
+        Command::Note(args) => note::run(context, args).await?,
         Command::Df => df::run(context).await?,
         Command::Md5(args) => md5::run(context, args).await?,
         Command::Uploads(args) => uploads::run(context, args).await?,

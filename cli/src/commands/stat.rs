@@ -27,6 +27,9 @@ pub(super) async fn run(context: &Context, args: &StatArgs) -> Result<Exit, Fail
             if let Some(digest) = entry.digest {
                 output.line(&format!("digest: {digest}"))?;
             }
+            if let Some(note) = &entry.note {
+                output.line(&format!("note:   {}", output.name(note.as_str())))?;
+            }
             Ok(())
         })
         .await

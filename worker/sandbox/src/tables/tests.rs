@@ -252,6 +252,7 @@ fn a_worker_names_nothing_and_hands_no_descriptor_over() {
         "kill",
         "syncfs",
         "fsetxattr",
+        "fremovexattr",
         "copy_file_range",
     ] {
         assert!(!worker.contains(&call), "{call}");
@@ -260,7 +261,15 @@ fn a_worker_names_nothing_and_hands_no_descriptor_over() {
 
 #[test]
 fn who_walks_or_recovers_makes_nothing() {
-    for call in ["mkdirat", "linkat", "copy_file_range", "sendmsg", "fsetxattr", "utimensat"] {
+    for call in [
+        "mkdirat",
+        "linkat",
+        "copy_file_range",
+        "sendmsg",
+        "fsetxattr",
+        "fremovexattr",
+        "utimensat",
+    ] {
         assert!(!names(Table::FilerWalk).contains(&call), "{call}");
         assert!(!names(Table::FilerRecover).contains(&call), "{call}");
     }

@@ -15,6 +15,7 @@ use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
 use berth_common::exec::{Arguments, MOST_PROGRAMS, ProgramName};
 use berth_common::ids::{RequestId, StagingName, UploadToken, UserName};
 use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
@@ -178,15 +179,16 @@ impl Conversation {
             22 => C::CredentialFinal { id, message: scram },
             18 => {
                 self.requests += 1;
-                match (number + 8 * u32::from(variant)) % 10 {
+                match (number + 8 * u32::from(variant)) % 11 {
                     0 => C::Stat { id, path },
-                    1 => C::List { id, path },
+                    1 => C::List { id, path, notes: variant },
                     2 => C::MakeDirectory { id, path, parents: variant },
                     3 => C::Remove { id, path, recursive: variant },
                     4 => C::Rename { id, from: path.clone(), to: path, overwrite: variant },
                     5 => C::Usage { id },
                     6 => C::Uploads { id },
                     7 => C::AbortUpload { id, upload: StagingName(1) },
+                    9 => C::SetNote { id, path, note: None },
                     8 => C::Leaves { id, path, from: 0, most: u64::MAX },
                     _ => C::Md5 { id, path },
                 }
@@ -199,6 +201,7 @@ impl Conversation {
                 mode: 0o644,
                 existing: if variant { Existing::Append } else { Existing::Keep },
                 base: None,
+                note: NoteChange::Keep,
             }),
             5 => {
                 let (digest, source) = match self.open.get(&number) {
@@ -233,6 +236,7 @@ impl Conversation {
                     mtime_ns: 0,
                     mode: 0,
                     overwrite: variant,
+                    note: NoteChange::Keep,
                 };
                 C::PutFiles { id, files: vec![file; batch_of(variant)] }
             }
@@ -349,6 +353,7 @@ impl Conversation {
             | C::MakeDirectory { id, .. }
             | C::Remove { id, .. }
             | C::Rename { id, .. }
+            | C::SetNote { id, .. }
             | C::Usage { id }
             | C::Uploads { id }
             | C::AbortUpload { id, .. }

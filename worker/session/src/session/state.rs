@@ -117,8 +117,13 @@ pub(crate) enum Request {
     /// One entry.
     Stat(RelPath),
     /// A directory's entries.
-    List(RelPath),
-    /// A change of names.
+    List {
+        /// Which.
+        path: RelPath,
+        /// With the files' notes.
+        notes: bool,
+    },
+    /// A change of names or notes.
     Change(Change),
     /// Limits and usage.
     Usage,
@@ -255,7 +260,9 @@ impl State {
                 Ok(Step::CredentialFinal(id, message))
             }
             (Phase::Serving, C::Stat { id, path }) => self.request(id, Request::Stat(path)),
-            (Phase::Serving, C::List { id, path }) => self.request(id, Request::List(path)),
+            (Phase::Serving, C::List { id, path, notes }) => {
+                self.request(id, Request::List { path, notes })
+            }
             (Phase::Serving, C::MakeDirectory { id, path, parents }) => {
                 self.request(id, Request::Change(Change::MakeDirectory { path, parents }))
             }
@@ -264,6 +271,9 @@ impl State {
             }
             (Phase::Serving, C::Rename { id, from, to, overwrite }) => {
                 self.request(id, Request::Change(Change::Rename { from, to, overwrite }))
+            }
+            (Phase::Serving, C::SetNote { id, path, note }) => {
+                self.request(id, Request::Change(Change::SetNote { path, note }))
             }
             (Phase::Serving, C::Usage { id }) => self.request(id, Request::Usage),
             (Phase::Serving, C::Uploads { id }) => self.request(id, Request::Uploads),
@@ -360,7 +370,7 @@ impl State {
             | (Phase::Hello | Phase::Site | Phase::LoginFirst | Phase::LoginFinal | Phase::JoinFinal,
                 C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
-                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
+                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::SetNote { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
@@ -372,7 +382,7 @@ impl State {
                 | C::LoginDevice { .. } | C::JoinFirst { .. } | C::JoinFinal { .. }
                 | C::CredentialFirst { .. } | C::CredentialFinal { .. } | C::Devices { .. }
                 | C::RevokeDevices { .. } | C::Stat { .. } | C::List { .. }
-                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::Usage { .. }
+                | C::MakeDirectory { .. } | C::Remove { .. } | C::Rename { .. } | C::SetNote { .. } | C::Usage { .. }
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }

@@ -3,7 +3,7 @@
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::ids::{StagingName, UploadToken};
-
+use berth_common::note::NoteChange;
 use berth_common::scram::ScramVerifier;
 
 use super::*;
@@ -35,6 +35,7 @@ fn put(id: u32) -> ClientToWorker {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     })
 }
 
@@ -59,6 +60,7 @@ fn small_put(size: usize) -> SmallPut {
         mtime_ns: 1,
         mode: 0o600,
         overwrite: false,
+        note: NoteChange::Keep,
     }
 }
 
@@ -98,10 +100,11 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::Devices { id }),
         (Phase::Serving, C::RevokeDevices { id, devices: vec![key.id()] }),
         (Phase::Serving, C::Stat { id, path: path() }),
-        (Phase::Serving, C::List { id, path: path() }),
+        (Phase::Serving, C::List { id, path: path(), notes: true }),
         (Phase::Serving, C::MakeDirectory { id, path: path(), parents: true }),
         (Phase::Serving, C::Remove { id, path: path(), recursive: true }),
         (Phase::Serving, C::Rename { id, from: path(), to: path(), overwrite: true }),
+        (Phase::Serving, C::SetNote { id, path: path(), note: None }),
         (Phase::Serving, C::Usage { id }),
         (Phase::Serving, C::Uploads { id }),
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
