@@ -1,4 +1,4 @@
-//! A local network of a test's own: two machines, each a network namespace, with a cable between them.
+//! A local network of a test's own: two machines, each with a network and a name of its own, with a cable between them.
 //!
 //! Nothing of the real machine's network is touched, and everything goes with the two processes that hold the
 //! namespaces, which end when the value is dropped or the test dies. Needs root.
@@ -14,9 +14,9 @@ use crate::wait::wait_until;
 /// Two machines on one cable.
 #[derive(Debug)]
 pub struct Network {
-    /// `10.77.0.1` and `fd77::1`, at its interface `cable`.
+    /// `files`, with `10.77.0.1` and `fd77::1` at its interface `cable`.
     pub first: Machine,
-    /// `10.77.0.2` and `fd77::2`, at its interface `cable`.
+    /// `laptop`, with `10.77.0.2` and `fd77::2` at its interface `cable`.
     pub second: Machine,
 }
 
@@ -24,7 +24,8 @@ pub struct Network {
 #[derive(Debug)]
 pub struct Machine {
     holder: Child,
-    namespace: File,
+    network: File,
+    name: File,
 }
 
 impl Network {
@@ -41,7 +42,7 @@ impl Network {
             crate::report("skipped: no network namespace can be made here");
             return None;
         }
-        let (first, second) = (Machine::new(), Machine::new());
+        let (first, second) = (Machine::new("files"), Machine::new("laptop"));
         let to = second.holder.id().to_string();
         let laid = first.try_ip(&format!("link add cable type veth peer name cable netns {to}"));
         if !laid {
@@ -59,19 +60,24 @@ impl Network {
 }
 
 impl Machine {
-    fn new() -> Self {
+    fn new(name: &str) -> Self {
         let holder = Command::new("unshare")
-            .args(["--net", "cat"])
+            .args(["--net", "--uts", "cat"])
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .spawn()
             .expect("unshare can be run");
-        let path = format!("/proc/{}/ns/net", holder.id());
-        let ours = std::fs::read_link("/proc/self/ns/net").unwrap();
-        wait_until("the namespace is made", || {
-            std::fs::read_link(&path).is_ok_and(|theirs| theirs != ours)
+        let [network, own_name] = ["net", "uts"].map(|kind| {
+            let path = format!("/proc/{}/ns/{kind}", holder.id());
+            let ours = std::fs::read_link(format!("/proc/self/ns/{kind}")).unwrap();
+            wait_until("the namespace is made", || {
+                std::fs::read_link(&path).is_ok_and(|theirs| theirs != ours)
+            });
+            File::open(path).unwrap()
         });
-        Self { namespace: File::open(path).unwrap(), holder }
+        let machine = Self { holder, network, name: own_name };
+        machine.within(|| nix::unistd::sethostname(name)).expect("the machine is named");
+        machine
     }
 
     /// Does something on this machine: sockets are its own, and programs that are started here stay here.
@@ -81,7 +87,8 @@ impl Machine {
     pub fn within<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
         // A thread of its own, since a namespace is a thread's.
         let entered = || {
-            setns(&self.namespace, CloneFlags::CLONE_NEWNET).expect("the namespace is entered");
+            setns(&self.network, CloneFlags::CLONE_NEWNET).expect("the network is entered");
+            setns(&self.name, CloneFlags::CLONE_NEWUTS).expect("the name is taken");
             work()
         };
         thread::scope(|scope| scope.spawn(entered).join())
