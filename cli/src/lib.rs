@@ -9,6 +9,8 @@
 
 #![forbid(unsafe_code)]
 
+rust_i18n::i18n!("locales");
+
 // The server in memory of `tests/transfers` plays for tests in here too.
 #[cfg(test)]
 extern crate self as berth_cli;
@@ -27,6 +29,7 @@ pub mod exit;
 pub mod failure;
 pub mod human;
 pub mod invitation;
+pub mod language;
 pub mod login;
 mod looking;
 pub mod output;
@@ -47,3 +50,4 @@ pub mod trees;
 pub mod trust;
 pub mod verify;
 pub mod wire;
+pub mod wording;

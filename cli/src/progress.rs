@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rust_i18n::t;
 
 use crate::human;
 use crate::looking::columns::end_within;
@@ -57,7 +58,7 @@ struct Total {
 impl Total {
     fn show(&self) {
         let (over, files) = (self.over.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
-        self.bar.set_message(format!("{over}/{files} files"));
+        self.bar.set_message(t!("%{over}/%{files} files", over = over, files = files));
     }
 }
 
@@ -102,7 +103,7 @@ impl Progress {
         let total = total.map(|(bytes, grows)| {
             let bar = bars.add(ProgressBar::new(bytes));
             bar.set_style(style(BAR));
-            bar.set_prefix("total");
+            bar.set_prefix(t!("total"));
             let files = AtomicUsize::new(files);
             let total = Total { bar, files, grows, over: AtomicUsize::new(0) };
             total.show();
@@ -242,7 +243,11 @@ impl FileProgress {
             }
             if let Some(size) = size.filter(|_| from > 0) {
                 let percent = human::percent(from, size);
-                file.progress.line(&format!("{}: resumed at {percent}%", file.name));
+                file.progress.line(&t!(
+                    "%{name}: resumed at %{percent}%",
+                    name = file.name,
+                    percent = percent
+                ));
             }
         });
     }
@@ -264,9 +269,15 @@ impl FileProgress {
                 let line = match state.size {
                     Some(size) => {
                         let percent = human::percent(position, size);
-                        format!("{}: {percent}% ({done} of {})", file.name, human::size(size))
+                        t!(
+                            "%{name}: %{percent}% (%{done} of %{size})",
+                            name = file.name,
+                            percent = percent,
+                            done = done,
+                            size = human::size(size)
+                        )
                     }
-                    None => format!("{}: {done}", file.name),
+                    None => format!("{}: {done}", file.name).into(),
                 };
                 file.progress.line(&line);
             }

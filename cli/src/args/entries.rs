@@ -1,6 +1,7 @@
 //! The command lines of what tells of single entries and changes their names.
 
 use berth_common::ids::StagingName;
+use rust_i18n::t;
 
 /// `berth stat`.
 #[derive(Clone, Debug, clap::Args)]
@@ -68,5 +69,5 @@ pub struct UploadsArgs {
 fn upload_id(text: &str) -> Result<StagingName, String> {
     StagingName::parse(text)
         .filter(|name| name.file_name() == text)
-        .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
+        .ok_or_else(|| t!("an ID has 16 digits, as berth uploads prints them").into_owned())
 }

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 
+use rust_i18n::t;
+
 use super::{Context, put};
 use crate::args::{Args, GetArgs};
 use crate::exit::Exit;
@@ -17,10 +19,12 @@ pub(super) fn check(args: &Args, get: &GetArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if get.recursive {
-        return Err(Failure::usage("get --to -: a directory cannot be written to standard output"));
+        return Err(Failure::usage(t!(
+            "get --to -: a directory cannot be written to standard output"
+        )));
     }
     if args.json {
-        return Err(Failure::usage("get --to -: standard output has the file, not JSON"));
+        return Err(Failure::usage(t!("get --to -: standard output has the file, not JSON")));
     }
     Ok(())
 }

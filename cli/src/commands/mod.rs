@@ -30,6 +30,7 @@ mod tree;
 mod uploads;
 
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 
 use crate::args::{Args, Command, Moving};
 use crate::connect::Details;
@@ -97,10 +98,12 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Info => info::run(context).await?,
         Command::Ping(args) => ping::run(context, args).await?,
         Command::Devices(args) => devices::run(context, args).await?,
-        Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
+        Command::Shell => {
+            return Err(Failure::usage(t!("shell: it cannot be given within itself")));
+        }
         Command::Passwd(_) => passwd::run(context).await?,
         Command::SignIn(_) => {
-            return Err(Failure::usage("this is done outside of a session"));
+            return Err(Failure::usage(t!("this is done outside of a session")));
         }
     };
     context.output.flush()?;

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use berth_common::client_protocol::DEFAULT_PORT;
+use rust_i18n::t;
 
 use crate::target::Target;
 
@@ -13,9 +14,7 @@ pub struct ProfileName(String);
 
 /// A text that is no profile's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a profile's name has 1 to 64 of the characters A-Z, a-z, 0-9, _ . @ : - and does not begin with . or -"
-)]
+#[error("{}", t!("a profile's name has 1 to 64 of the characters A-Z, a-z, 0-9, _ . @ : - and does not begin with . or -"))]
 pub struct ProfileNameError;
 
 impl ProfileName {

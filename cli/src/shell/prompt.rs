@@ -2,6 +2,7 @@
 
 use berth_common::rel_path::RelPath;
 
+use crate::looking::columns::end_within;
 use crate::output::escaped;
 use crate::target::Target;
 
@@ -12,13 +13,7 @@ const LONGEST: usize = 40;
 pub(super) fn prompt(target: &Target, cwd: &RelPath) -> String {
     let path = cwd.to_string();
     let path = escaped(&path);
-    let length = path.chars().count();
-    let shown = if length > LONGEST {
-        let end: String = path.chars().skip(length - LONGEST + 1).collect();
-        format!("…{end}")
-    } else {
-        path.into_owned()
-    };
+    let shown = end_within(&path, LONGEST);
     format!("{}@{}:{shown}> ", target.user, escaped(&target.server.host))
 }
 

@@ -9,9 +9,10 @@ use berth_common::journal::JournalError;
 use super::plan::PlanError;
 use crate::connection::ConnectionError;
 use crate::exit::Exit;
-use crate::failure::{Failure, passes, sentence};
+use crate::failure::{Failure, passes};
 use crate::human;
 use crate::session::RequestError;
+use crate::wording::sentence;
 
 /// Why a transfer failed.
 #[derive(Debug, thiserror::Error)]

@@ -4,6 +4,8 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rust_i18n::t;
+
 use crate::exit::Exit;
 use crate::transfer::TransferError;
 
@@ -11,10 +13,10 @@ use crate::transfer::TransferError;
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// A link is there, whatever it leads to.
-    #[error("{} is a symbolic link, which is not followed; move it elsewhere", _0.display())]
+    #[error("{}", t!("%{path} is a symbolic link, which is not followed; move it elsewhere", path = _0.display()))]
     Link(PathBuf),
     /// Something else is there.
-    #[error("{} is in the way and is no directory", _0.display())]
+    #[error("{}", t!("%{path} is in the way and is no directory", path = _0.display()))]
     NotADirectory(PathBuf),
     /// The operating system refuses it.
     #[error(transparent)]

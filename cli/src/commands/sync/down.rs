@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::sync::mpsc;
 
 use super::{check_not_empty, deleted, end, may_delete};
@@ -85,7 +86,7 @@ pub(super) async fn run(
             }
         }
         if removing.await.is_err() {
-            let stopped = Failure::new(Exit::Failure, "deleting stopped before its end");
+            let stopped = Failure::new(Exit::Failure, t!("deleting stopped before its end"));
             telling.failed(&stopped.of("sync"));
         }
     }
