@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Checks that berth and berthctl compile for other systems than this one, without their compilers: types and names,
+# Checks that berth, berthctl and the library compile for other systems than this one, without their compilers: types and names,
 # for TARGETS or the arguments. Each target's standard library is installed by rustup where it is missing.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -42,6 +42,6 @@ for target in "${TARGETS[@]}"; do
     variable=${target//-/_}
     # A directory of its own, so that nothing of it is ever linked.
     env "CC_$variable=$stubs/cc" "AR_$variable=$stubs/ar" RUSTFLAGS="-D warnings" \
-        cargo check --quiet --package berth-cli --lib --bins --target "$target" \
+        cargo check --quiet --package berth --package berth-cli --lib --bins --target "$target" \
         --target-dir "${CARGO_TARGET_DIR:-target}/check-targets"
 done

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use berth::connection::passes;
 use berth_common::error_code::ErrorCode;
 use rust_i18n::t;
 use serde_json::{Value, json};
@@ -91,12 +92,6 @@ impl From<std::io::Error> for Failure {
         let reason = human::reason(&error);
         Self::new(Exit::Failure, t!("cannot write the output: %{reason}", reason = reason))
     }
-}
-
-/// Whether the server refuses something only for now, since it or the line stands still or ends: what was begun is kept.
-#[must_use]
-pub fn passes(code: &ErrorCode) -> bool {
-    matches!(code, ErrorCode::ShuttingDown | ErrorCode::Stalled { .. } | ErrorCode::TimedOut)
 }
 
 /// Collects failures of a command that goes on after one: the first decides.

@@ -1,12 +1,13 @@
 //! What a person sees while files move: bars on a terminal, lines elsewhere, nothing when quiet.
 //!
-//! All of it is on standard error. Transfers know only their [`FileProgress`]; the commands make
-//! them and say what came of each file.
+//! All of it is on standard error. Transfers tell events, and each has its [`FileProgress`] to hear them; the commands
+//! make these and say what came of each file.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use berth::progress::{Changed, Event, Reporter};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use rust_i18n::t;
 
@@ -184,7 +185,7 @@ impl Drop for Notice {
     }
 }
 
-/// What a transfer tells about itself.
+/// What is shown of one file.
 #[derive(Clone, Debug)]
 pub struct FileProgress(Option<Arc<File>>);
 
@@ -210,6 +211,31 @@ impl FileProgress {
         Self(None)
     }
 
+    /// Shows what a transfer tells.
+    #[must_use]
+    pub fn reporter(&self) -> Reporter {
+        let own = self.clone();
+        Reporter::new(move |event| own.hear(event))
+    }
+
+    fn hear(&self, event: Event) {
+        match event {
+            Event::Started { size, from } => self.begin(size, from),
+            Event::StartedOver(Changed::Local) => {
+                self.note("the file has changed since the last try: starting over");
+            }
+            Event::StartedOver(Changed::Remote) => {
+                self.note("the file on the server has changed since the last try: starting over");
+            }
+            Event::Advanced { position } | Event::SentBack { position } => self.at(position),
+            Event::Storing => self.waiting("storing"),
+            Event::AttributesNotKept => {
+                self.note("the file system does not keep its time or mode");
+            }
+            Event::Stored => self.end(),
+        }
+    }
+
     fn with(&self, act: impl FnOnce(&File, &mut FileState)) {
         if let Some(file) = &self.0 {
             let mut state = file.state.lock().unwrap_or_else(PoisonError::into_inner);
@@ -218,7 +244,7 @@ impl FileProgress {
     }
 
     /// The transfer begins, at `from` of `size` bytes, if it is known how many there are.
-    pub(crate) fn begin(&self, size: Option<u64>, from: u64) {
+    fn begin(&self, size: Option<u64>, from: u64) {
         self.with(|file, state| {
             (state.size, state.position) = (size, from);
             if file.progress.mode == Mode::Bars && size.is_none_or(|size| size > SMALLEST_BAR) {
@@ -253,7 +279,7 @@ impl FileProgress {
     }
 
     /// So many of the file's bytes are over; fewer than before when some have to go again.
-    pub(crate) fn at(&self, position: u64) {
+    fn at(&self, position: u64) {
         self.with(|file, state| {
             if let Some(bar) = &state.bar {
                 bar.set_position(position);
@@ -285,7 +311,7 @@ impl FileProgress {
     }
 
     /// All bytes are over; what is waited for now.
-    pub(crate) fn waiting(&self, what: &'static str) {
+    fn waiting(&self, what: &'static str) {
         self.with(|_, state| {
             if let Some(bar) = &state.bar {
                 bar.set_message(what);
@@ -294,7 +320,7 @@ impl FileProgress {
     }
 
     /// A remark about the file.
-    pub(crate) fn note(&self, text: &str) {
+    fn note(&self, text: &str) {
         self.with(|file, _| file.progress.line(&format!("{}: {text}", file.name)));
     }
 

@@ -136,6 +136,25 @@ impl Client {
         path
     }
 
+    /// Makes small local files, each with a content of its own, and the directories that they are in; a path that ends
+    /// with `/` is a directory.
+    ///
+    /// # Panics
+    /// When one cannot be made.
+    pub fn make(&self, paths: &[&str]) {
+        for path in paths {
+            let mut below = self.files();
+            let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
+            for name in directories.split('/').filter(|name| !name.is_empty()) {
+                below.push(name);
+                account::make_dir(&below);
+            }
+            if !path.ends_with('/') {
+                self.write(path, format!("content of {path}"));
+            }
+        }
+    }
+
     /// Runs `berth` to its end.
     ///
     /// # Panics

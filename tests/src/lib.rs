@@ -20,6 +20,7 @@ pub mod cuts;
 pub mod disk;
 pub mod distance;
 pub mod exact;
+pub mod exit;
 pub mod files;
 pub mod interrupted;
 pub mod ledger;

@@ -47,6 +47,18 @@ impl Server {
         Self::try_start(options).unwrap_or_else(|refusal| panic!("berthd: {refusal:?}"))
     }
 
+    /// Starts a server with the user alice, whose quota is as `berthctl` takes it, and a client of hers.
+    ///
+    /// # Panics
+    /// As [`Server::start`] and [`Server::add_user`].
+    #[must_use]
+    pub fn with_alice(quota: &str) -> (Self, Client) {
+        let server = Self::start(Options::new());
+        server.add_user("alice", "a", quota);
+        let alice = server.client("alice", "a");
+        (server, alice)
+    }
+
     /// Starts a server that may refuse to serve.
     ///
     /// # Errors

@@ -2,15 +2,9 @@
 
 use berth_common::client_protocol::ClientToWorker;
 use berth_common::error_code::ErrorCode;
+use berth_tests::exit::{CONNECT, FAILURE, LOGIN, NOT_FOUND, USAGE};
 use berth_tests::files::{Content, assert_same};
 use berth_tests::{Options, Raw, Received, Server, process, wait_until};
-
-/// Exit codes of `berth` and `berthctl`.
-const FAILED: i32 = 1;
-const USAGE: i32 = 2;
-const NO_ANSWER: i32 = 3;
-const REFUSED_LOGIN: i32 = 4;
-const NOT_FOUND: i32 = 5;
 
 /// Reads until the connection ends, and claims that it did so because of an administrator.
 fn assert_ended(raw: &mut Raw) {
@@ -38,7 +32,7 @@ fn locking_a_user_ends_the_sessions_at_once_and_refuses_new_ones() {
     // "At once": when berthctl has said so, none of the processes lives.
     assert!(!pids.iter().any(|pid| process::runs(*pid)), "{pids:?}");
     sessions.iter_mut().for_each(assert_ended);
-    server.client("alice", "a").run(&["ls"]).code_is(REFUSED_LOGIN);
+    server.client("alice", "a").run(&["ls"]).code_is(LOGIN);
     assert_eq!(server.user("alice")["locked"], true);
 
     bob.send(&ClientToWorker::Usage { id: berth_common::ids::RequestId(77) });
@@ -60,7 +54,7 @@ fn a_killed_session_ends_at_once_and_its_upload_can_be_resumed() {
     let session = server.session_of("alice");
     server.berthctl(&["session", "kill", &session.id.to_string()]).ok();
     assert!(!process::runs(session.worker) && !process::runs(session.filer.unwrap()));
-    running.wait().code_is(NO_ANSWER);
+    running.wait().code_is(CONNECT);
     assert_eq!(server.user("alice")["uploads"], 1);
     alice.run(&["put", "big"]).ok();
     assert_same(&alice.file("big"), &server.home("alice").join("big"));
@@ -82,7 +76,7 @@ fn removing_a_user_removes_everything_of_the_users() {
     server.berthctl(&["user", "remove", "alice", "--yes"]).ok();
     assert_ended(&mut session);
     assert!(!server.data().join("users").join("alice").exists());
-    alice.run(&["ls"]).code_is(REFUSED_LOGIN);
+    alice.run(&["ls"]).code_is(LOGIN);
     server.berthctl(&["user", "show", "alice"]).code_is(NOT_FOUND).says("there is no user alice");
     // The name is free again, and the new home has nothing of the old one.
     server.add_user("alice", "new", "1MiB");
@@ -96,12 +90,12 @@ fn passwords_are_changed_by_the_administrator_and_by_the_user() {
     let server = Server::start(Options::new());
     server.add_user("alice", "one", "1MiB");
     server.berthctl_with(&["user", "passwd", "alice"], Some("two")).ok();
-    server.client("alice", "one").run(&["ls"]).code_is(REFUSED_LOGIN);
+    server.client("alice", "one").run(&["ls"]).code_is(LOGIN);
     let alice = server.client("alice", "two");
     alice.run(&["ls"]).ok();
     let file = alice.write("new-password", "three\n");
     alice.run(&["passwd", "--new-password-file", file.to_str().unwrap()]).ok();
-    alice.run(&["ls"]).code_is(REFUSED_LOGIN);
+    alice.run(&["ls"]).code_is(LOGIN);
     alice.with_password("three").run(&["ls"]).ok();
 }
 
@@ -150,7 +144,7 @@ fn what_cannot_be_done_is_refused_with_a_sentence() {
     server.add_user("alice", "a", "1MiB");
     server
         .berthctl_with(&["user", "add", "alice"], Some("x"))
-        .code_is(FAILED)
+        .code_is(FAILURE)
         .says("user alice exists already");
     server.berthctl_with(&["user", "add", "../x"], Some("x")).code_is(USAGE).says("user name");
     server.berthctl_with(&["user", "add", "bob"], Some("")).code_is(USAGE).says("empty");
@@ -183,5 +177,5 @@ fn the_admin_socket_is_closed_to_others() {
     assert_eq!(directory.metadata().unwrap().mode() & 0o777, 0o700);
     assert_eq!(server.data().metadata().unwrap().mode() & 0o777, 0o700);
     assert_eq!(server.terminate(), Some(0));
-    server.berthctl(&["status"]).code_is(NO_ANSWER).says("berthd");
+    server.berthctl(&["status"]).code_is(CONNECT).says("berthd");
 }

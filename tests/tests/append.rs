@@ -6,11 +6,9 @@ use std::fs;
 use berth_common::limits::LEAF_SIZE;
 use berth_tests::client::at_once;
 use berth_tests::disk::only_journal_leaves;
+use berth_tests::exit::NO_ROOM;
 use berth_tests::files::{self, Content};
 use berth_tests::{Client, Options, Server, wait_until};
-
-/// Exit code of `berth` for a quota or a disk that is full.
-const NO_ROOM: i32 = 6;
 
 const MIB: u64 = 1 << 20;
 

@@ -11,11 +11,9 @@ use std::path::PathBuf;
 
 use berth_common::points::{Point::*, Rule};
 use berth_tests::exact::{assert_exact, faults_at_rest};
+use berth_tests::exit::NO_ROOM;
 use berth_tests::files::assert_same;
 use berth_tests::{Client, Content, Options, Outcome, Points, Server, Stopped, ledger, wait_until};
-
-/// Exit code of `berth` for a quota that is full.
-const NO_ROOM: i32 = 6;
 
 /// Bytes of `a`, of `d/b`, and of what is put over `a`.
 const OLD: u64 = 2000;

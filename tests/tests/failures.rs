@@ -9,14 +9,10 @@ use std::time::Duration;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::MAX_MESSAGE_BODY;
+use berth_tests::exit::{CONNECT, IDENTITY, NOT_FOUND};
 use berth_tests::files::Content;
 use berth_tests::server::check;
 use berth_tests::{Options, Raw, Server, account, wait_until};
-
-/// Exit codes of `berth`.
-const CONNECT: i32 = 3;
-const NOT_FOUND: i32 = 5;
-const IDENTITY: i32 = 8;
 
 #[test]
 fn a_bad_configuration_is_refused_with_all_complaints_at_once() {

@@ -6,12 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 10] = [
+const MEMBERS: [(&str, &str); 11] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
     ("berth-filer", "worker/filer"),
     ("berth-sandbox", "worker/sandbox"),
+    ("berth", "client"),
     ("berth-cli", "cli"),
     ("berth-tests", "tests"),
     ("berth-ledger-model", "tests/ledger-model"),
@@ -108,14 +109,15 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 10] = [
+    let allowed: [(&str, &[&str]); 11] = [
         ("common", &[]),
         ("daemon", &["berth-common"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
         ("worker/filer", &["berth-common", "berth-sandbox"]),
         ("worker/sandbox", &["berth-common"]),
-        ("cli", &["berth-common"]),
-        ("tests", &["berth-common", "berth-cli", "berth-puppets"]),
+        ("client", &["berth-common"]),
+        ("cli", &["berth-common", "berth"]),
+        ("tests", &["berth-common", "berth", "berth-cli", "berth-puppets"]),
         // It says what the protocol is; sharing code with what it judges would hide mistakes.
         ("tests/ledger-model", &[]),
         ("tests/puppets", &["berth-common", "berth-sandbox"]),
@@ -124,7 +126,7 @@ fn crates_meet_as_processes_and_depend_on_common_alone() {
     ];
     for (directory, allowed) in allowed {
         let own = dependencies(directory, &ALL_KINDS);
-        let own = own.iter().filter(|name| name.starts_with("berth-"));
+        let own = own.iter().filter(|name| *name == "berth" || name.starts_with("berth-"));
         for name in own {
             assert!(allowed.contains(&name.as_str()), "{directory} may not depend on {name}");
         }
@@ -134,17 +136,16 @@ fn crates_meet_as_processes_and_depend_on_common_alone() {
 #[test]
 fn each_library_stays_with_the_crate_that_needs_it() {
     const LINKED: &[&str] = &["dependencies"];
-    let only: [(&[&str], &[&str], &[&str]); 6] = [
+    let only: [(&[&str], &[&str], &[&str]); 8] = [
         (&["rusqlite"], &["berth-daemon", "berth-tests"], &ALL_KINDS),
         (&["actix", "actix-rt"], &["berth-session"], &ALL_KINDS),
         (&["landlock", "seccompiler"], &["berth-sandbox"], &ALL_KINDS),
         // A test may make a certificate or a terminal for itself.
         (&["rcgen"], &["berth-daemon"], LINKED),
-        (
-            &["glob", "indicatif", "rpassword", "rustls-native-certs", "rustyline"],
-            &["berth-cli"],
-            LINKED,
-        ),
+        // A library speaks to no person: it has no terminal and no command line.
+        (&["glob", "indicatif", "lscolors", "rpassword", "rustyline"], &["berth-cli"], LINKED),
+        (&["clap"], &["berth-bench", "berth-cli", "berth-daemon"], LINKED),
+        (&["rustls-native-certs"], &["berth"], LINKED),
         (&["tracing-subscriber"], &["berth-daemon"], LINKED),
     ];
     for (libraries, allowed, kinds) in only {
@@ -233,6 +234,21 @@ fn nothing_outside_tests_can_panic_on_purpose() {
         }
         for (number, line) in code(&text) {
             for call in FORBIDDEN {
+                assert!(!line.contains(call), "{}:{number}: {line}", path.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn the_library_says_nothing_to_a_person_and_asks_no_environment() {
+    let seen = sources().into_iter().filter(|(path, _)| path.starts_with("client/src"));
+    let seen: Vec<_> = seen.filter(|(path, _)| !is_test(path)).collect();
+    assert!(seen.len() > 30, "only {} sources", seen.len());
+    for (path, text) in seen {
+        for (number, line) in code(&text) {
+            for call in ["println!", "print!", "process::exit", "ExitCode", "env::", "is_terminal"]
+            {
                 assert!(!line.contains(call), "{}:{number}: {line}", path.display());
             }
         }

@@ -1,18 +1,13 @@
 //! Joining by an invitation: what its code allows, once, and what it does not.
 
-use berth_cli::invitation::InvitationCode;
-use berth_cli::trust::Fingerprint;
+use berth::invitation::InvitationCode;
+use berth::trust::Fingerprint;
 use berth_common::credentials::InvitationSecret;
+#[cfg(debug_assertions)]
+use berth_tests::exit::UNKNOWN;
+use berth_tests::exit::{FAILURE, IDENTITY, LOGIN, NOT_FOUND, USAGE};
 use berth_tests::terminal::Terminal;
 use berth_tests::{Client, Options, Server, wait_until};
-
-const FAILURE: i32 = 1;
-const USAGE: i32 = 2;
-const LOGIN: i32 = 4;
-const NOT_FOUND: i32 = 5;
-const IDENTITY: i32 = 8;
-#[cfg(debug_assertions)]
-const UNKNOWN: i32 = 9;
 
 fn server() -> Server {
     Server::start(Options::new().set("failed_logins = 100"))

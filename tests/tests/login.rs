@@ -9,10 +9,9 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
 use berth_common::rel_path::RelPath;
 use berth_common::scram::site_proof;
+use berth_tests::exit::LOGIN;
 use berth_tests::log::Line;
 use berth_tests::{Options, Raw, Server};
-
-const REFUSED_LOGIN: i32 = 4;
 
 /// A server with alice and with mallory, who is locked: made by an administrator, so that their challenges are what a
 /// user's are.
@@ -34,7 +33,7 @@ fn unknown_users_wrong_passwords_and_locked_users_look_alike() {
     // Held back as little as can be configured.
     let server = server(Options::new().set("failed_logins = 100"));
     let outcomes = REFUSED.map(|(user, password)| {
-        let outcome = server.client(user, password).run(&["ls"]).code_is(REFUSED_LOGIN);
+        let outcome = server.client(user, password).run(&["ls"]).code_is(LOGIN);
         (outcome.stdout, outcome.stderr.replace(user, "USER"))
     });
     for outcome in &outcomes {

@@ -11,12 +11,10 @@ use berth_common::ids::UploadToken;
 use berth_common::rel_path::RelPath;
 use berth_tests::client::at_once;
 use berth_tests::exact::assert_exact;
+use berth_tests::exit::NO_ROOM;
 use berth_tests::files::{assert_same, md5};
 use berth_tests::log::Line;
 use berth_tests::{Client, Content, Options, Raw, Server, wait_until};
-
-/// Exit code of `berth` for a quota or a disk that is full.
-const NO_ROOM: i32 = 6;
 
 const MIB: u64 = 1 << 20;
 

@@ -8,11 +8,9 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use berth_tests::client::at_once;
+use berth_tests::exit::NO_ROOM;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::{Options, Raw, Server};
-
-/// Exit code of `berth` for a quota or a disk that is full.
-const NO_ROOM: i32 = 6;
 
 const MIB: u64 = 1 << 20;
 

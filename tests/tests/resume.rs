@@ -7,12 +7,10 @@ use std::time::{Duration, Instant, SystemTime};
 
 use berth_common::limits::LEAF_SIZE;
 use berth_tests::disk::{only_journal_leaves, walk};
+use berth_tests::exit::INTERRUPTED;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::log::Line;
 use berth_tests::{Client, Options, Running, Server, account, wait_for, wait_until};
-
-/// Exit code of `berth` when it was interrupted.
-const INTERRUPTED: i32 = 130;
 
 /// Leaves of the file that is moved: enough to be cut half way on a fast machine.
 const LEAVES: u64 = 1600;

@@ -4,16 +4,13 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use berth_cli::device::DeviceSecret;
+use berth::device::DeviceSecret;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
+use berth_tests::exit::{CONNECT, LOGIN, USAGE};
 use berth_tests::terminal::{Key, Terminal};
 use berth_tests::{Client, Options, Outcome, Raw, Server, wait_until};
-
-const USAGE: i32 = 2;
-const CONNECT: i32 = 3;
-const LOGIN: i32 = 4;
 
 fn server() -> Server {
     let server = Server::start(Options::new().set("failed_logins = 100"));

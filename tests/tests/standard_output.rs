@@ -5,24 +5,11 @@ use std::fs::{self, File};
 use std::io::Read as _;
 
 use berth_common::limits::BLOCK_SIZE;
+use berth_tests::exit::{FAILURE, INTEGRITY, NO_ROOM, NOT_FOUND, USAGE};
 use berth_tests::files::{Content, rot};
-use berth_tests::{Client, Options, Outcome, Running, Server};
-
-/// Exit codes of `berth`.
-const FAILURE: i32 = 1;
-const USAGE: i32 = 2;
-const NOT_FOUND: i32 = 5;
-const NO_ROOM: i32 = 6;
-const INTEGRITY: i32 = 7;
+use berth_tests::{Client, Outcome, Running, Server};
 
 const MIB: usize = 1 << 20;
-
-fn scene() -> (Server, Client) {
-    let server = Server::start(Options::new());
-    server.add_user("alice", "a", "unlimited");
-    let alice = server.client("alice", "a");
-    (server, alice)
-}
 
 /// Puts a file of this size; returns its bytes.
 fn put(alice: &Client, name: &str, size: usize) -> Vec<u8> {
@@ -54,7 +41,7 @@ fn begun(alice: &Client, file: &str) -> (Running, impl std::io::Read + use<>) {
 
 #[test]
 fn files_come_byte_for_byte_and_in_their_order() {
-    let (_server, alice) = scene();
+    let (_server, alice) = Server::with_alice("unlimited");
     let mut all = Vec::new();
     let names = ["a", "b", "c", "d", "e"];
     let sizes = [1, 0, BLOCK_SIZE - 1, BLOCK_SIZE, 9 * MIB + 7];
@@ -73,7 +60,7 @@ fn files_come_byte_for_byte_and_in_their_order() {
 
 #[test]
 fn one_that_is_missing_is_told_and_the_others_come() {
-    let (_server, alice) = scene();
+    let (_server, alice) = Server::with_alice("unlimited");
     let bytes = [put(&alice, "a", 10), put(&alice, "b", 20)].concat();
     alice.run(&["mkdir", "dir"]).ok();
     let (written, outcome) = got(&alice, &["a", "none", "dir", "b"]);
@@ -84,7 +71,7 @@ fn one_that_is_missing_is_told_and_the_others_come() {
 
 #[test]
 fn what_cannot_be_meant_is_refused() {
-    let (_server, alice) = scene();
+    let (_server, alice) = Server::with_alice("unlimited");
     put(&alice, "a", 10);
     for (arguments, says) in [
         (&["get", "-r", ".", "--to", "-"][..], "directory"),
@@ -99,7 +86,7 @@ fn what_cannot_be_meant_is_refused() {
 
 #[test]
 fn a_reader_that_has_seen_enough_is_told_nothing() {
-    let (server, alice) = scene();
+    let (server, alice) = Server::with_alice("unlimited");
     put(&alice, "a", 8 * MIB);
     let (running, output) = begun(&alice, "a");
     drop(output);
@@ -110,7 +97,7 @@ fn a_reader_that_has_seen_enough_is_told_nothing() {
 
 #[test]
 fn an_output_that_is_full_is_told() {
-    let (_server, alice) = scene();
+    let (_server, alice) = Server::with_alice("unlimited");
     put(&alice, "a", MIB);
     let full = File::options().write(true).open("/dev/full").unwrap();
     let outcome = alice.spawn_to(&command(&["a"]), full.into()).wait();
@@ -119,7 +106,7 @@ fn an_output_that_is_full_is_told() {
 
 #[test]
 fn a_server_that_goes_leaves_a_beginning_and_a_failure() {
-    let (mut server, alice) = scene();
+    let (mut server, alice) = Server::with_alice("unlimited");
     let bytes = put(&alice, "a", 30 * MIB);
     let (running, mut output) = begun(&alice, "a");
     server.kill_daemon();
@@ -131,7 +118,7 @@ fn a_server_that_goes_leaves_a_beginning_and_a_failure() {
 
 #[test]
 fn rot_on_the_servers_disk_is_no_success() {
-    let (server, alice) = scene();
+    let (server, alice) = Server::with_alice("unlimited");
     put(&alice, "a", 3 * MIB);
     rot(&server.home("alice").join("a"), 2 * MIB as u64);
     let (written, outcome) = got(&alice, &["a"]);

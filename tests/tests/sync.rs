@@ -7,35 +7,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use berth_tests::exact::assert_exact;
-use berth_tests::{Client, Options, Outcome, Server, account};
-
-/// Exit codes of `berth`.
-const FAILURE: i32 = 1;
-const USAGE: i32 = 2;
-const NOT_FOUND: i32 = 5;
-const NO_ROOM: i32 = 6;
-
-fn server() -> (Server, Client) {
-    let server = Server::start(Options::new());
-    server.add_user("alice", "a", "1GiB");
-    let alice = server.client("alice", "a");
-    (server, alice)
-}
-
-/// Makes files below the client's directory, and the directories that they are in.
-fn make(alice: &Client, paths: &[&str]) {
-    for path in paths {
-        let mut below = alice.files();
-        let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
-        for name in directories.split('/').filter(|name| !name.is_empty()) {
-            below.push(name);
-            account::make_dir(&below);
-        }
-        if !path.ends_with('/') {
-            alice.write(path, format!("content of {path}"));
-        }
-    }
-}
+use berth_tests::exit::{FAILURE, NO_ROOM, NOT_FOUND, USAGE};
+use berth_tests::{Outcome, Server, account};
 
 /// What is below a directory: of a file its content, mode and time, of a directory nothing.
 fn tree(top: &Path) -> BTreeMap<PathBuf, Option<(Vec<u8>, u32, SystemTime)>> {
@@ -83,8 +56,8 @@ fn would(outcome: &Outcome) -> Vec<String> {
 
 #[test]
 fn a_directory_is_synced_into_the_home_and_a_second_time_nothing_moves() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/d/b", "p/d/日 本", "p/empty/"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/d/b", "p/d/日 本", "p/empty/"]);
     symlink("a", alice.file("p/link")).unwrap();
     fs::set_permissions(alice.file("p/a"), fs::Permissions::from_mode(0o640)).unwrap();
     set_time(&alice.file("p/a"), 1_234_567_890);
@@ -113,8 +86,8 @@ fn a_directory_is_synced_into_the_home_and_a_second_time_nothing_moves() {
 
 #[test]
 fn a_directory_of_the_home_is_synced_here_and_a_second_time_nothing_moves() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/d/b", "p/empty/"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/d/b", "p/empty/"]);
     fs::set_permissions(alice.file("p/a"), fs::Permissions::from_mode(0o640)).unwrap();
     set_time(&alice.file("p/a"), 1_234_567_890);
     alice.run(&["sync", "p", ":p"]).ok();
@@ -140,8 +113,8 @@ fn a_directory_of_the_home_is_synced_here_and_a_second_time_nothing_moves() {
 
 #[test]
 fn a_dry_run_says_all_and_changes_nothing() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/d/b"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/d/b"]);
     let dry = ["sync", "-n", "--delete", "p", ":to"];
     let first = alice.run(&dry).ok();
     assert_eq!(would(&first), ["make /to", "make /to/d", "send /to/a", "send /to/d/b"]);
@@ -149,7 +122,7 @@ fn a_dry_run_says_all_and_changes_nothing() {
     assert!(names(&server.home("alice")).is_empty());
     alice.run(&["sync", "p", ":to"]).ok();
     fs::remove_dir_all(alice.file("p/d")).unwrap();
-    make(&alice, &["p/c"]);
+    alice.make(&["p/c"]);
     let before = tree(&server.home("alice"));
     assert_eq!(would(&alice.run(&dry).ok()), ["delete /to/d", "send /to/c"]);
     let lines = alice.run(&["--json", "sync", "-n", "--delete", "p", ":to"]).ok().json_lines();
@@ -158,7 +131,7 @@ fn a_dry_run_says_all_and_changes_nothing() {
     );
     assert_eq!(tree(&server.home("alice")), before);
     // The other way.
-    make(&alice, &["here/old/x"]);
+    alice.make(&["here/old/x"]);
     let before = tree(&alice.file("here"));
     let down = alice.run(&["sync", "-n", "--delete", ":to", "here"]).ok();
     assert_eq!(would(&down), ["delete here/old", "get here/a", "get here/d/b", "make here/d"]);
@@ -170,8 +143,8 @@ fn a_dry_run_says_all_and_changes_nothing() {
 
 #[test]
 fn what_is_not_in_the_source_is_removed_at_the_end_and_only_then() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/d/b", "p/gone/x/y", "p/gone.txt", "p/d/gone", "p/d/k.o"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/d/b", "p/gone/x/y", "p/gone.txt", "p/d/gone", "p/d/k.o"]);
     alice.run(&["sync", "p", ":"]).ok();
     for gone in ["p/gone", "p/d/k.o"] {
         let path = alice.file(gone);
@@ -185,7 +158,7 @@ fn what_is_not_in_the_source_is_removed_at_the_end_and_only_then() {
     assert_eq!(names(&home).len(), 9, "nothing is removed unless it is asked for");
     // Not while anything is wrong with the source.
     symlink("/none", alice.file("p/skipped")).unwrap();
-    make(&alice, &["p/gone.txt/not/a/file"]);
+    alice.make(&["p/gone.txt/not/a/file"]);
     let conflict = alice.run(&["sync", "--delete", "p", ":"]).code_is(FAILURE);
     conflict.says("nothing is deleted");
     assert_eq!(names(&home).len(), 9);
@@ -204,8 +177,8 @@ fn what_is_not_in_the_source_is_removed_at_the_end_and_only_then() {
 
 #[test]
 fn what_the_home_has_not_is_removed_here_without_following_links() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/d/b", "here/old/x", "here/b.o", "here/d/old", "precious/x"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/d/b", "here/old/x", "here/b.o", "here/d/old", "precious/x"]);
     alice.run(&["sync", "p", ":p"]).ok();
     symlink(alice.file("precious"), alice.file("here/link")).unwrap();
     let got = alice.run(&["--json", "sync", "--delete", "--exclude", "*.o", ":p", "here"]).ok();
@@ -213,9 +186,9 @@ fn what_the_home_has_not_is_removed_here_without_following_links() {
     assert_eq!(names(&alice.file("here")), ["a", "b.o", "d", "d/b"]);
     assert!(alice.file("precious/x").exists());
     // Not when something failed, nor for an empty directory of the home.
-    make(&alice, &["here/old"]);
+    alice.make(&["here/old"]);
     fs::remove_file(alice.file("here/a")).unwrap();
-    make(&alice, &["here/a/in/the/way"]);
+    alice.make(&["here/a/in/the/way"]);
     alice.run(&["sync", "--delete", ":p", "here"]).code_is(FAILURE).says("nothing is deleted");
     assert!(alice.file("here/old").exists());
     alice.run(&["mkdir", "empty"]).ok();
@@ -226,8 +199,8 @@ fn what_the_home_has_not_is_removed_here_without_following_links() {
 
 #[test]
 fn a_link_on_one_side_protects_the_directory_in_its_place_on_the_other() {
-    let (server, alice) = server();
-    make(&alice, &["p/a", "p/moved/precious", "elsewhere/other"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/a", "p/moved/precious", "elsewhere/other"]);
     alice.run(&["sync", "p", ":p"]).ok();
     // Here it was moved to another disk.
     fs::remove_dir_all(alice.file("p/moved")).unwrap();
@@ -235,7 +208,7 @@ fn a_link_on_one_side_protects_the_directory_in_its_place_on_the_other() {
     alice.run(&["sync", "--delete", "p", ":p"]).ok().says("skipped");
     assert_eq!(names(&server.home("alice").join("p")), ["a", "moved", "moved/precious"]);
     // The other way: the administrator has linked it there.
-    make(&alice, &["here/a", "here/linked/precious", "here/old"]);
+    alice.make(&["here/a", "here/linked/precious", "here/old"]);
     symlink("/none", server.home("alice").join("p/linked")).unwrap();
     alice.run(&["sync", "--delete", ":p", "here"]).ok().says("skipped");
     let here = ["a", "linked", "linked/precious", "moved", "moved/precious"];
@@ -246,9 +219,9 @@ fn a_link_on_one_side_protects_the_directory_in_its_place_on_the_other() {
 
 #[test]
 fn a_sync_is_refused_whole_over_the_quota_and_for_sides_that_make_no_sense() {
-    let (server, alice) = server();
+    let (server, alice) = Server::with_alice("1GiB");
     server.berthctl(&["quota", "set", "alice", "--bytes", "10KiB"]).ok();
-    make(&alice, &["p/a"]);
+    alice.make(&["p/a"]);
     alice.write("p/b", "x".repeat(11_000));
     alice.run(&["sync", "p", ":p"]).code_is(NO_ROOM).says("nothing was sent: over quota");
     assert!(names(&server.home("alice")).is_empty());

@@ -9,37 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use berth_tests::exact::assert_exact;
+use berth_tests::exit::{FAILURE, NO_ROOM, NOT_FOUND, USAGE};
 use berth_tests::files::{Content, assert_same};
-use berth_tests::{Client, Options, Outcome, Server, account, wait_until};
+use berth_tests::{Options, Outcome, Server, account, wait_until};
 use serde_json::Value;
-
-/// Exit codes of `berth`.
-const FAILURE: i32 = 1;
-const USAGE: i32 = 2;
-const NOT_FOUND: i32 = 5;
-const NO_ROOM: i32 = 6;
-
-fn server() -> (Server, Client) {
-    let server = Server::start(Options::new());
-    server.add_user("alice", "a", "1GiB");
-    let alice = server.client("alice", "a");
-    (server, alice)
-}
-
-/// Makes directories and small files below the client's; a path that ends with / is a directory.
-fn make(alice: &Client, paths: &[&str]) {
-    for path in paths {
-        let mut below = alice.files();
-        let directories = path.rsplit_once('/').map_or("", |(directories, _)| directories);
-        for name in directories.split('/').filter(|name| !name.is_empty()) {
-            below.push(name);
-            account::make_dir(&below);
-        }
-        if !path.ends_with('/') {
-            alice.write(path, format!("content of {path}"));
-        }
-    }
-}
 
 /// What is below a directory: for a file its content, for a directory nothing.
 fn tree(top: &Path) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
@@ -70,19 +43,16 @@ fn summary(outcome: &Outcome) -> Value {
 
 #[test]
 fn a_tree_goes_there_and_back_with_empty_directories_names_modes_and_times() {
-    let (server, alice) = server();
-    make(
-        &alice,
-        &[
-            "t/a",
-            "t/empty/",
-            "t/deep/er/and/deeper/file",
-            "t/übung/日本 語\n*",
-            "t/e/m/p/t/y/",
-            "t/-",
-            "t/a.part.meta",
-        ],
-    );
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&[
+        "t/a",
+        "t/empty/",
+        "t/deep/er/and/deeper/file",
+        "t/übung/日本 語\n*",
+        "t/e/m/p/t/y/",
+        "t/-",
+        "t/a.part.meta",
+    ]);
     alice.write("t/nothing", "");
     // What a get of `a` calls its own files while it runs; an empty one looks just like that.
     alice.write("t/a.part", "");
@@ -113,8 +83,8 @@ fn a_tree_goes_there_and_back_with_empty_directories_names_modes_and_times() {
 
 #[test]
 fn trees_are_laid_out_as_cp_does() {
-    let (server, alice) = server();
-    make(&alice, &["p/x", "p/s/y", "file"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["p/x", "p/s/y", "file"]);
     let home = |path: &str| server.home("alice").join(path);
     alice.run(&["put", "-r", "p/", "file"]).ok();
     assert!(home("p/s/y").is_file() && home("file").is_file());
@@ -152,8 +122,8 @@ fn trees_are_laid_out_as_cp_does() {
 
 #[test]
 fn links_and_the_like_are_skipped_and_refused_names_are_told_and_the_rest_goes_on() {
-    let (server, alice) = server();
-    make(&alice, &["t/good", "t/d/good"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/good", "t/d/good"]);
     symlink("good", alice.file("t/link")).unwrap();
     symlink("/etc", alice.file("t/d/etc")).unwrap();
     let fifo = rustix::fs::Mode::RUSR;
@@ -186,7 +156,7 @@ fn links_and_the_like_are_skipped_and_refused_names_are_told_and_the_rest_goes_o
     // A directory cannot be where a file is: told once, with all that is in it.
     alice.run(&["rm", "-r", "t/d"]).ok();
     alice.run(&["put", "t/good", "--to", "t/d"]).ok();
-    make(&alice, &["t/d/1", "t/d/2/3"]);
+    alice.make(&["t/d/1", "t/d/2/3"]);
     let put = alice.run(&["put", "-r", "t"]).code_is(FAILURE);
     assert_eq!(put.stderr.matches("the directory /t/d").count(), 1, "{}", put.stderr);
     assert_exact(&server);
@@ -194,11 +164,11 @@ fn links_and_the_like_are_skipped_and_refused_names_are_told_and_the_rest_goes_o
 
 #[test]
 fn files_that_stand_there_are_replaced_or_kept_as_with_a_put_of_each() {
-    let (server, alice) = server();
-    make(&alice, &["t/a", "t/b"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/a", "t/b"]);
     alice.run(&["put", "-r", "t"]).ok();
     alice.write("t/a", "new");
-    make(&alice, &["t/c"]);
+    alice.make(&["t/c"]);
     let kept = alice.run(&["put", "-r", "-n", "t"]).code_is(FAILURE);
     assert!(
         kept.stderr.contains("1 file (") && kept.stderr.contains("1 unchanged, 1 failed"),
@@ -224,7 +194,7 @@ fn a_tree_that_would_exceed_the_quota_is_refused_before_anything_moves() {
     let server = Server::start(Options::new());
     server.add_user("alice", "a", "1MiB");
     let alice = server.client("alice", "a");
-    make(&alice, &["t/d/"]);
+    alice.make(&["t/d/"]);
     let name = |number: u64| alice.file(format!("t/d/{number}"));
     for number in 0..40 {
         Content::seed(number).write(&name(number), 50_000);
@@ -264,8 +234,8 @@ fn a_tree_that_would_exceed_the_quota_is_refused_before_anything_moves() {
 
 #[test]
 fn what_is_the_same_is_not_sent_and_what_is_refused_is_told_before_anything_moves() {
-    let (server, alice) = server();
-    make(&alice, &["t/a", "t/d/b", "t/e/", "t/f/c"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/a", "t/d/b", "t/e/", "t/f/c"]);
     Content::seed(9).write(&alice.file("t/large"), (2 << 20) + 7);
     account::give(&alice.file("t/large"));
     alice.run(&["put", "-r", "t"]).ok();
@@ -287,7 +257,7 @@ fn what_is_the_same_is_not_sent_and_what_is_refused_is_told_before_anything_move
     // A directory where a file is, and the reverse.
     fs::remove_dir_all(alice.file("t/f")).unwrap();
     fs::remove_file(alice.file("t/a")).unwrap();
-    make(&alice, &["t/f", "t/a/x", "t/a/y/z", "t/new"]);
+    alice.make(&["t/f", "t/a/x", "t/a/y/z", "t/new"]);
     let put = alice.run(&["put", "-r", "t"]).code_is(FAILURE);
     for told in ["put ", "t/f: /t/f: ", "the directory /t/a: ", "1 file (", "3 unchanged"] {
         let told = told.replace("3 unchanged", "2 unchanged, 2 failed");
@@ -299,8 +269,8 @@ fn what_is_the_same_is_not_sent_and_what_is_refused_is_told_before_anything_move
 
 #[test]
 fn what_is_excluded_stays_where_it_is_in_both_directions() {
-    let (server, alice) = server();
-    make(&alice, &["t/a", "t/a.o", "t/keep.o", "t/build/x", "t/d/build", "t/d/b.o"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/a", "t/a.o", "t/keep.o", "t/build/x", "t/d/build", "t/d/b.o"]);
     let sieve = ["--exclude", "*.o", "--exclude", "build/", "--include", "keep.o"];
     alice.run(&[&["put", "-r", "t"][..], &sieve].concat()).ok();
     let names = |tree: BTreeMap<PathBuf, _>| -> Vec<_> { tree.into_keys().collect() };
@@ -316,8 +286,8 @@ fn what_is_excluded_stays_where_it_is_in_both_directions() {
 
 #[test]
 fn a_put_that_was_interrupted_goes_on_when_it_is_repeated() {
-    let (server, alice) = server();
-    make(&alice, &["t/small", "t/d/"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/small", "t/d/"]);
     for name in ["t/large", "t/d/large"] {
         Content::seed(3).write(&alice.file(name), 150 << 20);
         account::give(&alice.file(name));
@@ -348,7 +318,7 @@ fn a_put_that_was_interrupted_goes_on_when_it_is_repeated() {
 
 #[test]
 fn a_directory_with_many_files_is_got_whole() {
-    let (server, alice) = server();
+    let (server, alice) = Server::with_alice("1GiB");
     // Made beside the server, which counts them afterwards: putting them would take longer.
     let home = server.home("alice");
     // Several parts of a listing.
@@ -368,10 +338,10 @@ fn a_directory_with_many_files_is_got_whole() {
 
 #[test]
 fn a_link_in_the_way_of_a_get_is_not_followed() {
-    let (server, alice) = server();
-    make(&alice, &["t/d/file", "t/other/file", "t/file"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/d/file", "t/other/file", "t/file"]);
     alice.run(&["put", "-r", "t"]).ok();
-    make(&alice, &["elsewhere/", "back/t/"]);
+    alice.make(&["elsewhere/", "back/t/"]);
     symlink(alice.file("elsewhere"), alice.file("back/t/d")).unwrap();
     symlink(alice.file("elsewhere/gone"), alice.file("back/t/file")).unwrap();
     let got = alice.run(&["get", "-r", "-f", "t", "--to", "back"]).code_is(FAILURE);
@@ -387,8 +357,8 @@ fn a_link_in_the_way_of_a_get_is_not_followed() {
 
 #[test]
 fn links_of_an_administrator_are_skipped_by_a_get() {
-    let (server, alice) = server();
-    make(&alice, &["t/file"]);
+    let (server, alice) = Server::with_alice("1GiB");
+    alice.make(&["t/file"]);
     alice.run(&["put", "-r", "t"]).ok();
     symlink("/etc/passwd", server.home("alice").join("t/link")).unwrap();
     let got = alice.run(&["get", "-r", "t", "--to", "back"]).ok();

@@ -1,11 +1,9 @@
 //! Two users at once: each has a home of its own and cannot even name the other's.
 
 use berth_tests::client::at_once;
+use berth_tests::exit::NOT_FOUND;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::{Client, Options, Server};
-
-/// Exit code of `berth` for what does not exist.
-const NOT_FOUND: i32 = 5;
 
 fn names(client: &Client, path: &str) -> Vec<String> {
     let listed = client.run(&["ls", "--json", path]).ok().json_lines();

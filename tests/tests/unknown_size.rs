@@ -8,13 +8,9 @@ use std::process::ChildStdin;
 use berth_common::limits::{BLOCK_SIZE, LEASE_BYTES};
 use berth_tests::client::{Running, at_once};
 use berth_tests::exact::assert_exact;
+use berth_tests::exit::{INTERRUPTED, NO_ROOM, USAGE};
 use berth_tests::files::Content;
 use berth_tests::{Client, Options, Outcome, Server, disk, wait_until};
-
-/// Exit codes of `berth`: for a quota or a disk that is full, for a wrong command line, and for Ctrl-C.
-const NO_ROOM: i32 = 6;
-const USAGE: i32 = 2;
-const INTERRUPTED: i32 = 130;
 
 const MIB: u64 = 1 << 20;
 

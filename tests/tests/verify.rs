@@ -10,16 +10,15 @@ use std::thread;
 
 #[cfg(debug_assertions)]
 use berth_common::points::Point;
-#[cfg(debug_assertions)]
 use berth_tests::Points;
+#[cfg(debug_assertions)]
+use berth_tests::exit::FAILURE;
 use berth_tests::files::Content;
 use berth_tests::{Client, Options, Outcome, Server};
 use serde_json::Value;
 
 /// Exit code of `berthctl quota verify` for a ledger that differs from the disk.
 const DIFFERS: i32 = 7;
-
-const FAILED: i32 = 1;
 
 fn verify(server: &Server, more: &[&str]) -> Outcome {
     let arguments = [&["--json", "quota", "verify"], more].concat();
@@ -108,10 +107,10 @@ fn what_cannot_be_read_is_named_and_never_counted_as_nothing() {
     // As root this directory is root's; else it is closed to its owner too.
     let mode = if berth_tests::account::is_root() { 0o700 } else { 0 };
     fs::set_permissions(&closed, fs::Permissions::from_mode(mode)).unwrap();
-    server.berthctl(&["quota", "verify", "alice", "--fix"]).code_is(FAILED).says("/d/closed");
+    server.berthctl(&["quota", "verify", "alice", "--fix"]).code_is(FAILURE).says("/d/closed");
     assert_eq!(server.user("alice")["used_entries"], 0, "nothing was corrected");
     // The others are verified all the same.
-    let all = verify(&server, &[]).code_is(FAILED).json();
+    let all = verify(&server, &[]).code_is(FAILURE).json();
     assert_eq!((&all[0]["result"], &all[1]["result"]), (&"failed".into(), &"exact".into()));
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o755)).unwrap();
 }
@@ -255,7 +254,7 @@ fn a_second_verification_of_a_user_is_refused_and_one_of_another_is_not() {
             scope.spawn(move || tell.send(verify(server, &["alice"])).unwrap());
         }
         let first = told.recv().unwrap();
-        drop(first.code_is(FAILED).says("it is being verified already"));
+        drop(first.code_is(FAILURE).says("it is being verified already"));
         assert_exact(&server, "bob");
         stopped.go_on();
         let second = told.recv().unwrap();

@@ -1,4 +1,5 @@
-//! Berth itself, with all that it always does: TLS 1.3, SCRAM, leaves verified, quota, durable commits.
+//! Berth itself, with all that it always does: TLS 1.3, leaves verified, quota, durable commits. The client is signed in
+//! (`berth login`), so that it logs in by its device's key, as sftp does by its own.
 
 use std::cell::Cell;
 use std::ffi::OsStr;
@@ -24,8 +25,6 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) struct Berth {
     programs: PathBuf,
     server: Server,
-    address: String,
-    fingerprint: String,
     own: PathBuf,
     place: Place,
     moves_trees: bool,
@@ -53,8 +52,6 @@ impl Berth {
         let mut berth = Self {
             programs: programs.to_owned(),
             server,
-            address,
-            fingerprint,
             own,
             place: place.clone(),
             moves_trees: false,
@@ -65,6 +62,9 @@ impl Berth {
             let asked = berth.berth([command, "-r", "--help"]).output();
             asked.is_ok_and(|output| output.status.success())
         });
+        let mut login = berth.berth(["login", "--fingerprint", &fingerprint]);
+        login.arg(format!("{USER}@{address}")).env("BERTH_PASSWORD", PASSWORD);
+        prepare("berth login", login)?;
         berth.fill()?;
         Ok(berth)
     }
@@ -88,15 +88,7 @@ impl Berth {
 
     fn berth<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
         let mut berth = account::ordinary(&self.programs.join("berth"));
-        berth
-            .env("HOME", &self.own)
-            .env("BERTH_PASSWORD", PASSWORD)
-            .arg("-q")
-            .arg("-H")
-            .arg(format!("{USER}@{}", self.address))
-            .arg("--fingerprint")
-            .arg(&self.fingerprint)
-            .args(arguments);
+        berth.env("HOME", &self.own).arg("-q").args(arguments);
         berth
     }
 

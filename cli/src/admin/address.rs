@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::target::ServerAddress;
+use berth::target::ServerAddress;
 
 /// An address for an invitation's code.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use berth::target::ServerAddress;
 use berth_common::admin_protocol::Change;
 use berth_common::credentials::{DeviceId, InvitationId};
 use berth_common::ids::UserName;
@@ -10,7 +11,6 @@ use clap::{Args, Parser, Subcommand};
 use rust_i18n::t;
 
 use crate::human;
-use crate::target::ServerAddress;
 
 /// Where the daemon keeps its data unless told otherwise, here and in its own configuration.
 const DEFAULT_DATA_DIR: &str = "/var/lib/berth";

@@ -2,6 +2,7 @@
 //!
 //! The secret is made here and is in the printed code alone: the daemon gets what checks it.
 
+use berth::invitation::InvitationCode;
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, InvitationSummary, Status};
 use berth_common::credentials::{INVITATION_ITERATIONS, InvitationSecret};
 use berth_common::entry::Limits;
@@ -15,7 +16,6 @@ use super::failure::Failure;
 use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
 use super::user::done;
-use crate::invitation::InvitationCode;
 use crate::language::message;
 use crate::output::complain;
 

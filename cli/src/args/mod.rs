@@ -14,6 +14,8 @@ mod typed;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use berth::target::Target;
+use berth::trust::Fingerprint;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
@@ -30,8 +32,6 @@ pub use transfers::{GetArgs, PutArgs, SieveArgs, is_standard};
 use crate::exit::exit_codes;
 use crate::looking::screen::Colour;
 use crate::profiles::ProfileName;
-use crate::target::Target;
-use crate::trust::Fingerprint;
 
 /// Move files to and from your berth on a server, verified and resumable.
 ///

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
+use berth::invitation::InvitationCode;
+use berth::target::Target;
 use berth_common::credentials::DeviceName;
 use berth_common::ids::UserName;
 use clap::Subcommand;
-
-use crate::invitation::InvitationCode;
-use crate::target::Target;
 
 /// Commands that make and end what other commands log in by.
 #[derive(Clone, Debug, Subcommand)]

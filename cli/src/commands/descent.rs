@@ -5,6 +5,7 @@
 
 use std::io;
 
+use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::{RelPath, RelPathError};
 use rust_i18n::t;
@@ -14,7 +15,6 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::looking::order::{Gathered, Order};
-use crate::session::{RequestError, Session};
 use crate::trees::Stack;
 
 /// A walk. `T` is what the command notes of each directory that it is in.

@@ -2,6 +2,7 @@
 
 use std::ops::AddAssign;
 
+use berth::session::RequestError;
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::RelPath;
 use rust_i18n::t;
@@ -12,7 +13,6 @@ use super::{Context, Problem, failed, show};
 use crate::args::DuArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
-use crate::session::RequestError;
 use crate::wording::InWords;
 
 pub(super) async fn run(context: &Context, args: &DuArgs) -> Result<Exit, Failure> {

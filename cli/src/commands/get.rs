@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use berth::transfer::{GetJob, GetReport, TransferError, get};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
@@ -14,7 +15,6 @@ use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
-use crate::transfer::{GetJob, GetReport, TransferError, get};
 use crate::trees::joined;
 
 pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failure> {
@@ -30,7 +30,7 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&job.remote.to_string());
         async move {
-            let result = get(&context.session, &job, &file).await;
+            let result = get(&context.session, &job, &file.reporter()).await;
             file.end();
             (job, result)
         }

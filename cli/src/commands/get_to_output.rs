@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 
+use berth::transfer::{TransferError, get_stream};
 use rust_i18n::t;
 
 use super::{Context, put};
@@ -11,7 +12,6 @@ use crate::args::{Args, GetArgs};
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::progress::Progress;
-use crate::transfer::{TransferError, get_stream};
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &Args, get: &GetArgs) -> Result<(), Failure> {
@@ -37,7 +37,8 @@ pub(super) async fn run(context: &Context, args: &GetArgs) -> Result<Exit, Failu
     for typed in &args.files {
         let remote = context.resolve(typed)?;
         let file = progress.file(&remote.to_string());
-        let result = get_stream(&context.session, &remote, output.try_clone()?, &file).await;
+        let (output, reporter) = (output.try_clone()?, file.reporter());
+        let result = get_stream(&context.session, &remote, output, &reporter).await;
         file.end();
         match result {
             Ok(report) => {

@@ -11,6 +11,9 @@ use std::future::{Future, ready};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 
+use berth::transfer::{
+    GetJob, GetReport, SmallGets, SmallGot, Storing, TransferError, fingerprint, get as get_file,
+};
 use berth_common::batch::FILE_BYTES;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
@@ -23,10 +26,9 @@ use super::{Context, get};
 use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::language::message;
 use crate::progress::Progress;
-use crate::transfer::{
-    GetJob, GetReport, SmallGets, SmallGot, Storing, TransferError, fingerprint, get as get_file,
-};
+use crate::transfer_failures::local;
 use crate::trees::{Fills, FillsError, Paths, contents_of, joined};
 use lister::{Lister, Step};
 
@@ -405,8 +407,8 @@ fn roots(context: &Context, args: &GetArgs) -> Result<Vec<Root>, Failure> {
     let needed = if into { Some(to.as_path()) } else { to.parent() };
     if let Some(directory) = needed.filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory).map_err(|error| {
-            let error = TransferError::local("cannot make", directory)(error);
-            Failure::from(&error).locally(directory.display())
+            local(message!("cannot make %{path}: %{reason}"), directory, &error)
+                .locally(directory.display())
         })?;
     }
     Ok(roots)
@@ -416,12 +418,12 @@ async fn get_alone(run: Run<'_>, progress: Progress, job: GetJob) -> Done {
     let progress = progress.file(&job.remote.to_string());
     // It is never closed.
     let _slot = run.slots.acquire().await;
-    let mut result = get_file(&run.context.session, &job, &progress).await;
+    let mut result = get_file(&run.context.session, &job, &progress.reporter()).await;
     let mut job = job;
     // One that was to be compared first.
     if run.args.force && !job.force && matches!(result, Err(TransferError::Exists { .. })) {
         job.force = true;
-        result = get_file(&run.context.session, &job, &progress).await;
+        result = get_file(&run.context.session, &job, &progress.reporter()).await;
     }
     progress.end();
     Done::Alone(job, result)

@@ -1,5 +1,6 @@
 //! `berth ls`: directories, sorted where they are small enough, else printed as they come.
 
+use berth::session::RequestError;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -13,7 +14,6 @@ use crate::looking::colours::Colours;
 use crate::looking::columns::{self, Cell};
 use crate::looking::order::{Gathered, MOST_SORTED, Order};
 use crate::looking::screen;
-use crate::session::RequestError;
 
 /// How wide the column of sizes is where not all of them are known.
 const WIDTH_OF_SIZES: usize = 14;

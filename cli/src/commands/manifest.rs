@@ -9,6 +9,8 @@ use std::future::ready;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use berth::session::{RequestError, Session};
+use berth::transfer::has_digest;
 use berth_common::batch::{Room, StatResult};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -23,8 +25,6 @@ use super::telling::{BATCHES, Telling};
 use super::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{RequestError, Session};
-use crate::transfer::has_digest;
 use crate::trees::{
     Comparing, Local, LookedAt, Paths, Plan, Root, Sieve, Step, Takes, Told, Verdict, Walk,
     WalkError, ancestors, judge,
@@ -239,7 +239,7 @@ async fn judged(
         judged.into_iter().map(|(piece, verdict)| compared(piece, verdict)).collect()
     });
     // It has panicked, or the runtime is going down.
-    compared.await.map_err(|_| crate::connection::ConnectionError::Closed.into())
+    compared.await.map_err(|_| berth::connection::ConnectionError::Closed.into())
 }
 
 fn compared(piece: Piece, verdict: Verdict) -> (Piece, Verdict) {

@@ -5,7 +5,7 @@ mod devices;
 mod df;
 mod du;
 #[cfg(test)]
-#[path = "../../tests/transfers/fake.rs"]
+#[path = "../../../client/tests/transfers/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of single transfers")]
 mod fake;
 mod get;
@@ -29,21 +29,21 @@ mod telling;
 mod tree;
 mod uploads;
 
+use berth::connect::Details;
+use berth::connection::ConnectionError;
+use berth::credentials::CredentialError;
+use berth::session::{RequestError, Session};
+use berth::trust::Fingerprint;
 use berth_common::rel_path::RelPath;
 use rust_i18n::t;
 
 use crate::args::{Args, Command, Moving};
-use crate::connect::Details;
-use crate::connection::ConnectionError;
-use crate::credentials::CredentialError;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::output::Output;
 use crate::progress::Mode;
 use crate::reach::Way;
 use crate::retry::Tries;
-use crate::session::{RequestError, Session};
-use crate::trust::Fingerprint;
 
 /// Most files that move at once, if the server allows as many.
 const MOST_AT_ONCE: u32 = 8;
@@ -118,7 +118,7 @@ impl Context {
             session,
             fingerprint: Fingerprint::from_bytes([0; 32]),
             details: Details {
-                server: crate::target::ServerAddress { host: "fake".to_owned(), port: 1 },
+                server: berth::target::ServerAddress { host: "fake".to_owned(), port: 1 },
                 address: ([127, 0, 0, 1], 1).into(),
                 tls: "TLS 1.3",
                 cipher_suite: String::new(),
@@ -198,9 +198,10 @@ fn lost(error: &ConnectionError) -> Failure {
         ConnectionError::Refused(code) => {
             Failure::new(Exit::of_server_error(code), error).coded(code)
         }
-        ConnectionError::Lost(_) | ConnectionError::Closed | ConnectionError::Protocol(_) => {
-            Failure::new(Exit::Connect, error)
-        }
+        ConnectionError::Lost { .. }
+        | ConnectionError::Silent
+        | ConnectionError::Closed
+        | ConnectionError::Protocol(_) => Failure::new(Exit::Connect, error),
     };
     Failure { lost: error.passes(), ..failure }
 }

@@ -1,5 +1,6 @@
 //! `berth mv`: files and directories get other paths. Like `mv`, into what is a directory.
 
+use berth::session::RequestError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -9,7 +10,6 @@ use super::{Context, failed, means_directory};
 use crate::args::MvArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
-use crate::session::RequestError;
 
 pub(super) async fn run(context: &Context, args: &MvArgs) -> Result<Exit, Failure> {
     let to = context.resolve(&args.to)?;

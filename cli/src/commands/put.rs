@@ -4,6 +4,9 @@ use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth::client_key::ClientKey;
+use berth::session::RequestError;
+use berth::transfer::{PutJob, PutReport, TransferError, put, put_stream, tree_digest};
 use berth_common::entry::{EntryKind, Existing, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
@@ -18,10 +21,8 @@ use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::human;
 use crate::progress::Progress;
-use crate::session::RequestError;
-use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, TransferError, put, put_stream, tree_digest};
-use crate::wording::InWords;
+use crate::state;
+use crate::wording::{InWords, about};
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
@@ -58,10 +59,11 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let progress = Progress::new(context.progress, jobs.len(), Some(sizes.sum()));
     let running = jobs.into_iter().map(|job| {
         let file = progress.file(&shown(&job));
+        let reporter = file.reporter();
         async move {
             let result = match is_standard(&job.local) {
-                true => put_stream(&context.session, &job, io::stdin(), &file).await,
-                false => put(&context.session, &job, &file).await,
+                true => put_stream(&context.session, &job, io::stdin(), &reporter).await,
+                false => put(&context.session, &job, &reporter).await,
             };
             file.end();
             (job, result)
@@ -158,7 +160,7 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
 
 /// From which the tokens of uploads are made.
 pub(super) fn client_key(context: &Context) -> Result<ClientKey, Failure> {
-    let key = ClientKey::of_the_user().or_else(|error| {
+    let key = state::client_key().or_else(|error| {
         context.output.note(&format!(
             "berth: {}",
             t!("%{error}; an upload cannot be taken over at once", error = error.in_words())
@@ -244,7 +246,7 @@ pub(super) fn failure(job: &PutJob, error: &TransferError) -> Failure {
             | ErrorCode::NotServed
             | ErrorCode::UploadBusy,
         ) => Failure::from(error).of(&job.remote),
-        _ => Failure { sentence: error.about(&job.local), ..error.into() },
+        _ => Failure { sentence: about(error, &job.local), ..error.into() },
     };
     failure.of(format_args!("put {local}")).at(&job.remote).locally(local)
 }

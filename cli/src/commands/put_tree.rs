@@ -11,6 +11,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use berth::client_key::ClientKey;
+use berth::connection::ConnectionError;
+use berth::session::RequestError;
+use berth::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
 use berth_common::batch::PutResult;
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
@@ -24,13 +28,9 @@ use super::manifest::{Manifest, preflight, unwalkable};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
-use crate::connection::ConnectionError;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
-use crate::session::RequestError;
-use crate::state::ClientKey;
-use crate::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
 use crate::trees::NotFollowed;
 use crate::trees::{
     Comparing, Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Paths, Root, Sieve, Step,
@@ -451,7 +451,7 @@ async fn send(run: Run<'_>, progress: Progress, found: FoundFile) -> Done {
     // It is never closed.
     let _slot = run.slots.acquire().await;
     let job = put::job(run.context, run.args, run.key, found.local, found.remote);
-    let result = put_opened(&run.context.session, &job, found.opened, &progress).await;
+    let result = put_opened(&run.context.session, &job, found.opened, &progress.reporter()).await;
     progress.end();
     Done::File(job, result)
 }

@@ -1,5 +1,6 @@
 //! `berth tree`: a directory with all that is in it, drawn as it is listed.
 
+use berth::session::RequestError;
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -16,7 +17,6 @@ use crate::language::message;
 use crate::looking::branches::{Branches, Pen};
 use crate::looking::colours::Colours;
 use crate::looking::screen;
-use crate::session::RequestError;
 use crate::wording::InWords;
 
 /// How wide the column of sizes is, as it is for tree(1).

@@ -12,5 +12,10 @@ pub(crate) fn reason(error: &io::Error) -> String {
         Some((reason, _)) => reason,
         None => &text,
     };
+    in_words(text)
+}
+
+/// A text of the system's that came without its error.
+pub(crate) fn in_words(text: &str) -> String {
     translated(text).unwrap_or_else(|| text.to_owned())
 }

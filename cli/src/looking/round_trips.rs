@@ -115,7 +115,10 @@ mod tests {
         assert_eq!(hundred, expected);
         let few = summary([5, 1, 3, 2, 4]).unwrap();
         assert_eq!((few.median, few.p90, few.max), (ms(3), ms(5), ms(5)));
-        assert_eq!(few.line(), "round trip min/median/p90/p99/max = 1.000/3.000/5.000/5.000/5.000 ms");
+        assert_eq!(
+            few.line(),
+            "round trip min/median/p90/p99/max = 1.000/3.000/5.000/5.000/5.000 ms"
+        );
         assert_eq!(few.json()["median"], 0.003);
     }
 

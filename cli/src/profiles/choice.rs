@@ -3,12 +3,11 @@
 //! What is typed has beaten the environment before (`args`), so that both a server and a profile come here only when
 //! both are of the environment.
 
+use berth::target::Target;
+use rust_i18n::t;
 use std::borrow::Cow;
 
-use rust_i18n::t;
-
 use super::ProfileName;
-use crate::target::Target;
 
 /// A profile that there is; without a target when its file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,15 +12,16 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth::device::{DeviceError, DeviceSecret};
+use berth::private_file::{make_private, write_private};
+
 pub(crate) use choice::{Choice, ChoiceError, Kept, choose, of_target};
 pub use name::{ProfileName, ProfileNameError};
 pub use profile::Profile;
 
-use rust_i18n::t;
-
-use crate::device::{DeviceError, DeviceSecret};
-use crate::dirs;
 use crate::human;
+use crate::wording::InWords;
+use rust_i18n::t;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +49,7 @@ pub enum ProfileError {
     #[error("{}", t!("the profile %{name} has lost its key; sign in again by `berth login -P %{name}`", name = _0))]
     NoKey(ProfileName),
     /// The key cannot be used.
-    #[error(transparent)]
+    #[error("{}", _0.in_words())]
     Key(#[from] DeviceError),
 }
 
@@ -150,8 +151,7 @@ impl Profiles {
     pub fn prepare(&self, name: &ProfileName, key: &DeviceSecret) -> Result<(), ProfileError> {
         let path = self.path(name, "pending")?;
         let dir = path.parent().unwrap_or(Path::new("."));
-        dirs::make_private(dir)
-            .map_err(|source| ProfileError::Io { path: dir.to_owned(), source })?;
+        make_private(dir).map_err(|source| ProfileError::Io { path: dir.to_owned(), source })?;
         Ok(key.store(&path)?)
     }
 
@@ -172,7 +172,7 @@ impl Profiles {
         let failed = |source| ProfileError::Io { path: path.clone(), source };
         let text = profile.to_text().map_err(|reason| failed(io::Error::other(reason)))?;
         fs::rename(self.path(name, "pending")?, self.path(name, "key")?).map_err(failed)?;
-        dirs::write_private(&path, text.as_bytes()).map_err(failed)
+        write_private(&path, text.as_bytes()).map_err(failed)
     }
 
     /// Removes a profile and its keys.

@@ -3,10 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
+use berth::target::Target;
 use berth_common::client_protocol::DEFAULT_PORT;
 use rust_i18n::t;
-
-use crate::target::Target;
 
 /// A profile's name: 1 to 64 letters, digits and `_ . @ : -`, not beginning with `.` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -2,12 +2,11 @@
 
 use std::path::PathBuf;
 
+use berth::target::Target;
+use berth::trust::Fingerprint;
 use serde::{Deserialize, Serialize};
 
-use crate::target::Target;
-use crate::trust::Fingerprint;
 use crate::wording::InWords;
-
 /// A profile, checked. Its device's key is beside it in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {

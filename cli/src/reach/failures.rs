@@ -1,13 +1,13 @@
 //! Why nobody was reached, as it is told, and the exit code of each reason.
 
+use berth::connect::ConnectError;
+use berth::connection::ConnectionError;
+use berth::device::DeviceError;
+use berth::login::LoginError;
 use berth_common::error_code::ErrorCode;
 
-use crate::connect::ConnectError;
-use crate::connection::ConnectionError;
-use crate::device::DeviceError;
 use crate::exit::Exit;
-use crate::failure::{self, Failure};
-use crate::login::LoginError;
+use crate::failure::Failure;
 use crate::password::PasswordError;
 use crate::profiles::{ChoiceError, ProfileError};
 
@@ -92,7 +92,7 @@ fn passes(error: &LoginError) -> bool {
     match error {
         // Our own session, which the server has not missed yet, may be one of them.
         LoginError::Refused(ErrorCode::TooManySessions { .. } | ErrorCode::Busy) => true,
-        LoginError::Refused(code) => failure::passes(code),
+        LoginError::Refused(code) => berth::connection::passes(code),
         LoginError::Connection(error) => error.passes(),
         LoginError::TimedOut => true,
         LoginError::SiteSecretMissing

@@ -9,6 +9,11 @@ mod questions;
 mod settings;
 mod trust;
 
+use berth::connect::{Connected, Details, connect};
+use berth::login::{Credentials, LoginError, log_in};
+use berth::session::Session;
+use berth::trust::Fingerprint;
+use berth::verify::Trust;
 pub(crate) use failures::{connect_failure, login_failure, no_password};
 pub(crate) use questions::Purpose;
 use questions::Questions;
@@ -18,14 +23,9 @@ pub(crate) use trust::{changed, known_servers, pinned};
 
 use crate::args::Args;
 use crate::ask;
-use crate::connect::{Connected, Details, connect};
 use crate::failure::Failure;
-use crate::login::{Credentials, LoginError, log_in};
 use crate::output::complain;
 use crate::password::{self, Password, PasswordError};
-use crate::session::Session;
-use crate::trust::Fingerprint;
-use crate::verify::Trust;
 
 /// A session, and the way on which it was reached.
 #[derive(Debug)]
@@ -66,7 +66,7 @@ impl Way {
 
     async fn log_in(&self, connected: Connected) -> Result<Opened, Failure> {
         let target = &self.settings.target;
-        let Connected { stream, exporter, fingerprint, details } = connected;
+        let Connected { stream, exporter, fingerprint, details, .. } = connected;
         let session = log_in(stream, &exporter, &self.credentials).await.map_err(|error| {
             let failure = login_failure(&error);
             let failure = match (&error, &self.settings.profile) {
@@ -139,7 +139,7 @@ impl Way {
         let args = Args::read("berth -H alice@h --config-dir /none df".split(' '));
         let settings = Settings::of(&args.unwrap().login).unwrap();
         let (user, password) = (settings.target.user.clone(), Password::new(String::new()));
-        let proof = crate::login::Proof::Password(password);
+        let proof = berth::login::Proof::Password(password);
         let credentials = Credentials { user, proof, site_secret: None };
         let trust = Trust::SystemAuthorities;
         Self { settings, trust, credentials, password: None, new_password: None }

@@ -2,17 +2,17 @@
 
 use std::path::PathBuf;
 
+use berth::device::DeviceSecret;
+use berth::login::Proof;
+use berth::target::Target;
 use rust_i18n::t;
 
 use super::failures::no_password;
 use crate::args::{Args, Command, SignIn};
 use crate::ask;
-use crate::device::DeviceSecret;
 use crate::failure::Failure;
-use crate::login::Proof;
 use crate::password::{self, Password, PasswordError};
 use crate::profiles::ProfileError;
-use crate::target::Target;
 
 /// What a session is wanted for, as far as passwords are concerned.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,18 +3,18 @@
 
 use std::path::PathBuf;
 
+use berth::login::SiteSecret;
+use berth::target::Target;
+use berth::trust::Fingerprint;
 use rust_i18n::t;
 
 use crate::args::{LoginArgs, absolute};
 use crate::dirs;
 use crate::failure::Failure;
 use crate::human;
-use crate::login::SiteSecret;
 use crate::profiles::{
     Choice, ChoiceError, Profile, ProfileError, ProfileName, Profiles, choose, of_target,
 };
-use crate::target::Target;
-use crate::trust::Fingerprint;
 
 /// Whom to log in as and whom to trust.
 #[derive(Clone, Debug)]
@@ -175,9 +175,10 @@ fn just(target: Target) -> Profile {
 
 #[cfg(test)]
 mod tests {
+    use berth::device::DeviceSecret;
+
     use super::*;
     use crate::args::Args;
-    use crate::device::DeviceSecret;
     use crate::exit::Exit;
 
     struct Scene(tempfile::TempDir);

@@ -5,18 +5,18 @@ use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
+use berth::connect::{ConnectError, Connected, connect};
+use berth::target::ServerAddress;
+use berth::trust::{Fingerprint, KnownServers};
+use berth::verify::Trust;
 use rust_i18n::t;
 
 use super::failures::connect_failure;
 use super::settings::Settings;
 use crate::ask;
-use crate::connect::{ConnectError, Connected, connect};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::output::complain;
-use crate::target::ServerAddress;
-use crate::trust::{Fingerprint, KnownServers};
-use crate::verify::Trust;
 
 /// A server that is trusted.
 #[derive(Debug)]

@@ -8,6 +8,8 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use berth::private_file::{make_private, write_private};
+
 use crate::dirs;
 
 /// Most lines that are kept.
@@ -42,7 +44,7 @@ impl History {
             lines.drain(..spare);
             let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
             // What cannot be shortened is read again next time.
-            let _ = dirs::write_private(&path, text.as_bytes());
+            let _ = write_private(&path, text.as_bytes());
         }
         (Self { path: Some(path), last: lines.last().cloned() }, lines)
     }
@@ -67,7 +69,7 @@ impl History {
             return Ok(());
         };
         if let Some(directory) = path.parent() {
-            dirs::make_private(directory)?;
+            make_private(directory)?;
         }
         let mut file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
         // In one write, so that lines of two shells do not mix.

@@ -24,6 +24,9 @@ pub(crate) use words::SplitError;
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use berth::connect::Details;
+use berth::session::Session;
+use berth::trust::Fingerprint;
 use berth_common::rel_path::RelPath;
 use rust_i18n::t;
 use tokio::runtime::Handle;
@@ -34,15 +37,12 @@ use self::editor::{Editor, Typed};
 use self::names::{Names, View};
 use crate::args::Args;
 use crate::ask;
-use crate::connect::Details;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::language;
 use crate::output::complain;
 use crate::reach::{Reached, Way};
-use crate::session::Session;
-use crate::trust::Fingerprint;
 
 /// A session, and what its commands share.
 struct Shell<'a> {

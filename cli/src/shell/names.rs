@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -19,7 +20,6 @@ use super::globs::{Named, Part};
 use super::roles::Side;
 use crate::commands::failed;
 use crate::failure::Failure;
-use crate::session::{RequestError, Session};
 
 /// How long a completion may wait for the server.
 const DEADLINE: Duration = Duration::from_secs(2);

@@ -1,10 +1,10 @@
 //! What stands before the cursor: the user, the server and the directory in the home.
 
+use berth::target::Target;
 use berth_common::rel_path::RelPath;
 
 use crate::looking::columns::end_within;
 use crate::output::escaped;
-use crate::target::Target;
 
 /// Longest directory that is shown whole, in letters.
 const LONGEST: usize = 40;
@@ -30,6 +30,6 @@ mod tests {
         assert_eq!(at("a\u{1b}[2J\n"), "alice@host:/a\\u{1b}[2J\\n> ");
         let long = at(&"0123456789/".repeat(9).trim_end_matches('/').replace('0', "日"));
         assert!(long.starts_with("alice@host:…") && long.ends_with("/日123456789> "), "{long}");
-        assert_eq!(long.chars().count(), "alice@host:> ".len() + LONGEST);
+        assert_eq!(columns::width(&long), "alice@host:> ".len() + LONGEST - 1);
     }
 }

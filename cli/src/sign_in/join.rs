@@ -1,6 +1,10 @@
 //! `berth join`: an account by an invitation, on the server whose certificate the code names, and then what
 //! `berth login` does.
 
+use berth::invitation::InvitationCode;
+use berth::login::{JoinError, Joining, LoginError, join};
+use berth::session::Session;
+use berth::target::Target;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
 use rust_i18n::t;
@@ -11,15 +15,11 @@ use crate::args::{Args, JoinArgs};
 use crate::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::invitation::InvitationCode;
-use crate::login::{JoinError, Joining, LoginError, join};
 use crate::output::{Output, complain};
 use crate::password::{self, Password, PasswordError};
 use crate::reach::{
     Settings, changed, config_dir, known_servers, login_failure, no_password, pinned,
 };
-use crate::session::Session;
-use crate::target::Target;
 use crate::wording::InWords;
 
 pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result<Exit, Failure> {
@@ -201,7 +201,8 @@ async fn finish(
 
 #[cfg(test)]
 mod tests {
-    use crate::connection::ConnectionError;
+
+    use berth::connection::ConnectionError;
 
     use super::*;
 

@@ -1,17 +1,17 @@
 //! How a device comes to its profile: a key is made and put aside, the server registers it, and only then it takes the
 //! place of the one before. Cut off anywhere, the profile of before is of use, or the new one is.
 
+use berth::device::DeviceSecret;
+use berth::session::Session;
 use berth_common::credentials::{DeviceName, DeviceNameError};
 use rust_i18n::t;
 
 use crate::commands::{failed, failed_credential};
-use crate::device::DeviceSecret;
 use crate::failure::Failure;
 use crate::output::Output;
 use crate::password::Password;
 use crate::profiles::{ProfileError, ProfileName};
 use crate::reach::Settings;
-use crate::session::Session;
 
 /// Registers this device by a session that has logged in with `password`, and keeps it as the settings' profile.
 pub(super) async fn register(

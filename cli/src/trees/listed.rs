@@ -173,7 +173,7 @@ pub(crate) fn beneath<'a>(path: &'a RelPath, top: &RelPath) -> &'a Path {
     Path::new(within.trim_start_matches('/'))
 }
 
-/// How many endings of [`crate::transfer::get()`]'s own files a name has. While `a` comes, its data is in `a.part`; a
+/// How many endings of [`berth::transfer::get()`]'s own files a name has. While `a` comes, its data is in `a.part`; a
 /// file of the home that is called so has to wait until `a` is in place.
 fn rank(name: &str) -> usize {
     let mut rank = 0;

@@ -13,6 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use berth::transfer::{Opened, SmallFile, TransferError, Tried, fingerprint, nanoseconds};
 use berth_common::entry::SourceFingerprint;
 use berth_common::rel_path::{RelPath, RelPathError};
 use rust_i18n::t;
@@ -21,8 +22,8 @@ use rustix::io::Errno;
 
 use super::{Gate, Paths, Sieve};
 use crate::exit::Exit;
-use crate::transfer::{Opened, SmallFile, TransferError, fingerprint, nanoseconds};
-use crate::wording::InWords;
+use crate::transfer_failures;
+use crate::wording::{InWords, about};
 
 /// Where to begin: a tree, or a file beside it.
 #[derive(Clone, Debug)]
@@ -133,7 +134,7 @@ pub enum WalkError {
     #[error("{}", _0.in_words())]
     Name(#[from] RelPathError),
     /// The operating system refuses it.
-    #[error(transparent)]
+    #[error("{}", _0.in_words())]
     Local(TransferError),
 }
 
@@ -143,7 +144,7 @@ impl WalkError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::NotUtf8 | Self::Name(_) => Exit::Failure,
-            Self::Local(error) => error.exit(),
+            Self::Local(error) => transfer_failures::exit(error),
         }
     }
 
@@ -151,7 +152,7 @@ impl WalkError {
     #[must_use]
     pub fn about(&self, named: &Path) -> String {
         match self {
-            Self::Local(error) => error.about(named),
+            Self::Local(error) => about(error, named),
             Self::NotUtf8 | Self::Name(_) => self.to_string(),
         }
     }
@@ -224,9 +225,9 @@ impl Walk {
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
             .open(&local)
-            .map_err(TransferError::local("cannot open", &local));
+            .map_err(TransferError::local(Tried::Open, &local));
         let opened = opened.and_then(|file| {
-            let found = file.metadata().map_err(TransferError::local("cannot read", &local))?;
+            let found = file.metadata().map_err(TransferError::local(Tried::Read, &local))?;
             Ok((file, found.is_dir()))
         });
         match opened {
@@ -246,7 +247,7 @@ impl Walk {
     ) -> Option<Step> {
         let entries = match Dir::new(directory) {
             Ok(entries) => entries,
-            Err(error) => return Some(failed("cannot read", local, error)),
+            Err(error) => return Some(failed(Tried::Read, local, error)),
         };
         let gate = (!remote.is_root()).then(Arc::<Gate>::default);
         let level =
@@ -273,7 +274,7 @@ impl Walk {
                     Err(error) => Step::Failed { local, error: WalkError::Local(error) },
                 },
                 Err(error) => {
-                    let error = TransferError::local("cannot read", &local)(error);
+                    let error = TransferError::local(Tried::Read, &local)(error);
                     Step::Failed { local, error: WalkError::Local(error) }
                 }
             };
@@ -299,7 +300,7 @@ impl Walk {
         let local = level.local.join(OsStr::from_bytes(bytes));
         let directory = match level.entries.fd() {
             Ok(directory) => directory,
-            Err(error) => return Some(failed("cannot read", local, error)),
+            Err(error) => return Some(failed(Tried::Read, local, error)),
         };
         if self.settled.contains(&local) {
             return None;
@@ -309,7 +310,7 @@ impl Walk {
                 let found = rustix::fs::statat(directory, bytes, AtFlags::SYMLINK_NOFOLLOW);
                 match found {
                     Ok(found) => FileType::from_raw_mode(found.st_mode),
-                    Err(error) => return Some(failed("cannot look at", local, error)),
+                    Err(error) => return Some(failed(Tried::LookAt, local, error)),
                 }
             }
             known => known,
@@ -340,7 +341,7 @@ impl Walk {
                     let file = of_stat(&found);
                     Some(Step::LookedAt(LookedAt { local, remote, file }))
                 }
-                Err(error) => Some(failed("cannot look at", local, error)),
+                Err(error) => Some(failed(Tried::LookAt, local, error)),
             };
         }
         let only = if is_directory { OFlags::DIRECTORY } else { OFlags::NONBLOCK };
@@ -349,7 +350,7 @@ impl Walk {
             Ok(opened) => opened,
             // It has become a link since the directory was read.
             Err(Errno::LOOP) => return Some(Step::Skipped { local, kind: NotFollowed::Link }),
-            Err(error) => return Some(failed("cannot open", local, error)),
+            Err(error) => return Some(failed(Tried::Open, local, error)),
         };
         let within = level.gate.clone();
         if is_directory {
@@ -378,7 +379,7 @@ impl Iterator for Walk {
                 Some(Err(error)) if !is_shut => {
                     let local = level.local.clone();
                     self.levels.pop();
-                    Some(failed("cannot read", local, error))
+                    Some(failed(Tried::Read, local, error))
                 }
                 _ => {
                     self.levels.pop();
@@ -404,8 +405,8 @@ fn of_stat(found: &rustix::fs::Stat) -> SourceFingerprint {
     }
 }
 
-fn failed(what: &'static str, local: PathBuf, error: Errno) -> Step {
-    let error = TransferError::local(what, &local)(io::Error::from(error));
+fn failed(tried: Tried, local: PathBuf, error: Errno) -> Step {
+    let error = TransferError::local(tried, &local)(io::Error::from(error));
     Step::Failed { local, error: WalkError::Local(error) }
 }
 

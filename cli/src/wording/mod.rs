@@ -4,17 +4,21 @@
 //! [`Failure`](crate::failure::Failure) takes nothing else, so that an error without a translation does not compile;
 //! the matches are complete, so that a new variant does not either. In English the sentences are those of `Display`.
 
+mod addresses;
 mod admin;
 mod checks;
+mod connect;
+mod login;
 mod scram;
 mod server;
 mod source;
+mod transfer;
 
 use std::borrow::Cow;
 use std::fmt;
 
-pub(crate) use server::sentence;
 pub(crate) use source::of_source;
+pub(crate) use transfer::about;
 
 /// An error, or what was said of it already, as a sentence in the language that is spoken.
 pub trait InWords {
@@ -55,14 +59,5 @@ tells_itself!(
     crate::trees::FillsError,
     crate::trees::PatternError,
     crate::trees::PlaceError,
-    crate::connect::ConnectError,
-    crate::connection::ConnectionError,
-    crate::login::LoginError,
-    crate::login::JoinError,
     crate::state::StateError,
-    crate::target::TargetError,
-    crate::transfer::TransferError,
-    crate::trust::FingerprintError,
-    crate::trust::KnownServersError,
-    crate::device::DeviceError,
 );

@@ -19,7 +19,7 @@ impl InWords for ErrorCode {
 /// A refusal of the server's as a sentence for people: sizes have units, and are exact only where
 /// rounded ones would hide what is missing.
 #[must_use]
-pub(crate) fn sentence(code: &ErrorCode) -> String {
+fn sentence(code: &ErrorCode) -> String {
     match code {
         ErrorCode::NotFound => t!("no such file or directory"),
         ErrorCode::AlreadyExists => t!("already exists"),

@@ -2,6 +2,9 @@
 
 use std::error::Error;
 
+use berth::invitation::InvitationCodeError;
+use berth::target::TargetError;
+use berth::trust::FingerprintError;
 use berth_common::credentials::{DeviceNameError, IdError};
 use berth_common::ids::UserNameError;
 
@@ -15,5 +18,8 @@ pub(crate) fn of_source(source: &(dyn Error + 'static)) -> String {
     told::<UserNameError>(source)
         .or_else(|| told::<DeviceNameError>(source))
         .or_else(|| told::<IdError>(source))
+        .or_else(|| told::<TargetError>(source))
+        .or_else(|| told::<FingerprintError>(source))
+        .or_else(|| told::<InvitationCodeError>(source))
         .unwrap_or_else(|| source.to_string())
 }

@@ -1,15 +1,12 @@
 //! A terminal at the shell's prompt, and the ways to type and to wait there.
 
 use berth_tests::terminal::{Key, Screen, Terminal};
-use berth_tests::{Client, Options, Server};
+use berth_tests::{Client, Server};
 
 pub(crate) const PROMPT: &str = "alice@127.0.0.1:/>";
 
 pub(crate) fn server() -> (Server, Client) {
-    let server = Server::start(Options::new());
-    server.add_user("alice", "a", "64MiB");
-    let alice = server.client("alice", "a");
-    (server, alice)
+    Server::with_alice("64MiB")
 }
 
 /// A terminal at the prompt.

@@ -7,11 +7,10 @@
 
 use std::collections::HashMap;
 
+use berth::session::Session;
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::RelPath;
 use tokio::task::JoinHandle;
-
-use crate::session::Session;
 
 /// Listings that are asked for, or are kept until their turn.
 const AT_ONCE: usize = 16;

@@ -5,6 +5,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -17,7 +18,6 @@ use crate::commands::descent::spool_failure;
 use crate::commands::failed;
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::{RequestError, Session};
 use crate::trees::{Listed, Piece, Sieve, make_directory};
 use crate::wording::InWords;
 

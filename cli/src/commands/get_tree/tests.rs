@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use berth::session::Session;
 use berth_common::batch::GetResult;
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::entry::{Entry, EntryKind};
@@ -15,7 +16,6 @@ use super::*;
 use crate::args::SieveArgs;
 use crate::commands::fake::{self, FakeServer};
 use crate::output::{Output, Style};
-use crate::session::Session;
 
 const CONTENT: &[u8] = b"content";
 

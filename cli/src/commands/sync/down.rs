@@ -16,7 +16,8 @@ use crate::commands::get_tree::{Root, Syncing, fetch};
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::transfer::TransferError;
+use crate::language::message;
+use crate::transfer_failures::local;
 use crate::trees::{Leftovers, Paths};
 
 pub(super) async fn run(
@@ -79,8 +80,10 @@ pub(super) async fn run(
             match removed {
                 Ok(()) => deleted(context, &mut telling, &shown, dry_run)?,
                 Err(error) => {
-                    let error = TransferError::local("cannot delete", &path)(error);
-                    let failure = Failure::from(&error).of("sync").locally(&shown);
+                    let failure =
+                        local(message!("cannot delete %{path}: %{reason}"), &path, &error)
+                            .of("sync")
+                            .locally(&shown);
                     telling.failed(&failure);
                 }
             }
@@ -98,7 +101,6 @@ fn make_parents(to: &Path) -> Result<(), Failure> {
         return Ok(());
     };
     fs::create_dir_all(parent).map_err(|error| {
-        let error = TransferError::local("cannot make", parent)(error);
-        Failure::from(&error).locally(parent.display())
+        local(message!("cannot make %{path}: %{reason}"), parent, &error).locally(parent.display())
     })
 }

@@ -4,6 +4,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use berth::session::RequestError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -18,8 +19,8 @@ use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
-use crate::session::RequestError;
-use crate::transfer::TransferError;
+use crate::language::message;
+use crate::transfer_failures::local;
 use crate::trees::{Comparing, Local, Paths, Root, Sieve, Told, beneath};
 
 pub(super) async fn run(
@@ -71,8 +72,9 @@ fn check_directory(path: &Path) -> Result<(), Failure> {
         false => Err(io::ErrorKind::NotADirectory.into()),
     });
     found.map_err(|error| {
-        let error = TransferError::local("cannot sync", path)(error);
-        Failure::from(&error).of("sync").locally(path.display())
+        local(message!("cannot sync %{path}: %{reason}"), path, &error)
+            .of("sync")
+            .locally(path.display())
     })
 }
 

@@ -1,9 +1,0 @@
-//! Puts and gets through the client's public interface, against a server in memory.
-
-// Helpers outside a test function are part of a test all the same.
-#![allow(clippy::unwrap_used)]
-
-mod fake;
-mod get;
-mod put;
-mod stream;
