@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use berth_common::error_code::ErrorCode;
+use rust_i18n::t;
 
 use crate::language::message;
 
@@ -54,11 +55,11 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
 /// [`EXIT_CODES`] as text.
 #[must_use]
 pub fn exit_codes() -> String {
-    let mut text = "Exit codes:\n".to_owned();
+    let mut text = format!("{}\n", t!("Exit codes:"));
     for (exit, meaning) in EXIT_CODES {
-        text.push_str(&format!("  {:<4} {meaning}\n", *exit as u8));
+        text.push_str(&format!("  {:<4} {}\n", *exit as u8, t!({ *meaning })));
     }
-    text.push_str("Where several things fail, the first failure decides.");
+    text.push_str(&t!("Where several things fail, the first failure decides."));
     text
 }
 

@@ -3,6 +3,7 @@
 //! All of it is on standard error. Transfers tell events, and each has its [`FileProgress`] to hear them; the commands
 //! make these and say what came of each file.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -222,15 +223,17 @@ impl FileProgress {
         match event {
             Event::Started { size, from } => self.begin(size, from),
             Event::StartedOver(Changed::Local) => {
-                self.note("the file has changed since the last try: starting over");
+                self.note(&t!("the file has changed since the last try: starting over"));
             }
             Event::StartedOver(Changed::Remote) => {
-                self.note("the file on the server has changed since the last try: starting over");
+                self.note(&t!(
+                    "the file on the server has changed since the last try: starting over"
+                ));
             }
             Event::Advanced { position } | Event::SentBack { position } => self.at(position),
-            Event::Storing => self.waiting("storing"),
+            Event::Storing => self.waiting(t!("storing")),
             Event::AttributesNotKept => {
-                self.note("the file system does not keep its time or mode");
+                self.note(&t!("the file system does not keep its time or mode"));
             }
             Event::Stored => self.end(),
         }
@@ -311,7 +314,7 @@ impl FileProgress {
     }
 
     /// All bytes are over; what is waited for now.
-    fn waiting(&self, what: &'static str) {
+    fn waiting(&self, what: Cow<'static, str>) {
         self.with(|_, state| {
             if let Some(bar) = &state.bar {
                 bar.set_message(what);
@@ -379,7 +382,7 @@ mod tests {
             let file = progress.file("a\x1b");
             file.begin(Some(5 << 20), 1 << 20);
             file.at(2 << 20);
-            file.waiting("storing");
+            file.waiting("storing".into());
             file.end();
             drop(file);
             let file = progress.file("standard input");

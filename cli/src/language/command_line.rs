@@ -13,6 +13,9 @@ use rust_i18n::t;
 use super::{Language, spoken};
 use crate::wording;
 
+/// What clap begins with.
+const CLAPS: &str = "error: ";
+
 /// Prints what clap has to say, on the stream that it chooses.
 pub(crate) fn complaint(error: &Error) {
     let says_what_was_asked =
@@ -39,7 +42,7 @@ fn told(error: &Error) -> String {
     }
     if let Some(ContextValue::StyledStrs(tips)) = error.get(ContextKind::Suggested)
         && let Some(name) = text_of(error, ContextKind::InvalidArg)
-        && !tips.is_empty()
+        && tips.iter().any(|tip| tip.to_string().contains("as a value"))
     {
         text += &t!("\n\n  tip: to pass '%{name}' as a value, write '-- %{name}'", name = name);
     }
@@ -47,12 +50,12 @@ fn told(error: &Error) -> String {
         text += &format!("\n\n{usage}");
     }
     let end = t!("For more information, try '--help'.");
-    framed(&format!("error: {text}\n\n{end}\n"))
+    framed(&format!("{CLAPS}{text}\n\n{end}\n"))
 }
 
 /// The words that clap itself puts around a sentence of ours.
 fn framed(text: &str) -> String {
-    let text = match text.strip_prefix("error: ") {
+    let text = match text.strip_prefix(CLAPS) {
         Some(sentence) => t!("error: %{sentence}", sentence = sentence).into_owned(),
         None => text.to_owned(),
     };

@@ -11,7 +11,7 @@ use clap::{Arg, Command};
 use rust_i18n::t;
 
 use super::fill::filled;
-use super::{Language, spoken, translated};
+use super::{Language, message, spoken, translated};
 use crate::looking::screen;
 
 /// As wide as help gets, also on a wider screen; as `max_term_width` of the command lines.
@@ -106,8 +106,8 @@ fn with_help(argument: Arg, width: usize, column: usize) -> Arg {
 fn heading(argument: &Arg) -> String {
     let heading = match argument.get_help_heading() {
         Some(own) => own,
-        None if argument.is_positional() => "Arguments",
-        None => "Options",
+        None if argument.is_positional() => message!("Arguments"),
+        None => message!("Options"),
     };
     translated(heading).unwrap_or_else(|| heading.to_owned())
 }
@@ -133,4 +133,23 @@ fn values(argument: &Arg) -> String {
 fn paragraphs(text: &str) -> String {
     let told = |paragraph: &str| translated(paragraph).unwrap_or_else(|| paragraph.to_owned());
     text.split("\n\n").map(told).collect::<Vec<_>>().join("\n\n")
+}
+
+/// The messages that the help of a command line is made of, without those of its commands.
+#[must_use]
+pub fn paragraphs_of(command: &Command) -> Vec<String> {
+    let own = [
+        command.get_about(),
+        command.get_long_about(),
+        command.get_after_help(),
+        command.get_after_long_help(),
+    ];
+    let arguments: Vec<&Arg> =
+        command.get_arguments().filter(|argument| !argument.is_hide_set()).collect();
+    let of_arguments = arguments.iter().flat_map(|it| [it.get_help(), it.get_long_help()]);
+    let texts = own.into_iter().chain(of_arguments).flatten().map(ToString::to_string);
+    let mut all: Vec<String> =
+        texts.flat_map(|text| text.split("\n\n").map(str::to_owned).collect::<Vec<_>>()).collect();
+    all.extend(arguments.into_iter().filter_map(Arg::get_help_heading).map(str::to_owned));
+    all
 }

@@ -12,8 +12,10 @@ pub(crate) mod system;
 
 use std::env;
 
+use clap::CommandFactory as _;
+
 pub(crate) use command_line::complaint;
-pub use help::in_language;
+pub use help::{in_language, paragraphs_of};
 
 /// Marks a text that is looked up where it is told, since a constant cannot be translated.
 macro_rules! message {
@@ -89,6 +91,25 @@ pub(crate) fn spoken() -> Language {
 /// A text in the language that is spoken, if it is in the tables.
 pub(crate) fn translated(text: &str) -> Option<String> {
     crate::_rust_i18n_try_translate(&rust_i18n::locale(), text).map(|text| text.into_owned())
+}
+
+/// All translations into a language, by their messages; for tests of the tables.
+#[must_use]
+pub fn table(tag: &str) -> Vec<(String, String)> {
+    let messages = crate::_rust_i18n_backend().messages_for_locale(tag).unwrap_or_default();
+    messages.into_iter().map(|(message, text)| (message.into_owned(), text.into_owned())).collect()
+}
+
+/// The command lines whose help people read: `berth`, `berthctl`, and a line of the shell; for tests of the tables.
+#[must_use]
+pub fn command_lines() -> [clap::Command; 3] {
+    let mut all = [
+        crate::args::parser(true),
+        crate::admin::Arguments::command(),
+        crate::shell::line_parser(),
+    ];
+    all.iter_mut().for_each(clap::Command::build);
+    all
 }
 
 #[cfg(test)]

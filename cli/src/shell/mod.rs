@@ -186,6 +186,11 @@ impl Shell<'_> {
     }
 }
 
+/// The parser of the lines that a person types.
+pub(crate) fn line_parser() -> clap::Command {
+    line::parser(true)
+}
+
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| {
         Failure::new(
