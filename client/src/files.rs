@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use berth_common::entry::Existing;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -12,18 +13,20 @@ use crate::transfer::{
     GetJob, GetReport, PutJob, PutReport, TransferError, get, get_async, put, put_async,
 };
 
-/// How a file is put. By default it replaces a file that stands there, of which it sends only what differs, and tells
-/// nobody.
+/// How a file is put. By default it replaces a file that stands there, of which it sends only what differs, and keeps
+/// the note, and tells nobody.
 #[derive(Clone, Debug)]
 pub struct PutOptions {
     existing: Existing,
     whole: bool,
+    note: NoteChange,
     progress: Reporter,
 }
 
 impl Default for PutOptions {
     fn default() -> Self {
-        Self { existing: Existing::Replace, whole: false, progress: Reporter::nobody() }
+        let (existing, note, progress) = (Existing::Replace, NoteChange::Keep, Reporter::nobody());
+        Self { existing, whole: false, note, progress }
     }
 }
 
@@ -44,6 +47,12 @@ impl PutOptions {
     #[must_use]
     pub fn whole(self, whole: bool) -> Self {
         Self { whole, ..self }
+    }
+
+    /// What becomes of the file's note.
+    #[must_use]
+    pub fn note(self, note: NoteChange) -> Self {
+        Self { note, ..self }
     }
 
     /// Calls `tell` for each event. It is called by the transfer, which waits until it returns.
@@ -193,6 +202,7 @@ impl Session {
             token: self.upload_token(remote),
             existing: options.existing,
             whole: options.whole,
+            note: options.note.clone(),
         }
     }
 }

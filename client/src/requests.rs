@@ -6,6 +6,7 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::Md5;
 use berth_common::entry::{Entry, UploadSummary, Usage};
 use berth_common::ids::{RequestId, StagingName};
+use berth_common::note::Note;
 use berth_common::rel_path::RelPath;
 
 use crate::connection::ConnectionError;
@@ -16,7 +17,7 @@ pub(crate) fn unexpected() -> RequestError {
 }
 
 impl Session {
-    /// One entry, its digest included.
+    /// One entry, its digest and note included.
     ///
     /// # Errors
     /// What the server refused it with, or why the session is over; so in all methods here.
@@ -55,9 +56,24 @@ impl Session {
     /// # Cancel safety
     /// Nothing is lost.
     pub async fn list(&self, path: &RelPath) -> Result<Listing, RequestError> {
+        self.list_all(path, false).await
+    }
+
+    /// The same with the files' notes, each of which the server has to read.
+    ///
+    /// # Errors
+    /// See [`Session::list`].
+    ///
+    /// # Cancel safety
+    /// Nothing is lost.
+    pub async fn list_with_notes(&self, path: &RelPath) -> Result<Listing, RequestError> {
+        self.list_all(path, true).await
+    }
+
+    async fn list_all(&self, path: &RelPath, notes: bool) -> Result<Listing, RequestError> {
         let exchange = self.exchange();
         let path = path.clone();
-        exchange.send(&ClientToWorker::List { id: exchange.id, path }).await?;
+        exchange.send(&ClientToWorker::List { id: exchange.id, path, notes }).await?;
         Ok(Listing { exchange, ended: false })
     }
 
@@ -100,6 +116,19 @@ impl Session {
     ) -> Result<(), RequestError> {
         let (from, to) = (from.clone(), to.clone());
         self.done(|id| ClientToWorker::Rename { id, from, to, overwrite }).await
+    }
+
+    /// Keeps a note with a file, in place of the one that is kept, or with `None` takes that away. It is on disk when
+    /// this returns.
+    ///
+    /// # Errors
+    /// See [`Session::stat`].
+    ///
+    /// # Cancel safety
+    /// Dropping it leaves open whether the server does it.
+    pub async fn set_note(&self, path: &RelPath, note: Option<Note>) -> Result<(), RequestError> {
+        let path = path.clone();
+        self.done(|id| ClientToWorker::SetNote { id, path, note }).await
     }
 
     /// Limits and usage.

@@ -17,6 +17,7 @@ use berth_common::ledger_protocol::{
     DaemonToFiler, FilerToDaemon, IntentItem, Outcome, SettleItem,
 };
 use berth_common::limits::CHANGES_PER_MESSAGE;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, criterion_group, criterion_main};
@@ -62,6 +63,7 @@ fn worker_and_filer(criterion: &mut Criterion) {
         token: UploadToken([7; 16]),
         mode: 0o644,
         existing: Existing::Keep,
+        note: NoteChange::Keep,
     };
     passed(&mut group, down, "OpenUpload", &WorkerToFiler::OpenUpload { op: OP, upload }, &[]);
     let opened = FilerToWorker::UploadOpened {

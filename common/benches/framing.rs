@@ -13,6 +13,7 @@ use berth_common::entry::{
 use berth_common::frame::{self, BlockHeader, FrameHeader, HEADER_BYTES};
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LISTING_CHUNK_BYTES};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use criterion::measurement::WallTime;
 use criterion::{BenchmarkGroup, Criterion, Throughput, criterion_group, criterion_main};
@@ -57,6 +58,7 @@ fn entry(name: &str) -> Entry {
         mtime_ns: source().mtime_ns,
         mode: 0o644,
         digest: None,
+        note: None,
     }
 }
 
@@ -86,6 +88,7 @@ fn messages(criterion: &mut Criterion) {
         mode: 0o644,
         existing: Existing::Keep,
         base: None,
+        note: NoteChange::Keep,
     };
     both(&mut group, "Put", &ClientToWorker::Put(put));
     let end = SourceEnd::from(source());

@@ -11,6 +11,7 @@ use crate::digest::Md5;
 use crate::entry::Entry;
 use crate::error_code::ErrorCode;
 use crate::limits::{CHANGES_PER_MESSAGE, MAX_PACKET, MAX_PATH_BYTES};
+use crate::note::{MAX_NOTE_BYTES, NoteChange};
 use crate::rel_path::RelPath;
 
 /// Most bytes of a file that travels in a batch: half a leaf.
@@ -31,11 +32,11 @@ const AROUND: usize = 160;
 // A batch fits a packet, any file fits a batch, and the changes of one fit one intent.
 const _: () = assert!(
     BYTES + 1024 <= MAX_PACKET
-        && FILE_BYTES + AROUND + MAX_PATH_BYTES <= BYTES
+        && FILE_BYTES + AROUND + MAX_PATH_BYTES + MAX_NOTE_BYTES <= BYTES
         && FILES <= CHANGES_PER_MESSAGE
 );
 
-/// What a file takes of a batch: its bytes, its path or name, and what is said of it.
+/// What a file takes of a batch: its bytes, with those of its note, its path or name, and what is said of it.
 #[must_use]
 pub fn weight(path: &str, size: usize) -> usize {
     size.saturating_add(path.len()).saturating_add(AROUND)
@@ -57,6 +58,9 @@ pub struct SmallPut {
     pub mode: u16,
     /// Whether a file that stands there may be replaced.
     pub overwrite: bool,
+    /// What becomes of its note.
+    #[serde(default)]
+    pub note: NoteChange,
 }
 
 /// What came of a file that was put.
@@ -119,8 +123,10 @@ pub enum ReadResult {
 /// Whether files may be put together in one message: one file at least, and no more than fit.
 #[must_use]
 pub fn is_put(files: &[SmallPut]) -> bool {
-    let weight: usize =
-        files.iter().map(|file| weight(file.path.as_str(), file.content.len())).sum();
+    let weight: usize = files
+        .iter()
+        .map(|file| weight(file.path.as_str(), file.content.len() + file.note.weight()))
+        .sum();
     let sizes_fit = files.iter().all(|file| file.content.len() <= FILE_BYTES);
     (1..=FILES).contains(&files.len()) && sizes_fit && weight <= BYTES
 }
@@ -156,10 +162,16 @@ impl Room {
     /// Takes the room of a file, if there is enough; else the next batch has it, if it is a small file.
     #[must_use]
     pub fn take(&mut self, path: &str, size: u64) -> bool {
+        self.take_noted(path, size, &NoteChange::Keep)
+    }
+
+    /// The same for a file that is put with a note.
+    #[must_use]
+    pub fn take_noted(&mut self, path: &str, size: u64, note: &NoteChange) -> bool {
         let Some(size) = usize::try_from(size).ok().filter(|size| *size <= FILE_BYTES) else {
             return false;
         };
-        let weight = weight(path, size);
+        let weight = weight(path, size + note.weight());
         if self.files == 0 || weight > self.bytes {
             return false;
         }
@@ -177,6 +189,7 @@ mod tests {
     use crate::entry::{EntryKind, Limits, Usage};
     use crate::filer_protocol::{FilerToWorker, WorkerToFiler};
     use crate::ids::{OpId, RequestId};
+    use crate::note::Note;
 
     fn put(path: &str, size: usize) -> SmallPut {
         SmallPut {
@@ -186,15 +199,16 @@ mod tests {
             mtime_ns: i64::MIN,
             mode: u16::MAX,
             overwrite: true,
+            note: NoteChange::Keep,
         }
     }
 
     /// As many files of this size as a batch takes.
-    fn full(path: &str, size: usize) -> Vec<SmallPut> {
+    fn full(path: &str, size: usize, note: &NoteChange) -> Vec<SmallPut> {
         let mut room = Room::default();
         let mut files = Vec::new();
-        while room.take(path, size as u64) {
-            files.push(put(path, size));
+        while room.take_noted(path, size as u64, note) {
+            files.push(SmallPut { note: note.clone(), ..put(path, size) });
         }
         files
     }
@@ -225,7 +239,7 @@ mod tests {
         for (path, size) in
             [("a", 0), ("a", 4096), ("a", FILE_BYTES), (long.as_str(), 0), (long.as_str(), 50_000)]
         {
-            let files = full(path, size);
+            let files = full(path, size, &NoteChange::Keep);
             assert!(is_put(&files), "{size}");
             let count = files.len();
             let read = files
@@ -238,6 +252,7 @@ mod tests {
                         mtime_ns: i64::MIN,
                         mode: u16::MAX,
                         digest: Some(file.md5),
+                        note: None,
                     },
                     content: file.content.clone(),
                 })
@@ -250,12 +265,16 @@ mod tests {
                     mtime_ns: i64::MIN,
                     mode: u16::MAX,
                     digest: Some(file.md5),
+                    note: None,
                 })
             });
             let (op, results) = (OpId(u32::MAX), stated.collect());
             assert!(packet(&FilerToWorker::FilesStated { op, results }) <= MAX_PACKET);
             assert!(packet(&FilerToWorker::FilesRead { op, files: read }) <= MAX_PACKET);
             assert!(packet(&WorkerToFiler::PutFiles { op, files }) <= MAX_PACKET);
+            let note = NoteChange::Set(Note::new(&"n".repeat(MAX_NOTE_BYTES)).unwrap());
+            let files = full(path, size, &note);
+            assert!(is_put(&files) && packet(&WorkerToFiler::PutFiles { op, files }) <= MAX_PACKET);
             let results = vec![PutResult::Failed(error.clone()); count];
             let usage = Some(usage);
             assert!(packet(&FilerToWorker::FilesPut { op, results, usage }) <= MAX_PACKET);
@@ -282,5 +301,12 @@ mod tests {
         assert!(!room.take("a", FILE_BYTES as u64 + 1) && !room.take("a", u64::MAX));
         assert!(room.take("a", FILE_BYTES as u64) && !room.take("a", FILE_BYTES as u64));
         assert!(room.take("a", 1), "a smaller one still fits");
+        let note = NoteChange::Set(Note::new(&"n".repeat(MAX_NOTE_BYTES)).unwrap());
+        let mut room = Room::default();
+        assert!(room.take_noted(&"p".repeat(MAX_PATH_BYTES), FILE_BYTES as u64, &note));
+        let left = BYTES - weight(&"p".repeat(MAX_PATH_BYTES), FILE_BYTES + MAX_NOTE_BYTES);
+        let size = (left - weight("a", 0)) as u64;
+        assert!(!room.take_noted("a", size, &note), "a note has a weight");
+        assert!(room.take("a", size));
     }
 }

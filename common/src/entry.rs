@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::digest::Md5;
 use crate::ids::StagingName;
+use crate::note::Note;
 use crate::rel_path::RelPath;
 
 /// What an entry of a home is.
@@ -36,6 +37,9 @@ pub struct Entry {
     /// The tree digest, when one is stored that was made for this size and mtime.
     /// Listings leave it out.
     pub digest: Option<Md5>,
+    /// The note that is kept with a file. It is told where a single entry is asked for, and in listings that ask
+    /// for notes.
+    pub note: Option<Note>,
 }
 
 /// Tells a client's local file apart from any other content it ever had.

@@ -47,6 +47,8 @@ pub enum ErrorCode {
     },
     /// The server's disk has too little space left.
     DiskFull,
+    /// The file system has no room for this note beside the file's other attributes, or none at all.
+    NoRoomForNote,
     /// Another client is sending this upload; it may be taken over when it has been silent for 15 s.
     UploadBusy,
     /// There is no such upload of this user.
@@ -88,6 +90,15 @@ pub enum ErrorCode {
     OtherName,
     /// A transfer more than a session may have.
     TooManyTransfers {
+        /// The bound.
+        limit: u32,
+    },
+    /// No administrator has allowed this program to the user, or it is not there.
+    ProgramNotAllowed,
+    /// The server cannot run programs in a jail, which its log explains.
+    ExecUnavailable,
+    /// A program more than a session, or the server, may run.
+    TooManyPrograms {
         /// The bound.
         limit: u32,
     },
@@ -149,6 +160,9 @@ impl fmt::Display for ErrorCode {
                 );
             }
             Self::DiskFull => "the server's disk is full",
+            Self::NoRoomForNote => {
+                "the server's file system has no room for this note; a shorter one may fit"
+            }
             Self::UploadBusy => {
                 "another client is uploading this file; try again when it has been silent for 15 s"
             }
@@ -185,6 +199,13 @@ impl fmt::Display for ErrorCode {
             Self::OtherName => "the invitation is for another user name",
             Self::TooManyTransfers { limit } => {
                 return write!(f, "more than {limit} transfers at once in one session");
+            }
+            Self::ProgramNotAllowed => {
+                "the server has no such program for you; its administrator may allow it (berthctl user allow-exec)"
+            }
+            Self::ExecUnavailable => "the server cannot run programs; its log says why",
+            Self::TooManyPrograms { limit } => {
+                return write!(f, "more than {limit} programs at once; try again later");
             }
             Self::TooManySessions { limit } => {
                 return write!(f, "more than {limit} sessions at once for this user");

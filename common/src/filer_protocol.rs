@@ -12,6 +12,7 @@ use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
 use crate::ids::{Handle, OpId, StagingName, UploadToken};
+use crate::note::{Note, NoteChange};
 use crate::rel_path::RelPath;
 
 /// Messages with descriptors that a filer may have sent and the worker not yet taken.
@@ -43,6 +44,8 @@ pub enum WorkerToFiler {
         op: OpId,
         /// The directory.
         path: RelPath,
+        /// Whether the files' notes are wanted, each of which has to be read.
+        notes: bool,
     },
     /// Credit for one more chunk of a listing, or part of `Uploads`, whose last one has not come yet.
     ListMore {
@@ -164,6 +167,15 @@ pub enum WorkerToFiler {
         /// Whether a file may be replaced by a file.
         overwrite: bool,
     },
+    /// Keeps a note with a file, or takes the one that is kept away. Answered by `Done`.
+    SetNote {
+        /// The operation.
+        op: OpId,
+        /// The file.
+        path: RelPath,
+        /// The note; `None` for none.
+        note: Option<Note>,
+    },
     /// Answered by `Usage`.
     Usage {
         /// The operation.
@@ -201,6 +213,8 @@ pub struct OpenUpload {
     pub mode: u16,
     /// What happens to a file that stands there.
     pub existing: Existing,
+    /// What becomes of its note.
+    pub note: NoteChange,
 }
 
 /// What a filer answers.

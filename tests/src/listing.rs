@@ -36,7 +36,7 @@ pub fn peaks(
     let mut raw = Raw::login(server, user, password);
     let session = server.session_of(user);
     let path = RelPath::new(name).unwrap();
-    let mut part = raw.ask(|id| ClientToWorker::List { id, path });
+    let mut part = raw.ask(|id| ClientToWorker::List { id, path, notes: false });
     let mut seen = 0;
     loop {
         match part {

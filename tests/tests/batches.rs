@@ -7,6 +7,7 @@ use berth_common::digest::{TreeDigest, leaves};
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::client::at_once;
 use berth_tests::{Options, Raw, Server, report};
@@ -36,6 +37,7 @@ impl Putter {
             mode: 0o644,
             existing: Existing::Replace,
             base: None,
+            note: NoteChange::Keep,
         };
         self.contents.insert(id, content);
         self.raw.send(&ClientToWorker::Put(put));

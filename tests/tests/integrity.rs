@@ -8,6 +8,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::disk::only_journal_leaves;
 use berth_tests::files::{self, Content, assert_same, flip_byte, rot};
@@ -28,6 +29,7 @@ fn open(raw: &mut Raw, path: &str, size: usize) -> RequestId {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     }));
     match raw.message() {
         WorkerToClient::PutReady { leaves: 0, .. } => id,

@@ -79,7 +79,7 @@ fn a_client_that_reads_no_further_neither_fills_memory_nor_stops_others() {
     let before = (peak_kib(worker), peak_kib(filer));
     for _ in 0..LISTINGS {
         let id = slow.id();
-        slow.send(&ClientToWorker::List { id, path: RelPath::new("large").unwrap() });
+        slow.send(&ClientToWorker::List { id, path: RelPath::new("large").unwrap(), notes: false });
     }
     // Another session of the same user is served all the same.
     let alice = server.client("alice", "a");

@@ -87,7 +87,7 @@ fn a_thousand_sessions_are_served_while_fifty_of_them_transfer() {
 }
 
 fn assert_listing(raw: &mut Raw) {
-    let listed = raw.ask(|id| ClientToWorker::List { id, path: RelPath::root() });
+    let listed = raw.ask(|id| ClientToWorker::List { id, path: RelPath::root(), notes: false });
     assert!(matches!(listed, WorkerToClient::Entries { last: true, .. }), "{listed:?}");
 }
 

@@ -129,7 +129,7 @@ fn failures_are_slowed_then_refused_and_other_addresses_are_not_affected() {
 fn nothing_is_served_before_the_login() {
     let server = server(Options::new());
     let questions = [
-        ClientToWorker::List { id: RequestId(1), path: RelPath::root() },
+        ClientToWorker::List { id: RequestId(1), path: RelPath::root(), notes: false },
         ClientToWorker::Usage { id: RequestId(1) },
         ClientToWorker::PutEnd {
             id: RequestId(1),

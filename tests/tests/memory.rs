@@ -38,7 +38,7 @@ fn idle(count: usize, most: u64) {
     let mut idle: Vec<_> = at_once(vec![log_in, log_in]).into_iter().flatten().collect();
     // Each has done something: a listing, after which its buffers are to be given back.
     for raw in &mut idle {
-        let listed = raw.ask(|id| ClientToWorker::List { id, path: RelPath::root() });
+        let listed = raw.ask(|id| ClientToWorker::List { id, path: RelPath::root(), notes: false });
         assert!(matches!(listed, WorkerToClient::Entries { last: true, .. }), "{listed:?}");
     }
     wait_until("all are logged in", || server.sessions_of("alice").len() == count);

@@ -8,6 +8,7 @@ use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::client::at_once;
 use berth_tests::exact::assert_exact;
@@ -67,7 +68,16 @@ fn put(raw: &mut Raw, path: &str, size: u64) -> WorkerToClient {
     let (token, existing) = (UploadToken([1; 16]), Existing::Replace);
     let source = source.into();
     raw.ask(|id| {
-        ClientToWorker::Put(Put { id, path, source, token, mode: 0o644, existing, base: None })
+        ClientToWorker::Put(Put {
+            id,
+            path,
+            source,
+            token,
+            mode: 0o644,
+            existing,
+            base: None,
+            note: NoteChange::Keep,
+        })
     })
 }
 

@@ -66,6 +66,7 @@ fn uploads_are_refused_and_downloads_and_deletes_go_on() {
         alice.run(&["mkdir", "new"]).failed().says(REFUSED);
         alice.run(&["mv", "x", "y"]).failed().says(REFUSED);
         alice.run(&["mv", "x", "z"]).ok();
+        alice.run(&["note", "z", "as a rename"]).ok();
         alice.run(&["ls", "-l"]).ok();
         alice.run(&["df"]).ok();
         alice.run(&["get", "f", "--to", "back"]).ok();
@@ -124,6 +125,7 @@ fn a_server_that_starts_in_an_outage_serves_reading_and_recovers_when_it_is_over
     alice.run(&["get", "f", "--to", "back"]).ok();
     alice.run(&["put", "f", "--to", "new"]).failed().says(REFUSED);
     alice.run(&["mv", "x", "z"]).failed().says(REFUSED);
+    alice.run(&["note", "x", "as a rename"]).failed().says(REFUSED);
     server.client("bob", "b").run(&["ls"]).ok();
     assert_eq!(owed(&server), 1, "no sweep takes it");
     outage.end();

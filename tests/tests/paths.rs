@@ -13,6 +13,7 @@ use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::{BlockHeader, encode_message};
 use berth_common::ids::UploadToken;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::{Client, Options, Raw, Received, Server, account};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
@@ -106,11 +107,12 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
     let mut id = || raw.id();
     vec![
         ClientToWorker::Stat { id: id(), path: path() },
-        ClientToWorker::List { id: id(), path: path() },
+        ClientToWorker::List { id: id(), path: path(), notes: false },
         ClientToWorker::MakeDirectory { id: id(), path: path(), parents: true },
         ClientToWorker::Remove { id: id(), path: path(), recursive: true },
         ClientToWorker::Rename { id: id(), from: path(), to: own(), overwrite: true },
         ClientToWorker::Rename { id: id(), from: own(), to: path(), overwrite: true },
+        ClientToWorker::SetNote { id: id(), path: path(), note: None },
         ClientToWorker::Md5 { id: id(), path: path() },
         ClientToWorker::GetFiles { id: id(), paths: vec![path()] },
         ClientToWorker::StatFiles { id: id(), paths: vec![path()] },
@@ -123,6 +125,7 @@ fn requests(raw: &mut Raw) -> Vec<ClientToWorker> {
             mode: 0o666,
             existing: Existing::Replace,
             base: None,
+            note: NoteChange::Keep,
         }),
     ]
 }
@@ -242,6 +245,7 @@ fn symbolic_links_are_never_followed_wherever_they_stand() {
                     ClientToWorker::Get { .. }
                         | ClientToWorker::Put(_)
                         | ClientToWorker::Md5 { .. }
+                        | ClientToWorker::SetNote { .. }
                         | ClientToWorker::List { .. }
                 );
                 if path == name && !follows {
@@ -409,6 +413,7 @@ fn put(raw: &mut Raw, path: &str, content: &[u8]) {
             mode: 0o644,
             existing: Existing::Replace,
             base: None,
+            note: NoteChange::Keep,
         })
     });
     let WorkerToClient::PutReady { id, .. } = ready else {

@@ -7,6 +7,7 @@ use std::time::Instant;
 use berth_common::client_protocol::{ClientToWorker, Put, WorkerToClient};
 use berth_common::entry::{Existing, PutSource, SourceFingerprint};
 use berth_common::ids::UploadToken;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::disk::entries;
 use berth_tests::log::Log;
@@ -30,6 +31,7 @@ fn half_a_put(server: &Server) -> Raw {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     }));
     assert!(matches!(raw.message(), WorkerToClient::PutReady { leaves: 0, .. }));
     raw

@@ -19,6 +19,7 @@ use berth::verify::Trust;
 use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{UploadToken, UserName};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::files::{Content, assert_same};
 use berth_tests::{Options, Server};
@@ -164,6 +165,7 @@ fn put_job(local: &Path) -> PutJob {
         token: UploadToken([7; 16]),
         existing: Existing::Replace,
         whole: true,
+        note: NoteChange::Keep,
     }
 }
 

@@ -72,9 +72,11 @@ fn totals(incidents: &Incidents) -> String {
         return t!("none").into_owned();
     }
     let (workers, filers) = (kinds(&incidents.workers), kinds(&incidents.filers));
+    let jails = kinds(&incidents.jails);
     let workers = (!workers.is_empty()).then(|| t!("workers: %{kinds}", kinds = workers));
     let filers = (!filers.is_empty()).then(|| t!("filers: %{kinds}", kinds = filers));
-    [workers, filers].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let jails = (!jails.is_empty()).then(|| t!("jails: %{kinds}", kinds = jails));
+    [workers, filers, jails].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// The counts that are not zero, by what they are called.
@@ -147,6 +149,7 @@ fn status_json(status: &Status) -> Value {
         "incidents": {
             "workers": counts_json(&status.incidents.workers),
             "filers": counts_json(&status.incidents.filers),
+            "jails": counts_json(&status.incidents.jails),
             "latest": status.incidents.latest.iter().map(incident_json).collect::<Vec<_>>(),
         },
         "tickets": {

@@ -1,4 +1,4 @@
-//! `berthctl user`: add, list, show, passwd, lock, unlock, remove.
+//! `berthctl user`: add, list, show, passwd, lock, unlock, remove; what it may run is in `program`.
 
 use std::borrow::Cow;
 
@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::args::{PasswordSource, UserCommand};
 use super::failure::Failure;
+use super::program;
 use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
 use crate::{ask, human, password};
@@ -39,6 +40,10 @@ pub(super) fn carry_out(
         }
         UserCommand::List => list(socket, printer),
         UserCommand::Show { name } => show(name, socket, printer),
+        UserCommand::AllowExec { name, programs } => {
+            program::allow(name, programs, socket, printer)
+        }
+        UserCommand::DenyExec { name, programs } => program::deny(name, programs, socket, printer),
         UserCommand::Passwd { name, password } => {
             let verifier = new_verifier(&name, &password)?;
             let text = t!("the password of %{name} was changed", name = name);
@@ -152,7 +157,8 @@ fn state(user: &UserSummary) -> String {
 }
 
 fn show(name: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), Failure> {
-    let user = summary(name, socket)?;
+    let user = summary(name.clone(), socket)?;
+    let programs = program::of_user(name, socket)?;
     let mut lines = vec![
         (t!("user"), user.user.to_string()),
         (t!("state"), state(&user)),
@@ -160,8 +166,11 @@ fn show(name: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), F
         (t!("sessions"), user.sessions.to_string()),
         (t!("open uploads"), user.uploads.to_string()),
     ];
+    lines.push((t!("may run"), program::list(&programs)));
     lines.extend(super::quota::lines(&user.usage));
-    Ok(printer.print(&show::properties(&lines), &show::user_json(&user))?)
+    let mut json = show::user_json(&user);
+    json["programs"] = json!(programs);
+    Ok(printer.print(&show::properties(&lines), &json)?)
 }
 
 fn limits_text(limits: Limits) -> Cow<'static, str> {

@@ -1,7 +1,10 @@
 //! The command lines of what tells of single entries and changes their names.
 
 use berth_common::ids::StagingName;
+use berth_common::note::{Note, NoteChange};
 use rust_i18n::t;
+
+use crate::wording::InWords;
 
 /// `berth stat`.
 #[derive(Clone, Debug, clap::Args)]
@@ -48,6 +51,35 @@ pub struct MvArgs {
     /// Replace a file; this is the default
     #[arg(short, long)]
     pub force: bool,
+}
+
+/// `berth note`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct NoteArgs {
+    /// The file
+    #[arg(value_name = "PATH")]
+    pub path: String,
+    /// The note to keep with it; without TEXT the one that is kept is printed
+    #[arg(value_name = "TEXT", value_parser = noted, conflicts_with = "remove")]
+    pub text: Option<NoteChange>,
+    /// Take the note away
+    #[arg(short = 'd', long)]
+    pub remove: bool,
+}
+
+impl NoteArgs {
+    /// What is to be done, if anything.
+    pub(crate) fn change(&self) -> Option<NoteChange> {
+        if self.remove { Some(NoteChange::Remove) } else { self.text.clone() }
+    }
+}
+
+/// What a text that was typed makes of a note: one without anything takes it away.
+pub(super) fn noted(text: &str) -> Result<NoteChange, String> {
+    if text.is_empty() {
+        return Ok(NoteChange::Remove);
+    }
+    Note::new(text).map(NoteChange::Set).map_err(|error| error.in_words())
 }
 
 /// `berth md5`.

@@ -29,6 +29,9 @@ pub struct LsArgs {
     /// Turn the order round
     #[arg(short, long)]
     pub reverse: bool,
+    /// Show the files' notes too, one entry a line
+    #[arg(long)]
+    pub notes: bool,
     /// With -l: sizes with a unit instead of in bytes
     #[arg(long)]
     pub human: bool,

@@ -2,7 +2,9 @@
 //! kind of them.
 
 mod account;
+mod discover;
 mod entries;
+mod exec;
 mod looking;
 mod manual;
 mod moving;
@@ -19,7 +21,10 @@ use berth::trust::Fingerprint;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
-pub use entries::{Md5Args, MkdirArgs, MvArgs, RmArgs, StatArgs, UploadsArgs};
+pub use discover::DiscoverArgs;
+use entries::noted;
+pub use entries::{Md5Args, MkdirArgs, MvArgs, NoteArgs, RmArgs, StatArgs, UploadsArgs};
+pub use exec::ExecArgs;
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub use moving::Moving;
@@ -156,6 +161,10 @@ pub enum Command {
     /// and keeps its permission bits. Appending twice appends twice: when the connection is lost
     /// after all was sent, berth does not know whether it was done, says so and ends with 9.
     ///
+    /// With --note a note is kept with each file that is put: one line of at most 1024 bytes, which `stat` and
+    /// `ls --notes` show and `berth note` changes. Without it a file that is replaced or added to keeps its own.
+    /// With -r all files are put then, also those that the home has already.
+    ///
     /// With -r directories go with all that is in them, empty directories too, as with cp: `put -r
     /// photos` makes /photos, and so does `put -r photos/`; `put -r photos/.` puts what is in it. With
     /// --to X they go into X where that is a directory or ends with /, which is made then; else the
@@ -247,6 +256,13 @@ pub enum Command {
     /// Into TO where that is a directory. A file that stands there is replaced unless -n is given;
     /// a directory never is.
     Mv(MvArgs),
+    /// Show or change the note that is kept with a file
+    ///
+    /// A note is one line of at most 1024 bytes. It stays with the file when that is renamed, and when a put
+    /// replaces it or adds to it without a --note of its own; it goes with the file. `stat` and `ls --notes` show
+    /// it too. It does not count against the quota, and `get` does not fetch it. An empty TEXT takes the note away,
+    /// as -d does.
+    Note(NoteArgs),
     /// Show the quota and what is used of it
     ///
     /// Reserved is what unfinished uploads will need; see `berth uploads`. From 80% on a note says
@@ -277,6 +293,13 @@ pub enum Command {
     /// What concerns signing in and out.
     #[command(flatten)]
     SignIn(SignIn),
+    /// List the servers that are announced on the local network
+    ///
+    /// It needs no login. What stands below SERVER can follow the @ of -H. Servers are found that an administrator has
+    /// announced with `berthd announce`, by multicast DNS (UDP port 5353), which does not pass routers. Anybody on the
+    /// network can announce anything: what is listed proves nothing, and the first connection asks as ever whether the
+    /// server's fingerprint is right. When none is announced, a note says so and the exit code is 0.
+    Discover(DiscoverArgs),
     /// List the devices that are signed in, or revoke some
     ///
     /// A device that is revoked cannot log in any more, and its sessions are ended at once.
@@ -284,7 +307,7 @@ pub enum Command {
     /// Give several commands on one connection, with completion and wildcards
     ///
     /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
-    /// in the home and local ones. All commands but `passwd` can be given, with the same options, and `cd`,
+    /// in the home and local ones. All commands but `passwd` and `discover` can be given, with the same options, and `cd`,
     /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
     /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
     /// there, in the home or here. `put` and `get` without files show what there is with numbers. A
@@ -295,6 +318,20 @@ pub enum Command {
     /// begins with # is a comment. The first command that fails ends the shell, and its exit code is
     /// the shell's; one with a - before it (`-rm old`) may fail.
     Shell,
+    /// Run a program on the server that its administrator has allowed
+    ///
+    /// It runs within the server, in the directory of -C, and reads the home: `berth exec -- du -sh .` sums
+    /// it up without fetching a byte. It can change nothing, start no other program and reach no network, and
+    /// the server ends it when it runs for too long or writes too much. Its output and errors come as it
+    /// writes them; it has standard input to its end, unless -n is given, and within the shell none.
+    ///
+    /// What follows PROGRAM is given to it as it stands, with no shell in between: wildcards and variables
+    /// mean nothing there. Options of berth stand before PROGRAM.
+    ///
+    /// berth ends with the program's exit code, or 128 and the number of the signal that ended it; with 124
+    /// when it ran into a limit of the server's, and with 126 when the server does not run it. With --json
+    /// its end is an object on standard error.
+    Exec(ExecArgs),
     /// Change your password
     ///
     /// The current one is asked for, also where this device is signed in. Devices stay signed in.
@@ -333,13 +370,16 @@ impl Command {
             | Self::Md5(Md5Args { paths }) => paths.iter().map(String::as_str).collect(),
             Self::Sync(args) => args.remote().into_iter().collect(),
             Self::Tree(args) => args.path.iter().map(String::as_str).collect(),
+            Self::Note(args) => vec![args.path.as_str()],
             Self::Mv(args) => args.from.iter().chain([&args.to]).map(String::as_str).collect(),
             Self::Df
             | Self::Uploads(_)
             | Self::Info
             | Self::Ping(_)
             | Self::SignIn(_)
+            | Self::Discover(_)
             | Self::Devices(_)
+            | Self::Exec(_)
             | Self::Shell
             | Self::Passwd(_) => Vec::new(),
         }
@@ -370,6 +410,7 @@ impl Command {
 
 #[cfg(test)]
 mod tests {
+    use berth_common::note::{Note, NoteChange};
     use clap::CommandFactory as _;
     use clap::error::ErrorKind;
 
@@ -441,6 +482,10 @@ mod tests {
             ("berth mv -n -f a b", ArgumentConflict),
             ("berth put --append -n a", ArgumentConflict),
             ("berth put --append -r a", ArgumentConflict),
+            ("berth note", MissingRequiredArgument),
+            ("berth note -d a x", ArgumentConflict),
+            ("berth note a x\ty", ValueValidation),
+            ("berth put --note \u{a0} a", ValueValidation),
             ("berth uploads --abort 12", ValueValidation),
             ("berth uploads --abort 0000000000000001.journal", ValueValidation),
             ("berth tree -L 0", ValueValidation),
@@ -489,6 +534,23 @@ mod tests {
             let args = Args::from_arg_matches(&matches).unwrap();
             assert!(args.command.remote_paths().len() < 2, "{line}");
         }
+    }
+
+    #[test]
+    fn a_note_is_set_taken_away_or_asked_for() {
+        let note = |line: &[&str]| match Args::try_parse_from(line).unwrap().command {
+            Command::Note(args) => args.change(),
+            Command::Put(args) => Some(args.note_change()),
+            other => panic!("{other:?}"),
+        };
+        let set = NoteChange::Set(Note::new("a b").unwrap());
+        assert_eq!(note(&["berth", "note", "f"]), None);
+        assert_eq!(note(&["berth", "note", "f", "a b"]), Some(set.clone()));
+        assert_eq!(note(&["berth", "note", "f", ""]), Some(NoteChange::Remove));
+        assert_eq!(note(&["berth", "note", "-d", "f"]), Some(NoteChange::Remove));
+        assert_eq!(note(&["berth", "put", "f"]), Some(NoteChange::Keep));
+        assert_eq!(note(&["berth", "put", "--note", "a b", "f"]), Some(set));
+        assert_eq!(note(&["berth", "put", "--note", "", "f"]), Some(NoteChange::Remove));
     }
 
     #[test]

@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use berth_common::entry::Existing;
+use berth_common::note::NoteChange;
 use rust_i18n::t;
 
-use super::Moving;
+use super::{Moving, noted};
 use crate::failure::Failure;
 use crate::trees::Sieve;
 
@@ -51,6 +52,9 @@ pub struct PutArgs {
     /// Send all of a file, also what the file that it replaces has already
     #[arg(short = 'W', long)]
     pub whole_file: bool,
+    /// Keep this note with each file, instead of the one that it has; an empty TEXT takes that away
+    #[arg(long, value_name = "TEXT", value_parser = noted)]
+    pub note: Option<NoteChange>,
     /// How fast, and how many at once.
     #[command(flatten)]
     pub moving: Moving,
@@ -108,6 +112,12 @@ impl PutArgs {
     #[must_use]
     pub fn reads_stdin(&self) -> bool {
         self.files.iter().any(|file| is_standard(file))
+    }
+
+    /// What becomes of the notes of the files.
+    #[must_use]
+    pub fn note_change(&self) -> NoteChange {
+        self.note.clone().unwrap_or_default()
     }
 
     /// What happens to a file that stands there.

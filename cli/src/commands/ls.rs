@@ -15,8 +15,20 @@ use crate::looking::columns::{self, Cell};
 use crate::looking::order::{Gathered, MOST_SORTED, Order};
 use crate::looking::screen;
 
-/// How wide the column of sizes is where not all of them are known.
-const WIDTH_OF_SIZES: usize = 14;
+/// How wide columns are.
+#[derive(Clone, Copy)]
+struct Widths {
+    sizes: usize,
+    /// That of names, where notes follow them.
+    names: usize,
+}
+
+impl Widths {
+    /// Where not all entries are known.
+    const UNKNOWN: Self = Self { sizes: 14, names: 24 };
+    /// Of a single entry.
+    const NONE: Self = Self { sizes: 0, names: 0 };
+}
 
 pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failure> {
     let here = [".".to_owned()];
@@ -27,13 +39,19 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failur
     context
         .for_each("ls", paths, async |path| {
             let heading = paths.len() > 1 && !style.json;
-            let mut listing = context.session.list(path).await?;
+            let listing = match args.notes {
+                true => context.session.list_with_notes(path).await,
+                false => context.session.list(path).await,
+            };
+            let mut listing = listing?;
             let mut part = match listing.next_part().await {
                 Ok(part) => part,
                 Err(RequestError::Server(ErrorCode::NotADirectory)) => {
-                    let entry = context.session.stat(path).await?;
+                    let mut entry = context.session.stat(path).await?;
+                    // As in a listing.
+                    entry.note = entry.note.filter(|_| args.notes);
                     let shown = path.to_string();
-                    return printer.print(&shown, &shown, &entry, 0);
+                    return printer.print(&shown, &shown, &entry, Widths::NONE);
                 }
                 Err(error) => return Err(error.into()),
             };
@@ -55,7 +73,7 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failur
                         most_sorted = MOST_SORTED
                     ));
                 }
-                printer.print_each(path, &unsorted, WIDTH_OF_SIZES)?;
+                printer.print_each(path, &unsorted, Widths::UNKNOWN)?;
                 part = listing.next_part().await?;
             }
             printer.print_all(path, &gathered.sorted(args.order()))
@@ -74,9 +92,12 @@ impl Printer<'_> {
     /// A directory's entries that were sorted.
     fn print_all(&self, directory: &RelPath, entries: &[Entry]) -> Result<(), Problem> {
         let style = self.context.output.style();
-        if self.args.long || self.args.one_a_line || style.json || !style.terminal {
-            let widest = entries.iter().map(|entry| self.size(entry).len()).max();
-            return self.print_each(directory, entries, widest.unwrap_or(0));
+        let a_line_each = self.args.long || self.args.one_a_line || self.args.notes;
+        if a_line_each || style.json || !style.terminal {
+            let sizes = entries.iter().map(|entry| self.size(entry).len()).max();
+            let names = entries.iter().map(|entry| self.width_of_name(&entry.name)).max();
+            let (sizes, names) = (sizes.unwrap_or(0), names.unwrap_or(0));
+            return self.print_each(directory, entries, Widths { sizes, names });
         }
         let cells: Vec<Cell> = entries.iter().map(|entry| self.cell(entry)).collect();
         for line in columns::lines(&cells, screen::width()) {
@@ -94,24 +115,18 @@ impl Printer<'_> {
         &self,
         directory: &RelPath,
         entries: &[Entry],
-        width_of_sizes: usize,
+        widths: Widths,
     ) -> Result<(), Problem> {
         for entry in entries {
             // A name that cannot be addressed is shown all the same.
             let slash = if directory.is_root() { "" } else { "/" };
             let path = format!("{directory}{slash}{}", entry.name);
-            self.print(&path, &entry.name, entry, width_of_sizes)?;
+            self.print(&path, &entry.name, entry, widths)?;
         }
         Ok(())
     }
 
-    fn print(
-        &self,
-        path: &str,
-        name: &str,
-        entry: &Entry,
-        width_of_sizes: usize,
-    ) -> Result<(), Problem> {
+    fn print(&self, path: &str, name: &str, entry: &Entry, widths: Widths) -> Result<(), Problem> {
         let output = &self.context.output;
         if output.style().json {
             return Ok(output.json(&show::entry(path, entry))?);
@@ -119,10 +134,19 @@ impl Printer<'_> {
         let mut line = String::new();
         if self.args.long {
             let (mode, time) = (show::mode(entry), show::local_time(entry.mtime_ns));
-            line = format!("{mode} {:>width_of_sizes$} {time} ", self.size(entry));
+            line = format!("{mode} {:>width$} {time} ", self.size(entry), width = widths.sizes);
         }
         line.push_str(&self.colours.paint(entry, &output.name(name)));
+        if let Some(note) = &entry.note {
+            let padding = widths.names.saturating_sub(self.width_of_name(name));
+            line.extend(std::iter::repeat_n(' ', padding));
+            line.push_str(&format!("  {}", output.name(note.as_str())));
+        }
         Ok(output.line(&line)?)
+    }
+
+    fn width_of_name(&self, name: &str) -> usize {
+        columns::width(&self.context.output.name(name))
     }
 
     fn size(&self, entry: &Entry) -> String {

@@ -4,6 +4,7 @@ mod descent;
 mod devices;
 mod df;
 mod du;
+mod exec;
 #[cfg(test)]
 #[path = "../../../client/tests/transfers/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of single transfers")]
@@ -17,6 +18,7 @@ mod manifest;
 mod md5;
 mod mkdir;
 mod mv;
+mod note;
 mod passwd;
 mod ping;
 mod put;
@@ -63,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) way: Way,
     /// Where relative remote paths start.
     pub(crate) cwd: RelPath,
+    /// Whether standard input is the command's.
+    pub(crate) has_input: bool,
     pub(crate) output: Output,
     pub(crate) progress: Mode,
     /// What the tries of this command share.
@@ -75,6 +79,7 @@ pub(crate) fn check(args: &Args) -> Result<(), Failure> {
         Command::Put(put) => put::check(put),
         Command::Get(get) => get_to_output::check(args, get),
         Command::Sync(sync) => sync::check(sync),
+        Command::Exec(exec) => exec::check(exec),
         _ => Ok(()),
     }
 }
@@ -92,6 +97,7 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Mkdir(args) => mkdir::run(context, args).await?,
         Command::Rm(args) => rm::run(context, args).await?,
         Command::Mv(args) => mv::run(context, args).await?,
+        Command::Note(args) => note::run(context, args).await?,
         Command::Df => df::run(context).await?,
         Command::Md5(args) => md5::run(context, args).await?,
         Command::Uploads(args) => uploads::run(context, args).await?,
@@ -101,8 +107,9 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Shell => {
             return Err(Failure::usage(t!("shell: it cannot be given within itself")));
         }
+        Command::Exec(args) => exec::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
-        Command::SignIn(_) => {
+        Command::SignIn(_) | Command::Discover(_) => {
             return Err(Failure::usage(t!("this is done outside of a session")));
         }
     };
@@ -125,6 +132,7 @@ impl Context {
             },
             way: Way::nowhere(),
             cwd: RelPath::root(),
+            has_input: false,
             output,
             progress: Mode::Quiet,
             tries: Tries::only_one(),

@@ -198,7 +198,8 @@ pub(super) fn job(
     remote: RelPath,
 ) -> PutJob {
     let token = key.token(&context.fingerprint, &context.session.info().user, &remote);
-    PutJob { local, remote, token, existing: args.existing(), whole: args.whole_file }
+    let (existing, note) = (args.existing(), args.note_change());
+    PutJob { local, remote, token, existing, whole: args.whole_file, note }
 }
 
 /// Whether files go into `to` or become it.

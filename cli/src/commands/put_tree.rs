@@ -44,7 +44,9 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let (roots, made) = roots(context, args).await?;
     put::settle(context, args).await?;
     let sieve = args.sieve.sieve()?;
-    let comparing = if args.whole_file { Comparing::Nothing } else { Comparing::Content };
+    // What is the same is put too where it is to get a note.
+    let all = args.whole_file || args.note.is_some();
+    let comparing = if all { Comparing::Nothing } else { Comparing::Content };
     let mut telling = Telling::new(context);
     let keeps = args.existing() == Existing::Keep;
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps };
@@ -154,7 +156,7 @@ impl<'a, 'b> Putting<'a, 'b> {
             usage: None,
             under_way: FuturesUnordered::new(),
             others: 0,
-            together: SmallPuts::default(),
+            together: SmallPuts::noting(run.args.note_change()),
             names: Vec::new(),
             sent: 0,
             held: 0,
@@ -231,7 +233,8 @@ impl<'a, 'b> Putting<'a, 'b> {
     }
 
     fn send_together(&mut self) {
-        let files = std::mem::take(&mut self.together);
+        let next = SmallPuts::noting(self.run.args.note_change());
+        let files = std::mem::replace(&mut self.together, next);
         let names = std::mem::take(&mut self.names);
         self.sent += 1;
         self.under_way.push(Box::pin(send_together(self.run, files, names)));

@@ -1,6 +1,7 @@
 //! How entries, times and usage are shown, as text and as JSON.
 
 use berth_common::entry::{Entry, EntryKind, Usage};
+use berth_common::note::Note;
 use berth_common::thresholds;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
@@ -67,9 +68,13 @@ pub(super) fn entry(path: &str, entry: &Entry) -> Value {
         "mtime": utc_time(entry.mtime_ns),
         "mtime_ns": entry.mtime_ns,
     });
-    if let (Some(digest), Some(object)) = (entry.digest, value.as_object_mut()) {
-        object.insert("digest".to_owned(), digest.to_string().into());
-    }
+    let mut tell = |key: &str, text: Option<String>| {
+        if let (Some(text), Some(object)) = (text, value.as_object_mut()) {
+            object.insert(key.to_owned(), text.into());
+        }
+    };
+    tell("digest", entry.digest.map(|digest| digest.to_string()));
+    tell("note", entry.note.as_ref().map(Note::to_string));
     value
 }
 
@@ -152,11 +157,15 @@ mod tests {
             mtime_ns: 1_600_000_000_500_000_000,
             mode: 0o640,
             digest: None,
+            note: None,
         };
         assert_eq!(mode(&file), "-rw-r-----");
         let value = entry("/a\nb", &file);
         assert_eq!(value["mtime"], "2020-09-13T12:26:40.5Z");
         assert_eq!((value["mode"].as_str(), value.get("digest")), (Some("0640"), None));
+        assert_eq!(value.get("note"), None);
+        file.note = Some(Note::new("from the scanner").unwrap());
+        assert_eq!(entry("/a", &file)["note"], "from the scanner");
         file.kind = EntryKind::Directory;
         file.mode = 0o755;
         assert_eq!(mode(&file), "drwxr-xr-x");

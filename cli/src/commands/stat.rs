@@ -33,6 +33,8 @@ pub(super) async fn run(context: &Context, args: &StatArgs) -> Result<Exit, Fail
                 (t!("mtime"), show::utc_time(entry.mtime_ns)),
             ];
             rows.extend(entry.digest.map(|digest| (t!("digest"), digest.to_string())));
+            let note = entry.note.as_ref().map(|note| output.name(note.as_str()).into_owned());
+            rows.extend(note.map(|note| (t!("note"), note)));
             for (name, value) in rows {
                 output.line(&format!("{}{value}", left(&format!("{name}:"), WIDTH_OF_NAMES)))?;
             }

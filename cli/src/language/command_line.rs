@@ -181,5 +181,5 @@ fn names(error: &Error, kind: ContextKind) -> Option<Vec<String>> {
 }
 
 fn quoted(names: &[String]) -> String {
-    names.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ")
+    names.iter().map(|name| t!("'%{name}'", name = name)).collect::<Vec<_>>().join(", ")
 }

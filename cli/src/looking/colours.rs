@@ -47,7 +47,8 @@ mod tests {
 
     fn painted(colours: Option<&str>, name: &str, kind: EntryKind, mode: u16) -> String {
         let colours = Colours(colours.map(LsColors::from_string));
-        let entry = Entry { name: name.into(), kind, size: 0, mtime_ns: 0, mode, digest: None };
+        let entry =
+            Entry { name: name.into(), kind, size: 0, mtime_ns: 0, mode, digest: None, note: None };
         colours.paint(&entry, name)
     }
 

@@ -69,7 +69,7 @@ mod tests {
 
     fn entry(name: &str, size: u64, mtime_ns: i64) -> Entry {
         let kind = EntryKind::File;
-        Entry { name: name.into(), kind, size, mtime_ns, mode: 0o644, digest: None }
+        Entry { name: name.into(), kind, size, mtime_ns, mode: 0o644, digest: None, note: None }
     }
 
     fn sorted(key: Key, reverse: bool) -> Vec<String> {

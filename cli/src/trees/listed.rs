@@ -198,7 +198,15 @@ mod tests {
     use super::*;
 
     fn entry(name: &str, kind: EntryKind) -> Entry {
-        Entry { name: name.into(), kind, size: 3, mtime_ns: 0, mode: 0o644, digest: None }
+        Entry {
+            name: name.into(),
+            kind,
+            size: 3,
+            mtime_ns: 0,
+            mode: 0o644,
+            digest: None,
+            note: None,
+        }
     }
 
     fn files(names: &[&str]) -> Vec<Entry> {

@@ -106,6 +106,7 @@ mod tests {
             mtime_ns: -1,
             mode: 0o644,
             digest: None,
+            note: None,
         }
     }
 

@@ -101,7 +101,15 @@ mod tests {
 
     fn entry(name: &str) -> Entry {
         let kind = EntryKind::File;
-        Entry { name: name.into(), kind, size: 0, mtime_ns: 0, mode: 0o644, digest: None }
+        Entry {
+            name: name.into(),
+            kind,
+            size: 0,
+            mtime_ns: 0,
+            mode: 0o644,
+            digest: None,
+            note: None,
+        }
     }
 
     fn next(stack: &mut Stack<&str>) -> Option<String> {

@@ -6,6 +6,7 @@ use berth_common::frame::FrameError;
 use rust_i18n::t;
 
 use super::InWords;
+use crate::language::system;
 
 impl InWords for AdminError {
     fn in_words(&self) -> String {
@@ -25,6 +26,16 @@ impl InWords for AdminError {
             Self::TooManyInvitations(number) => {
                 t!("there are %{number} invitations that can be used; revoke some", number = number)
             }
+            Self::NoSuchProgram { program, reason } => t!(
+                "%{program} cannot be run: %{reason}; nothing was changed",
+                program = program,
+                reason = system::in_words(reason)
+            ),
+            Self::TooManyPrograms(user, most) => t!(
+                "user %{user} would be allowed more than %{most} programs; nothing was changed",
+                user = user,
+                most = most
+            ),
             Self::NoSuchSession(session) => t!("there is no session %{session}", session = session),
             Self::Ledger => t!("the ledger cannot be written; the server's log says why"),
             // The daemon's own words, which are English as its log is.
@@ -60,6 +71,7 @@ impl InWords for FrameError {
 
 #[cfg(test)]
 mod tests {
+    use berth_common::exec::ProgramName;
     use berth_common::ids::{SessionId, UserName};
 
     use super::*;
@@ -74,6 +86,11 @@ mod tests {
             AdminError::NoSuchDevice(user.clone(), "00000000000000ab".parse().unwrap()),
             AdminError::NoSuchInvitation("00000000000000ab".parse().unwrap()),
             AdminError::TooManyInvitations(7),
+            AdminError::NoSuchProgram {
+                program: ProgramName::new("du").unwrap(),
+                reason: "x".to_owned(),
+            },
+            AdminError::TooManyPrograms(user.clone(), 9),
             AdminError::NoSuchSession(SessionId(5)),
             AdminError::Ledger,
             AdminError::Directories("x".to_owned()),

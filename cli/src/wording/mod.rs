@@ -8,6 +8,8 @@ mod addresses;
 mod admin;
 mod checks;
 mod connect;
+mod discovery;
+mod exec;
 mod login;
 mod scram;
 mod server;

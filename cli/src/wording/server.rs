@@ -37,6 +37,16 @@ fn sentence(code: &ErrorCode) -> String {
             over_quota(*resource, *limit, *used, *reserved, *requested)
         }
         ErrorCode::DiskFull => t!("the server's disk is full"),
+        ErrorCode::NoRoomForNote => {
+            t!("the server's file system has no room for this note; a shorter one may fit")
+        }
+        ErrorCode::ProgramNotAllowed => t!(
+            "the server has no such program for you; its administrator may allow it (berthctl user allow-exec)"
+        ),
+        ErrorCode::ExecUnavailable => t!("the server cannot run programs; its log says why"),
+        ErrorCode::TooManyPrograms { limit } => {
+            t!("more than %{limit} programs at once; try again later", limit = limit)
+        }
         ErrorCode::UploadBusy => {
             t!("another client is uploading this file; try again when it has been silent for 15 s")
         }
@@ -173,6 +183,10 @@ mod tests {
             ErrorCode::PathInvalid,
             ErrorCode::NotPossible,
             ErrorCode::DiskFull,
+            ErrorCode::NoRoomForNote,
+            ErrorCode::ProgramNotAllowed,
+            ErrorCode::ExecUnavailable,
+            ErrorCode::TooManyPrograms { limit: 3 },
             ErrorCode::UploadBusy,
             ErrorCode::NoSuchUpload,
             ErrorCode::TooManyUploads { limit: 3 },

@@ -6,6 +6,7 @@ use berth::invitation::InvitationCodeError;
 use berth::target::TargetError;
 use berth::trust::FingerprintError;
 use berth_common::credentials::{DeviceNameError, IdError};
+use berth_common::exec::ProgramNameError;
 use berth_common::ids::UserNameError;
 
 use super::InWords;
@@ -18,6 +19,7 @@ pub(crate) fn of_source(source: &(dyn Error + 'static)) -> String {
     told::<UserNameError>(source)
         .or_else(|| told::<DeviceNameError>(source))
         .or_else(|| told::<IdError>(source))
+        .or_else(|| told::<ProgramNameError>(source))
         .or_else(|| told::<TargetError>(source))
         .or_else(|| told::<FingerprintError>(source))
         .or_else(|| told::<InvitationCodeError>(source))

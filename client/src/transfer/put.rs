@@ -10,6 +10,7 @@ use berth_common::entry::{Existing, PutSource, SourceEnd, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::frame::BlockHeader;
 use berth_common::ids::UploadToken;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use tokio::io::AsyncRead;
 use tokio::sync::mpsc;
@@ -36,6 +37,8 @@ pub struct PutJob {
     pub existing: Existing,
     /// Sends all of it, also what the file that stands there has already.
     pub whole: bool,
+    /// What becomes of the file's note.
+    pub note: NoteChange,
 }
 
 impl PutJob {
@@ -283,6 +286,7 @@ async fn send(
         mode: source.mode(),
         existing: job.existing,
         base,
+        note: job.note.clone(),
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;

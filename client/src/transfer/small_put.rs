@@ -11,6 +11,7 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::{self, Md5};
 use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 
 use super::source::fingerprint;
@@ -56,16 +57,23 @@ impl SmallFile {
 pub struct SmallPuts {
     files: Vec<(RelPath, SmallFile)>,
     room: Room,
+    note: NoteChange,
 }
 
 impl SmallPuts {
+    /// None yet; what becomes of the notes of those that are added.
+    #[must_use]
+    pub fn noting(note: NoteChange) -> Self {
+        Self { note, ..Self::default() }
+    }
+
     /// Takes a file in; gives it back when there is no room for it beside the others. Where there are no others, there
     /// is.
     ///
     /// # Errors
     /// The file.
     pub fn add(&mut self, remote: RelPath, file: SmallFile) -> Result<(), (RelPath, SmallFile)> {
-        if !self.room.take(remote.as_str(), file.content.len() as u64) {
+        if !self.room.take_noted(remote.as_str(), file.content.len() as u64, &self.note) {
             return Err((remote, file));
         }
         self.files.push((remote, file));
@@ -99,7 +107,8 @@ impl SmallPuts {
             .zip(&digests)
             .map(|((path, file), md5)| {
                 let SmallFile { content, mtime_ns, mode } = file;
-                SmallPut { path, content, md5: *md5, mtime_ns, mode, overwrite }
+                let note = self.note.clone();
+                SmallPut { path, content, md5: *md5, mtime_ns, mode, overwrite, note }
             })
             .collect();
         let (files, mut results, mut usage) = send(session, files).await?;

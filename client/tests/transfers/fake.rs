@@ -59,6 +59,7 @@ pub(crate) fn entry(bytes: &[u8], digest: Option<Md5>) -> Entry {
         mtime_ns: 1_500_000_000_123_456_789,
         mode: 0o640,
         digest,
+        note: None,
     }
 }
 

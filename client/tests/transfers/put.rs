@@ -14,6 +14,7 @@ use berth_common::entry::{Existing, PutSource};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UploadToken;
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 
 const LEAF: u64 = LEAF_SIZE as u64;
@@ -25,6 +26,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         token: UploadToken([3; 16]),
         existing: Existing::Replace,
         whole: true,
+        note: NoteChange::Keep,
     };
     put(session, &job, &Reporter::nobody()).await
 }
@@ -148,6 +150,7 @@ async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
             token: UploadToken([3; 16]),
             existing: Existing::Append,
             whole: true,
+            note: NoteChange::Keep,
         };
         let progress = Reporter::nobody();
         let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);

@@ -12,6 +12,7 @@ use berth_common::entry::{Existing, PutSource, SourceEnd};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::BLOCK_SIZE;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 
 async fn put_it(
@@ -25,6 +26,7 @@ async fn put_it(
         token: UploadToken([3; 16]),
         existing,
         whole: true,
+        note: NoteChange::Keep,
     };
     put_stream(session, &job, input, &Reporter::nobody()).await
 }

@@ -317,7 +317,7 @@ fn abort(connection: &mut Connection, which: u64) -> Done {
 
 fn list(connection: &mut Connection, path: &RelPath) -> Done {
     let id = connection.id();
-    connection.send(&ClientToWorker::List { id, path: path.clone() })?;
+    connection.send(&ClientToWorker::List { id, path: path.clone(), notes: false })?;
     loop {
         match connection.answer(id)? {
             WorkerToClient::Entries { last: false, .. } => {}

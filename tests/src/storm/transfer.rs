@@ -9,6 +9,7 @@ use berth_common::entry::{Existing, PutSource, SourceEnd, SourceFingerprint, Usa
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_BLOCK};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 
 use super::arena::Arena;
@@ -203,6 +204,7 @@ impl Upload {
             mode: 0o644,
             existing: *existing,
             base: None,
+            note: NoteChange::Keep,
         }
     }
 
@@ -220,6 +222,7 @@ impl Upload {
             mtime_ns: self.source.cast_signed(),
             mode: 0o644,
             overwrite: self.existing == Existing::Replace,
+            note: NoteChange::Keep,
         }
     }
 

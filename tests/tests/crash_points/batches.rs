@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use berth_common::batch::{PutResult, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::Md5;
+use berth_common::note::NoteChange;
 use berth_common::points::Point::{self, *};
 use berth_common::rel_path::RelPath;
 use berth_tests::exact::assert_exact;
@@ -88,6 +89,7 @@ fn small_put(scene: &Scene, name: &str) -> SmallPut {
         overwrite: false,
         md5: Md5::of(&content),
         content,
+        note: NoteChange::Keep,
     }
 }
 

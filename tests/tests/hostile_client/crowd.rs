@@ -171,7 +171,7 @@ fn strangers_from_many_networks_who_come_again_keep_nobody_out_and_end_no_sessio
         NETWORKS * EACH,
         made.into_inner()
     ));
-    let asked = mallory.ask(|id| ClientToWorker::List { id, path: RelPath::root() });
+    let asked = mallory.ask(|id| ClientToWorker::List { id, path: RelPath::root(), notes: false });
     assert!(matches!(asked, WorkerToClient::Entries { .. }), "hers was never ended: {asked:?}");
     drop(mallory);
     let told = scene.server.log().after(0, |line| line.message().starts_with("too many conn"));

@@ -122,7 +122,7 @@ fn answers_that_nobody_reads_stop_the_reading_of_requests() {
         berth_tests::account::give(&name);
     }
     count_what_was_placed(&scene);
-    greedy(&scene, |id| ClientToWorker::List { id, path: RelPath::root() });
+    greedy(&scene, |id| ClientToWorker::List { id, path: RelPath::root(), notes: false });
     greedy(&scene, |id| ClientToWorker::Usage { id });
     greedy(&scene, |id| ClientToWorker::Echo { id, payload: vec![7; 100] });
     let missing = RelPath::new("missing").unwrap();

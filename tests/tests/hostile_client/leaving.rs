@@ -251,10 +251,10 @@ fn leaving_in_the_middle_of_a_put_leaves_it_whole_or_resumable_or_gone() {
 const REQUESTS: &[Step] = &[
     ("listing", |raw, _| {
         let id = raw.id();
-        raw.send(&ClientToWorker::List { id, path: path("tree") });
+        raw.send(&ClientToWorker::List { id, path: path("tree"), notes: false });
     }),
     ("half-a-listing", |raw, _| {
-        let listed = raw.ask(|id| ClientToWorker::List { id, path: path("tree") });
+        let listed = raw.ask(|id| ClientToWorker::List { id, path: path("tree"), notes: false });
         assert!(matches!(listed, WorkerToClient::Entries { last: false, .. }), "{listed:?}");
     }),
     ("get", |raw, _| {

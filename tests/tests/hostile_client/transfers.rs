@@ -6,6 +6,7 @@ use berth_common::entry::{Existing, PutSource, SourceFingerprint};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::BLOCK_SIZE;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::Raw;
 
@@ -23,6 +24,7 @@ pub(crate) fn put(path: &str, size: u64) -> Put {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     }
 }
 

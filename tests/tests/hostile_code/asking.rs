@@ -5,6 +5,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, UploadToken};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_tests::puppets::{Fate, Puppet, log_in};
 
@@ -38,6 +39,7 @@ pub(crate) fn upload(at: &str, size: Option<u64>) -> OpenUpload {
         token: UploadToken([3; 16]),
         mode: 0o7777,
         existing: Existing::Replace,
+        note: NoteChange::Keep,
     }
 }
 

@@ -9,6 +9,7 @@ use berth_common::codec;
 use berth_common::entry::EntryKind;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::{OpId, StagingName};
+use berth_common::note::Note;
 use berth_common::rel_path::RelPath;
 use berth_tests::account;
 
@@ -43,7 +44,7 @@ fn questions(at: &RelPath) -> Vec<WorkerToFiler> {
     let at = || at.clone();
     vec![
         WorkerToFiler::Stat { op, path: at() },
-        WorkerToFiler::List { op, path: at() },
+        WorkerToFiler::List { op, path: at(), notes: false },
         WorkerToFiler::OpenRead { op, path: at() },
         WorkerToFiler::OpenUpload { op, upload: crate::asking::at(upload("x", Some(3)), at()) },
         WorkerToFiler::OpenUpload { op, upload: crate::asking::at(upload("x", None), at()) },
@@ -55,6 +56,7 @@ fn questions(at: &RelPath) -> Vec<WorkerToFiler> {
         WorkerToFiler::MakeDirectory { op, path: at(), parents: true },
         WorkerToFiler::Rename { op, from: at(), to: path("stolen"), overwrite: true },
         WorkerToFiler::Rename { op, from: own(), to: at(), overwrite: true },
+        WorkerToFiler::SetNote { op, path: at(), note: Note::new("stolen").ok() },
     ]
 }
 
@@ -202,6 +204,7 @@ fn with_op(question: WorkerToFiler, new: OpId) -> WorkerToFiler {
         | WorkerToFiler::OpenRead { op, .. }
         | WorkerToFiler::OpenUpload { op, .. }
         | WorkerToFiler::MakeDirectory { op, .. }
+        | WorkerToFiler::SetNote { op, .. }
         | WorkerToFiler::Rename { op, .. } => *op = new,
         other => panic!("{other:?} names no path"),
     }

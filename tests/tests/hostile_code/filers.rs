@@ -73,7 +73,7 @@ fn what_was_never_opened_or_asked_ends_both() {
 fn too_many_questions_files_and_numbers_twice_end_both() {
     let scene = Scene::new();
     let mut asking = Asking::new(&scene);
-    let list = WorkerToFiler::List { op: OP, path: path("") };
+    let list = WorkerToFiler::List { op: OP, path: path(""), notes: false };
     asking.tell(&list).unwrap();
     let _ = asking.tell(&list);
     drop(asking);
@@ -144,7 +144,7 @@ fn a_worker_that_leaves_at_any_moment_leaves_nothing_behind() {
         WorkerToFiler::OpenUpload { op: OP, upload: upload("f", None) },
         WorkerToFiler::MakeDirectory { op: OP, path: path("a/b/c"), parents: true },
         WorkerToFiler::Remove { op: OP, path: path("a"), recursive: true },
-        WorkerToFiler::List { op: OP, path: path("") },
+        WorkerToFiler::List { op: OP, path: path(""), notes: false },
     ] {
         let mut asking = Asking::new(&scene);
         asking.tell(&question).unwrap();

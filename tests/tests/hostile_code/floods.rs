@@ -156,7 +156,7 @@ fn a_filer_that_its_worker_asks_as_much_as_it_may_keeps_nobody_from_being_served
     let questions: Vec<WorkerToFiler> = (0..64)
         .map(|number| match (OpId(number), number % 4) {
             (op, 0) => WorkerToFiler::Stat { op, path: path("") },
-            (op, 1) => WorkerToFiler::List { op, path: path("") },
+            (op, 1) => WorkerToFiler::List { op, path: path(""), notes: false },
             (op, 2) => WorkerToFiler::Stat { op, path: path("nothing/is/there") },
             (op, _) => WorkerToFiler::Usage { op },
         })

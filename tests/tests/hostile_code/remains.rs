@@ -135,7 +135,8 @@ fn a_filer_that_keeps_descriptors_in_flight_holds_others_up_as_long_as_it_stays(
             .ask(|op| WorkerToFiler::MakeDirectory { op, path: path("made"), parents: false })
             .unwrap();
         assert!(matches!(made.0, FilerToWorker::Done { .. }), "{user}: {made:?}");
-        let listed = newcomer.ask(|op| WorkerToFiler::List { op, path: path("") }).unwrap();
+        let listed =
+            newcomer.ask(|op| WorkerToFiler::List { op, path: path(""), notes: false }).unwrap();
         let FilerToWorker::Entries { entries, .. } = &listed.0 else {
             panic!("{user}: {listed:?}")
         };

@@ -10,6 +10,7 @@ use berth_common::entry::{Existing, Limits, SourceFingerprint};
 use berth_common::frame::BlockHeader;
 use berth_common::ids::{StagingName, UploadToken};
 use berth_common::ledger_protocol::FilerToDaemon;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_puppets::orders::Script;
 use berth_tests::disk::entries;
@@ -229,6 +230,7 @@ impl Steady {
                 mode: 0o644,
                 existing,
                 base: None,
+                note: NoteChange::Keep,
             })
         })
     }

@@ -1,6 +1,6 @@
 //! Requests that move no file.
 
-use berth::{EntryKind, ErrorCode, PutOptions, RelPath, RequestError};
+use berth::{EntryKind, ErrorCode, Note, NoteChange, PutOptions, RelPath, RequestError};
 use berth_tests::Server;
 
 use super::{path, run, session};
@@ -33,6 +33,16 @@ fn a_directory_is_made_filled_listed_renamed_and_removed() {
         session.rename(&path("a/file"), &path("file"), false).await.unwrap();
         let entry = session.stat(&path("file")).await.unwrap();
         assert_eq!((entry.kind, entry.size), (EntryKind::File, 7));
+        let note = Note::new("from the library").unwrap();
+        session.set_note(&path("file"), Some(note.clone())).await.unwrap();
+        assert_eq!(session.stat(&path("file")).await.unwrap().note, Some(note.clone()));
+        let options = PutOptions::new().note(NoteChange::Remove);
+        session.put_from(&b"content"[..], &path("file"), &options).await.unwrap();
+        assert_eq!(session.stat(&path("file")).await.unwrap().note, None);
+        session.set_note(&path("file"), Some(note.clone())).await.unwrap();
+        let mut listing = session.list_with_notes(&RelPath::root()).await.unwrap();
+        let entries = listing.next_part().await.unwrap().unwrap();
+        assert!(entries.iter().any(|entry| entry.note.as_ref() == Some(&note)), "{entries:?}");
         let usage = session.usage().await.unwrap();
         assert_eq!((usage.limits.bytes, usage.used_bytes), (Some(1 << 20), 7));
 

@@ -16,18 +16,18 @@ use std::task::Poll;
 
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
+use berth_common::note::NoteChange;
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 use rustix::io::Errno;
 
-use crate::attributes;
 use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::handles::Upload;
 use crate::home::{READ_FILE, Seen};
-use crate::pins;
 use crate::placing::{self, Kind, NotPlaced, Placed, Row, Staged};
 use crate::session::Session;
+use crate::{attributes, notes, pins};
 
 /// Copies that are made before an append gives way to the others at the same file.
 const TRIES: usize = 4;
@@ -148,7 +148,7 @@ async fn join(
     let size = size.ok_or(open(ErrorCode::DiskFull))?;
     let spare = session.ledger.reserve(0, 0, None).await.map_err(open)?;
     let from = data.aside.unwrap_or(staged.name);
-    let inode = match build(session, spare, from, data.size, (old, seen)).await {
+    let inode = match build(session, spare, (from, data.size), &upload.note, (old, seen)).await {
         Ok(inode) => inode,
         Err(unjoined) => {
             if let Unjoined::Failed(errno) = unjoined {
@@ -228,7 +228,7 @@ async fn take_back(
 enum Unjoined {
     /// A call failed.
     Failed(Errno),
-    /// The daemon refuses the room for it.
+    /// The daemon refuses the room for it, or the file system that for its note.
     Refused(ErrorCode),
 }
 
@@ -239,16 +239,18 @@ impl From<Errno> for Unjoined {
 }
 
 /// Makes the joined file at `name`, durable with its attributes, and says its inode number. It has the permission
-/// bits of the old file, the time of the append, and no tree digest: nobody has hashed the whole.
+/// bits of the old file, the time of the append, and no tree digest: nobody has hashed the whole. A note that is kept
+/// it gets under the ticket.
 async fn build(
     session: &Session,
     name: StagingName,
-    from: StagingName,
-    added: u64,
+    (from, added): (StagingName, u64),
+    note: &NoteChange,
     (old, seen): (&Arc<OwnedFd>, &Seen),
 ) -> Result<u64, Unjoined> {
     let to = session.staging.create(&name.file_name())?;
     let inode = Seen::of(&to)?.inode;
+    notes::put(&to, note).map_err(Unjoined::Refused)?;
     let new = session.staging.open_readable(&from.file_name())?;
     let mode = attributes::mode(old).unwrap_or(seen.permissions);
     let joining = Joining {

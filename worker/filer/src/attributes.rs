@@ -1,5 +1,5 @@
-//! What is kept on a file beside its bytes: digests, with the size and time they were made for, and the
-//! permission bits that a client sent.
+//! What is kept on a file beside its bytes: digests, with the size and time they were made for, the
+//! permission bits that a client sent, and a note.
 //!
 //! A digest counts only while the file has that size and that mtime: so rot can be told from a change that
 //! an administrator made by hand.
@@ -7,6 +7,7 @@
 use std::os::fd::AsFd;
 
 use berth_common::digest::Md5;
+use berth_common::note::{MAX_NOTE_BYTES, Note};
 use rustix::fs::XattrFlags;
 use rustix::io::Errno;
 
@@ -18,6 +19,8 @@ const DIGEST: &str = "user.berth.digest";
 const PLAIN_MD5: &str = "user.berth.md5";
 /// Permission bits, in octal.
 const MODE: &str = "user.berth.mode";
+/// A note, in UTF-8.
+const NOTE: &str = "user.berth.note";
 
 /// version 1 | size u64 BE | mtime in ns i64 BE | MD5.
 const DIGEST_BYTES: usize = 1 + 8 + 8 + Md5::SIZE;
@@ -36,6 +39,35 @@ pub(crate) fn plain_md5(file: impl AsFd, seen: &Seen) -> Option<Md5> {
 /// The permission bits that the client sent, if it sent any.
 pub(crate) fn mode(file: impl AsFd) -> Option<u16> {
     decode_mode(&read::<8>(file, MODE)?)
+}
+
+/// The note that is kept with the file. What an administrator stored there and is no note is none.
+pub(crate) fn note(file: impl AsFd) -> Result<Option<Note>, Errno> {
+    let mut bytes = [0; MAX_NOTE_BYTES];
+    match rustix::fs::fgetxattr(file, NOTE, &mut bytes[..]) {
+        Ok(length) => {
+            let text = bytes.get(..length).and_then(|bytes| str::from_utf8(bytes).ok());
+            Ok(text.and_then(|text| Note::new(text).ok()))
+        }
+        // There is none, or one that is too long, or there can be none on this file system.
+        Err(Errno::NODATA | Errno::RANGE | Errno::OPNOTSUPP) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Stores a note, or removes whatever is stored as one. What stands there already is not written again, so that the
+/// file's ctime does not change.
+pub(crate) fn set_note(file: impl AsFd, wanted: Option<&Note>) -> Result<(), Errno> {
+    let Some(wanted) = wanted else {
+        return match rustix::fs::fremovexattr(file, NOTE) {
+            Err(Errno::NODATA | Errno::OPNOTSUPP) => Ok(()),
+            removed => removed,
+        };
+    };
+    match note(&file)? {
+        Some(stored) if stored == *wanted => Ok(()),
+        _ => write(file, NOTE, wanted.as_str().as_bytes()),
+    }
 }
 
 /// Stores the tree digest of what `seen` describes.
@@ -147,5 +179,29 @@ mod tests {
         for bad in [&b""[..], b"8", b"+7", b"1777", b"77777777", b"7 "] {
             assert_eq!(decode_mode(bad), None, "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_note_is_stored_as_its_text_and_what_is_none_is_not_shown() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        assert_eq!(note(&file), Ok(None));
+        assert_eq!(set_note(&file, None), Ok(()));
+        let first = Note::new("from the scanner").unwrap();
+        set_note(&file, Some(&first)).unwrap();
+        assert_eq!(note(&file), Ok(Some(first.clone())));
+        assert_eq!(read::<64>(&file, NOTE).as_deref(), Some(&b"from the scanner"[..]));
+        let ctime_ns = Seen::of(&file).unwrap().ctime_ns;
+        set_note(&file, Some(&first)).unwrap();
+        assert_eq!(Seen::of(&file).unwrap().ctime_ns, ctime_ns, "it stands there already");
+        let longest = Note::new(&"n".repeat(MAX_NOTE_BYTES)).unwrap();
+        set_note(&file, Some(&longest)).unwrap();
+        assert_eq!(note(&file), Ok(Some(longest)));
+        let too_long = [b'n'; MAX_NOTE_BYTES + 1];
+        for by_hand in [&b""[..], b"a\nb", b"\xff", b" ", &too_long] {
+            write(&file, NOTE, by_hand).unwrap();
+            assert_eq!(note(&file), Ok(None), "{by_hand:?}");
+        }
+        set_note(&file, None).unwrap();
+        assert_eq!(read::<64>(&file, NOTE), None);
     }
 }

@@ -17,6 +17,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::FilerToWorker;
 use berth_common::ids::{OpId, StagingName};
 use berth_common::ledger_protocol::FileReservation;
+use berth_common::note::NoteChange;
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
 use rustix::io::Errno;
@@ -25,9 +26,9 @@ use crate::commit::describe;
 use crate::decide::{self, Replaceable};
 use crate::errors::{log, report};
 use crate::home::Parent;
-use crate::pins;
 use crate::placing::{self, Kind, NotPlaced, Row, Staged};
 use crate::session::Session;
+use crate::{notes, pins};
 
 /// So many files are synced each by itself: then a sync of the whole file system, which has what others write to
 /// write too, would take longer.
@@ -196,19 +197,29 @@ async fn write(
     let Wanted { index, file, replaces } = wanted;
     match stage(session, name, &file) {
         Ok((data, inode)) => {
+            if let Err(error) = notes::put(&data, &file.note) {
+                discard_later(session, name);
+                return Err(error);
+            }
             let size = file.content.len() as u64;
             let kind = Kind::SmallFile(replaceable(file.overwrite));
-            let staged = Staged { name, inode, size, kind };
+            let keeps_note = file.note == NoteChange::Keep;
+            let staged = Staged { name, inode, size, kind, keeps_note };
             let data = keep_open.then_some(data);
             Ok(Written { index, path: file.path, staged, replaces, data })
         }
         Err(errno) => {
             session.refuse_a_taken_name(name, errno).await;
-            let own = Rc::clone(session);
-            session.tasks.spawn(async move { drop(own.discard(name).await) });
+            discard_later(session, name);
             Err(report("make a file in staging", errno))
         }
     }
+}
+
+/// Drops what was reserved and staged at a name, while others go on.
+fn discard_later(session: &Rc<Session>, name: StagingName) {
+    let own = Rc::clone(session);
+    session.tasks.spawn(async move { drop(own.discard(name).await) });
 }
 
 /// The file, and its inode number.

@@ -11,6 +11,7 @@ use berth_common::entry::Existing;
 use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::FilerToWorker;
 use berth_common::ids::OpId;
+use berth_common::note::NoteChange;
 use rustix::fs::{Timespec, Timestamps, UTIME_OMIT};
 use rustix::io::Errno;
 
@@ -20,7 +21,7 @@ use crate::handles::Upload;
 use crate::home::Seen;
 use crate::placing::{self, Kind, Row, Staged};
 use crate::session::Session;
-use crate::{append, attributes, writers};
+use crate::{append, attributes, notes, writers};
 
 /// Why the staged file cannot be committed.
 struct Unfit {
@@ -45,7 +46,8 @@ async fn carry_out(session: &Session, op: OpId, upload: Upload, digest: Md5) {
         true => Kind::ResumableFile(replaceable),
         false => Kind::SmallFile(replaceable),
     };
-    let mut staged = Staged { name: upload.name, inode: 0, size: 0, kind };
+    let keeps_note = upload.note == NoteChange::Keep;
+    let mut staged = Staged { name: upload.name, inode: 0, size: 0, kind, keeps_note };
     let failed = |error| FilerToWorker::Failed { op, error };
     // From here on nobody can write to it.
     let data = writers::are_gone(session, &upload).await;
@@ -102,6 +104,11 @@ async fn prepare(
     (staged.inode, staged.size) = (seen.inode, seen.size);
     describe(&data, upload.mtime_ns, upload.mode, digest)
         .map_err(|errno| keep(report("set attributes", errno)))?;
+    let noted = match upload.resumable {
+        true => notes::put_again(&data, &upload.note),
+        false => notes::put(&data, &upload.note),
+    };
+    noted.map_err(keep)?;
     let staging = std::sync::Arc::clone(&session.staging);
     let synced = session.helper.run_once(move || staging.sync_file(&data)).await;
     synced.map_err(|errno| {

@@ -7,9 +7,23 @@ use berth_common::entry::{Entry, EntryKind, HomeFingerprint};
 use crate::attributes;
 use crate::home::{Seen, What};
 
+/// What is read for an entry beside what every entry has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted {
+    pub(crate) digest: bool,
+    pub(crate) note: bool,
+}
+
+impl Wanted {
+    /// The digest, and no note.
+    pub(crate) const DIGEST: Self = Self { digest: true, note: false };
+    /// All there is.
+    pub(crate) const ALL: Self = Self { digest: true, note: true };
+}
+
 /// The entry of an object. `file` is the object opened for reading, where it is a regular file that could
-/// be opened; without it the bits on disk are shown and no digest.
-pub(crate) fn entry(name: String, seen: &Seen, file: Option<&OwnedFd>, digest: bool) -> Entry {
+/// be opened; without it the bits on disk are shown and nothing of what is wanted.
+pub(crate) fn entry(name: String, seen: &Seen, file: Option<&OwnedFd>, wanted: Wanted) -> Entry {
     let kind = match seen.what {
         What::File if seen.links == 1 => EntryKind::File,
         What::Directory => EntryKind::Directory,
@@ -22,7 +36,9 @@ pub(crate) fn entry(name: String, seen: &Seen, file: Option<&OwnedFd>, digest: b
         size: seen.size,
         mtime_ns: seen.mtime_ns,
         mode: file.and_then(attributes::mode).unwrap_or(seen.permissions),
-        digest: file.filter(|_| digest).and_then(|file| attributes::digest(file, seen)),
+        digest: file.filter(|_| wanted.digest).and_then(|file| attributes::digest(file, seen)),
+        // One that cannot be read is not shown, and fails no listing.
+        note: file.filter(|_| wanted.note).and_then(|file| attributes::note(file).ok().flatten()),
     }
 }
 

@@ -8,6 +8,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::MAX_HANDLES;
 use berth_common::ids::{Handle, StagingName};
 use berth_common::limits::LEASE_BYTES;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 
 use crate::home::Seen;
@@ -31,6 +32,8 @@ pub(crate) struct Upload {
     pub(crate) mtime_ns: Option<i64>,
     pub(crate) mode: u16,
     pub(crate) existing: Existing,
+    /// What becomes of the file's note.
+    pub(crate) note: NoteChange,
     /// Whether it has a journal and a row that outlives the session.
     pub(crate) resumable: bool,
 }

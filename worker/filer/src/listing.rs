@@ -15,7 +15,7 @@ use berth_common::rel_path::RelPath;
 use rustix::fs::{FileType, Mode};
 use rustix::io::Errno;
 
-use crate::entries::entry;
+use crate::entries::{Wanted, entry};
 use crate::errors::report;
 use crate::home::{JUST_LOOK, READ_FILE, Seen, open_beneath};
 use crate::pins;
@@ -27,7 +27,7 @@ use crate::walk::next_names;
 /// Entries that are looked at before the loop looks at its channels.
 const SLICE: usize = 64;
 
-/// Most bytes that an entry's fields take beside its name.
+/// Most bytes that an entry's fields take beside its name and note.
 const ENTRY_BYTES: usize = 80;
 
 /// A listing under way, as the loop sees it.
@@ -63,8 +63,16 @@ impl Credit {
 }
 
 /// Begins to list a directory, with credit for the first chunk.
-pub(crate) fn begin(session: &Rc<Session>, op: OpId, path: RelPath) -> Result<(), String> {
-    begin_with(session, op, async move |session, credit| list(session, op, &path, credit).await)
+pub(crate) fn begin(
+    session: &Rc<Session>,
+    op: OpId,
+    path: RelPath,
+    notes: bool,
+) -> Result<(), String> {
+    let wanted = Wanted { digest: false, note: notes };
+    begin_with(session, op, async move |session, credit| {
+        list(session, op, &path, wanted, credit).await
+    })
 }
 
 /// Begins to list the open uploads, with credit for the first part.
@@ -118,6 +126,7 @@ async fn list(
     session: &Session,
     op: OpId,
     path: &RelPath,
+    wanted: Wanted,
     credit: &Credit,
 ) -> Result<(), ErrorCode> {
     let directory =
@@ -127,7 +136,7 @@ async fn list(
         credit.take().await;
         // A credit is a promise to read that a worker may break.
         session.outbox.has_room().await;
-        let (entries, last) = chunk(session, &directory, &mut names)
+        let (entries, last) = chunk(session, &directory, &mut names, wanted)
             .await
             .map_err(|errno| report("list a directory", errno))?;
         let part = FilerToWorker::Entries { op, entries, last };
@@ -144,6 +153,7 @@ async fn chunk(
     session: &Session,
     directory: &OwnedFd,
     names: &mut Vec<(CString, FileType)>,
+    wanted: Wanted,
 ) -> Result<(Vec<Entry>, bool), Errno> {
     let mut entries = Vec::new();
     let mut room = LISTING_CHUNK_BYTES;
@@ -164,9 +174,11 @@ async fn chunk(
         let Some(left) = room.checked_sub(shown.len() + ENTRY_BYTES) else {
             break;
         };
-        if let Some(entry) = look(session, directory, name, shown) {
+        if let Some(entry) = look(session, directory, name, shown, wanted) {
+            // The last note may go beyond the room: a packet has four times as much.
+            let note = entry.note.as_ref().map_or(0, |note| note.as_str().len());
             entries.push(entry);
-            room = left;
+            room = left.saturating_sub(note);
         }
         names.pop();
         if looked_at % SLICE == 0 {
@@ -177,7 +189,13 @@ async fn chunk(
 }
 
 /// The entry of one name; `None` when it has gone.
-fn look(session: &Session, directory: &OwnedFd, name: &CStr, shown: String) -> Option<Entry> {
+fn look(
+    session: &Session,
+    directory: &OwnedFd,
+    name: &CStr,
+    shown: String,
+    wanted: Wanted,
+) -> Option<Entry> {
     let look = || {
         let object = open_beneath(directory, name, JUST_LOOK, Mode::empty());
         Ok(object.and_then(Seen::of).ok().map(|seen| (seen, ())))
@@ -188,5 +206,5 @@ fn look(session: &Session, directory: &OwnedFd, name: &CStr, shown: String) -> O
         true => open_beneath(directory, name, READ_FILE, Mode::empty()).ok(),
         false => None,
     };
-    Some(entry(shown, &seen, file.as_ref(), false))
+    Some(entry(shown, &seen, file.as_ref(), wanted))
 }

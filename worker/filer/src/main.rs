@@ -23,6 +23,7 @@ mod home_map;
 mod ledger;
 mod listing;
 mod mkdir;
+mod notes;
 mod outbox;
 mod pins;
 mod placing;

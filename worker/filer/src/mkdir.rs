@@ -81,7 +81,8 @@ async fn make_one(session: &Session, path: &RelPath) -> Result<(), ErrorCode> {
             return Err(error);
         }
     };
-    let mut staged = Staged { name, inode, size: 0, kind: Kind::Directory };
+    let kind = Kind::Directory;
+    let mut staged = Staged { name, inode, size: 0, kind, keeps_note: false };
     match placing::place(session, &mut staged, path).await {
         // Nothing is left at the name, and the settle has ended it.
         Ok(_) => Ok(()),

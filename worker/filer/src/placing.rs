@@ -16,8 +16,8 @@ use rustix::io::Errno;
 use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::home::{Place, Seen};
-use crate::pins;
 use crate::session::{Broken, Session};
+use crate::{notes, pins};
 
 /// What is staged.
 #[derive(Clone, Debug)]
@@ -27,6 +27,8 @@ pub(crate) struct Staged {
     /// Bytes; 0 for a directory.
     pub(crate) size: u64,
     pub(crate) kind: Kind,
+    /// Whether it gets the note of the file that it replaces; else it has its own, or none.
+    pub(crate) keeps_note: bool,
 }
 
 /// What differs between the things that are placed.
@@ -180,9 +182,21 @@ fn act(
     if !decide::still_fits(stated, now) && !is_off(Rule::R2) {
         return Ok(Act::Stale);
     }
+    let carried = match now.is_some() && staged.keeps_note {
+        true => notes::carry(session, staged.name, &place),
+        false => Ok(None),
+    };
+    let carried = match carried {
+        Ok(carried) => carried,
+        Err(error) => return Ok(Act::Refused(error)),
+    };
     let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
     let act = of_rename(session, staged, rename_into(session, staged.name, &place, flags));
-    if now.is_none() || !matches!(act, Act::Placed { .. }) {
+    if !matches!(act, Act::Placed { .. }) {
+        carried.into_iter().for_each(notes::Carried::take_back);
+        return Ok(act);
+    }
+    if now.is_none() {
         return Ok(act);
     }
     // What was displaced stands in staging now, where nobody can change it: its size is exactly known.

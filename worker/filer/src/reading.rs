@@ -14,28 +14,33 @@ use berth_common::rel_path::RelPath;
 use rustix::io::Errno;
 
 use crate::attributes;
-use crate::entries::{entry, fingerprint};
+use crate::entries::{Wanted, entry, fingerprint};
 use crate::errors::report;
 use crate::handles::Reading;
 use crate::home::{Parent, Place, READ_FILE, Seen, What};
 use crate::pins;
 use crate::session::Session;
 
-/// The entry at `path`, its digest included.
+/// The entry at `path`, its digest and note included.
 pub(crate) fn stat(session: &Session, path: &RelPath) -> Result<Entry, ErrorCode> {
-    stat_beside(session, path, &mut Parent::default())
+    stat_beside(session, path, &mut Parent::default(), Wanted::ALL)
 }
 
-fn stat_beside(session: &Session, path: &RelPath, parent: &mut Parent) -> Result<Entry, ErrorCode> {
+fn stat_beside(
+    session: &Session,
+    path: &RelPath,
+    parent: &mut Parent,
+    wanted: Wanted,
+) -> Result<Entry, ErrorCode> {
     let name = path.file_name().unwrap_or_default().to_owned();
     if path.is_root() {
-        return Ok(entry(name, &session.home.look(path)?, None, true));
+        return Ok(entry(name, &session.home.look(path)?, None, wanted));
     }
     let place = session.home.place_beside(path, parent)?;
     let (seen, file) = look_and_open(session, &place)?;
     // Shown without its attributes when it is not served, or cannot be opened.
     let file = file.ok().filter(|_| seen.is_served_file());
-    Ok(entry(name, &seen, file.as_ref(), true))
+    Ok(entry(name, &seen, file.as_ref(), wanted))
 }
 
 /// Paths that are looked at before the loop looks at its channels.
@@ -51,7 +56,7 @@ pub(crate) async fn stat_files(session: Rc<Session>, op: OpId, paths: Vec<RelPat
             // It may have been moved meanwhile.
             parent = Parent::default();
         }
-        let stated = stat_beside(&session, path, &mut parent);
+        let stated = stat_beside(&session, path, &mut parent, Wanted::DIGEST);
         results.push(stated.map_or_else(StatResult::Failed, StatResult::Entry));
     }
     session.answer(op, FilerToWorker::FilesStated { op, results });
@@ -95,7 +100,7 @@ pub(crate) fn open(
         .try_clone()
         .map_err(|error| report(doing, Errno::from_io_error(&error).unwrap_or(Errno::IO)))?;
     let md5 = attributes::plain_md5(&file, &seen);
-    let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
+    let entry = entry(place.name().to_owned(), &seen, Some(&file), Wanted::DIGEST);
     let fingerprint = fingerprint(&seen, &entry);
     let handle = session.handles.borrow_mut().add_reading(Reading { file: own, seen });
     Ok((FilerToWorker::Opened { op, handle, entry, fingerprint, md5 }, file))
@@ -150,11 +155,12 @@ fn read_whole(
             Err(errno) => return Err(report(doing, errno)),
         }
     }
-    let entry = entry(place.name().to_owned(), &seen, Some(&file), true);
+    let entry = entry(place.name().to_owned(), &seen, Some(&file), Wanted::DIGEST);
     Ok(ReadResult::File { entry, content })
 }
 
-fn check(seen: &Seen) -> Result<(), ErrorCode> {
+/// Whether it is a file that is served.
+pub(crate) fn check(seen: &Seen) -> Result<(), ErrorCode> {
     match seen.what {
         What::Directory => Err(ErrorCode::IsADirectory),
         _ if seen.is_served_file() => Ok(()),

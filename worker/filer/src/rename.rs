@@ -56,7 +56,7 @@ pub(crate) async fn rename(
         let acting = |name| act(session, from, to, overwrite, name, early);
         let (name, acted) = session.ledger.with_ticket(intent, acting).await?;
         if let Act::Renamed(parents) = acted {
-            session.sync_renamed(parents).await;
+            session.sync_changed(parents).await;
             if let (Some(name), Renaming::Over(_)) = (name, renaming) {
                 session.sync_acted().await;
                 // By now only the pin is left of the old file; its size is what the pin has.

@@ -25,7 +25,7 @@ use crate::outbox::{Flushed, Outbox, WorkerChannel};
 use crate::run::{DaemonChannel, RunError};
 use crate::session::{End, Operation, Session};
 use crate::staging::Staging;
-use crate::{batches, listing, mkdir, reading, remove, rename, sys, uploads};
+use crate::{batches, listing, mkdir, notes, reading, remove, rename, sys, uploads};
 
 /// How long the loop sleeps while the uid has too many descriptors in flight.
 const IN_FLIGHT_RETRY: Timespec = Timespec { tv_sec: 0, tv_nsec: 5_000_000 };
@@ -232,7 +232,7 @@ impl Server {
                     },
                 );
             }
-            WorkerToFiler::List { op, path } => listing::begin(session, op, path)?,
+            WorkerToFiler::List { op, path, notes } => listing::begin(session, op, path, notes)?,
             WorkerToFiler::ListMore { op } => listing::more(session, op)?,
             WorkerToFiler::ListStop { op } => listing::stop(session, op)?,
             WorkerToFiler::OpenRead { op, path } => {
@@ -324,6 +324,13 @@ impl Server {
                     if let Ok(Some(left)) = renamed {
                         own.clear(left).await;
                     }
+                });
+            }
+            WorkerToFiler::SetNote { op, path, note } => {
+                self.begin(op)?;
+                session.tasks.spawn(async move {
+                    let set = notes::set(&own, &path, note.as_ref()).await;
+                    own.answer_done(op, set);
                 });
             }
             WorkerToFiler::Usage { op } => {

@@ -252,17 +252,14 @@ impl Session {
         }));
     }
 
-    /// Makes a rename between these directories of the home durable. Where that takes the whole file system, it
-    /// is shared like any sync of staging.
-    pub(crate) async fn sync_directories(
-        &self,
-        parents: Vec<Arc<OwnedFd>>,
-    ) -> Result<(), ErrorCode> {
+    /// Makes what was changed in these directories and files of the home durable. Where that takes the whole file
+    /// system, it is shared like any sync of staging.
+    pub(crate) async fn sync_objects(&self, changed: Vec<Arc<OwnedFd>>) -> Result<(), ErrorCode> {
         if self.staging.syncs_file_system() {
             return self.sync_staging().await;
         }
         let staging = Arc::clone(&self.staging);
-        let result = self.helper.run_once(move || staging.sync_directories(&parents)).await;
+        let result = self.helper.run_once(move || staging.sync_objects(&changed)).await;
         self.synced(result)
     }
 
@@ -283,9 +280,9 @@ impl Session {
         self.acknowledgeable(synced).await;
     }
 
-    /// The same for a rename between these directories of the home.
-    pub(crate) async fn sync_renamed(&self, parents: Vec<Arc<OwnedFd>>) {
-        let synced = self.sync_directories(parents).await;
+    /// The same for what was changed in the home: the directories of a rename, or the file that got a note.
+    pub(crate) async fn sync_changed(&self, changed: Vec<Arc<OwnedFd>>) {
+        let synced = self.sync_objects(changed).await;
         self.acknowledgeable(synced).await;
     }
 

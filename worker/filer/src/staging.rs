@@ -171,11 +171,11 @@ impl Staging {
         self.sync == StagingSync::FileSystem
     }
 
-    /// Makes name changes in `directories` of the home durable, where each is synced by itself.
-    pub(crate) fn sync_directories(&self, directories: &[Arc<OwnedFd>]) -> Result<(), Errno> {
+    /// Makes changes of these directories and files of the home durable, where each is synced by itself.
+    pub(crate) fn sync_objects(&self, changed: &[Arc<OwnedFd>]) -> Result<(), Errno> {
         #[cfg(test)]
         self.faults.before_staging_sync()?;
-        directories.iter().try_for_each(rustix::fs::fsync)
+        changed.iter().try_for_each(rustix::fs::fsync)
     }
 
     /// Makes a staged file's bytes, times and attributes durable.

@@ -21,6 +21,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, StagingSync};
+use berth_common::note::Note;
 use rustix::io::Errno;
 
 use crate::helper::Helper;
@@ -212,6 +213,9 @@ fn a_failed_sync_of_staging_settles_nothing_and_stops_all_changes() {
     assert_eq!(bench.make_directory("d", true), Err(ErrorCode::ReadOnly));
     assert_eq!(bench.remove("a", false), Err(ErrorCode::ReadOnly));
     assert_eq!(bench.rename("a", "b", true), Err(ErrorCode::ReadOnly));
+    let path = harness::rel("a");
+    let noted = bench.change(|op| WorkerToFiler::SetNote { op, path, note: None });
+    assert_eq!(noted, Err(ErrorCode::ReadOnly));
     assert_eq!(bench.commit(opened, b""), Err(ErrorCode::ReadOnly));
     // The upload that was open can be resumed.
     bench.until("its upload to be let go", |bench| bench.ledger.log.len() > before);
@@ -266,6 +270,22 @@ fn a_removal_or_a_rename_that_cannot_be_made_durable_is_neither_settled_nor_told
         let said = ["Intent", "Released", "StagingSyncFailed", "OutcomeUnknown"];
         assert_unknown(&mut bench, op, &said);
     }
+}
+
+#[test]
+fn a_note_that_cannot_be_made_durable_is_not_told_to_have_failed() {
+    let (mut bench, _, staging) = serving();
+    bench.put("a", b"old", true).unwrap();
+    bench.settle_down();
+    bench.ledger.log.clear();
+    staging.store(1, Ordering::SeqCst);
+    let (path, note) = (harness::rel("a"), Note::new("lost?").ok());
+    let op = bench.begin(|op| WorkerToFiler::SetNote { op, path, note });
+    bench.until("the word of the outcome", |bench| bench.ledger.said().contains(&"OutcomeUnknown"));
+    let path = harness::rel("");
+    bench.ask(|op| WorkerToFiler::Stat { op, path });
+    assert!(!bench.has_answer(op), "it may stand there");
+    assert_eq!(bench.ledger.said(), ["Ticket", "Released", "StagingSyncFailed", "OutcomeUnknown"]);
 }
 
 #[test]
@@ -428,7 +448,7 @@ fn one_sync_serves_all(sync: StagingSync) {
         let renames = number > 2 && sync == StagingSync::FileSystem;
         session.tasks.spawn(async move {
             match renames {
-                true => own.sync_directories(Vec::new()).await.unwrap(),
+                true => own.sync_objects(Vec::new()).await.unwrap(),
                 false => own.sync_staging().await.unwrap(),
             }
             done.set(done.get() + 1);

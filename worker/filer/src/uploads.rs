@@ -70,6 +70,7 @@ pub(crate) async fn open(session: Rc<Session>, op: OpId, request: OpenUpload) {
         mtime_ns,
         mode: request.mode,
         existing: request.existing,
+        note: request.note,
         resumable,
     });
     let limit = match extent {

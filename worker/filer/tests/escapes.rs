@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
 use berth_common::ids::OpId;
+use berth_common::note::Note;
 use berth_common::rel_path::RelPath;
 use harness::{Bench, process, rel, source, upload};
 
@@ -47,13 +48,14 @@ fn try_everything(bench: &mut Bench, path: &str) {
     let other = || rel("escape-target");
     let questions: Vec<Box<dyn FnOnce(OpId) -> WorkerToFiler>> = vec![
         Box::new(|op| WorkerToFiler::Stat { op, path: at() }),
-        Box::new(|op| WorkerToFiler::List { op, path: at() }),
+        Box::new(|op| WorkerToFiler::List { op, path: at(), notes: true }),
         Box::new(|op| WorkerToFiler::OpenRead { op, path: at() }),
         Box::new(|op| WorkerToFiler::OpenUpload { op, upload: upload(path, source(3, 0), true) }),
         Box::new(|op| WorkerToFiler::MakeDirectory { op, path: at(), parents: false }),
         Box::new(|op| WorkerToFiler::MakeDirectory { op, path: at(), parents: true }),
         Box::new(|op| WorkerToFiler::Rename { op, from: at(), to: other(), overwrite: true }),
         Box::new(|op| WorkerToFiler::Rename { op, from: rel("mine"), to: at(), overwrite: true }),
+        Box::new(|op| WorkerToFiler::SetNote { op, path: at(), note: Note::new("stolen").ok() }),
     ];
     for question in questions {
         let op = bench.begin(question);

@@ -217,7 +217,7 @@ fn a_worker_that_reads_nothing_does_not_keep_the_ticket_from_others() {
     bench.begin(|op| WorkerToFiler::Rename { op, from, to, overwrite: false });
     bench.until("the question for the ticket", |bench| bench.halted);
     for _ in 0..20 {
-        let op = bench.begin(|op| WorkerToFiler::List { op, path: rel("") });
+        let op = bench.begin(|op| WorkerToFiler::List { op, path: rel(""), notes: false });
         for _ in 0..3 {
             bench.tell(WorkerToFiler::ListMore { op });
         }

@@ -32,7 +32,7 @@ fn bench() -> Bench {
 
 fn begin_list(bench: &mut Bench, path: &str) -> OpId {
     let path = rel(path);
-    bench.begin(|op| WorkerToFiler::List { op, path })
+    bench.begin(|op| WorkerToFiler::List { op, path, notes: false })
 }
 
 /// All entries, asking for one chunk after the other, and how many chunks there were.

@@ -38,7 +38,7 @@ async fn serve(server: &mut FakeServer, listing: impl Fn(&str) -> Option<Vec<Ent
             Some(FromClient::Message(ClientToWorker::Stat { id, .. })) => {
                 WorkerToClient::Entry { id, entry: entry("", EntryKind::Directory) }
             }
-            Some(FromClient::Message(ClientToWorker::List { id, path })) => {
+            Some(FromClient::Message(ClientToWorker::List { id, path, .. })) => {
                 match listing(path.as_str()) {
                     Some(entries) => WorkerToClient::Entries { id, entries, last: true },
                     None => WorkerToClient::Failed { id, error: ErrorCode::NotFound },

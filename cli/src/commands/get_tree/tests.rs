@@ -43,7 +43,7 @@ async fn serve(server: &mut FakeServer, listing: impl Fn(&str) -> Vec<Entry>) {
                 let entry = entry(path.file_name().unwrap(), EntryKind::Directory);
                 server.say(&WorkerToClient::Entry { id, entry }).await;
             }
-            Some(fake::FromClient::Message(ClientToWorker::List { id, path })) => {
+            Some(fake::FromClient::Message(ClientToWorker::List { id, path, .. })) => {
                 list(server, id, &listing(path.as_str())).await;
             }
             Some(fake::FromClient::Message(ClientToWorker::Get { id, .. })) => {

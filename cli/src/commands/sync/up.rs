@@ -87,6 +87,7 @@ fn put_args(args: &SyncArgs, from: &Path) -> PutArgs {
         no_overwrite: false,
         append: false,
         whole_file: false,
+        note: None,
         moving: args.moving.clone(),
         sieve: args.sieve.clone(),
     }

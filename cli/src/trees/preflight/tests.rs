@@ -10,7 +10,7 @@ fn file(size: u64, mtime_ns: i64) -> Local {
 
 fn there(kind: EntryKind, size: u64, digest: Option<Md5>) -> StatResult {
     let name = "a".to_owned();
-    StatResult::Entry(Entry { name, kind, size, mtime_ns: 5, mode: 0o644, digest })
+    StatResult::Entry(Entry { name, kind, size, mtime_ns: 5, mode: 0o644, digest, note: None })
 }
 
 fn usage(bytes: Option<u64>, entries: Option<u64>, used_bytes: i64) -> Usage {

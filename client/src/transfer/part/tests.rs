@@ -22,6 +22,7 @@ fn entry() -> Entry {
         mtime_ns: 1_234_567_890_123_456_789,
         mode: 0o640,
         digest: None,
+        note: None,
     }
 }
 

@@ -110,6 +110,7 @@ mod tests {
             mtime_ns: 1_600_000_000_000_000_123,
             mode: 0o640,
             digest: None,
+            note: None,
         };
         GetResult::File { entry, content: content.to_vec(), md5: Md5::of(content) }
     }

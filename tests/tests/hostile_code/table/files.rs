@@ -155,6 +155,12 @@ fn others() -> Vec<Attack> {
         })
         .worker("mkdirat"),
         own("fsetxattr: an attribute of the own home", |p, t| set(p, home(t), "user.x", b"x")),
+        own("fremovexattr: an attribute of the own home", |p, t| {
+            set(p, home(t), "user.x", b"x")?;
+            let name = p.text("user.x")?;
+            call(p, SYS_fremovexattr, &[home(t), name])
+        })
+        .worker("fsetxattr"),
         own("syncfs: the whole file system", |p, t| call(p, SYS_syncfs, &[home(t)])),
         Attack {
             worker: Want::Remains("its own time"),

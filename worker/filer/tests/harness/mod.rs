@@ -24,6 +24,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, OpenUpload, WorkerToFiler};
 use berth_common::ids::{Handle, OpId, SessionId, UploadToken, UserName};
 use berth_common::ledger_protocol::{DaemonToFiler, FilerToDaemon, Role, Settling, StagingSync};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use berth_common::sandbox_mode::SandboxMode;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -116,13 +117,14 @@ pub fn small(path: &str, content: &[u8], overwrite: bool) -> SmallPut {
         mtime_ns: 1_600_000_000_123_456_789,
         mode: 0o640,
         overwrite,
+        note: NoteChange::Keep,
     }
 }
 
 pub fn upload(path: &str, source: SourceFingerprint, overwrite: bool) -> OpenUpload {
     let existing = if overwrite { Existing::Replace } else { Existing::Keep };
     let (path, source, token) = (rel(path), source.into(), UploadToken([5; 16]));
-    OpenUpload { path, source, token, mode: 0o640, existing }
+    OpenUpload { path, source, token, mode: 0o640, existing, note: NoteChange::Keep }
 }
 
 /// An upload that was opened.

@@ -38,6 +38,8 @@ pub(super) const SERVES: &[Row] = table! {
     SYS_ioctl [is(1, FICLONE)];
     SYS_fgetxattr;
     SYS_fsetxattr;
+    // A note that is taken away, of an open file.
+    SYS_fremovexattr;
     // The times of an open file, not of a path.
     SYS_utimensat [null(1)];
     // A lease tells whether a file still has a writer. Not F_SETOWN and F_SETSIG, which send signals to others.

@@ -10,6 +10,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Entry, Existing, HomeFingerprint, PutSource, UploadSummary, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{Handle, OpId, StagingName, UploadToken};
+use berth_common::note::{Note, NoteChange};
 use berth_common::rel_path::RelPath;
 use tokio::sync::mpsc;
 
@@ -54,7 +55,12 @@ pub(crate) struct Parts<T> {
 
 /// Asks for a directory's entries. One part comes by itself, each other one for a [`ListMore`].
 #[derive(Debug)]
-pub(crate) struct List(pub(crate) RelPath);
+pub(crate) struct List {
+    /// Which.
+    pub(crate) path: RelPath,
+    /// Whether the files' notes are wanted.
+    pub(crate) notes: bool,
+}
 message!(List => Parts<Entry>);
 
 /// Asks for the next part of a listing or of the open uploads.
@@ -91,7 +97,7 @@ message!(ReadFiles => Answer<Vec<ReadResult>>);
 pub(crate) struct StatFiles(pub(crate) Vec<RelPath>);
 message!(StatFiles => Answer<Vec<StatResult>>);
 
-/// A change of names.
+/// A change of names or notes.
 #[derive(Debug)]
 pub(crate) enum Change {
     /// Makes a directory.
@@ -116,6 +122,13 @@ pub(crate) enum Change {
         to: RelPath,
         /// Whether a file may be replaced.
         overwrite: bool,
+    },
+    /// Keeps a note with a file, or takes the one that is kept away.
+    SetNote {
+        /// Which file.
+        path: RelPath,
+        /// The note.
+        note: Option<Note>,
     },
     /// Ends an open upload.
     AbortUpload(StagingName),
@@ -170,6 +183,8 @@ pub(crate) struct OpenUpload {
     pub(crate) mode: u16,
     /// What happens to a file that stands there.
     pub(crate) existing: Existing,
+    /// What becomes of its note.
+    pub(crate) note: NoteChange,
 }
 message!(OpenUpload => Answer<OpenedUpload>);
 

@@ -73,10 +73,10 @@ asks! {
         |op| WorkerToFiler::CloseUpload { op, handle, keep };
     Commit { handle, digest } => Commit, Commit, Committed,
         |op| WorkerToFiler::Commit { op, handle, digest };
-    OpenUpload { path, source, token, mode, existing } => OpenUpload, OpenUpload, OpenedUpload,
+    OpenUpload { path, source, token, mode, existing, note } => OpenUpload, OpenUpload, OpenedUpload,
         |op| WorkerToFiler::OpenUpload {
             op,
-            upload: filer_protocol::OpenUpload { path, source, token, mode, existing },
+            upload: filer_protocol::OpenUpload { path, source, token, mode, existing, note },
         };
     PutFiles(files) => FilesPut, PutFiles, FilesPut, |op| WorkerToFiler::PutFiles { op, files };
     ReadFiles(paths) => FilesRead, ReadFiles, Vec<ReadResult>,
@@ -91,6 +91,7 @@ asks! {
         Change::Rename { from, to, overwrite } => {
             WorkerToFiler::Rename { op, from, to, overwrite }
         }
+        Change::SetNote { path, note } => WorkerToFiler::SetNote { op, path, note },
         Change::AbortUpload(upload) => WorkerToFiler::AbortUpload { op, upload },
     };
 }
@@ -98,10 +99,10 @@ asks! {
 impl Handler<List> for FilesystemActor {
     type Result = ResponseFuture<Parts<Entry>>;
 
-    fn handle(&mut self, List(path): List, ctx: &mut Self::Context) -> Self::Result {
+    fn handle(&mut self, List { path, notes }: List, ctx: &mut Self::Context) -> Self::Result {
         let (part, parts) = mpsc::unbounded_channel();
         let op = self.table.open(Question::Entries(part));
-        self.post(WorkerToFiler::List { op, path }, ctx);
+        self.post(WorkerToFiler::List { op, path, notes }, ctx);
         Box::pin(async move { Parts { op, parts } })
     }
 }

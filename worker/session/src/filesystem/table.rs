@@ -240,7 +240,15 @@ mod tests {
 
     fn entry() -> Entry {
         let name = "a".to_owned();
-        Entry { name, kind: EntryKind::File, size: 1, mtime_ns: 2, mode: 0o600, digest: None }
+        Entry {
+            name,
+            kind: EntryKind::File,
+            size: 1,
+            mtime_ns: 2,
+            mode: 0o600,
+            digest: None,
+            note: None,
+        }
     }
 
     #[test]

@@ -43,7 +43,7 @@ impl Answering {
     pub(crate) async fn answer(self, id: RequestId, request: Request) -> WorkerToClient {
         let answer = match request {
             Request::Stat(path) => self.stat(id, path).await,
-            Request::List(path) => self.list(id, path).await,
+            Request::List { path, notes } => self.list(id, path, notes).await,
             Request::Usage => self.usage(id).await,
             Request::Uploads => self.uploads(id).await,
             Request::Md5(path) => self.md5(id, path).await,
@@ -71,8 +71,8 @@ impl Answering {
         Ok(WorkerToClient::Usage { id, usage })
     }
 
-    async fn list(&self, id: RequestId, path: RelPath) -> Answer<WorkerToClient> {
-        let listing = self.filesystem.list.send(List(path)).await;
+    async fn list(&self, id: RequestId, path: RelPath, notes: bool) -> Answer<WorkerToClient> {
+        let listing = self.filesystem.list.send(List { path, notes }).await;
         let mut listing = listing.map_err(|_| ErrorCode::Internal)?;
         loop {
             let part = listing.parts.recv().await.unwrap_or(Err(ErrorCode::Internal))?;

@@ -10,6 +10,7 @@ use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::frame::{self, BlockHeader, FrameHeader, FrameKind, HEADER_BYTES};
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
@@ -205,6 +206,7 @@ pub(super) fn put(id: u32, at: &str, file: &[u8]) -> ClientToWorker {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     })
 }
 

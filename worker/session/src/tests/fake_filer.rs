@@ -103,6 +103,7 @@ impl Home {
             mtime_ns: meta.mtime() * 1_000_000_000 + meta.mtime_nsec(),
             mode: 0o644,
             digest,
+            note: None,
         };
         let ctime_ns = meta.ctime() * 1_000_000_000 + meta.ctime_nsec();
         Some((entry, HomeFingerprint { inode: meta.ino(), ctime_ns, size: meta.len(), digest }))
@@ -317,6 +318,7 @@ impl FakeFiler {
             WorkerToFiler::MakeDirectory { op, .. }
             | WorkerToFiler::Remove { op, .. }
             | WorkerToFiler::Rename { op, .. }
+            | WorkerToFiler::SetNote { op, .. }
             | WorkerToFiler::AbortUpload { op, .. } => self.send(&FilerToWorker::Done { op }),
             WorkerToFiler::DescriptorsTaken { messages } => home.untaken -= messages as usize,
             WorkerToFiler::ListStop { .. } => {}

@@ -48,7 +48,7 @@ async fn a_login_is_relayed_and_requests_are_answered() {
         client.ask(&ClientToWorker::MakeDirectory { id, path: path("d"), parents: true }).await;
     assert_eq!(made, WorkerToClient::Done { id });
 
-    let mut part = client.ask(&ClientToWorker::List { id, path: path("") }).await;
+    let mut part = client.ask(&ClientToWorker::List { id, path: path(""), notes: false }).await;
     while let WorkerToClient::Entries { last: false, .. } = part {
         part = client.recv().await;
     }

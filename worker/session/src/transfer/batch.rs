@@ -169,6 +169,7 @@ mod tests {
                 mtime_ns: 0,
                 mode: 0o600,
                 digest,
+                note: None,
             },
             content: content.to_vec(),
         };

@@ -3,7 +3,7 @@
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, SourceFingerprint};
 use berth_common::ids::{StagingName, UploadToken};
-
+use berth_common::note::NoteChange;
 use berth_common::scram::ScramVerifier;
 
 use super::*;
@@ -35,11 +35,21 @@ fn put(id: u32) -> ClientToWorker {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     })
 }
 
 fn get(id: u32) -> ClientToWorker {
     ClientToWorker::Get { id: RequestId(id), path: path(), resume: None }
+}
+
+fn exec(id: u32) -> ClientToWorker {
+    ClientToWorker::Exec {
+        id: RequestId(id),
+        program: ProgramName::new("du").unwrap(),
+        arguments: Arguments::default(),
+        directory: path(),
+    }
 }
 
 fn small_put(size: usize) -> SmallPut {
@@ -50,6 +60,7 @@ fn small_put(size: usize) -> SmallPut {
         mtime_ns: 1,
         mode: 0o600,
         overwrite: false,
+        note: NoteChange::Keep,
     }
 }
 
@@ -89,10 +100,11 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::Devices { id }),
         (Phase::Serving, C::RevokeDevices { id, devices: vec![key.id()] }),
         (Phase::Serving, C::Stat { id, path: path() }),
-        (Phase::Serving, C::List { id, path: path() }),
+        (Phase::Serving, C::List { id, path: path(), notes: true }),
         (Phase::Serving, C::MakeDirectory { id, path: path(), parents: true }),
         (Phase::Serving, C::Remove { id, path: path(), recursive: true }),
         (Phase::Serving, C::Rename { id, from: path(), to: path(), overwrite: true }),
+        (Phase::Serving, C::SetNote { id, path: path(), note: None }),
         (Phase::Serving, C::Usage { id }),
         (Phase::Serving, C::Uploads { id }),
         (Phase::Serving, C::AbortUpload { id, upload: StagingName(1) }),
@@ -108,6 +120,9 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
         (Phase::Serving, C::GetDone { id }),
+        (Phase::Serving, exec(1)),
+        (Phase::Serving, C::ExecInput { id, data: vec![1] }),
+        (Phase::Serving, C::ExecInputEnd { id }),
         (Phase::Serving, C::Cancel { id }),
     ]
 }
@@ -181,6 +196,31 @@ fn words_about_a_transfer_go_to_one_of_the_right_kind() {
     let leaves = vec![digest; LEAVES_PER_MESSAGE + 1];
     let id = RequestId(2);
     assert_eq!(state.take(C::JournalLeaves { id, leaves }).unwrap_err(), Refusal);
+}
+
+#[test]
+fn programs_are_counted_by_themselves_and_words_about_one_go_to_none_else() {
+    use ClientToWorker as C;
+    let mut state = state_in(Phase::Serving);
+    state.take(put(90)).unwrap();
+    state.take(put(91)).unwrap();
+    for id in 0..MOST_PROGRAMS as u32 {
+        assert!(matches!(state.take(exec(id)), Ok(Step::Exec(..))));
+    }
+    assert!(matches!(state.take(exec(80)), Ok(Step::TooManyPrograms(RequestId(80)))));
+    assert_eq!(state.take(exec(0)).unwrap_err(), Refusal);
+    let input = |id| C::ExecInput { id: RequestId(id), data: vec![1] };
+    assert!(matches!(state.take(input(0)), Ok(Step::ExecInput(..))));
+    assert!(matches!(state.take(input(80)), Ok(Step::Ignore)), "it was refused, or is over");
+    assert_eq!(state.take(input(90)).unwrap_err(), Refusal, "a put is no program");
+    let end = |id| C::ExecInputEnd { id: RequestId(id) };
+    assert!(matches!(state.take(end(1)), Ok(Step::ExecInputEnd(_))));
+    assert_eq!(state.take(end(90)).unwrap_err(), Refusal);
+    let cancel = C::Cancel { id: RequestId(2) };
+    assert!(matches!(state.take(cancel), Ok(Step::ExecCancel(RequestId(2)))));
+    assert!(!state.is_waiting_for_client());
+    state.free(RequestId(3));
+    assert!(matches!(state.take(exec(80)), Ok(Step::Exec(..))));
 }
 
 #[test]

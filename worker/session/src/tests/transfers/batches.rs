@@ -6,6 +6,7 @@ use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::digest::Md5;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::RequestId;
+use berth_common::note::NoteChange;
 
 use super::client::path;
 use super::fake_filer::{Home, usage};
@@ -19,6 +20,7 @@ fn small(name: &str, content: &[u8]) -> SmallPut {
         mtime_ns: 1,
         mode: 0o644,
         overwrite: false,
+        note: NoteChange::Keep,
     }
 }
 

@@ -6,6 +6,7 @@ use berth_common::entry::{Existing, HomeFingerprint};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE};
+use berth_common::note::NoteChange;
 
 use super::super::Bench;
 use super::super::client::{Client, content, path, put_end, source};
@@ -44,6 +45,7 @@ impl Client {
             mode: 0o644,
             existing: Existing::Replace,
             base: Some(base),
+            note: NoteChange::Keep,
         };
         match self.ask(&ClientToWorker::Put(put)).await {
             WorkerToClient::PutReady { leaves: 0, based, .. } => based,

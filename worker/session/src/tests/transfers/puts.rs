@@ -8,6 +8,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::journal::{BootId, Journal};
 use berth_common::limits::{BLOCK_SIZE, LEAF_SIZE, LEAVES_PER_MESSAGE};
+use berth_common::note::NoteChange;
 
 use super::client::{content, path, put, put_end, source, tree_digest};
 use super::fake_filer::Home;
@@ -204,6 +205,7 @@ async fn the_leaves_of_a_large_upload_are_told_in_parts() {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     };
     let ready = client.ask(&ClientToWorker::Put(put)).await;
     assert!(matches!(ready, WorkerToClient::PutReady { leaves, .. } if leaves == count));

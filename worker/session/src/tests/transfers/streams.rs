@@ -9,6 +9,7 @@ use berth_common::entry::{Existing, PutSource, SourceEnd};
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::{RequestId, UploadToken};
 use berth_common::limits::{BLOCK_SIZE, LEASE_BYTES};
+use berth_common::note::NoteChange;
 
 use super::client::{Client, PATIENCE, content, path, source, tree_digest};
 use super::fake_filer::Home;
@@ -30,6 +31,7 @@ async fn begin(client: &mut Client) {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     };
     let ready = client.ask(&ClientToWorker::Put(put)).await;
     assert_eq!(
@@ -166,6 +168,7 @@ async fn a_stream_ends_only_when_what_it_has_asked_for_is_answered() {
             mode: 0o644,
             existing: Existing::Replace,
             base: None,
+            note: NoteChange::Keep,
         };
         let ready = client.ask(&ClientToWorker::Put(other)).await;
         assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");
@@ -197,6 +200,7 @@ async fn a_stream_that_pauses_is_not_given_up() {
         mode: 0o644,
         existing: Existing::Replace,
         base: None,
+        note: NoteChange::Keep,
     };
     let ready = client.ask(&ClientToWorker::Put(other)).await;
     assert!(matches!(ready, WorkerToClient::PutReady { .. }), "{ready:?}");

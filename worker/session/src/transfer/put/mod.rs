@@ -206,6 +206,7 @@ impl PutActor {
             token: self.put.token,
             mode: self.put.mode,
             existing: self.put.existing,
+            note: self.put.note.clone(),
         };
         let opened = self.uploading.open.send(request).into_actor(self);
         ctx.spawn(opened.map(
