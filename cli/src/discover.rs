@@ -9,18 +9,21 @@ use std::time::Duration;
 use berth::target::ServerAddress;
 use berth_common::client_protocol::DEFAULT_PORT;
 use berth_discovery::browse::{MOST_SERVERS, Server, browse};
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::args::DiscoverArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::language::message;
 use crate::looking::columns::width;
 use crate::output::{Output, escaped};
 
 /// Between two columns.
 const GAP: usize = 2;
 
-const HEADINGS: [&str; 4] = ["NAME", "SERVER", "HOST", "VERSION"];
+const HEADINGS: [&str; 4] =
+    [message!("NAME"), message!("SERVER"), message!("HOST"), message!("VERSION")];
 
 /// Listens, and prints what was found. Nothing found is no failure, as with a listing of an empty directory.
 pub(crate) async fn run(args: DiscoverArgs, output: &Output) -> Result<Exit, Failure> {
@@ -37,11 +40,12 @@ pub(crate) async fn run(args: DiscoverArgs, output: &Output) -> Result<Exit, Fai
     }
     output.flush()?;
     if found.servers.is_empty() {
-        output.note("no server is announced on the local network");
+        output.note(&t!("no server is announced on the local network"));
     }
     if found.more {
-        output.note(&format!(
-            "more than {MOST_SERVERS} servers were announced; the others are left out"
+        output.note(&t!(
+            "more than %{most_servers} servers were announced; the others are left out",
+            most_servers = MOST_SERVERS
         ));
     }
     Ok(Exit::Success)
@@ -49,7 +53,7 @@ pub(crate) async fn run(args: DiscoverArgs, output: &Output) -> Result<Exit, Fai
 
 /// A server takes a line, and one more for each further address.
 fn table(servers: &[Server]) -> Vec<String> {
-    let mut rows = vec![HEADINGS.map(str::to_owned)];
+    let mut rows = vec![HEADINGS.map(|heading| t!(heading).into_owned())];
     for server in servers {
         let places = places(server);
         let mut texts =

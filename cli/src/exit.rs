@@ -3,6 +3,9 @@
 use std::process::ExitCode;
 
 use berth_common::error_code::ErrorCode;
+use rust_i18n::t;
+
+use crate::language::message;
 
 /// The exit codes of `berth`. Where several things failed, the first one decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,32 +42,36 @@ pub enum Exit {
 
 /// The table for `berth --help`, the manual page and `README.md`.
 pub const EXIT_CODES: &[(Exit, &str)] = &[
-    (Exit::Success, "everything asked for was done"),
-    (Exit::Failure, "another failure"),
-    (Exit::Usage, "the command line is wrong, or there is no password"),
-    (Exit::Connect, "the server cannot be reached, or the connection was lost"),
-    (Exit::Login, "the login was refused"),
-    (Exit::NotFound, "a file or directory does not exist, here or there"),
-    (Exit::NoRoom, "over quota, or a disk is full, here or there"),
-    (Exit::Integrity, "data differs from its MD5, also when sent again"),
-    (Exit::Identity, "the server's certificate is unknown, or not the expected one"),
-    (Exit::Unknown, "it is unknown whether an append or a join was done: look before repeating it"),
-    (Exit::Limit, "exec: the server ended the program, which ran into a limit"),
-    (Exit::NotRun, "exec: the server does not run the program, or not now"),
-    (Exit::Interrupted, "interrupted; a put or get that is repeated goes on"),
+    (Exit::Success, message!("everything asked for was done")),
+    (Exit::Failure, message!("another failure")),
+    (Exit::Usage, message!("the command line is wrong, or there is no password")),
+    (Exit::Connect, message!("the server cannot be reached, or the connection was lost")),
+    (Exit::Login, message!("the login was refused")),
+    (Exit::NotFound, message!("a file or directory does not exist, here or there")),
+    (Exit::NoRoom, message!("over quota, or a disk is full, here or there")),
+    (Exit::Integrity, message!("data differs from its MD5, also when sent again")),
+    (Exit::Identity, message!("the server's certificate is unknown, or not the expected one")),
+    (
+        Exit::Unknown,
+        message!("it is unknown whether an append or a join was done: look before repeating it"),
+    ),
+    (Exit::Limit, message!("exec: the server ended the program, which ran into a limit")),
+    (Exit::NotRun, message!("exec: the server does not run the program, or not now")),
+    (Exit::Interrupted, message!("interrupted; a put or get that is repeated goes on")),
 ];
 
 /// [`EXIT_CODES`] as text.
 #[must_use]
 pub fn exit_codes() -> String {
-    let mut text = "Exit codes:\n".to_owned();
+    let mut text = format!("{}\n", t!("Exit codes:"));
     for (exit, meaning) in EXIT_CODES {
-        text.push_str(&format!("  {:<4} {meaning}\n", exit.code()));
+        text.push_str(&format!("  {:<4} {}\n", exit.code(), t!({ *meaning })));
     }
-    text.push_str(
-        "All others are of the program that exec ran: its own, or 128 and a signal's number.\n",
-    );
-    text.push_str("Where several things fail, the first failure decides.");
+    text.push_str(&t!(
+        "All others are of the program that exec ran, its own or 128 and a signal's number."
+    ));
+    text.push('\n');
+    text.push_str(&t!("Where several things fail, the first failure decides."));
     text
 }
 

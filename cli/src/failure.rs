@@ -3,13 +3,15 @@
 use std::fmt;
 
 use berth::connection::passes;
-use berth_common::error_code::{ErrorCode, Resource};
+use berth_common::error_code::ErrorCode;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::exit::Exit;
 use crate::human;
 use crate::output::{Style, complain, complain_in_json};
 use crate::retry::Tries;
+use crate::wording::InWords;
 
 /// A failure as it is told: one sentence that names the thing, and the code it ends with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,15 +33,15 @@ pub struct Failure {
 impl Failure {
     /// A failure with this sentence.
     #[must_use]
-    pub fn new(exit: Exit, sentence: impl fmt::Display) -> Self {
-        let sentence = sentence.to_string();
+    pub fn new(exit: Exit, sentence: impl InWords) -> Self {
+        let sentence = sentence.in_words();
         Self { exit, sentence, code: None, path: None, local: None, lost: false }
     }
 
     /// What a server refused a request with.
     #[must_use]
     pub fn of_server(code: &ErrorCode) -> Self {
-        let failure = Self::new(Exit::of_server_error(code), sentence(code));
+        let failure = Self::new(Exit::of_server_error(code), code);
         Self { lost: passes(code), ..failure.coded(code) }
     }
 
@@ -63,7 +65,7 @@ impl Failure {
 
     /// A command line that cannot be carried out.
     #[must_use]
-    pub fn usage(sentence: impl fmt::Display) -> Self {
+    pub fn usage(sentence: impl InWords) -> Self {
         Self::new(Exit::Usage, sentence)
     }
 
@@ -88,37 +90,8 @@ impl From<std::io::Error> for Failure {
             return Self::new(Exit::Failure, "");
         }
         let reason = human::reason(&error);
-        Self::new(Exit::Failure, format!("cannot write the output: {reason}"))
+        Self::new(Exit::Failure, t!("cannot write the output: %{reason}", reason = reason))
     }
-}
-
-/// A refusal of the server's as a sentence for people: sizes have units, and are exact only where
-/// rounded ones would hide what is missing.
-#[must_use]
-pub fn sentence(code: &ErrorCode) -> String {
-    let ErrorCode::QuotaExceeded { resource, limit, used, reserved, requested } = code else {
-        return code.to_string();
-    };
-    let taken = i128::from(*used) + i128::from(*reserved);
-    let free = u64::try_from((i128::from(*limit) - taken).max(0)).unwrap_or(u64::MAX);
-    let rounded = *resource == Resource::Bytes && human::size(*requested) != human::size(free);
-    let (show, unit): (fn(u64) -> String, _) = match resource {
-        Resource::Bytes if rounded => (human::size, ""),
-        Resource::Bytes => (|bytes| bytes.to_string(), " bytes"),
-        Resource::Entries => (|entries| entries.to_string(), " files and directories"),
-    };
-    let used = match u64::try_from(*used) {
-        Ok(used) => show(used),
-        // Below zero for a moment, see `Usage`.
-        Err(_) => format!("-{}", show(used.unsigned_abs())),
-    };
-    format!(
-        "over quota: {} more{unit} asked for, and {} of {} free ({used} used, {} reserved)",
-        show(*requested),
-        show(free),
-        show(*limit),
-        show(*reserved),
-    )
 }
 
 /// Collects failures of a command that goes on after one: the first decides.
@@ -199,6 +172,8 @@ fn as_json(failure: &Failure) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use berth_common::error_code::Resource;
+
     use super::*;
 
     #[test]
@@ -218,20 +193,6 @@ mod tests {
 
     fn over_quota(limit: u64, used: i64, requested: u64) -> ErrorCode {
         ErrorCode::QuotaExceeded { resource: Resource::Bytes, limit, used, reserved: 0, requested }
-    }
-
-    #[test]
-    fn a_quota_is_told_in_units_and_exactly_where_units_would_hide_it() {
-        assert_eq!(
-            sentence(&over_quota(20 << 20, 19 << 20, 3 << 20)),
-            "over quota: 3.0 MiB more asked for, and 1.0 MiB of 20.0 MiB free \
-             (19.0 MiB used, 0 B reserved)"
-        );
-        let exact = sentence(&over_quota(20 << 20, 19 << 20, (1 << 20) + 1));
-        assert!(exact.contains("1048577 more bytes asked for, and 1048576 of"), "{exact}");
-        let over = sentence(&over_quota(1, i64::MAX, u64::MAX));
-        assert!(over.contains("and 0 B of 1 B free"), "{over}");
-        assert!(sentence(&over_quota(1, -5, 9)).contains("(-5 B used"));
     }
 
     #[test]

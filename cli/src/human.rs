@@ -3,14 +3,18 @@
 
 use std::io;
 
+use rust_i18n::t;
+
+use crate::language::system;
+
 /// A text that is no size.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SizeError {
     /// It is no number with a unit.
-    #[error("{0:?} is not a size: write a number and a unit, such as 500MB, 10GiB or 4096")]
+    #[error("{}", t!("%{text} is not a size: write a number and a unit, such as 500MB, 10GiB or 4096", text = format_args!("{_0:?}")))]
     NotASize(String),
     /// It is one, and no file system holds as much.
-    #[error("{0:?} is too large: a size has at most 64 bits, which is less than 16 EiB")]
+    #[error("{}", t!("%{text} is too large: a size has at most 64 bits, which is less than 16 EiB", text = format_args!("{_0:?}")))]
     TooLarge(String),
 }
 
@@ -71,7 +75,7 @@ fn scaled(number: &str, factor: u64) -> Option<u128> {
 
 /// A text that is no duration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is not a duration: write a number and a unit, such as 30s, 15m, 12h, 7d or 2w")]
+#[error("{}", t!("%{text} is not a duration: write a number and a unit, such as 30s, 15m, 12h, 7d or 2w", text = format_args!("{_0:?}")))]
 pub struct DurationError(String);
 
 /// Reads a duration in whole seconds: `90s`, `30m`, `12h`, `7d`, `1d12h`. A day has 24 hours; months and years, which
@@ -111,10 +115,11 @@ pub fn signed_size(bytes: i64) -> String {
     if bytes < 0 { format!("-{text}") } else { text }
 }
 
-/// A number of things: `1 file`, `2 files`.
+/// A number of things: `1 file`, `2 files`, by the message for one and the one for more, which say `%{number}`.
 #[must_use]
-pub fn count(number: usize, one: &str, more: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { more })
+pub fn count(number: usize, one: &'static str, more: &'static str) -> String {
+    let message = if number == 1 { one } else { more };
+    t!(message, number = number).into_owned()
 }
 
 /// Which share `part` is of `whole`, in percent rounded down; 100 of nothing.
@@ -130,17 +135,11 @@ pub fn percent(part: u64, whole: u64) -> u64 {
 #[must_use]
 pub fn reason(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
-        io::ErrorKind::QuotaExceeded => "the disk quota is exceeded".to_owned(),
-        io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => {
-            let text = error.to_string();
-            match text.rsplit_once(" (os error ") {
-                Some((reason, _)) => reason.to_owned(),
-                None => text,
-            }
-        }
+        io::ErrorKind::StorageFull => t!("the disk is full").into_owned(),
+        io::ErrorKind::QuotaExceeded => t!("the disk quota is exceeded").into_owned(),
+        io::ErrorKind::NotFound => t!("no such file or directory").into_owned(),
+        io::ErrorKind::PermissionDenied => t!("permission denied").into_owned(),
+        _ => system::reason(error),
     }
 }
 

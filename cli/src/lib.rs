@@ -7,6 +7,7 @@
 
 #![forbid(unsafe_code)]
 
+rust_i18n::i18n!("locales");
 pub mod admin;
 pub mod args;
 pub mod ask;
@@ -16,6 +17,7 @@ mod discover;
 pub mod exit;
 pub mod failure;
 pub mod human;
+pub mod language;
 mod looking;
 pub mod output;
 pub mod password;
@@ -29,3 +31,4 @@ mod sign_in;
 mod state;
 mod transfer_failures;
 pub mod trees;
+pub mod wording;

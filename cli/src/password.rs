@@ -8,6 +8,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 pub use berth::password::Password;
+use rust_i18n::t;
 
 use crate::{ask, human};
 
@@ -18,7 +19,7 @@ pub const PASSWORD_VARIABLE: &str = "BERTH_PASSWORD";
 #[derive(Debug, thiserror::Error)]
 pub enum PasswordError {
     /// The file cannot be read as text.
-    #[error("cannot read the password file {}: {}", path.display(), human::reason(source))]
+    #[error("{}", t!("cannot read the password file %{path}: %{reason}", path = path.display(), reason = human::reason(source)))]
     File {
         /// Which file.
         path: PathBuf,
@@ -26,22 +27,22 @@ pub enum PasswordError {
         source: io::Error,
     },
     /// The first line of the file, or what was typed, is empty.
-    #[error("the password is empty")]
+    #[error("{}", t!("the password is empty"))]
     Empty,
     /// The variable has bytes that are no text.
-    #[error("{PASSWORD_VARIABLE} is not UTF-8")]
+    #[error("{}", t!("%{password_variable} is not UTF-8", password_variable = PASSWORD_VARIABLE))]
     Variable,
     /// There is nobody to ask.
-    #[error("no password: give --password-file or {PASSWORD_VARIABLE}, or run it on a terminal")]
+    #[error("{}", t!("no password: give --password-file or %{password_variable}, or run it on a terminal", password_variable = PASSWORD_VARIABLE))]
     NoTerminal,
     /// The person left the question by Ctrl-C, before the program heard of it as a signal.
-    #[error("interrupted")]
+    #[error("{}", t!("interrupted"))]
     Interrupted,
     /// The two answers differ.
-    #[error("the two passwords differ; nothing was changed")]
+    #[error("{}", t!("the two passwords differ; nothing was changed"))]
     Differ,
     /// The terminal failed.
-    #[error("cannot ask for the password: {}", human::reason(.0))]
+    #[error("{}", t!("cannot ask for the password: %{reason}", reason = human::reason(_0)))]
     Prompt(#[source] io::Error),
 }
 
@@ -93,7 +94,7 @@ pub fn ask(question: &str) -> Result<Password, PasswordError> {
 /// As [`ask`], and `Differ`.
 pub fn ask_new(question: &str) -> Result<Password, PasswordError> {
     let password = ask(question)?;
-    if ask("Again: ")? == password { Ok(password) } else { Err(PasswordError::Differ) }
+    if ask(&t!("Again: "))? == password { Ok(password) } else { Err(PasswordError::Differ) }
 }
 
 /// A file's first line without its end, so that `echo secret > file` means `secret`.

@@ -3,12 +3,14 @@
 //! All of it is on standard error. Transfers tell events, and each has its [`FileProgress`] to hear them; the commands
 //! make these and say what came of each file.
 
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use berth::progress::{Changed, Event, Reporter};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use rust_i18n::t;
 
 use crate::human;
 use crate::looking::columns::end_within;
@@ -58,7 +60,7 @@ struct Total {
 impl Total {
     fn show(&self) {
         let (over, files) = (self.over.load(Ordering::Relaxed), self.files.load(Ordering::Relaxed));
-        self.bar.set_message(format!("{over}/{files} files"));
+        self.bar.set_message(t!("%{over}/%{files} files", over = over, files = files));
     }
 }
 
@@ -103,7 +105,7 @@ impl Progress {
         let total = total.map(|(bytes, grows)| {
             let bar = bars.add(ProgressBar::new(bytes));
             bar.set_style(style(BAR));
-            bar.set_prefix("total");
+            bar.set_prefix(t!("total"));
             let files = AtomicUsize::new(files);
             let total = Total { bar, files, grows, over: AtomicUsize::new(0) };
             total.show();
@@ -221,15 +223,17 @@ impl FileProgress {
         match event {
             Event::Started { size, from } => self.begin(size, from),
             Event::StartedOver(Changed::Local) => {
-                self.note("the file has changed since the last try: starting over");
+                self.note(&t!("the file has changed since the last try: starting over"));
             }
             Event::StartedOver(Changed::Remote) => {
-                self.note("the file on the server has changed since the last try: starting over");
+                self.note(&t!(
+                    "the file on the server has changed since the last try: starting over"
+                ));
             }
             Event::Advanced { position } | Event::SentBack { position } => self.at(position),
-            Event::Storing => self.waiting("storing"),
+            Event::Storing => self.waiting(t!("storing")),
             Event::AttributesNotKept => {
-                self.note("the file system does not keep its time or mode");
+                self.note(&t!("the file system does not keep its time or mode"));
             }
             Event::Stored => self.end(),
         }
@@ -268,7 +272,11 @@ impl FileProgress {
             }
             if let Some(size) = size.filter(|_| from > 0) {
                 let percent = human::percent(from, size);
-                file.progress.line(&format!("{}: resumed at {percent}%", file.name));
+                file.progress.line(&t!(
+                    "%{name}: resumed at %{percent}%",
+                    name = file.name,
+                    percent = percent
+                ));
             }
         });
     }
@@ -290,9 +298,15 @@ impl FileProgress {
                 let line = match state.size {
                     Some(size) => {
                         let percent = human::percent(position, size);
-                        format!("{}: {percent}% ({done} of {})", file.name, human::size(size))
+                        t!(
+                            "%{name}: %{percent}% (%{done} of %{size})",
+                            name = file.name,
+                            percent = percent,
+                            done = done,
+                            size = human::size(size)
+                        )
                     }
-                    None => format!("{}: {done}", file.name),
+                    None => format!("{}: {done}", file.name).into(),
                 };
                 file.progress.line(&line);
             }
@@ -300,7 +314,7 @@ impl FileProgress {
     }
 
     /// All bytes are over; what is waited for now.
-    fn waiting(&self, what: &'static str) {
+    fn waiting(&self, what: Cow<'static, str>) {
         self.with(|_, state| {
             if let Some(bar) = &state.bar {
                 bar.set_message(what);
@@ -368,7 +382,7 @@ mod tests {
             let file = progress.file("a\x1b");
             file.begin(Some(5 << 20), 1 << 20);
             file.at(2 << 20);
-            file.waiting("storing");
+            file.waiting("storing".into());
             file.end();
             drop(file);
             let file = progress.file("standard input");

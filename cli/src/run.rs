@@ -1,10 +1,12 @@
 //! `berth` from its arguments to its exit code.
 
+use std::borrow::Cow;
 use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{self, Args, Command, SignIn};
@@ -14,6 +16,7 @@ use crate::discover;
 use crate::exit::Exit;
 use crate::failure::{Failure, tell};
 use crate::human;
+use crate::language::{self, complaint};
 use crate::output::{Output, Style};
 use crate::progress::Mode;
 use crate::reach;
@@ -27,16 +30,18 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 /// Runs `berth` with this process' arguments.
 #[must_use]
 pub fn berth() -> ExitCode {
+    language::speak(false);
     let picks = ask::somebody() && std::io::stderr().is_terminal();
-    let parsed = args::parser(picks).try_get_matches();
+    let parsed = language::in_language(args::parser(picks)).try_get_matches();
     let args = match parsed.and_then(|matches| Args::of(&matches)) {
         Ok(args) => args,
         Err(error) => {
             // Help and the version are errors too, for clap; they go to standard output.
-            let _ = error.print();
+            complaint(&error);
             return if error.use_stderr() { Exit::Usage } else { Exit::Success }.into();
         }
     };
+    language::speak(args.json);
     run(&args)
         .unwrap_or_else(|failure| {
             tell("berth", &failure, Style::of_stdout(args.json, args.quiet));
@@ -54,7 +59,7 @@ fn run(args: &Args) -> Result<Exit, Failure> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|error| {
             let reason = human::reason(&error);
-            Failure::new(Exit::Failure, format!("cannot start: {reason}"))
+            Failure::new(Exit::Failure, t!("cannot start: %{reason}", reason = reason))
         })?;
     let outcome = runtime.block_on(converse(args, cwd));
     runtime.shutdown_timeout(LAST_WRITES);
@@ -76,9 +81,9 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         return Ok(exit);
     }
     if let Command::Discover(command) = args.command {
-        return until(discover::run(command, &output), &mut interrupts, "interrupted").await;
+        return until(discover::run(command, &output), &mut interrupts, t!("interrupted")).await;
     }
-    let reached = until(reach::reach(args), &mut interrupts, "interrupted").await?;
+    let reached = until(reach::reach(args), &mut interrupts, t!("interrupted")).await?;
     if matches!(args.command, Command::Shell) {
         // It hears the same signals, command by command.
         drop(interrupts);
@@ -113,7 +118,7 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
 async fn until<T>(
     done: impl Future<Output = Result<T, Failure>>,
     interrupts: &mut Interrupts,
-    interrupted: &str,
+    interrupted: Cow<'static, str>,
 ) -> Result<T, Failure> {
     tokio::select! {
         outcome = done => outcome,
@@ -134,7 +139,8 @@ async fn carry_out(context: &mut Context, args: &Args) -> Result<Exit, Failure> 
         let question = question.to_owned();
         let answer = ask::beside(move || ask::line(&question)).await;
         let answer = answer.unwrap_or_else(|| Err(std::io::ErrorKind::BrokenPipe.into()));
-        answer.map_err(|error| Failure::new(Exit::Failure, human::reason(&error)).of("terminal"))
+        answer
+            .map_err(|error| Failure::new(Exit::Failure, human::reason(&error)).of(t!("terminal")))
     };
     let mut command = command.clone();
     match picking::pick(context, &mut command, ask).await? {
@@ -143,17 +149,17 @@ async fn carry_out(context: &mut Context, args: &Args) -> Result<Exit, Failure> 
     }
 }
 
-pub(crate) fn interrupted(command: &Command) -> &'static str {
+pub(crate) fn interrupted(command: &Command) -> Cow<'static, str> {
     if matches!(command, Command::Put(args) if args.append) {
-        "interrupted; look at the file before appending again, since it may have been done"
+        t!("interrupted; look at the file before appending again, since it may have been done")
     } else if matches!(command, Command::Put(args) if args.reads_stdin()) {
-        "interrupted; standard input cannot be read again, so start over"
+        t!("interrupted; standard input cannot be read again, so start over")
     } else if matches!(command, Command::SignIn(SignIn::Join(_))) {
-        "interrupted; if the account may have been made already, berth login tells"
+        t!("interrupted; if the account may have been made already, berth login tells")
     } else if command.is_resumable() {
-        "interrupted; run the same command again to go on"
+        t!("interrupted; run the same command again to go on")
     } else {
-        "interrupted"
+        t!("interrupted")
     }
 }
 
@@ -176,7 +182,7 @@ impl Interrupts {
             signal(kind).map_err(|error| {
                 Failure::new(
                     Exit::Failure,
-                    format!("cannot wait for signals: {}", human::reason(&error)),
+                    t!("cannot wait for signals: %{reason}", reason = human::reason(&error)),
                 )
             })
         };

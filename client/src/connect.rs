@@ -23,7 +23,7 @@ use crate::verify::{Distrust, Trust, TrustError, Verifier};
 use crate::wire::Wire;
 
 /// How long one address may take to answer, and then the handshake.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Bytes that nobody acknowledges end the connection after this long, as at the server's end.
 #[cfg(target_os = "linux")]

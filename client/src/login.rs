@@ -20,7 +20,7 @@ use crate::password::Password;
 use crate::session::{Session, SessionInfo};
 
 /// How long the whole login may take. The server allows less, but says so itself.
-const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
+pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// Who logs in, and with what.
 #[derive(Clone, Debug)]

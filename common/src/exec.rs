@@ -38,7 +38,7 @@ pub struct ProgramName(String);
 #[error(
     "{0:?} is not the name of a program: it must match [A-Za-z0-9_][A-Za-z0-9._+-]* and have at most 64 characters"
 )]
-pub struct ProgramNameError(String);
+pub struct ProgramNameError(pub String);
 
 impl ProgramName {
     /// Most bytes in a name.

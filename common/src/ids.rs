@@ -14,7 +14,7 @@ pub struct UserName(String);
 #[error(
     "{0:?} is not a user name: it must match [a-z_][a-z0-9_.-]* and have at most 64 characters"
 )]
-pub struct UserNameError(String);
+pub struct UserNameError(pub String);
 
 impl UserName {
     /// Most bytes in a name.

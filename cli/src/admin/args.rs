@@ -9,6 +9,7 @@ use berth_common::credentials::{DeviceId, InvitationId};
 use berth_common::exec::ProgramName;
 use berth_common::ids::UserName;
 use clap::{Args, Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::human;
 
@@ -279,9 +280,9 @@ impl FromStr for Validity {
     fn from_str(text: &str) -> Result<Self, String> {
         let seconds = human::parse_seconds(text).map_err(|error| error.to_string())?;
         match u32::try_from(seconds) {
-            Ok(0) => Err("it is valid for no time at all".to_owned()),
+            Ok(0) => Err(t!("it is valid for no time at all").into_owned()),
             Ok(seconds) => Ok(Self(seconds)),
-            Err(_) => Err("it is more than a hundred years".to_owned()),
+            Err(_) => Err(t!("it is more than a hundred years").into_owned()),
         }
     }
 }
@@ -310,7 +311,7 @@ impl Limit {
 }
 
 fn session_number(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "write a number, as session list prints it".to_owned())
+    text.parse().map_err(|_| t!("write a number, as session list prints it").into_owned())
 }
 
 fn size_limit(text: &str) -> Result<Limit, String> {
@@ -319,7 +320,7 @@ fn size_limit(text: &str) -> Result<Limit, String> {
 
 fn count_limit(text: &str) -> Result<Limit, String> {
     limit(text, |text| {
-        u64::from_str(text).map_err(|_| "write a whole number, or `unlimited`".to_owned())
+        u64::from_str(text).map_err(|_| t!("write a whole number, or `unlimited`").into_owned())
     })
 }
 
@@ -330,7 +331,7 @@ fn limit(text: &str, parse: impl Fn(&str) -> Result<u64, String>) -> Result<Limi
     let number = parse(text)?;
     // The ledger counts in SQLite's integers.
     if i64::try_from(number).is_err() {
-        return Err("it is more than 2^63-1; write `unlimited`".to_owned());
+        return Err(t!("it is more than 2^63-1; write `unlimited`").into_owned());
     }
     Ok(Limit(Some(number)))
 }

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
 use berth_common::digest::{Md5, Md5Stream};
+use rust_i18n::t;
 use serde_json::json;
 
 use super::args::LedgerCommand;
@@ -50,10 +51,10 @@ pub(super) fn carry_out(
         WriteError::File(error) => Failure::File { path: target.file.clone(), error },
     })?;
     let text = [
-        ("file", target.file.display().to_string()),
-        ("size", human::size(bytes)),
-        ("users", users.to_string()),
-        ("ledger version", version.to_string()),
+        (t!("file"), target.file.display().to_string()),
+        (t!("size"), human::size(bytes)),
+        (t!("users"), users.to_string()),
+        (t!("ledger version"), version.to_string()),
     ];
     let object = json!({
         "file": target.file.display().to_string(),
@@ -133,7 +134,10 @@ impl Target {
         }
         self.name(beside)?;
         self.sync_directory().map_err(|error| {
-            let text = format!("the backup is there, but its directory cannot be synced: {error}");
+            let text = t!(
+                "the backup is there, but its directory cannot be synced: %{error}",
+                error = human::reason(&error)
+            );
             WriteError::File(io::Error::new(error.kind(), text))
         })
     }

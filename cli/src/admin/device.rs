@@ -3,6 +3,7 @@
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
 use berth_common::credentials::DeviceSummary;
 use berth_common::ids::UserName;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::args::DeviceCommand;
@@ -25,8 +26,8 @@ pub(super) fn carry_out(
         DeviceCommand::List { name } => list(name, socket, printer),
         DeviceCommand::Revoke { name, id, .. } => {
             let text = match id {
-                Some(id) => format!("device {id} of {name} was revoked"),
-                None => format!("all devices of {name} were revoked"),
+                Some(id) => t!("device %{id} of %{name} was revoked", id = id, name = name),
+                None => t!("all devices of %{name} were revoked", name = name),
             };
             let json = json!({
                 "user": name.as_str(),
@@ -51,14 +52,22 @@ fn list(user: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), F
 
 fn table(rows: &[[String; 4]]) -> String {
     use Align::Left;
-    show::table([("DEVICE", Left), ("REGISTERED", Left), ("LAST USED", Left), ("NAME", Left)], rows)
+    show::table(
+        [
+            (t!("DEVICE"), Left),
+            (t!("REGISTERED"), Left),
+            (t!("LAST USED"), Left),
+            (t!("NAME"), Left),
+        ],
+        rows,
+    )
 }
 
 fn row(device: &DeviceSummary) -> [String; 4] {
     [
         device.device.to_string(),
         show::utc(device.created_s),
-        device.used_s.map_or_else(|| "never".to_owned(), show::utc),
+        device.used_s.map_or_else(|| t!("never").into_owned(), show::utc),
         // What users call their devices is not for an administrator's terminal to act upon.
         escaped(device.name.as_str()).into_owned(),
     ]

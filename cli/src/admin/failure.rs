@@ -5,12 +5,15 @@ use std::path::PathBuf;
 
 use berth_common::admin_protocol::AdminError;
 use berth_common::scram::ScramError;
+use rust_i18n::t;
 
 use super::socket::SocketError;
 use crate::exit::Exit;
 use crate::failure;
 use crate::human;
+use crate::language::message;
 use crate::password::PasswordError;
+use crate::wording::InWords;
 
 /// Why a command failed. `Display` is the sentence that follows `berthctl: `.
 #[derive(Debug, thiserror::Error)]
@@ -19,50 +22,43 @@ pub(super) enum Failure {
     #[error(transparent)]
     Socket(#[from] SocketError),
     /// The daemon refuses.
-    #[error("{0}")]
+    #[error("{}", _0.in_words())]
     Refused(#[from] AdminError),
     /// The daemon answers something else.
-    #[error(
-        "berthd answered something that was not asked for; is it of the same version as berthctl?"
-    )]
+    #[error("{}", t!("berthd answered something that was not asked for; is it of the same version as berthctl?"))]
     OtherAnswer,
     /// There is no password, or it cannot be read.
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// The password cannot be used.
-    #[error("{0}")]
+    #[error("{}", _0.in_words())]
     Verifier(#[from] ScramError),
     /// The operating system gives no random bytes.
-    #[error("cannot make a secret: {0}")]
+    #[error("{}", t!("cannot make a secret: %{reason}", reason = _0))]
     Random(#[from] getrandom::Error),
     /// Nothing that berthd listens on is an address, and the machine has no name.
-    #[error("it is not known by which name this server is reached: say --server HOST[:PORT]")]
+    #[error("{}", t!("it is not known by which name this server is reached: say --server HOST[:PORT]"))]
     NoAddress,
     /// A question that needs a person, and there is none.
-    #[error(
-        "this removes {0} and all of the user's files: say --yes when there is no terminal to ask at"
-    )]
+    #[error("{}", t!("this removes user %{name} and all of the user's files: say --yes when there is no terminal to ask at", name = _0))]
     NeedsYes(String),
     /// Ctrl-C, within a question or while the daemon was waited for.
-    #[error("interrupted; a change that berthd was asked for already may have been made")]
+    #[error("{}", t!("interrupted; a change that berthd was asked for already may have been made"))]
     Interrupted,
     /// A ledger differs from the disk, and was not corrected. The answer, printed before, says whose.
-    #[error(
-        "{}; quota verify --fix corrects the ledger",
-        human::count(*.0, "ledger differs from the disk", "ledgers differ from the disk")
-    )]
+    #[error("{}", human::count(*.0, message!("%{number} ledger differs from the disk; quota verify --fix corrects the ledger"), message!("%{number} ledgers differ from the disk; quota verify --fix corrects the ledger")))]
     Differs(usize),
     /// Homes could not be verified; the answer says which and why.
-    #[error("{}", human::count(*.0, "home could not be verified", "homes could not be verified"))]
+    #[error("{}", human::count(*.0, message!("%{number} home could not be verified"), message!("%{number} homes could not be verified")))]
     NotVerified(usize),
     /// The person said no.
-    #[error("not confirmed; nothing was changed")]
+    #[error("{}", t!("not confirmed; nothing was changed"))]
     NotConfirmed,
     /// There is a file already.
-    #[error("{} is there already; say --force to replace it", .0.display())]
+    #[error("{}", t!("%{file} is there already; say --force to replace it", file = _0.display()))]
     FileExists(PathBuf),
     /// The backup cannot be written.
-    #[error("cannot write {}: {}", path.display(), human::reason(error))]
+    #[error("{}", t!("cannot write %{path}: %{reason}", path = path.display(), reason = human::reason(error)))]
     File {
         /// The file.
         path: PathBuf,
@@ -71,11 +67,17 @@ pub(super) enum Failure {
         error: std::io::Error,
     },
     /// Other bytes came than berthd has sent.
-    #[error("the copy of the ledger has arrived damaged; nothing was written")]
+    #[error("{}", t!("the copy of the ledger has arrived damaged; nothing was written"))]
     Damaged,
     /// Standard output or the terminal failed.
-    #[error("cannot print the answer: {}", human::reason(.0))]
+    #[error("{}", t!("cannot print the answer: %{reason}", reason = human::reason(_0)))]
     Output(#[from] std::io::Error),
+}
+
+impl InWords for Failure {
+    fn in_words(&self) -> String {
+        self.to_string()
+    }
 }
 
 impl Failure {

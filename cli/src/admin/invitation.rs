@@ -7,6 +7,7 @@ use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, InvitationSumma
 use berth_common::credentials::{INVITATION_ITERATIONS, InvitationSecret};
 use berth_common::entry::Limits;
 use berth_common::scram::ScramVerifier;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::address::{self, Address};
@@ -15,6 +16,7 @@ use super::failure::Failure;
 use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
 use super::user::done;
+use crate::language::message;
 use crate::output::complain;
 
 /// Invites somebody, and prints the code.
@@ -57,9 +59,9 @@ pub(super) fn invite(
     };
     done(socket, &question)?;
     if address.guessed && !printer.json {
-        complain(&format!(
-            "The code names this server as {}; say --server HOST[:PORT] if others reach it by another name.",
-            code.server
+        complain(&t!(
+            "The code names this server as %{server}; say --server HOST[:PORT] if others reach it by another name.",
+            server = code.server
         ));
     }
     let json = json!({
@@ -91,7 +93,7 @@ pub(super) fn carry_out(
         InvitationCommand::Revoke { id } => {
             done(socket, &AdminToDaemon::InvitationRevoke { invitation: id })?;
             let json = json!({ "invitation": id.to_string(), "revoked": true });
-            Ok(printer.print(&format!("invitation {id} was revoked"), &json)?)
+            Ok(printer.print(&t!("invitation %{id} was revoked", id = id), &json)?)
         }
     }
 }
@@ -113,13 +115,13 @@ fn table(rows: &[[String; 7]]) -> String {
     use Align::{Left, Right};
     show::table(
         [
-            ("INVITATION", Left),
-            ("STATE", Left),
-            ("USER", Left),
-            ("QUOTA", Right),
-            ("ENTRIES", Right),
-            ("CREATED", Left),
-            ("EXPIRES", Left),
+            (t!("INVITATION"), Left),
+            (t!("STATE"), Left),
+            (t!("USER"), Left),
+            (t!("QUOTA"), Right),
+            (t!("ENTRIES"), Right),
+            (t!("CREATED"), Left),
+            (t!("EXPIRES"), Left),
         ],
         rows,
     )
@@ -129,7 +131,7 @@ fn row(invitation: &InvitationSummary, now_s: i64) -> [String; 7] {
     let user = invitation.used_by.as_ref().or(invitation.user.as_ref());
     [
         invitation.invitation.to_string(),
-        state(invitation, now_s).to_owned(),
+        t!(state(invitation, now_s)).into_owned(),
         user.map_or_else(|| "-".to_owned(), ToString::to_string),
         show::byte_limit(invitation.limits.bytes),
         show::entry_limit(invitation.limits.entries),
@@ -140,11 +142,11 @@ fn row(invitation: &InvitationSummary, now_s: i64) -> [String; 7] {
 
 fn state(invitation: &InvitationSummary, now_s: i64) -> &'static str {
     if invitation.used_by.is_some() {
-        "used"
+        message!("used")
     } else if invitation.expires_s <= now_s {
-        "expired"
+        message!("expired")
     } else {
-        "open"
+        message!("open")
     }
 }
 

@@ -20,6 +20,8 @@ mod verify;
 
 use std::process::ExitCode;
 
+use clap::{CommandFactory as _, FromArgMatches as _};
+
 pub use args::Arguments;
 use args::Command;
 use failure::Failure;
@@ -27,13 +29,33 @@ use show::Printer;
 use socket::AdminSocket;
 
 use crate::ask;
+use crate::exit::Exit;
 use crate::failure::tell;
+use crate::language::{self, complaint};
 use crate::output::Style;
+
+/// Runs `berthctl` with this process' arguments.
+#[must_use]
+pub fn berthctl() -> ExitCode {
+    language::speak(false);
+    let parser = language::in_language(Arguments::command());
+    let parsed = parser.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    match parsed {
+        Ok(arguments) => {
+            language::speak(arguments.json);
+            run(arguments)
+        }
+        Err(error) => {
+            complaint(&error);
+            if error.use_stderr() { Exit::Usage } else { Exit::Success }.into()
+        }
+    }
+}
 
 /// Carries out one command line. What it prints on standard output is the answer (with `--json`,
 /// one JSON document); a failure is one sentence on standard error (with `--json`, an object).
 #[must_use]
-pub fn run(arguments: Arguments) -> ExitCode {
+fn run(arguments: Arguments) -> ExitCode {
     let style = Style::of_stdout(arguments.json, false);
     match interruptible(arguments) {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,6 +3,7 @@
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
 use berth_common::exec::ProgramName;
 use berth_common::ids::UserName;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::failure::Failure;
@@ -34,7 +35,7 @@ pub(super) fn deny(
 
 fn tell(user: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), Failure> {
     let programs = of_user(user.clone(), socket)?;
-    let text = format!("user {user} may run: {}", list(&programs));
+    let text = t!("user %{user} may run: %{programs}", user = user, programs = list(&programs));
     let json = json!({ "user": user.as_str(), "programs": programs });
     Ok(printer.print(&text, &json)?)
 }
@@ -51,7 +52,7 @@ pub(super) fn of_user(user: UserName, socket: &AdminSocket) -> Result<Vec<Progra
 /// As it is told: names, or that there are none.
 pub(super) fn list(programs: &[ProgramName]) -> String {
     if programs.is_empty() {
-        return "no programs".to_owned();
+        return t!("no programs").into_owned();
     }
     programs.iter().map(ProgramName::as_str).collect::<Vec<_>>().join(" ")
 }

@@ -1,7 +1,10 @@
 //! `berthctl quota`: set and show. Verify is in [`super::verify`].
 
+use std::borrow::Cow;
+
 use berth_common::admin_protocol::AdminToDaemon;
 use berth_common::entry::Usage;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::args::{Limit, QuotaCommand};
@@ -34,7 +37,7 @@ pub(super) fn carry_out(
     };
     // After a change too: a limit below what is used is allowed, and worth seeing.
     let user = summary(name, socket)?;
-    let mut text = vec![("user", user.user.to_string())];
+    let mut text = vec![(t!("user"), user.user.to_string())];
     text.extend(lines(&user.usage));
     let mut object = show::usage_json(&user.usage);
     object["user"] = json!(user.user.as_str());
@@ -42,13 +45,13 @@ pub(super) fn carry_out(
 }
 
 /// Limits and usage, line by line.
-pub(super) fn lines(usage: &Usage) -> Vec<(&'static str, String)> {
+pub(super) fn lines(usage: &Usage) -> Vec<(Cow<'static, str>, String)> {
     vec![
-        ("bytes used", human::signed_size(usage.used_bytes)),
-        ("bytes reserved", human::size(usage.reserved_bytes)),
-        ("bytes limit", show::byte_limit(usage.limits.bytes)),
-        ("entries used", usage.used_entries.to_string()),
-        ("entries reserved", usage.reserved_entries.to_string()),
-        ("entries limit", show::entry_limit(usage.limits.entries)),
+        (t!("bytes used"), human::signed_size(usage.used_bytes)),
+        (t!("bytes reserved"), human::size(usage.reserved_bytes)),
+        (t!("bytes limit"), show::byte_limit(usage.limits.bytes)),
+        (t!("entries used"), usage.used_entries.to_string()),
+        (t!("entries reserved"), usage.reserved_entries.to_string()),
+        (t!("entries limit"), show::entry_limit(usage.limits.entries)),
     ]
 }

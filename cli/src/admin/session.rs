@@ -2,6 +2,7 @@
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, SessionSummary};
 use berth_common::ids::SessionId;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::args::SessionCommand;
@@ -25,7 +26,7 @@ pub(super) fn carry_out(
         SessionCommand::Kill { id } => {
             done(socket, &AdminToDaemon::SessionKill { session: SessionId(id) })?;
             let json = json!({ "session": id, "killed": true });
-            Ok(printer.print(&format!("session {id} was ended"), &json)?)
+            Ok(printer.print(&t!("session %{id} was ended", id = id), &json)?)
         }
     }
 }
@@ -46,15 +47,15 @@ fn table(rows: &[[String; 9]]) -> String {
     use Align::{Left, Right};
     show::table(
         [
-            ("SESSION", Right),
-            ("USER", Left),
-            ("CLIENT", Left),
-            ("AGE", Right),
-            ("IDLE", Right),
-            ("TRANSFERS", Right),
-            ("RECEIVED", Right),
-            ("SENT", Right),
-            ("PROCESSES", Left),
+            (t!("SESSION"), Right),
+            (t!("USER"), Left),
+            (t!("CLIENT"), Left),
+            (t!("AGE"), Right),
+            (t!("IDLE"), Right),
+            (t!("TRANSFERS"), Right),
+            (t!("RECEIVED"), Right),
+            (t!("SENT"), Right),
+            (t!("PROCESSES"), Left),
         ],
         rows,
     )

@@ -1,12 +1,15 @@
 //! Printing: aligned tables and `name: value` lines for people, one JSON document for programs.
 
+use std::borrow::Cow;
 use std::io::{self, Write};
 
 use berth_common::admin_protocol::UserSummary;
 use berth_common::entry::Usage;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::human;
+use crate::looking::columns;
 use crate::output::json_text;
 
 /// How answers are printed.
@@ -41,16 +44,19 @@ pub(super) enum Align {
 }
 
 /// Lays rows out below their headings, each column as wide as its widest cell.
-pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[String; N]]) -> String {
+pub(super) fn table<const N: usize>(
+    headings: [(Cow<'_, str>, Align); N],
+    rows: &[[String; N]],
+) -> String {
     let width = |column: usize| {
-        let cells = rows.iter().map(|row| row[column].chars().count());
-        cells.chain([headings[column].0.chars().count()]).max().unwrap_or(0)
+        let cells = rows.iter().map(|row| columns::width(&row[column]));
+        cells.chain([columns::width(&headings[column].0)]).max().unwrap_or(0)
     };
     let widths: [usize; N] = std::array::from_fn(width);
     let line = |cells: [&str; N]| {
         let mut line = String::new();
-        for ((cell, (_, align)), width) in cells.iter().zip(headings).zip(widths) {
-            let padding = " ".repeat(width.saturating_sub(cell.chars().count()));
+        for ((cell, (_, align)), width) in cells.iter().zip(&headings).zip(widths) {
+            let padding = " ".repeat(width.saturating_sub(columns::width(cell)));
             match align {
                 Align::Left => line.extend([cell, padding.as_str()]),
                 Align::Right => line.extend([padding.as_str(), cell]),
@@ -60,24 +66,27 @@ pub(super) fn table<const N: usize>(headings: [(&str, Align); N], rows: &[[Strin
         format!("{}\n", line.trim_end())
     };
     let body = rows.iter().map(|row| line(std::array::from_fn(|column| row[column].as_str())));
-    std::iter::once(line(headings.map(|(heading, _)| heading))).chain(body).collect()
+    let headings = std::array::from_fn(|column| &*headings[column].0);
+    std::iter::once(line(headings)).chain(body).collect()
 }
 
 /// Lays out `name: value` lines, the values below each other.
-pub(super) fn properties(properties: &[(&str, String)]) -> String {
-    let width = properties.iter().map(|(name, _)| name.len()).max().unwrap_or(0) + 1;
-    let line = |(name, value): &(&str, String)| format!("{:width$} {value}\n", format!("{name}:"));
+pub(super) fn properties(properties: &[(Cow<'_, str>, String)]) -> String {
+    let width = properties.iter().map(|(name, _)| columns::width(name)).max().unwrap_or(0) + 1;
+    let line = |(name, value): &(Cow<'_, str>, String)| {
+        format!("{} {value}\n", columns::left(&format!("{name}:"), width))
+    };
     properties.iter().map(line).collect()
 }
 
 /// A limit in bytes.
 pub(super) fn byte_limit(limit: Option<u64>) -> String {
-    limit.map_or_else(|| "unlimited".to_owned(), human::size)
+    limit.map_or_else(|| t!("unlimited").into_owned(), human::size)
 }
 
 /// A limit in entries.
 pub(super) fn entry_limit(limit: Option<u64>) -> String {
-    limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string())
+    limit.map_or_else(|| t!("unlimited").into_owned(), |limit| limit.to_string())
 }
 
 /// A number of whole seconds.
@@ -129,15 +138,16 @@ mod tests {
     #[test]
     fn tables_are_aligned_and_have_no_trailing_spaces() {
         let rows = [["alice".to_owned(), "7".to_owned()], ["é".to_owned(), "1000".to_owned()]];
-        let text = table([("USER", Align::Left), ("N", Align::Right)], &rows);
+        let text = table([("USER".into(), Align::Left), ("N".into(), Align::Right)], &rows);
         assert_eq!(text, "USER      N\nalice     7\né      1000\n");
-        let last_left = table([("N", Align::Right), ("USER", Align::Left)], &[]);
+        let last_left = table([("N".into(), Align::Right), ("USER".into(), Align::Left)], &[]);
         assert_eq!(last_left, "N  USER\n");
     }
 
     #[test]
     fn properties_are_aligned() {
-        let text = properties(&[("a", "1".to_owned()), ("long name", "2".to_owned())]);
+        let text =
+            properties(&[("a".into(), "1".to_owned()), ("long name".into(), "2".to_owned())]);
         assert_eq!(text, "a:         1\nlong name: 2\n");
     }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin};
 use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES};
+use rust_i18n::t;
 
 use crate::human;
 
@@ -23,30 +24,24 @@ pub(super) struct AdminSocket {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum SocketError {
     /// No socket at the path.
-    #[error(
-        "there is no admin socket at {}: is berthd running, and is this its data directory? \
-         (--data-dir or --socket say where)", .0.display()
-    )]
+    #[error("{}", t!("there is no admin socket at %{name}: is berthd running, and is this its data directory? \
+         (--data-dir or --socket say where)", name = _0.display()))]
     Missing(PathBuf),
     /// A socket without a daemon.
-    #[error("nobody listens at {}: berthd is not running", .0.display())]
+    #[error("{}", t!("nobody listens at %{name}: berthd is not running", name = _0.display()))]
     NotRunning(PathBuf),
     /// The directory or the socket is closed to us.
-    #[error(
-        "no permission to use {}: run berthctl as the daemon's user or as root", .0.display()
-    )]
+    #[error("{}", t!("no permission to use %{name}: run berthctl as the daemon's user or as root", name = _0.display()))]
     Permission(PathBuf),
     /// The connection ended before the answer.
-    #[error(
-        "berthd closed the connection without an answer; it may have ended, or it does not take \
-         orders from this user: its log says which"
-    )]
+    #[error("{}", t!("berthd closed the connection without an answer; it may have ended, or it does not take \
+         orders from this user: its log says which"))]
     Closed,
     /// No answer in time.
-    #[error("berthd has not answered for {} s; its log may say why", .0.as_secs())]
+    #[error("{}", t!("berthd has not answered for %{seconds} s; its log may say why", seconds = _0.as_secs()))]
     Silent(Duration),
     /// Any other failure of the socket.
-    #[error("cannot speak with berthd at {}: {}", path.display(), human::reason(error))]
+    #[error("{}", t!("cannot speak with berthd at %{path}: %{reason}", path = path.display(), reason = human::reason(error)))]
     Io {
         /// The socket.
         path: PathBuf,
@@ -55,7 +50,7 @@ pub(super) enum SocketError {
         error: io::Error,
     },
     /// Bytes that are no answer.
-    #[error("berthd's answer cannot be read ({0}): is it of the same version as berthctl?")]
+    #[error("{}", t!("berthd's answer cannot be read (%{name}): is it of the same version as berthctl?", name = _0))]
     Frame(#[from] FrameError),
 }
 

@@ -1,14 +1,18 @@
 //! `berthctl status`.
 
+use std::borrow::Cow;
+
 use berth_common::admin_protocol::{
     AdminToDaemon, DaemonToAdmin, Incident, IncidentCounts, Incidents, LedgerWork, Status,
     TicketTimes,
 };
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::show::{self, Printer};
 use super::socket::AdminSocket;
+use crate::language::message;
 
 /// Asks how the server is.
 ///
@@ -24,63 +28,77 @@ pub(super) fn carry_out(socket: &AdminSocket, printer: &Printer) -> Result<(), F
     }
 }
 
-fn lines(status: &Status) -> Vec<(&'static str, String)> {
+fn lines(status: &Status) -> Vec<(Cow<'static, str>, String)> {
     let mut lines = vec![
-        ("version", status.version.clone()),
-        ("process", status.pid.to_string()),
-        ("up for", show::duration(status.uptime_s)),
-        ("listening on", status.listen.join(", ")),
-        ("certificate", format!("SHA256:{}", status.fingerprint)),
-        ("users", status.users.to_string()),
-        ("connections", format!("{}, {} logged in", status.connections, status.sessions)),
-        ("spares", format!("{} workers, {} filers", status.spare_workers, status.spare_filers)),
-        ("incidents", totals(&status.incidents)),
-        ("ledger", ledger(&status.ledger)),
-        ("tickets", tickets(&status.tickets)),
+        (t!("version"), status.version.clone()),
+        (t!("process"), status.pid.to_string()),
+        (t!("up for"), show::duration(status.uptime_s)),
+        (t!("listening on"), status.listen.join(", ")),
+        (t!("certificate"), format!("SHA256:{}", status.fingerprint)),
+        (t!("users"), status.users.to_string()),
+        (
+            t!("connections"),
+            t!(
+                "%{connections}, %{sessions} logged in",
+                connections = status.connections,
+                sessions = status.sessions
+            )
+            .into_owned(),
+        ),
+        (
+            t!("spares"),
+            t!(
+                "%{spare_workers} workers, %{spare_filers} filers",
+                spare_workers = status.spare_workers,
+                spare_filers = status.spare_filers
+            )
+            .into_owned(),
+        ),
+        (t!("incidents"), totals(&status.incidents)),
+        (t!("ledger"), ledger(&status.ledger)),
+        (t!("tickets"), tickets(&status.tickets)),
     ];
     if !status.read_only_users.is_empty() {
-        lines.push(("read-only", read_only(status).join(", ")));
+        lines.push((t!("read-only"), read_only(status).join(", ")));
     }
     // The latest first, as it is the one that is looked for.
     let latest = status.incidents.latest.iter().rev();
-    lines.extend(latest.map(|incident| ("incident", told(incident))));
+    lines.extend(latest.map(|incident| (t!("incident"), told(incident))));
     lines
 }
 
 fn totals(incidents: &Incidents) -> String {
     if incidents.total() == 0 {
-        return "none".to_owned();
+        return t!("none").into_owned();
     }
-    let of = |name, counts: &IncidentCounts| {
-        let kinds = kinds(counts).into_iter().filter(|(_, count)| *count > 0);
-        let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
-        (!kinds.is_empty()).then(|| format!("{name}: {}", kinds.join(", ")))
-    };
-    let parts = [
-        of("workers", &incidents.workers),
-        of("filers", &incidents.filers),
-        of("jails", &incidents.jails),
-    ];
-    parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let (workers, filers) = (kinds(&incidents.workers), kinds(&incidents.filers));
+    let jails = kinds(&incidents.jails);
+    let workers = (!workers.is_empty()).then(|| t!("workers: %{kinds}", kinds = workers));
+    let filers = (!filers.is_empty()).then(|| t!("filers: %{kinds}", kinds = filers));
+    let jails = (!jails.is_empty()).then(|| t!("jails: %{kinds}", kinds = jails));
+    [workers, filers, jails].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
-/// The counts by what they are called, in words that follow a number.
-fn kinds(counts: &IncidentCounts) -> [(&'static str, u64); 5] {
+/// The counts that are not zero, by what they are called.
+fn kinds(counts: &IncidentCounts) -> String {
     let IncidentCounts { crashed, sandbox, memory, stalled, broke } = *counts;
-    [
-        ("crashed", crashed),
-        ("ended by the sandbox", sandbox),
-        ("out of memory", memory),
-        ("stalled", stalled),
-        ("broke the protocol", broke),
-    ]
+    let kinds = [
+        (crashed, message!("%{number} crashed")),
+        (sandbox, message!("%{number} ended by the sandbox")),
+        (memory, message!("%{number} out of memory")),
+        (stalled, message!("%{number} stalled")),
+        (broke, message!("%{number} broke the protocol")),
+    ];
+    let kinds = kinds.into_iter().filter(|(number, _)| *number > 0);
+    let told: Vec<_> = kinds.map(|(number, kind)| t!(kind, number = number)).collect();
+    told.join(", ")
 }
 
 fn told(incident: &Incident) -> String {
     let Incident { at_s, program, pid, session, user, peer, what, .. } = incident;
     let mut line = format!("{} {program} {pid}", show::utc(at_s.cast_signed()));
     if let Some(session) = session {
-        line.push_str(&format!(", session {session}"));
+        line.push_str(&t!(", session %{session}", session = session));
     }
     for part in [user.as_ref().map(|user| user.as_str()), peer.as_deref()].into_iter().flatten() {
         line.push_str(", ");
@@ -90,13 +108,25 @@ fn told(incident: &Incident) -> String {
 }
 
 fn ledger(work: &LedgerWork) -> String {
-    format!("{} requests in {} durable transactions", work.requests, work.transactions)
+    t!(
+        "%{requests} requests in %{transactions} durable transactions",
+        requests = work.requests,
+        transactions = work.transactions
+    )
+    .into_owned()
 }
 
 fn tickets(times: &TicketTimes) -> String {
     let ms = |us: u64| us as f64 / 1000.0;
     let (p50, p99, most) = (ms(times.p50_us), ms(times.p99_us), ms(times.most_us));
-    format!("{} granted; held p50 {p50:.1} ms, p99 {p99:.1} ms, most {most:.1} ms", times.granted)
+    t!(
+        "%{granted} granted; held p50 %{p50} ms, p99 %{p99} ms, most %{most} ms",
+        granted = times.granted,
+        p50 = format_args!("{p50:.1}"),
+        p99 = format_args!("{p99:.1}"),
+        most = format_args!("{most:.1}")
+    )
+    .into_owned()
 }
 
 fn read_only(status: &Status) -> Vec<&str> {
@@ -219,7 +249,7 @@ mod tests {
         };
         assert!(!lines(&status).iter().any(|(name, _)| *name == "read-only"));
         status.read_only_users = vec![UserName::new("bob").unwrap()];
-        assert!(lines(&status).contains(&("read-only", "bob".to_owned())));
+        assert!(lines(&status).contains(&("read-only".into(), "bob".to_owned())));
         assert_eq!(status_json(&status)["read_only_users"], json!(["bob"]));
     }
 }

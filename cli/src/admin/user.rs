@@ -1,9 +1,12 @@
 //! `berthctl user`: add, list, show, passwd, lock, unlock, remove; what it may run is in `program`.
 
+use std::borrow::Cow;
+
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, UserSummary};
 use berth_common::entry::Limits;
 use berth_common::ids::UserName;
 use berth_common::scram::ScramVerifier;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::args::{PasswordSource, UserCommand};
@@ -26,7 +29,11 @@ pub(super) fn carry_out(
         UserCommand::Add { name, quota, entries, password } => {
             let verifier = new_verifier(&name, &password)?;
             let limits = Limits { bytes: quota.0, entries: entries.0 };
-            let text = format!("user {name} was added; quota: {}", limits_text(limits));
+            let text = t!(
+                "user %{name} was added; quota: %{limits}",
+                name = name,
+                limits = limits_text(limits)
+            );
             let json = json!({ "user": name.as_str(), "added": true });
             done(socket, &AdminToDaemon::UserAdd { user: name, verifier, limits })?;
             Ok(printer.print(&text, &json)?)
@@ -39,19 +46,19 @@ pub(super) fn carry_out(
         UserCommand::DenyExec { name, programs } => program::deny(name, programs, socket, printer),
         UserCommand::Passwd { name, password } => {
             let verifier = new_verifier(&name, &password)?;
-            let text = format!("the password of {name} was changed");
+            let text = t!("the password of %{name} was changed", name = name);
             let json = json!({ "user": name.as_str(), "changed": true });
             done(socket, &AdminToDaemon::UserPassword { user: name, verifier })?;
             Ok(printer.print(&text, &json)?)
         }
         UserCommand::Lock { name } => {
-            let text = format!("user {name} is locked; all sessions were ended");
+            let text = t!("user %{name} is locked; all sessions were ended", name = name);
             let json = json!({ "user": name.as_str(), "locked": true });
             done(socket, &AdminToDaemon::UserLock { user: name })?;
             Ok(printer.print(&text, &json)?)
         }
         UserCommand::Unlock { name } => {
-            let text = format!("user {name} is unlocked");
+            let text = t!("user %{name} is unlocked", name = name);
             let json = json!({ "user": name.as_str(), "locked": false });
             done(socket, &AdminToDaemon::UserUnlock { user: name })?;
             Ok(printer.print(&text, &json)?)
@@ -60,7 +67,7 @@ pub(super) fn carry_out(
             if !yes {
                 confirm_removal(&summary(name.clone(), socket)?)?;
             }
-            let text = format!("user {name} and all files of the user's were removed");
+            let text = t!("user %{name} and all files of the user's were removed", name = name);
             let json = json!({ "user": name.as_str(), "removed": true });
             done(socket, &AdminToDaemon::UserRemove { user: name })?;
             Ok(printer.print(&text, &json)?)
@@ -116,15 +123,15 @@ fn table(rows: &[[String; 9]]) -> String {
     use Align::{Left, Right};
     show::table(
         [
-            ("USER", Left),
-            ("STATE", Left),
-            ("USED", Right),
-            ("RESERVED", Right),
-            ("QUOTA", Right),
-            ("ENTRIES", Right),
-            ("LIMIT", Right),
-            ("SESSIONS", Right),
-            ("UPLOADS", Right),
+            (t!("USER"), Left),
+            (t!("STATE"), Left),
+            (t!("USED"), Right),
+            (t!("RESERVED"), Right),
+            (t!("QUOTA"), Right),
+            (t!("ENTRIES"), Right),
+            (t!("LIMIT"), Right),
+            (t!("SESSIONS"), Right),
+            (t!("UPLOADS"), Right),
         ],
         rows,
     )
@@ -134,7 +141,7 @@ fn row(user: &UserSummary) -> [String; 9] {
     let usage = &user.usage;
     [
         user.user.to_string(),
-        state(user).to_owned(),
+        state(user),
         human::signed_size(usage.used_bytes),
         human::size(usage.reserved_bytes),
         show::byte_limit(usage.limits.bytes),
@@ -145,36 +152,37 @@ fn row(user: &UserSummary) -> [String; 9] {
     ]
 }
 
-fn state(user: &UserSummary) -> &'static str {
-    if user.locked { "locked" } else { "active" }
+fn state(user: &UserSummary) -> String {
+    if user.locked { t!("locked") } else { t!("active") }.into_owned()
 }
 
 fn show(name: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), Failure> {
     let user = summary(name.clone(), socket)?;
     let programs = program::of_user(name, socket)?;
     let mut lines = vec![
-        ("user", user.user.to_string()),
-        ("state", state(&user).to_owned()),
-        ("created", show::utc(user.created_s)),
-        ("sessions", user.sessions.to_string()),
-        ("open uploads", user.uploads.to_string()),
+        (t!("user"), user.user.to_string()),
+        (t!("state"), state(&user)),
+        (t!("created"), show::utc(user.created_s)),
+        (t!("sessions"), user.sessions.to_string()),
+        (t!("open uploads"), user.uploads.to_string()),
     ];
-    lines.push(("may run", program::list(&programs)));
+    lines.push((t!("may run"), program::list(&programs)));
     lines.extend(super::quota::lines(&user.usage));
     let mut json = show::user_json(&user);
     json["programs"] = json!(programs);
     Ok(printer.print(&show::properties(&lines), &json)?)
 }
 
-fn limits_text(limits: Limits) -> String {
-    let entries = match limits.entries {
-        None => "unlimited entries".to_owned(),
-        Some(1) => "1 entry".to_owned(),
-        Some(entries) => format!("{entries} entries"),
-    };
-    match limits.bytes {
-        None => format!("unlimited bytes, {entries}"),
-        Some(bytes) => format!("{}, {entries}", human::size(bytes)),
+fn limits_text(limits: Limits) -> Cow<'static, str> {
+    match (limits.bytes.map(human::size), limits.entries) {
+        (None, None) => t!("unlimited bytes, unlimited entries"),
+        (None, Some(1)) => t!("unlimited bytes, 1 entry"),
+        (None, Some(entries)) => t!("unlimited bytes, %{entries} entries", entries = entries),
+        (Some(bytes), None) => t!("%{bytes}, unlimited entries", bytes = bytes),
+        (Some(bytes), Some(1)) => t!("%{bytes}, 1 entry", bytes = bytes),
+        (Some(bytes), Some(entries)) => {
+            t!("%{bytes}, %{entries} entries", bytes = bytes, entries = entries)
+        }
     }
 }
 
@@ -182,7 +190,7 @@ fn limits_text(limits: Limits) -> String {
 fn new_verifier(user: &UserName, source: &PasswordSource) -> Result<ScramVerifier, Failure> {
     let password = match password::without_asking(source.password_file.as_deref())? {
         Some(password) => password,
-        None => password::ask_new(&format!("New password of {user}: "))?,
+        None => password::ask_new(&t!("New password of %{user}: ", user = user))?,
     };
     Ok(ScramVerifier::generate(password.as_str())?)
 }
@@ -191,13 +199,14 @@ fn new_verifier(user: &UserName, source: &PasswordSource) -> Result<ScramVerifie
 fn confirm_removal(user: &UserSummary) -> Result<(), Failure> {
     let name = user.user.as_str();
     if !ask::somebody() {
-        return Err(Failure::NeedsYes(format!("user {name}")));
+        return Err(Failure::NeedsYes(name.to_owned()));
     }
-    let typed = ask::line(&format!(
-        "This ends all sessions of user {name} and removes {} entries with {}. \
+    let typed = ask::line(&t!(
+        "This ends all sessions of user %{name} and removes %{used_entries} entries with %{used_bytes}. \
          It cannot be undone.\nType the user's name to go on: ",
-        user.usage.used_entries,
-        human::signed_size(user.usage.used_bytes),
+        name = name,
+        used_entries = user.usage.used_entries,
+        used_bytes = human::signed_size(user.usage.used_bytes)
     ))?;
     if typed == name { Ok(()) } else { Err(Failure::NotConfirmed) }
 }

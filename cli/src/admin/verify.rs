@@ -6,13 +6,15 @@ use berth_common::admin_protocol::{
     AdminError, AdminToDaemon, DaemonToAdmin, UserSummary, Verification,
 };
 use berth_common::ids::UserName;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::failure::Failure;
 use super::show::{self, Align, Printer};
 use super::socket::AdminSocket;
 use super::user;
-use crate::human;
+use crate::language::message;
+use crate::wording::InWords;
 
 /// Verifies one user, or all.
 ///
@@ -109,29 +111,29 @@ impl Found {
 
 fn result(found: &Verification) -> &'static str {
     match (found.is_exact(), found.fixed) {
-        (true, _) => "exact",
-        (false, true) => "fixed",
-        (false, false) => "drift",
+        (true, _) => message!("exact"),
+        (false, true) => message!("fixed"),
+        (false, false) => message!("drift"),
     }
 }
 
 fn text(found: &[Found]) -> String {
     use Align::{Left, Right};
     let headings = [
-        ("USER", Left),
-        ("LEDGER", Right),
-        ("ENTRIES", Right),
-        ("DISK", Right),
-        ("ENTRIES", Right),
-        ("DIFFERENCE", Right),
-        ("ENTRIES", Right),
-        ("RESULT", Left),
+        (t!("USER"), Left),
+        (t!("LEDGER"), Right),
+        (t!("ENTRIES"), Right),
+        (t!("DISK"), Right),
+        (t!("ENTRIES"), Right),
+        (t!("DIFFERENCE"), Right),
+        (t!("ENTRIES"), Right),
+        (t!("RESULT"), Left),
     ];
     let rows: Vec<_> = found.iter().map(row).collect();
     let mut text = show::table(headings, &rows);
     for found in found {
         match found {
-            Found::Failed { error, .. } => text.push_str(&format!("{error}\n")),
+            Found::Failed { error, .. } => text.push_str(&format!("{}\n", error.in_words())),
             Found::Compared(found) => text.push_str(&remarks(found)),
         }
     }
@@ -152,13 +154,13 @@ fn row(found: &Found) -> [String; 8] {
                 found.disk_entries.to_string(),
                 format!("{bytes:+}"),
                 format!("{entries:+}"),
-                result(found).to_owned(),
+                t!(result(found)).into_owned(),
             ]
         }
         Found::Failed { user, .. } => {
             let mut row: [String; 8] = std::array::from_fn(|_| none());
             row[0] = user.to_string();
-            row[7] = "failed".to_owned();
+            row[7] = t!("failed").into_owned();
             row
         }
     }
@@ -167,14 +169,23 @@ fn row(found: &Found) -> [String; 8] {
 fn remarks(found: &Verification) -> String {
     let mut text = String::new();
     if found.writable_again {
-        text.push_str(&format!("{}: the home may be changed again\n", found.user));
+        text.push_str(&t!("%{user}: the home may be changed again", user = found.user));
+        text.push('\n');
     }
     if found.linked > 0 {
-        text.push_str(&format!(
-            "{}: {} with several names, which Berth does not serve:\n",
-            found.user,
-            human::count(usize::try_from(found.linked).unwrap_or(usize::MAX), "file", "files"),
-        ));
+        let told = match found.linked {
+            1 => t!(
+                "%{user}: 1 file with several names, which Berth does not serve:",
+                user = found.user
+            ),
+            number => t!(
+                "%{user}: %{number} files with several names, which Berth does not serve:",
+                user = found.user,
+                number = number
+            ),
+        };
+        text.push_str(&told);
+        text.push('\n');
         for name in &found.linked_names {
             // A name is whatever an administrator has put there.
             text.push_str(&format!("  {}\n", name.escape_debug()));

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
+use rust_i18n::t;
 
 /// `berth passwd`.
 #[derive(Clone, Debug, clap::Args)]
@@ -44,6 +45,7 @@ fn id_or_its_beginning(text: &str) -> Result<String, String> {
     if (1..=16).contains(&text.len()) && text.bytes().all(is_digit) {
         Ok(text.to_owned())
     } else {
-        Err("an ID has up to 16 digits of 0-9 and a-f, as berth devices prints them".to_owned())
+        Err(t!("an ID has up to 16 digits of 0-9 and a-f, as berth devices prints them")
+            .into_owned())
     }
 }

@@ -2,6 +2,9 @@
 
 use berth_common::ids::StagingName;
 use berth_common::note::{Note, NoteChange};
+use rust_i18n::t;
+
+use crate::wording::InWords;
 
 /// `berth stat`.
 #[derive(Clone, Debug, clap::Args)]
@@ -76,7 +79,7 @@ pub(super) fn noted(text: &str) -> Result<NoteChange, String> {
     if text.is_empty() {
         return Ok(NoteChange::Remove);
     }
-    Note::new(text).map(NoteChange::Set).map_err(|error| error.to_string())
+    Note::new(text).map(NoteChange::Set).map_err(|error| error.in_words())
 }
 
 /// `berth md5`.
@@ -98,5 +101,5 @@ pub struct UploadsArgs {
 fn upload_id(text: &str) -> Result<StagingName, String> {
     StagingName::parse(text)
         .filter(|name| name.file_name() == text)
-        .ok_or_else(|| "an ID has 16 digits, as berth uploads prints them".to_owned())
+        .ok_or_else(|| t!("an ID has 16 digits, as berth uploads prints them").into_owned())
 }

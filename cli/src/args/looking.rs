@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rust_i18n::t;
+
 use crate::human;
 use crate::looking::order::{Key, Order};
 use crate::looking::round_trips;
@@ -113,12 +115,12 @@ pub struct PingArgs {
 
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-    seconds.ok_or_else(|| "write a number of seconds, such as 1 or 0.2".to_owned())
+    seconds.ok_or_else(|| t!("write a number of seconds, such as 1 or 0.2").into_owned())
 }
 
 fn size(text: &str) -> Result<u64, String> {
     match human::parse_size(text) {
-        Ok(0) => Err("there is nothing to measure".to_owned()),
+        Ok(0) => Err(t!("there is nothing to measure").into_owned()),
         Ok(size) => Ok(size),
         Err(error) => Err(error.to_string()),
     }

@@ -17,9 +17,9 @@ Output:
   that was moved, for sync one that was moved or deleted, for uploads an upload, for md5 and note a file, for df the quota, for info the server, for
   ping an echo, for devices a device, for discover a server, for profiles, login and join a profile. With put -r, get -r, sync, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
-  standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
-  and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
-  mistakes in the command line are always told in words.
+  standard error too: `error` (the sentence, in English) and `exit`, and where they are known
+  `path`, `local`, and what the server said as `code` and `data`, with sizes in bytes. So is a note:
+  `note`. Only mistakes in the command line are always told in words.
 
 Losses:
   When the connection of a put, get or sync is lost, or the server starts again, it is tried to connect
@@ -52,6 +52,8 @@ Environment:
   LS_COLORS               the colours of names, see dircolors(1) [default: those of GNU ls]
   COLUMNS                 the width of the screen, where the terminal does not tell
   LC_ALL, LC_CTYPE, LANG  whether tree draws with box characters
+  LC_ALL, LC_MESSAGES, LANG
+                          the language of what is said: English, or Chinese with zh_CN.UTF-8
   XDG_CONFIG_HOME         its berth/known_hosts holds the known servers, its berth/profiles the
                           profiles with their keys [default: ~/.config]
   XDG_STATE_HOME          its berth/client.key lets this client go on with its uploads at once, and

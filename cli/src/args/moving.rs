@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use berth_common::limits::BLOCK_SIZE;
+use rust_i18n::t;
 
 use crate::human;
 
@@ -40,8 +41,9 @@ fn rate(text: &str) -> Result<u64, String> {
     match human::parse_size(text) {
         Ok(rate) if rate >= SLOWEST => Ok(rate),
         Ok(_) => {
-            Err("the server would take it for a connection that stalls; give at least 64k"
-                .to_owned())
+            Err(t!("the server would take it for a connection that stalls; give at least 64k")
+                .to_owned()
+                .into_owned())
         }
         Err(error) => Err(error.to_string()),
     }

@@ -1,6 +1,9 @@
 //! The command line of `berth sync`.
 
+use std::borrow::Cow;
 use std::path::PathBuf;
+
+use rust_i18n::t;
 
 use super::{Moving, SieveArgs};
 use crate::failure::Failure;
@@ -63,14 +66,16 @@ impl SyncArgs {
     /// # Errors
     /// When not exactly one of the two is in the home.
     pub fn sides(&self) -> Result<Sides, Failure> {
-        let refused = |why: &str| Err(Failure::usage(format!("sync: {why}")));
+        let refused = |why: Cow<'static, str>| Err(Failure::usage(why).of("sync"));
         match (in_home(&self.from), in_home(&self.to)) {
-            (None, Some(_)) if self.from.is_empty() => refused("SRC is empty"),
-            (Some(_), None) if self.to.is_empty() => refused("DST is empty"),
+            (None, Some(_)) if self.from.is_empty() => refused(t!("SRC is empty")),
+            (Some(_), None) if self.to.is_empty() => refused(t!("DST is empty")),
             (None, Some(to)) => Ok(Sides::Up { from: (&self.from).into(), to: to.to_owned() }),
             (Some(from), None) => Ok(Sides::Down { from: from.to_owned(), to: (&self.to).into() }),
-            (None, None) => refused("one of SRC and DST has to be in the home: write : before it"),
-            (Some(_), Some(_)) => refused("one of SRC and DST has to be local, without the :"),
+            (None, None) => {
+                refused(t!("one of SRC and DST has to be in the home: write : before it"))
+            }
+            (Some(_), Some(_)) => refused(t!("one of SRC and DST has to be local, without the :")),
         }
     }
 

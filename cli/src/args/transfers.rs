@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use berth_common::entry::Existing;
 use berth_common::note::NoteChange;
+use rust_i18n::t;
 
 use super::{Moving, noted};
 use crate::failure::Failure;
@@ -87,7 +88,7 @@ pub struct GetArgs {
 
 fn local_path(text: &str) -> Result<PathBuf, String> {
     match text {
-        "" => Err("the path is empty".to_owned()),
+        "" => Err(t!("the path is empty").into_owned()),
         path => Ok(PathBuf::from(path)),
     }
 }

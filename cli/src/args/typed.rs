@@ -1,10 +1,12 @@
 //! What was typed beats the environment: whether a value came from a variable is only known while clap parses.
 
+use std::borrow::Cow;
 use std::ffi::OsString;
 
 use clap::error::ErrorKind;
 use clap::parser::ValueSource;
 use clap::{ArgMatches, CommandFactory as _, FromArgMatches as _};
+use rust_i18n::t;
 
 use super::{Args, Command, SignIn};
 
@@ -35,20 +37,23 @@ impl Args {
     /// Leaves of -H and -P what counts. Both are left when both come from the environment, which whoever chooses
     /// among profiles refuses; and at a login, whose -P names the profile that is made.
     fn settle(&mut self, host_typed: bool, profile_typed: bool) -> Result<(), clap::Error> {
-        let conflict = |text: &str| Err(Self::command().error(ErrorKind::ArgumentConflict, text));
+        let conflict =
+            |text: Cow<'_, str>| Err(Self::command().error(ErrorKind::ArgumentConflict, text));
         let mut host_typed = host_typed;
         if let Command::SignIn(SignIn::Login(login)) = &self.command
             && let Some(target) = login.target.clone()
         {
             if host_typed {
-                return conflict("the user and the server are given twice, by -H and without it");
+                return conflict(t!(
+                    "the user and the server are given twice, by -H and without it"
+                ));
             }
             self.login.host = Some(target);
             host_typed = true;
         }
         if let Command::SignIn(SignIn::Join(_)) = &self.command {
             if host_typed {
-                return conflict("-H cannot be used with join: the code names the server");
+                return conflict(t!("-H cannot be used with join: the code names the server"));
             }
             self.login.host = None;
         }
@@ -56,7 +61,7 @@ impl Args {
             matches!(self.command, Command::SignIn(SignIn::Login(_) | SignIn::Join(_)));
         match (host_typed, profile_typed) {
             (true, true) if names_what_is_made => {}
-            (true, true) => return conflict("-H and -P cannot be used together"),
+            (true, true) => return conflict(t!("-H and -P cannot be used together")),
             (true, false) => self.login.profile = None,
             (false, true) => self.login.host = None,
             (false, false) if matches!(self.command, Command::SignIn(SignIn::Join(_))) => {

@@ -2,8 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::Parser as _;
-
 fn main() -> ExitCode {
-    berth_cli::admin::run(berth_cli::admin::Arguments::parse())
+    berth_cli::admin::berthctl()
 }

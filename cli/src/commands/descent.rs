@@ -8,6 +8,7 @@ use std::io;
 use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::{RelPath, RelPathError};
+use rust_i18n::t;
 
 use super::get_tree::ahead::{Ahead, Behind};
 use crate::exit::Exit;
@@ -161,7 +162,11 @@ pub(super) fn is_directory(entry: &Entry) -> bool {
 pub(super) fn spool_failure(error: &io::Error) -> Failure {
     let directory = std::env::temp_dir();
     let reason = human::reason(error);
-    let sentence = format!("cannot keep the listing in {}: {reason}", directory.display());
+    let sentence = t!(
+        "cannot keep the listing in %{directory}: %{reason}",
+        directory = directory.display(),
+        reason = reason
+    );
     Failure::new(Exit::Failure, sentence)
 }
 

@@ -1,6 +1,7 @@
 //! `berth devices`: the devices whose keys the server accepts for this user, and how they are revoked.
 
 use berth_common::credentials::{DeviceId, DeviceSummary};
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::{Context, failed, show};
@@ -8,6 +9,8 @@ use crate::args::{DevicesArgs, DevicesCommand, RevokeArgs};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::language::message;
+use crate::looking::columns::left;
 use crate::output::{Output, escaped};
 
 pub(super) async fn run(context: &Context, args: &DevicesArgs) -> Result<Exit, Failure> {
@@ -33,10 +36,16 @@ fn list(
         return Ok(Exit::Success);
     }
     if devices.is_empty() {
-        output.note("no devices are signed in");
+        output.note(&t!("no devices are signed in"));
         return Ok(Exit::Success);
     }
-    output.line(&format!("  {:<16} {:<19} {:<19} NAME", "ID", "REGISTERED", "LAST USED"))?;
+    output.line(&format!(
+        "  {} {} {} {}",
+        left(&t!("ID"), 16),
+        left(&t!("REGISTERED"), 19),
+        left(&t!("LAST USED"), 19),
+        t!("NAME")
+    ))?;
     for device in devices {
         output.line(&row(device, this))?;
     }
@@ -46,11 +55,11 @@ fn list(
 /// A line of the table; this device has a mark.
 fn row(device: &DeviceSummary, this: Option<DeviceId>) -> String {
     format!(
-        "{} {} {:<19} {:<19} {}",
+        "{} {} {:<19} {} {}",
         if this == Some(device.device) { '*' } else { ' ' },
         device.device,
         local_time(device.created_s),
-        device.used_s.map_or_else(|| "never".to_owned(), local_time),
+        left(&device.used_s.map_or_else(|| t!("never").into_owned(), local_time), 19),
         // A name that turns the direction of writing would make the line look like another, in a pipe too.
         escaped(device.name.as_str()),
     )
@@ -80,7 +89,7 @@ async fn revoke(
     let revoked = if args.all_others {
         let this = this.ok_or_else(|| {
             let sentence =
-                "this device is not signed in, so all are others: name them by their IDs";
+                t!("this device is not signed in, so all are others: name them by their IDs");
             Failure::usage(sentence)
         })?;
         devices.iter().map(|device| device.device).filter(|id| *id != this).collect()
@@ -89,13 +98,15 @@ async fn revoke(
     };
     let asked = context.session.revoke_devices(&revoked).await;
     asked.map_err(|error| failed(&error).of("devices revoke"))?;
-    context.output.note(&format!("revoked {}", human::count(revoked.len(), "device", "devices")));
+    context.output.note(&human::count(
+        revoked.len(),
+        message!("revoked %{number} device"),
+        message!("revoked %{number} devices"),
+    ));
     if let (true, Some(name)) =
         (this.is_some_and(|id| revoked.contains(&id)), &context.way.settings.profile)
     {
-        context.output.note(&format!(
-            "this device is not signed in any more; `berth logout --local -P {name}` removes its profile"
-        ));
+        context.output.note(&t!("this device is not signed in any more; `berth logout --local -P %{name}` removes its profile", name = name));
     }
     Ok(Exit::Success)
 }
@@ -107,12 +118,20 @@ fn named(devices: &[DeviceSummary], typed: &[String]) -> Result<Vec<DeviceId>, F
         let fitting = devices.iter().map(|device| device.device);
         let fitting: Vec<_> = fitting.filter(|id| id.to_string().starts_with(typed)).collect();
         match fitting[..] {
-            [] => return Err(Failure::new(Exit::NotFound, format!("there is no device {typed}"))),
+            [] => {
+                return Err(Failure::new(
+                    Exit::NotFound,
+                    t!("there is no device %{typed}", typed = typed),
+                ));
+            }
             [id] if found.contains(&id) => {}
             [id] => found.push(id),
             _ => {
-                let sentence =
-                    format!("{} devices begin with {typed}: write more of it", fitting.len());
+                let sentence = t!(
+                    "%{fitting} devices begin with %{typed}: write more of it",
+                    fitting = fitting.len(),
+                    typed = typed
+                );
                 return Err(Failure::usage(sentence));
             }
         }

@@ -1,11 +1,16 @@
 //! `berth df`: the quota, and what is used and reserved of it, with a bar on a terminal.
 
+use std::borrow::Cow;
+
 use berth_common::entry::Usage;
+use rust_i18n::t;
 
 use super::{Context, failed, show};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::looking::columns::left;
+use crate::looking::columns::right;
 use crate::looking::{bar, screen};
 
 /// What a line has besides a bar: a name and three numbers, and a share with the blanks around it.
@@ -33,7 +38,9 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 /// The lines, with bars of this width or without.
 fn table(usage: &Usage, width: Option<usize>, coloured: bool) -> [String; 3] {
     let line = |name: &str, [used, reserved, limit]: [String; 3], share: &str| {
-        format!("{name:<8} {used:>12} {reserved:>12} {limit:>12} {share}")
+        let [name, used, reserved, limit] =
+            [left(name, 8), right(&used, 12), right(&reserved, 12), right(&limit, 12)];
+        format!("{name} {used} {reserved} {limit} {share}")
     };
     let share = |used, reserved, limit: Option<u64>| {
         let percent = show::share(used, reserved, limit);
@@ -44,13 +51,13 @@ fn table(usage: &Usage, width: Option<usize>, coloured: bool) -> [String; 3] {
         let drawn = format!("{} {text}", bar::bar(used, reserved, limit, width));
         if coloured { bar::coloured(&drawn, used, limit) } else { drawn }
     };
-    let heading = if width.is_some() { format!("{:<6}", "use") } else { format!("{:>6}", "use") };
+    let heading = if width.is_some() { left(&t!("use"), 6) } else { right(&t!("use"), 6) };
     let (limits, bytes, entries) = (usage.limits, usage.reserved_bytes, usage.reserved_entries);
-    let limit = |limit: Option<String>| limit.unwrap_or_else(|| "unlimited".to_owned());
+    let limit = |limit: Option<String>| limit.unwrap_or_else(|| t!("unlimited").into_owned());
     [
-        line("", ["used", "reserved", "limit"].map(str::to_owned), heading.as_str()),
+        line("", [t!("used"), t!("reserved"), t!("limit")].map(Cow::into_owned), heading.as_str()),
         line(
-            "bytes",
+            &t!("bytes"),
             [
                 human::signed_size(usage.used_bytes),
                 human::size(bytes),
@@ -59,7 +66,7 @@ fn table(usage: &Usage, width: Option<usize>, coloured: bool) -> [String; 3] {
             &share(usage.used_bytes, bytes, limits.bytes),
         ),
         line(
-            "entries",
+            &t!("entries"),
             [
                 usage.used_entries.to_string(),
                 entries.to_string(),

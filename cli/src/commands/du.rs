@@ -5,6 +5,7 @@ use std::ops::AddAssign;
 use berth::session::RequestError;
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::descent::{Descent, DescentError, Visit, is_directory, spool_failure};
@@ -12,6 +13,7 @@ use super::{Context, Problem, failed, show};
 use crate::args::DuArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
+use crate::wording::InWords;
 
 pub(super) async fn run(context: &Context, args: &DuArgs) -> Result<Exit, Failure> {
     let here = [".".to_owned()];
@@ -80,8 +82,12 @@ impl Summing<'_> {
                     self.enter(&mut descent, path, &mut deep).await?;
                 }
                 Ok(Some(Visit::Entry { path: Err(error), entry, .. })) => {
-                    let sentence = format!("du: the name {:?} is refused: {error}", entry.name);
-                    self.failed(&Failure::new(Exit::Failure, sentence))?;
+                    let sentence = t!(
+                        "the name %{name} is refused: %{error}",
+                        name = format_args!("{:?}", entry.name),
+                        error = error.in_words()
+                    );
+                    self.failed(&Failure::new(Exit::Failure, sentence).of("du"))?;
                 }
                 Ok(Some(Visit::Left { path, note: sum })) => {
                     deep -= 1;

@@ -10,6 +10,7 @@ use std::thread;
 
 use berth::exec::{Exec, ExecEvent};
 use berth_common::exec::{Arguments, ExecEnd, MAX_EXEC_DATA, OutputStream};
+use rust_i18n::t;
 use serde_json::json;
 use tokio::sync::mpsc;
 
@@ -19,6 +20,7 @@ use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
 use crate::output::complain_in_json;
+use crate::wording::InWords;
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &ExecArgs) -> Result<(), Failure> {
@@ -92,7 +94,7 @@ fn tell(context: &Context, program: &str, end: ExecEnd) {
         };
         complain_in_json(&json!({ "program": program, "end": how, "value": value }));
     } else if !matches!(end, ExecEnd::Exited { .. }) {
-        context.output.note(&format!("exec {program}: {end}"));
+        context.output.note(&format!("exec {program}: {}", end.in_words()));
     }
 }
 
@@ -101,7 +103,10 @@ fn tell(context: &Context, program: &str, end: ExecEnd) {
 fn read_input() -> Result<mpsc::Receiver<io::Result<Vec<u8>>>, Failure> {
     let (pieces, input) = mpsc::channel(1);
     let cannot = |error: io::Error| {
-        Failure::new(Exit::Failure, format!("cannot read its input: {}", human::reason(&error)))
+        Failure::new(
+            Exit::Failure,
+            t!("cannot read its input: %{reason}", reason = human::reason(&error)),
+        )
     };
     let fd: OwnedFd = io::stdin().as_fd().try_clone_to_owned().map_err(cannot)?;
     let mut file = File::from(fd);
@@ -145,7 +150,7 @@ async fn send(exec: &mut Exec, data: Option<io::Result<Vec<u8>>>) -> Result<bool
         }
         Some(Err(error)) => Err(Failure::new(
             Exit::Failure,
-            format!("cannot read its input: {}", human::reason(&error)),
+            t!("cannot read its input: %{reason}", reason = human::reason(&error)),
         )),
         None => {
             exec.end_input().await.map_err(|error| lost(&error))?;

@@ -7,6 +7,7 @@ use berth::transfer::{GetJob, GetReport, TransferError, get};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
+use rust_i18n::t;
 use serde_json::json;
 
 use super::{Context, get_to_output, get_tree, put};
@@ -69,8 +70,8 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
     };
     if let Some(missing) = directory.filter(|directory| !into && !directory.is_dir()) {
         let missing = missing.display();
-        let sentence = format!("{missing}: there is no such local directory; make it first");
-        return Err(Failure::new(Exit::NotFound, sentence).locally(missing));
+        let sentence = t!("there is no such local directory; make it first");
+        return Err(Failure::new(Exit::NotFound, sentence).of(&missing).locally(missing));
     }
     if !into && args.files.len() > 1 {
         return Err(no_directory(&to));
@@ -80,15 +81,16 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
     for typed in &args.files {
         let remote = context.resolve(typed)?;
         let Some(name) = remote.file_name() else {
-            let sentence =
-                format!("get {remote}: is a directory; give -r to get it with all that is in it");
-            return Err(Failure::new(Exit::Failure, sentence).at(&remote));
+            let sentence = t!("is a directory; give -r to get it with all that is in it");
+            return Err(Failure::new(Exit::Failure, sentence)
+                .of(format_args!("get {remote}"))
+                .at(&remote));
         };
         let local = if into { joined(&to, name) } else { to.clone() };
         if !taken.insert(local.clone()) {
-            return Err(Failure::usage(format!(
-                "two of the files would become {}",
-                local.display()
+            return Err(Failure::usage(t!(
+                "two of the files would become %{local}",
+                local = local.display()
             )));
         }
         jobs.push(GetJob { remote, local, force: args.force });
@@ -98,7 +100,7 @@ fn jobs(context: &Context, args: &GetArgs) -> Result<Vec<GetJob>, Failure> {
 
 pub(super) fn no_directory(to: &Path) -> Failure {
     let to = to.display();
-    Failure::usage(format!("{to} is no directory, and several files can only be got into one"))
+    Failure::usage(t!("%{to} is no directory, and several files can only be got into one", to = to))
 }
 
 pub(super) fn ends_with_slash(path: &Path) -> bool {
@@ -107,10 +109,11 @@ pub(super) fn ends_with_slash(path: &Path) -> bool {
 
 pub(super) fn failure(job: &GetJob, error: &TransferError) -> Failure {
     let failure = match error {
-        TransferError::Server(ErrorCode::IsADirectory) => {
-            Failure::new(Exit::Failure, "is a directory; give -r to get it with all that is in it")
-                .coded(&ErrorCode::IsADirectory)
-        }
+        TransferError::Server(ErrorCode::IsADirectory) => Failure::new(
+            Exit::Failure,
+            t!("is a directory; give -r to get it with all that is in it"),
+        )
+        .coded(&ErrorCode::IsADirectory),
         _ => error.into(),
     };
     failure.of(format_args!("get {}", job.remote)).at(&job.remote).locally(job.local.display())
@@ -140,14 +143,14 @@ pub(super) fn tell(
     }
     let (from, to) = (RelPath::to_string(&job.remote), job.local.display());
     if report.unchanged {
-        progress.line(&format!("{from} -> {to}: already there, unchanged"));
+        progress.line(&t!("%{from} -> %{to}: already there, unchanged", from = from, to = to));
         return Ok(());
     }
     let seconds = report.elapsed.as_secs_f64();
     let mut line = format!("{from} -> {to}: ");
     line.push_str(&put::summary(report.size, report.moved_leaves, seconds));
     if report.replaced {
-        line.push_str(", replaced");
+        line.push_str(&t!(", replaced"));
     }
     progress.line(&line);
     Ok(())

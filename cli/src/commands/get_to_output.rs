@@ -5,6 +5,7 @@ use std::io::{self, ErrorKind};
 use std::os::fd::AsFd as _;
 
 use berth::transfer::{TransferError, get_stream};
+use rust_i18n::t;
 
 use super::{Context, put};
 use crate::args::{Args, GetArgs};
@@ -18,10 +19,12 @@ pub(super) fn check(args: &Args, get: &GetArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if get.recursive {
-        return Err(Failure::usage("get --to -: a directory cannot be written to standard output"));
+        return Err(Failure::usage(t!(
+            "get --to -: a directory cannot be written to standard output"
+        )));
     }
     if args.json {
-        return Err(Failure::usage("get --to -: standard output has the file, not JSON"));
+        return Err(Failure::usage(t!("get --to -: standard output has the file, not JSON")));
     }
     Ok(())
 }

@@ -17,14 +17,16 @@ use berth::transfer::{
 use berth_common::batch::FILE_BYTES;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use rust_i18n::t;
 use tokio::sync::{Semaphore, mpsc};
 
-use super::sync::would;
+use super::sync::{Would, would};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, get};
 use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::language::message;
 use crate::progress::Progress;
 use crate::transfer_failures::local;
 use crate::trees::{Fills, FillsError, Paths, contents_of, joined};
@@ -90,7 +92,7 @@ pub(super) async fn fetch<'a>(
                 Some(step) => getting.take(step)?,
                 None => {
                     listed = true;
-                    let stopped = Failure::new(Exit::Failure, "the listing stopped before its end");
+                    let stopped = Failure::new(Exit::Failure, t!("the listing stopped before its end"));
                     getting.telling.failed(&stopped.of("get"));
                 }
             },
@@ -169,7 +171,9 @@ impl<'a, 'b> Getting<'a, 'b> {
     fn check_whole(&self) -> Result<(), Failure> {
         match self.held + self.alone + self.sent {
             0 => Ok(()),
-            lost => Err(Failure::new(Exit::Failure, format!("{lost} files were not stored"))),
+            lost => {
+                Err(Failure::new(Exit::Failure, t!("%{lost} files were not stored", lost = lost)))
+            }
         }
     }
 
@@ -204,7 +208,7 @@ impl<'a, 'b> Getting<'a, 'b> {
                     Some(_) if self.is_dry() => {
                         self.telling.tally.files += 1;
                         self.telling.tally.bytes += size;
-                        would(self.run.context, "get", &job.local.display().to_string())?;
+                        would(self.run.context, Would::Get, &job.local.display().to_string())?;
                     }
                     Some(Differs::Yes) => self.take_file(job, size),
                     Some(Differs::Perhaps) => {
@@ -233,7 +237,7 @@ impl<'a, 'b> Getting<'a, 'b> {
             if local.is_dir() {
                 return Ok(());
             }
-            would(self.run.context, "make", &local.display().to_string())?;
+            would(self.run.context, Would::Make, &local.display().to_string())?;
         }
         let newly = self.run.context.tries.done(&local);
         self.telling.tally.directories += u64::from(newly);
@@ -392,14 +396,19 @@ fn roots(context: &Context, args: &GetArgs) -> Result<Vec<Root>, Failure> {
             _ => (to.clone(), Ok(())),
         };
         filled.map_err(|FillsError| {
-            Failure::usage(FillsError).of(format_args!("get {remote} to {}", local.display()))
+            Failure::usage(FillsError).of(t!(
+                "get %{remote} to %{local}",
+                remote = remote,
+                local = local.display()
+            ))
         })?;
         roots.push(Root { remote, local });
     }
     let needed = if into { Some(to.as_path()) } else { to.parent() };
     if let Some(directory) = needed.filter(|directory| !directory.as_os_str().is_empty()) {
         fs::create_dir_all(directory).map_err(|error| {
-            local("cannot make", directory, &error).locally(directory.display())
+            local(message!("cannot make %{path}: %{reason}"), directory, &error)
+                .locally(directory.display())
         })?;
     }
     Ok(roots)

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use berth_common::client_protocol::ALPN;
 use berth_common::entry::Usage;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::ping::SMALL_ECHO;
@@ -11,6 +12,7 @@ use super::{Context, failed, show};
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::looking::columns::left;
 use crate::looking::round_trips::{RoundTrips, milliseconds};
 
 /// Echoes of whose round trips the median is told.
@@ -36,42 +38,63 @@ pub(super) async fn run(context: &Context) -> Result<Exit, Failure> {
 
 fn print(context: &Context, usage: &Usage, latency: Duration) -> Result<(), Failure> {
     let (info, details) = (context.session.info(), &context.details);
-    let limit = |limit: Option<String>| limit.unwrap_or_else(|| "unlimited".to_owned());
+    let limit = |limit: Option<String>| limit.unwrap_or_else(|| t!("unlimited").into_owned());
     let rows = [
         // A site with a secret does not tell.
         (
-            "server",
-            if info.server.is_empty() { "not told".to_owned() } else { info.server.clone() },
+            t!("server"),
+            if info.server.is_empty() { t!("not told").into_owned() } else { info.server.clone() },
         ),
-        ("address", format!("{} ({})", details.server, details.address)),
-        ("fingerprint", context.fingerprint.to_string()),
-        ("protocol", format!("{}, version {}", String::from_utf8_lossy(ALPN), info.protocol)),
-        ("encryption", format!("{}, {}", details.tls, details.cipher_suite)),
-        ("user", info.user.to_string()),
-        ("transfers", format!("{} at once", info.max_transfers)),
+        (t!("address"), format!("{} ({})", details.server, details.address)),
+        (t!("fingerprint"), context.fingerprint.to_string()),
         (
-            "bytes",
-            format!(
-                "{} used of {}",
-                human::signed_size(usage.used_bytes),
-                limit(usage.limits.bytes.map(human::size))
-            ),
+            t!("protocol"),
+            t!(
+                "%{alpn}, version %{protocol}",
+                alpn = String::from_utf8_lossy(ALPN),
+                protocol = info.protocol
+            )
+            .into_owned(),
+        ),
+        (t!("encryption"), format!("{}, {}", details.tls, details.cipher_suite)),
+        (t!("user"), info.user.to_string()),
+        (
+            t!("transfers"),
+            t!("%{max_transfers} at once", max_transfers = info.max_transfers).into_owned(),
         ),
         (
-            "entries",
-            format!(
-                "{} used of {}",
-                usage.used_entries,
-                limit(usage.limits.entries.map(|entries| entries.to_string()))
-            ),
+            t!("bytes"),
+            t!(
+                "%{used_bytes} used of %{size}",
+                used_bytes = human::signed_size(usage.used_bytes),
+                size = limit(usage.limits.bytes.map(human::size))
+            )
+            .into_owned(),
         ),
-        ("latency", format!("{} ms (median of {ECHOES} echoes)", milliseconds(latency))),
+        (
+            t!("entries"),
+            t!(
+                "%{used_entries} used of %{entries}",
+                used_entries = usage.used_entries,
+                entries = limit(usage.limits.entries.map(|entries| entries.to_string()))
+            )
+            .into_owned(),
+        ),
+        (
+            t!("latency"),
+            t!(
+                "%{latency} ms (median of %{echoes} echoes)",
+                latency = milliseconds(latency),
+                echoes = ECHOES
+            )
+            .into_owned(),
+        ),
     ];
     for (name, value) in rows {
         // The server chose its name.
         context.output.line(&format!(
-            "{:<13}{}",
-            format!("{name}:"),
+            "{}{}",
+            left(&format!("{name}:"), 13),
             context.output.name(&value)
         ))?;
     }

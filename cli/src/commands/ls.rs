@@ -4,6 +4,7 @@ use berth::session::RequestError;
 use berth_common::entry::Entry;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 
 use super::{Context, Problem, show};
 use crate::args::LsArgs;
@@ -66,8 +67,10 @@ pub(super) async fn run(context: &Context, args: &LsArgs) -> Result<Exit, Failur
                 let unsorted = gathered.add(entries);
                 if !unsorted.is_empty() && !std::mem::replace(&mut noted, true) {
                     context.output.flush()?;
-                    context.output.note(&format!(
-                        "ls {path}: not sorted, since it has more than {MOST_SORTED} entries"
+                    context.output.note(&t!(
+                        "ls %{path}: not sorted, since it has more than %{most_sorted} entries",
+                        path = path,
+                        most_sorted = MOST_SORTED
                     ));
                 }
                 printer.print_each(path, &unsorted, Widths::UNKNOWN)?;

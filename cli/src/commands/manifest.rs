@@ -16,6 +16,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
 use futures_util::future::{BoxFuture, try_join3};
 use futures_util::stream::{FuturesOrdered, StreamExt as _};
+use rust_i18n::t;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
@@ -131,7 +132,7 @@ pub(super) async fn preflight(
                     if let Some(walking) = walking.take()
                         && walking.await.is_err()
                     {
-                        let stopped = "the walk stopped before its end; nothing was sent";
+                        let stopped = t!("the walk stopped before its end; nothing was sent");
                         return Err(Failure::new(Exit::Failure, stopped));
                     }
                 }
@@ -143,7 +144,7 @@ pub(super) async fn preflight(
         }
     }
     if let Some(error) = plan.growth().beyond(&usage) {
-        return Err(Failure::of_server(&error).of("nothing was sent"));
+        return Err(Failure::of_server(&error).of(t!("nothing was sent")));
     }
     Ok(plan.into_settled())
 }
@@ -172,7 +173,7 @@ fn tell(context: &Context, telling: &mut Telling<'_>, piece: &Piece, said: Told)
         Told::Refused(error) => {
             let failure = Failure::of_server(&error);
             let failure = match piece.is {
-                Local::Directory => failure.of(format_args!("the directory {remote}")),
+                Local::Directory => failure.of(t!("the directory %{remote}", remote = remote)),
                 Local::File(_) => failure.of(remote),
             };
             telling.failed(&failure.of(format_args!("put {local}")).at(remote).locally(local));

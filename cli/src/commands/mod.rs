@@ -37,6 +37,7 @@ use berth::credentials::CredentialError;
 use berth::session::{RequestError, Session};
 use berth::trust::Fingerprint;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 
 use crate::args::{Args, Command, Moving};
 use crate::exit::Exit;
@@ -103,11 +104,13 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Info => info::run(context).await?,
         Command::Ping(args) => ping::run(context, args).await?,
         Command::Devices(args) => devices::run(context, args).await?,
-        Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
+        Command::Shell => {
+            return Err(Failure::usage(t!("shell: it cannot be given within itself")));
+        }
         Command::Exec(args) => exec::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
         Command::SignIn(_) | Command::Discover(_) => {
-            return Err(Failure::usage("this is done outside of a session"));
+            return Err(Failure::usage(t!("this is done outside of a session")));
         }
     };
     context.output.flush()?;

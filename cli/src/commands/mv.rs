@@ -4,6 +4,7 @@ use berth::session::RequestError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 
 use super::{Context, failed, means_directory};
 use crate::args::MvArgs;
@@ -38,11 +39,13 @@ async fn one(
 ) -> Result<(), Failure> {
     let to = target(context, &args.to, from, to.clone()).await?;
     if to == *from {
-        let sentence = format!("mv {from}: it is the same path as before");
-        return Err(Failure::new(Exit::Failure, sentence).at(from));
+        let sentence = t!("it is the same path as before");
+        return Err(Failure::new(Exit::Failure, sentence).of(format_args!("mv {from}")).at(from));
     }
     let renamed = context.session.rename(from, &to, !args.no_overwrite).await;
-    renamed.map_err(|error| failed(&error).of(format_args!("mv {from} to {to}")).at(from))
+    renamed.map_err(|error| {
+        failed(&error).of(t!("mv %{from} to %{to}", from = from, to = to)).at(from)
+    })
 }
 
 /// Several can only go into a directory.
@@ -52,10 +55,11 @@ async fn into_directory(context: &Context, to: &RelPath) -> Result<(), Failure> 
     }
     match context.session.stat(to).await {
         Ok(entry) if entry.kind == EntryKind::Directory => Ok(()),
-        Ok(_) | Err(RequestError::Server(ErrorCode::NotFound)) => Err(Failure::usage(format!(
-            "mv to {to}: it is no directory, and several can only be moved into one; make it first"
-        ))),
-        Err(error) => Err(failed(&error).of(format_args!("mv to {to}")).at(to)),
+        Ok(_) | Err(RequestError::Server(ErrorCode::NotFound)) => Err(Failure::usage(t!(
+            "it is no directory, and several can only be moved into one; make it first"
+        ))
+        .of(t!("mv to %{to}", to = to))),
+        Err(error) => Err(failed(&error).of(t!("mv to %{to}", to = to)).at(to)),
     }
 }
 
@@ -74,11 +78,13 @@ async fn target(
     if to.is_root() {
         return into();
     }
-    let refused =
-        |error: &RequestError| failed(error).of(format_args!("mv {from} to {to}")).at(from);
+    let refused = |error: &RequestError| {
+        failed(error).of(t!("mv %{from} to %{to}", from = from, to = to)).at(from)
+    };
     let no_directory = || {
-        let sentence = format!("mv {from} to {to}: {to} is not a directory");
-        Failure::new(Exit::Failure, sentence).at(from)
+        let sentence = t!("%{to} is not a directory", to = to);
+        let failure = Failure::new(Exit::Failure, sentence);
+        failure.of(t!("mv %{from} to %{to}", from = from, to = to)).at(from)
     };
     match context.session.stat(&to).await {
         Ok(entry) if entry.kind == EntryKind::Directory => into(),

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use berth_common::limits::MAX_ECHO_BYTES;
 use futures_util::stream::{self, StreamExt as _};
+use rust_i18n::t;
 use serde_json::json;
 use tokio::time::sleep_until;
 
@@ -36,8 +37,12 @@ async fn ping(context: &Context, args: &PingArgs) -> Result<(), Failure> {
     let style = output.style();
     let tells = !style.json && !style.quiet;
     if tells {
-        output
-            .line(&format!("PING {} ({}) {SMALL_ECHO} bytes", details.server, details.address))?;
+        output.line(&t!(
+            "PING %{server} (%{address}) %{small_echo} bytes",
+            server = details.server,
+            address = details.address,
+            small_echo = SMALL_ECHO
+        ))?;
         output.flush()?;
     }
     let mut trips = Trips { context, sent: 0, back: RoundTrips::default(), began: Instant::now() };
@@ -55,7 +60,12 @@ async fn ping(context: &Context, args: &PingArgs) -> Result<(), Failure> {
             output.json(&json!({ "seq": number, "bytes": SMALL_ECHO, "seconds": seconds }))?;
         } else if tells {
             let time = milliseconds(took);
-            output.line(&format!("{SMALL_ECHO} bytes: seq={number} time={time} ms"))?;
+            output.line(&t!(
+                "%{small_echo} bytes: seq=%{number} time=%{time} ms",
+                small_echo = SMALL_ECHO,
+                number = number,
+                time = time
+            ))?;
         }
         output.flush()?;
         if number < args.count && !args.interval.is_zero() {
@@ -94,10 +104,16 @@ impl Drop for Trips<'_> {
             let gap = if output.style().quiet { "" } else { "\n" };
             let server = &self.context.details.server;
             let took = human::duration(elapsed.as_secs_f64());
-            let _ = output.line(&format!("{gap}--- {server} ping statistics ---"));
-            let _ = output.line(&format!("{sent} sent, {back} received, time {took}"));
+            let heading = t!("--- %{server} ping statistics ---", server = server);
+            let _ = output.line(&format!("{gap}{heading}"));
+            let _ = output.line(&t!(
+                "%{sent} sent, %{back} received, time %{took}",
+                sent = sent,
+                back = back,
+                took = took
+            ));
             if let Some(summary) = summary {
-                let _ = output.line(&format!("round trip {}", summary.line()));
+                let _ = output.line(&summary.line());
             }
         }
         let _ = output.flush();
@@ -142,7 +158,12 @@ impl Drop for Rate<'_> {
         } else {
             let (bytes, rate) = (human::size(self.back), human::size(rate));
             let took = human::duration(elapsed);
-            let _ = output.line(&format!("{bytes} there and back in {took}: {rate}/s each way"));
+            let _ = output.line(&t!(
+                "%{bytes} there and back in %{took}: %{rate}/s each way",
+                bytes = bytes,
+                took = took,
+                rate = rate
+            ));
         }
         let _ = output.flush();
     }

@@ -12,6 +12,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
+use rust_i18n::t;
 use serde_json::json;
 
 use super::{Context, failed, means_directory, put_tree, show};
@@ -21,7 +22,7 @@ use crate::failure::{Failure, Failures};
 use crate::human;
 use crate::progress::Progress;
 use crate::state;
-use crate::transfer_failures::about;
+use crate::wording::{InWords, about};
 
 /// What is wrong with the command line, told before anybody is asked for a password.
 pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
@@ -29,10 +30,12 @@ pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
         return Ok(());
     }
     if args.recursive {
-        return Err(Failure::usage("put -: standard input is no directory; give -r without it"));
+        return Err(Failure::usage(t!(
+            "put -: standard input is no directory; give -r without it"
+        )));
     }
     if args.files.len() > 1 {
-        return Err(Failure::usage("put -: standard input can only be put alone"));
+        return Err(Failure::usage(t!("put -: standard input can only be put alone")));
     }
     match &args.to {
         Some(to) if !means_directory(to) => Ok(()),
@@ -41,7 +44,7 @@ pub(super) fn check(args: &PutArgs) -> Result<(), Failure> {
 }
 
 fn no_name() -> Failure {
-    Failure::usage("put -: standard input has no name; give the file's with --to")
+    Failure::usage(t!("put -: standard input has no name; give the file's with --to"))
 }
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
@@ -105,7 +108,7 @@ pub(super) async fn settle(context: &Context, args: &PutArgs) -> Result<(), Fail
             Ok(entry) if entry.kind == EntryKind::File => entry,
             Ok(_) | Err(RequestError::Server(_)) => continue,
             Err(error) => {
-                return Err(failed(&error).of(format_args!("put to {remote}")).at(&remote));
+                return Err(failed(&error).of(t!("put to %{remote}", remote = remote)).at(&remote));
             }
         };
         let path = PathBuf::from(&local);
@@ -114,7 +117,11 @@ pub(super) async fn settle(context: &Context, args: &PutArgs) -> Result<(), Fail
         if matches!(digest, Ok(Ok(digest)) if Some(digest) == entry.digest) {
             context.tries.done(&remote);
             context.tries.arrived(entry.size);
-            context.output.note(&format!("{local} -> {remote}: had arrived"));
+            context.output.note(&t!(
+                "%{local} -> %{remote}: had arrived",
+                local = local,
+                remote = remote
+            ));
         }
     }
     Ok(())
@@ -134,14 +141,17 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
     let key = client_key(context)?;
     let (to, into) = target(context, args).await?;
     if into && args.reads_stdin() {
-        return Err(no_name().of(format_args!("{to} is a directory")));
+        return Err(no_name().of(t!("%{to} is a directory", to = to)));
     }
     let mut taken = HashSet::new();
     let mut jobs = Vec::with_capacity(args.files.len());
     for local in &args.files {
         let remote = if into { within(&to, local)? } else { to.clone() };
         if !taken.insert(remote.clone()) {
-            return Err(Failure::usage(format!("two of the files would become {remote}")));
+            return Err(Failure::usage(t!(
+                "two of the files would become %{remote}",
+                remote = remote
+            )));
         }
         jobs.push(job(context, args, &key, local.clone(), remote));
     }
@@ -151,7 +161,10 @@ async fn jobs(context: &Context, args: &PutArgs) -> Result<Vec<PutJob>, Failure>
 /// From which the tokens of uploads are made.
 pub(super) fn client_key(context: &Context) -> Result<ClientKey, Failure> {
     let key = state::client_key().or_else(|error| {
-        context.output.note(&format!("berth: {error}; an upload cannot be taken over at once"));
+        context.output.note(&format!(
+            "berth: {}",
+            t!("%{error}; an upload cannot be taken over at once", error = error.in_words())
+        ));
         ClientKey::of_this_process()
     });
     key.map_err(|error| Failure::new(Exit::Failure, error))
@@ -169,8 +182,9 @@ pub(super) async fn target(context: &Context, args: &PutArgs) -> Result<(RelPath
     };
     context.tries.goes_into(into);
     if !into && args.files.len() > 1 {
-        return Err(Failure::usage(format!(
-            "{to} is no directory, and several files can only be put into one; make it first"
+        return Err(Failure::usage(t!(
+            "%{to} is no directory, and several files can only be put into one; make it first",
+            to = to
         )));
     }
     Ok((to, into))
@@ -196,21 +210,23 @@ async fn is_directory(context: &Context, typed: &str, to: &RelPath) -> Result<bo
     match context.session.stat(to).await {
         Ok(entry) => Ok(entry.kind == EntryKind::Directory),
         Err(RequestError::Server(ErrorCode::NotFound)) => Ok(false),
-        Err(error) => Err(failed(&error).of(format_args!("put to {to}")).at(to)),
+        Err(error) => Err(failed(&error).of(t!("put to %{to}", to = to)).at(to)),
     }
 }
 
 pub(super) fn within(directory: &RelPath, local: &Path) -> Result<RelPath, Failure> {
-    let refused = |why: &str| Failure::usage(format!("put {}: {why}", local.display()));
-    let name = local.file_name().ok_or_else(|| refused("it names no file"))?;
-    let name = name.to_str().ok_or_else(|| refused("its name is not UTF-8; give --to a name"))?;
-    directory.join(name).map_err(|error| refused(&error.to_string()))
+    let refused = |why: String| Failure::usage(why).of(format_args!("put {}", local.display()));
+    let name = local.file_name().ok_or_else(|| refused(t!("it names no file").into_owned()))?;
+    let name = name
+        .to_str()
+        .ok_or_else(|| refused(t!("its name is not UTF-8; give --to a name").into_owned()))?;
+    directory.join(name).map_err(|error| refused(error.in_words()))
 }
 
 /// What the source of a job is called.
 fn shown(job: &PutJob) -> String {
     match is_standard(&job.local) {
-        true => "standard input".to_owned(),
+        true => t!("standard input").into_owned(),
         false => job.local.display().to_string(),
     }
 }
@@ -220,7 +236,8 @@ pub(super) fn failure(job: &PutJob, error: &TransferError) -> Failure {
     let failure = match error {
         TransferError::Server(ErrorCode::NotFound) => {
             let parent = job.remote.split_last().map_or(RelPath::root(), |(parent, _)| parent);
-            let sentence = format!("there is no directory {parent}; make it with berth mkdir");
+            let sentence =
+                t!("there is no directory %{parent}; make it with berth mkdir", parent = parent);
             Failure::new(Exit::NotFound, sentence).coded(&ErrorCode::NotFound)
         }
         TransferError::Server(
@@ -264,11 +281,11 @@ pub(super) fn tell(
     line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
     if report.same_leaves > 0 {
         let same = report.same_leaves.saturating_mul(LEAF_SIZE as u64).min(report.size);
-        line.push_str(&format!(", {} unchanged", human::size(same)));
+        line.push_str(&t!(", %{same} unchanged", same = human::size(same)));
     }
     match (report.replaced, job.existing) {
-        (true, Existing::Append) => line.push_str(", appended"),
-        (true, Existing::Keep | Existing::Replace) => line.push_str(", replaced"),
+        (true, Existing::Append) => line.push_str(&t!(", appended")),
+        (true, Existing::Keep | Existing::Replace) => line.push_str(&t!(", replaced")),
         (false, _) => {}
     }
     progress.line(&line);
@@ -280,5 +297,11 @@ pub(super) fn summary(size: u64, moved_leaves: u64, seconds: f64) -> String {
     let moved = moved_leaves.saturating_mul(LEAF_SIZE as u64).min(size);
     let rate = if seconds > 0.0 { (moved as f64 / seconds) as u64 } else { 0 };
     let (size, rate) = (human::size(size), human::size(rate));
-    format!("{size} in {} ({rate}/s)", human::duration(seconds))
+    t!(
+        "%{size} in %{seconds} (%{rate}/s)",
+        size = size,
+        seconds = human::duration(seconds),
+        rate = rate
+    )
+    .into_owned()
 }

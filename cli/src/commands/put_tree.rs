@@ -20,6 +20,7 @@ use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
+use rust_i18n::t;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -30,6 +31,7 @@ use crate::args::PutArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::progress::Progress;
+use crate::trees::NotFollowed;
 use crate::trees::{
     Comparing, Fills, FillsError, FoundDirectory, FoundFile, FoundSmall, Paths, Root, Sieve, Step,
     Takes, Walk, contents_of,
@@ -51,7 +53,7 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let settled = preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
     if let Some(to) = made {
         let made = context.session.make_directory(&to, true).await;
-        made.map_err(|error| failed(&error).of(format_args!("put to {to}")).at(&to))?;
+        made.map_err(|error| failed(&error).of(t!("put to %{to}", to = to)).at(&to))?;
     }
     let telling = send_trees(context, args, Trees { roots, sieve, settled }, telling).await?;
     telling.end()
@@ -100,7 +102,7 @@ pub(super) async fn send_trees<'a>(
     let Putting { mut telling, usage, .. } = putting;
     drop(steps);
     if walking.await.is_err() {
-        let stopped = Failure::new(Exit::Failure, "the walk stopped before its end");
+        let stopped = Failure::new(Exit::Failure, t!("the walk stopped before its end"));
         telling.failed(&stopped.of("put"));
     }
     telling.over();
@@ -192,7 +194,13 @@ impl<'a, 'b> Putting<'a, 'b> {
                 }
             }
             Step::Skipped { local, kind } => {
-                self.telling.skipped(&format!("{}: skipped, it is {kind}", local.display()));
+                let path = local.display();
+                self.telling.skipped(&match kind {
+                    NotFollowed::Link => t!("%{path}: skipped, it is a symbolic link", path = path),
+                    NotFollowed::Fifo => t!("%{path}: skipped, it is a named pipe", path = path),
+                    NotFollowed::Socket => t!("%{path}: skipped, it is a socket", path = path),
+                    NotFollowed::Device => t!("%{path}: skipped, it is a device", path = path),
+                });
             }
             Step::Failed { local, error } => {
                 self.telling.failed(&unwalkable(&local, &error));
@@ -269,7 +277,7 @@ impl<'a, 'b> Putting<'a, 'b> {
             return Next::GoOn;
         };
         let (local, remote) = (found.local.display(), &found.remote);
-        let failure = failed(&error).of(format_args!("the directory {remote}"));
+        let failure = failed(&error).of(t!("the directory %{remote}", remote = remote));
         let failure = failure.of(format_args!("put {local}")).at(remote).locally(local);
         self.telling.failed(&failure);
         match error {
@@ -375,7 +383,11 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<R
             (_, false) => (to.clone(), Ok(())),
         };
         filled.map_err(|FillsError| {
-            Failure::usage(FillsError).of(format_args!("put {} to {remote}", local.display()))
+            Failure::usage(FillsError).of(t!(
+                "put %{local} to %{remote}",
+                local = local.display(),
+                remote = remote
+            ))
         })?;
         roots.push(Root { local: local.clone(), remote });
     }

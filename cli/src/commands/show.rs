@@ -5,9 +5,11 @@ use berth_common::note::Note;
 use berth_common::thresholds;
 use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::human;
+use crate::language::message;
 
 /// `drwxr-x---`, as `ls -l` shows it.
 pub(super) fn mode(entry: &Entry) -> String {
@@ -32,10 +34,10 @@ pub(super) fn size(bytes: u64, human: bool) -> String {
 /// What it is, in one word.
 pub(super) fn kind(kind: EntryKind) -> &'static str {
     match kind {
-        EntryKind::File => "file",
-        EntryKind::Directory => "directory",
-        EntryKind::Symlink => "symlink",
-        EntryKind::Other => "other",
+        EntryKind::File => message!("file"),
+        EntryKind::Directory => message!("directory"),
+        EntryKind::Symlink => message!("symlink"),
+        EntryKind::Other => message!("other"),
     }
 }
 
@@ -117,14 +119,27 @@ pub(super) fn quota_remark(usage: &Usage) -> Option<String> {
         (usage.used_bytes, usage.limits.bytes)
     };
     let (percent, threshold) = (share(used, limit)?, thresholds::reached(used, limit)?);
-    let word = if threshold >= thresholds::WARNING { "warning" } else { "note" };
+    let warns = threshold >= thresholds::WARNING;
     let (used, limit) = (u64::try_from(used).unwrap_or(0), limit?);
     let numbers = if of_entries {
-        format!("{used} of {limit} files and directories")
+        t!("%{used} of %{limit} files and directories", used = used, limit = limit)
     } else {
-        format!("{} of {}", human::size(used), human::size(limit))
+        t!("%{used} of %{limit}", used = human::size(used), limit = human::size(limit))
     };
-    Some(format!("{word}: {percent}% of your quota is used ({numbers})"))
+    let remark = if warns {
+        t!(
+            "warning: %{percent}% of your quota is used (%{numbers})",
+            percent = percent,
+            numbers = numbers
+        )
+    } else {
+        t!(
+            "note: %{percent}% of your quota is used (%{numbers})",
+            percent = percent,
+            numbers = numbers
+        )
+    };
+    Some(remark.into_owned())
 }
 
 #[cfg(test)]

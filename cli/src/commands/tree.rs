@@ -4,6 +4,7 @@ use berth::session::RequestError;
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::descent::{Descent, DescentError, Visit, is_directory, spool_failure};
@@ -12,9 +13,11 @@ use crate::args::TreeArgs;
 use crate::exit::Exit;
 use crate::failure::{Failure, Failures};
 use crate::human;
+use crate::language::message;
 use crate::looking::branches::{Branches, Pen};
 use crate::looking::colours::Colours;
 use crate::looking::screen;
+use crate::wording::InWords;
 
 /// How wide the column of sizes is, as it is for tree(1).
 const WIDTH_OF_SIZES: usize = 11;
@@ -51,9 +54,12 @@ pub(super) async fn run(context: &Context, args: &TreeArgs) -> Result<Exit, Fail
                     _ if !is_directory(&entry) || !goes_down => {}
                     Ok(path) => drawing.enter(&mut descent, path, depth + 1).await?,
                     Err(error) => {
-                        let sentence =
-                            format!("tree: the name {:?} is refused: {error}", entry.name);
-                        drawing.failed(&Failure::new(Exit::Failure, sentence))?;
+                        let sentence = t!(
+                            "the name %{name} is refused: %{error}",
+                            name = format_args!("{:?}", entry.name),
+                            error = error.in_words()
+                        );
+                        drawing.failed(&Failure::new(Exit::Failure, sentence).of("tree"))?;
                     }
                 }
             }
@@ -145,9 +151,18 @@ impl Drawing<'_> {
             let (directories, files) = (self.directories, self.files);
             output.json(&json!({ "summary": { "directories": directories, "files": files } }))?;
         } else {
-            let mut line = human::count(self.directories, "directory", "directories");
+            let mut line = human::count(
+                self.directories,
+                message!("%{number} directory"),
+                message!("%{number} directories"),
+            );
             if !self.args.directories {
-                line.push_str(&format!(", {}", human::count(self.files, "file", "files")));
+                let files = human::count(
+                    self.files,
+                    message!("%{number} file"),
+                    message!("%{number} files"),
+                );
+                line.push_str(&t!(", %{more}", more = files));
             }
             output.line(&format!("\n{line}"))?;
         }

@@ -2,6 +2,7 @@
 
 use berth_common::entry::UploadSummary;
 use berth_common::ids::StagingName;
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use super::{Context, failed, show};
@@ -9,6 +10,8 @@ use crate::args::UploadsArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::looking::columns::left;
+use crate::looking::columns::right;
 
 pub(super) async fn run(context: &Context, args: &UploadsArgs) -> Result<Exit, Failure> {
     match args.abort {
@@ -34,22 +37,28 @@ async fn list(context: &Context) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if uploads.is_empty() {
-        output.note("no unfinished uploads");
+        output.note(&t!("no unfinished uploads"));
         return Ok(Exit::Success);
     }
     output.line(&format!(
-        "{:<16} {:>10} {:>10} {:>5} {:<19} {:<6} PATH",
-        "ID", "RECEIVED", "SIZE", "DONE", "EXPIRES", "ACTIVE"
+        "{} {} {} {} {} {} {}",
+        left(&t!("ID"), 16),
+        right(&t!("RECEIVED"), 10),
+        right(&t!("SIZE"), 10),
+        right(&t!("DONE"), 5),
+        left(&t!("EXPIRES"), 19),
+        left(&t!("ACTIVE"), 6),
+        t!("PATH")
     ))?;
     for upload in &uploads {
         output.line(&format!(
-            "{:<16} {:>10} {:>10} {:>4}% {:<19} {:<6} {}",
+            "{:<16} {:>10} {:>10} {:>4}% {:<19} {} {}",
             upload.upload.file_name(),
             human::size(upload.received),
             human::size(upload.size),
             human::percent(upload.received, upload.size),
             show::local_time(upload.expires_s.saturating_mul(1_000_000_000)),
-            if upload.active { "yes" } else { "no" },
+            left(&if upload.active { t!("yes") } else { t!("no") }, 6),
             output.name(&upload.path.to_string()),
         ))?;
     }

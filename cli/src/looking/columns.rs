@@ -35,6 +35,16 @@ pub(crate) fn width(text: &str) -> usize {
     text.width()
 }
 
+/// A text with blanks behind it until it has so many columns.
+pub(crate) fn left(text: &str, columns: usize) -> String {
+    format!("{text}{}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
+/// A text with blanks before it until it has so many columns.
+pub(crate) fn right(text: &str, columns: usize) -> String {
+    format!("{}{text}", " ".repeat(columns.saturating_sub(width(text))))
+}
+
 /// The last of a text that fits these columns, with a sign before it that something is left out.
 pub(crate) fn end_within(text: &str, columns: usize) -> String {
     if width(text) <= columns {

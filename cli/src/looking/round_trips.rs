@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 /// Most round trips of one `berth ping`, whose times are all kept: 8 bytes each.
@@ -59,7 +60,15 @@ impl Summary {
     pub(crate) fn line(&self) -> String {
         let [min, median, p90, p99, max] =
             [self.min, self.median, self.p90, self.p99, self.max].map(milliseconds);
-        format!("min/median/p90/p99/max = {min}/{median}/{p90}/{p99}/{max} ms")
+        t!(
+            "round trip min/median/p90/p99/max = %{min}/%{median}/%{p90}/%{p99}/%{max} ms",
+            min = min,
+            median = median,
+            p90 = p90,
+            p99 = p99,
+            max = max
+        )
+        .into_owned()
     }
 
     /// The same in seconds, for programs.
@@ -106,7 +115,10 @@ mod tests {
         assert_eq!(hundred, expected);
         let few = summary([5, 1, 3, 2, 4]).unwrap();
         assert_eq!((few.median, few.p90, few.max), (ms(3), ms(5), ms(5)));
-        assert_eq!(few.line(), "min/median/p90/p99/max = 1.000/3.000/5.000/5.000/5.000 ms");
+        assert_eq!(
+            few.line(),
+            "round trip min/median/p90/p99/max = 1.000/3.000/5.000/5.000/5.000 ms"
+        );
         assert_eq!(few.json()["median"], 0.003);
     }
 

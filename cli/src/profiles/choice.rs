@@ -4,6 +4,8 @@
 //! both are of the environment.
 
 use berth::target::Target;
+use rust_i18n::t;
+use std::borrow::Cow;
 
 use super::ProfileName;
 
@@ -26,27 +28,32 @@ pub(crate) enum Choice {
 /// Why it is not known whom to log in as.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ChoiceError {
-    #[error("BERTH_HOST and BERTH_PROFILE are both set: unset one of them, or give -H or -P")]
+    #[error("{}", t!("BERTH_HOST and BERTH_PROFILE are both set: unset one of them, or give -H or -P"))]
     Both,
-    #[error(
-        "there is no profile {name}{}; `berth login -P {name} USER@HOST` makes it",
-        listed(others)
-    )]
+    #[error("{}", no_such_profile(name, others))]
     NoSuchProfile { name: ProfileName, others: Vec<ProfileName> },
-    #[error(
-        "no server: sign in by `berth login USER@HOST`, give -H USER@HOST[:PORT], or set BERTH_HOST"
-    )]
+    #[error("{}", t!("no server: sign in by `berth login USER@HOST`, give -H USER@HOST[:PORT], or set BERTH_HOST"))]
     Nobody,
-    #[error("there are several profiles{}: say which by -P NAME, or set BERTH_PROFILE", listed(.0))]
+    #[error("{}", t!("there are several profiles (%{names}): say which by -P NAME, or set BERTH_PROFILE", names = listed(_0)))]
     Several(Vec<ProfileName>),
 }
 
-fn listed(names: &[ProfileName]) -> String {
-    if names.is_empty() {
-        return String::new();
+fn no_such_profile(name: &ProfileName, others: &[ProfileName]) -> Cow<'static, str> {
+    match others {
+        [] => t!(
+            "there is no profile %{name}; `berth login -P %{name} USER@HOST` makes it",
+            name = name
+        ),
+        others => t!(
+            "there is no profile %{name} (%{others}); `berth login -P %{name} USER@HOST` makes it",
+            name = name,
+            others = listed(others)
+        ),
     }
-    let names: Vec<&str> = names.iter().map(ProfileName::as_str).collect();
-    format!(" ({})", names.join(", "))
+}
+
+fn listed(names: &[ProfileName]) -> String {
+    names.iter().map(ProfileName::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// Chooses among the profiles that there are, which come in the order of their names.

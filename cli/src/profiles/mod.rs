@@ -20,12 +20,14 @@ pub use name::{ProfileName, ProfileNameError};
 pub use profile::Profile;
 
 use crate::human;
+use crate::wording::InWords;
+use rust_i18n::t;
 
 /// Why a profile cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum ProfileError {
     /// A file or the directory cannot be read or written.
-    #[error("cannot use the profile's file {}: {}", path.display(), human::reason(source))]
+    #[error("{}", t!("cannot use the profile's file %{path}: %{reason}", path = path.display(), reason = human::reason(source)))]
     Io {
         /// Which file.
         path: PathBuf,
@@ -33,7 +35,7 @@ pub enum ProfileError {
         source: io::Error,
     },
     /// The file is no profile.
-    #[error("{} is no profile: {reason}; correct it, or delete it and sign in again", path.display())]
+    #[error("{}", t!("%{path} is no profile: %{reason}; correct it, or delete it and sign in again", path = path.display(), reason = reason))]
     Damaged {
         /// Which file.
         path: PathBuf,
@@ -41,13 +43,13 @@ pub enum ProfileError {
         reason: String,
     },
     /// There is no such profile, or only the key of a login that was cut off.
-    #[error("there is no profile {0}; sign in by `berth login`")]
+    #[error("{}", t!("there is no profile %{name}; sign in by `berth login`", name = _0))]
     Missing(ProfileName),
     /// The key is gone.
-    #[error("the profile {0} has lost its key; sign in again by `berth login -P {0}`")]
+    #[error("{}", t!("the profile %{name} has lost its key; sign in again by `berth login -P %{name}`", name = _0))]
     NoKey(ProfileName),
     /// The key cannot be used.
-    #[error(transparent)]
+    #[error("{}", _0.in_words())]
     Key(#[from] DeviceError),
 }
 
@@ -71,9 +73,9 @@ impl Profiles {
             Some(dir) => Ok(dir.join(file)),
             None => Err(ProfileError::Io {
                 path: file.into(),
-                source: io::Error::other(
-                    "no configuration directory: set HOME or give --config-dir",
-                ),
+                source: io::Error::other(t!(
+                    "no configuration directory: set HOME or give --config-dir"
+                )),
             }),
         }
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use berth::target::Target;
 use berth_common::client_protocol::DEFAULT_PORT;
+use rust_i18n::t;
 
 /// A profile's name: 1 to 64 letters, digits and `_ . @ : -`, not beginning with `.` or `-`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -12,9 +13,7 @@ pub struct ProfileName(String);
 
 /// A text that is no profile's name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "a profile's name has 1 to 64 of the characters A-Z, a-z, 0-9, _ . @ : - and does not begin with . or -"
-)]
+#[error("{}", t!("a profile's name has 1 to 64 of the characters A-Z, a-z, 0-9, _ . @ : - and does not begin with . or -"))]
 pub struct ProfileNameError;
 
 impl ProfileName {

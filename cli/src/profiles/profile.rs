@@ -6,6 +6,7 @@ use berth::target::Target;
 use berth::trust::Fingerprint;
 use serde::{Deserialize, Serialize};
 
+use crate::wording::InWords;
 /// A profile, checked. Its device's key is beside it in a file of its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -38,9 +39,10 @@ impl Profile {
     pub(super) fn from_text(text: &str) -> Result<Self, String> {
         let File { user, server, ca_file, fingerprint, site_secret_file } =
             toml::from_str(text).map_err(|error| error.message().to_owned())?;
-        let target = format!("{user}@{server}").parse::<Target>().map_err(|e| e.to_string())?;
+        let target =
+            format!("{user}@{server}").parse::<Target>().map_err(|error| error.in_words())?;
         let fingerprint = fingerprint.map(|text| text.parse::<Fingerprint>());
-        let fingerprint = fingerprint.transpose().map_err(|error| error.to_string())?;
+        let fingerprint = fingerprint.transpose().map_err(|error| error.in_words())?;
         Ok(Self { target, ca_file, fingerprint, site_secret_file })
     }
 

@@ -24,25 +24,7 @@ impl From<ProfileError> for Failure {
             | ProfileError::NoKey(_)
             | ProfileError::Key(DeviceError::Open { .. } | DeviceError::Damaged(_)) => Exit::Usage,
         };
-        match &error {
-            ProfileError::Key(key) => Self::new(exit, key_sentence(key)),
-            _ => Self::new(exit, error),
-        }
-    }
-}
-
-/// Why this device's key is not used, with what can be done.
-fn key_sentence(error: &DeviceError) -> String {
-    match error {
-        DeviceError::Open { .. } => {
-            format!(
-                "{error}: give it mode 0600 if nobody has read it, or sign in again by `berth login`"
-            )
-        }
-        DeviceError::Damaged(_) => format!("{error}; sign in again by `berth login`"),
-        DeviceError::Io { .. } | DeviceError::Random(_) | DeviceError::Rejected => {
-            error.to_string()
-        }
+        Self::new(exit, error)
     }
 }
 
@@ -98,11 +80,7 @@ pub(crate) fn login_failure(error: &LoginError) -> Failure {
         LoginError::Impostor => Exit::Identity,
         LoginError::Scram(_) => Exit::Login,
     };
-    let sentence = match error {
-        LoginError::SiteSecretMissing => format!("{error}: give --site-secret-file"),
-        _ => error.to_string(),
-    };
-    let failure = Failure { lost: passes(error), ..Failure::new(exit, sentence) };
+    let failure = Failure { lost: passes(error), ..Failure::new(exit, error) };
     match code {
         Some(code) => failure.coded(code),
         None => failure,

@@ -17,6 +17,7 @@ use berth::verify::Trust;
 pub(crate) use failures::{connect_failure, login_failure, no_password};
 pub(crate) use questions::Purpose;
 use questions::Questions;
+use rust_i18n::t;
 pub(crate) use settings::{Settings, config_dir, profiles};
 pub(crate) use trust::{changed, known_servers, pinned};
 
@@ -70,7 +71,12 @@ impl Way {
             let failure = login_failure(&error);
             let failure = match (&error, &self.settings.profile) {
                 (LoginError::DeviceRefused, Some(name)) => Failure {
-                    sentence: format!("{failure}: sign in again by `berth login -P {name}`"),
+                    sentence: t!(
+                        "%{failure}: sign in again by `berth login -P %{name}`",
+                        failure = failure,
+                        name = name
+                    )
+                    .into_owned(),
                     ..failure
                 },
                 _ => failure,
@@ -99,7 +105,11 @@ pub(crate) async fn reach_by(args: &Args, settings: Settings) -> Result<Reached,
         trust::find(&settings, questions.are_by_key()).await?;
     if purpose == Purpose::SignIn && !shown && !args.quiet && !args.json {
         let (server, fingerprint) = (&settings.target.server, connected.fingerprint);
-        complain(&format!("{server} has the certificate {fingerprint}"));
+        complain(&t!(
+            "%{server} has the certificate %{fingerprint}",
+            server = server,
+            fingerprint = fingerprint
+        ));
     }
     let connected = if questions.are_open() {
         drop(connected);

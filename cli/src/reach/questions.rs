@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use berth::device::DeviceSecret;
 use berth::login::Proof;
 use berth::target::Target;
+use rust_i18n::t;
 
 use super::failures::no_password;
 use crate::args::{Args, Command, SignIn};
@@ -98,11 +99,12 @@ impl Questions {
     /// Asks what is open. It blocks.
     pub(crate) fn ask(mut self, target: &Target) -> Result<Self, PasswordError> {
         if self.current == Answer::Asked {
-            let question = format!("Password of {}@{}: ", target.user, target.server);
+            let question =
+                t!("Password of %{user}@%{server}: ", user = target.user, server = target.server);
             self.current = Answer::Known(password::ask(&question)?);
         }
         if self.new == Answer::Asked {
-            self.new = Answer::Known(password::ask_new("New password: ")?);
+            self.new = Answer::Known(password::ask_new(&t!("New password: "))?);
         }
         Ok(self)
     }

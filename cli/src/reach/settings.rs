@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use berth::login::SiteSecret;
 use berth::target::Target;
 use berth::trust::Fingerprint;
+use rust_i18n::t;
 
 use crate::args::{LoginArgs, absolute};
 use crate::dirs;
@@ -57,7 +58,7 @@ impl Settings {
             (None, name) => match choose(None, name.as_ref(), &kept) {
                 Ok(Choice::Profile(name)) => (name, None),
                 Err(ChoiceError::Nobody) | Ok(Choice::Target(_)) => {
-                    let sentence = "no server: say whom and where, as in berth login USER@HOST";
+                    let sentence = t!("no server: say whom and where, as in berth login USER@HOST");
                     return Err(Failure::usage(sentence));
                 }
                 Err(other) => return Err(other.into()),
@@ -86,10 +87,12 @@ impl Settings {
         let profile = match (profiles.load(&name), target) {
             // The key of another user or server would be lost.
             (Ok(there), Some(target)) if there.target != target => {
-                return Err(Failure::usage(format!(
-                    "there is a profile {name}, and it is of {}@{}: choose another name by -P, or \
-                     `berth logout -P {name}` first",
-                    there.target.user, there.target.server
+                return Err(Failure::usage(t!(
+                    "there is a profile %{name}, and it is of %{user}@%{server}: choose another name by -P, or \
+                     `berth logout -P %{name}` first",
+                    name = name,
+                    user = there.target.user,
+                    server = there.target.server
                 )));
             }
             (Ok(there), _) => there,
@@ -137,10 +140,10 @@ impl Settings {
             return Ok(None);
         };
         let content = std::fs::read(path).map_err(|error| {
-            Failure::usage(format!(
-                "cannot read the site secret {}: {}",
-                path.display(),
-                human::reason(&error)
+            Failure::usage(t!(
+                "cannot read the site secret %{path}: %{reason}",
+                path = path.display(),
+                reason = human::reason(&error)
             ))
         })?;
         Ok(Some(SiteSecret::from_file_content(&content)))
@@ -162,7 +165,7 @@ fn name_for(target: &Target, kept: &[crate::profiles::Kept]) -> Result<ProfileNa
     match of_target(target, kept) {
         Some(name) => Ok(name),
         None => ProfileName::of(target)
-            .map_err(|_| Failure::usage("give the profile a name, by -P NAME")),
+            .map_err(|_| Failure::usage(t!("give the profile a name, by -P NAME"))),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Whom to trust: connects to the server that the command line, the profile, the file of known servers, an authority
 //! or a person trusts.
 
+use std::borrow::Cow;
 use std::io::{self, IsTerminal as _};
 use std::path::Path;
 
@@ -8,6 +9,7 @@ use berth::connect::{ConnectError, Connected, connect};
 use berth::target::ServerAddress;
 use berth::trust::{Fingerprint, KnownServers};
 use berth::verify::Trust;
+use rust_i18n::t;
 
 use super::failures::connect_failure;
 use super::settings::Settings;
@@ -80,7 +82,11 @@ pub(crate) async fn pinned(
         Ok(connected) => Ok(Found::new(connected, trust)),
         Err(ConnectError::Untrusted { fingerprint: seen, .. }) => Err(Failure::new(
             Exit::Identity,
-            format!("{server} shows the certificate {seen}, not the one given"),
+            t!(
+                "%{server} shows the certificate %{seen}, not the one given",
+                server = server,
+                seen = seen
+            ),
         )),
         Err(other) => Err(connect_failure(&other)),
     }
@@ -89,7 +95,7 @@ pub(crate) async fn pinned(
 /// The file of known servers. One that cannot be read trusts nobody.
 pub(crate) fn known_servers(config_dir: Option<&Path>) -> Result<KnownServers, Failure> {
     let dir = config_dir.ok_or_else(|| {
-        Failure::usage("no configuration directory: set HOME or give --config-dir")
+        Failure::usage(t!("no configuration directory: set HOME or give --config-dir"))
     })?;
     KnownServers::load(dir).map_err(|error| Failure::new(Exit::Identity, error))
 }
@@ -109,20 +115,28 @@ async fn introduce(
     if accept_new {
         return Ok(());
     }
-    let refused = |why: &str| {
-        let sentence = format!("{server} is not known, with the certificate {fingerprint}; {why}");
+    let refused = |why: Cow<'static, str>| {
+        let sentence = t!(
+            "%{server} is not known, with the certificate %{fingerprint}; %{why}",
+            server = server,
+            fingerprint = fingerprint,
+            why = why
+        );
         Failure::new(Exit::Identity, sentence)
     };
     if !ask::somebody() || !io::stderr().is_terminal() {
-        return Err(refused("give --fingerprint, --ca-file or --accept-new"));
+        return Err(refused(t!("give --fingerprint, --ca-file or --accept-new")));
     }
-    complain(&format!("The server {server} is not known yet. Its certificate has the fingerprint"));
+    complain(&t!(
+        "The server %{server} is not known yet. Its certificate has the fingerprint",
+        server = server
+    ));
     complain(&format!("  {fingerprint}"));
-    complain("Compare it with what berthd printed at its start.");
-    let question = "Trust this server from now on? (yes/no) ";
-    match ask::beside(|| ask::line(question)).await {
+    complain(&t!("Compare it with what berthd printed at its start."));
+    let question = t!("Trust this server from now on? (yes/no) ");
+    match ask::beside(move || ask::line(&question)).await {
         Some(Ok(answer)) if answer.eq_ignore_ascii_case("yes") => Ok(()),
-        _ => Err(refused("it was not trusted")),
+        _ => Err(refused(t!("it was not trusted"))),
     }
 }
 
@@ -134,10 +148,13 @@ pub(crate) fn changed(
 ) -> Failure {
     Failure::new(
         Exit::Identity,
-        format!(
-            "THE SERVER IS NOT THE ONE IT WAS; somebody may be between you and it. {server} shows the certificate {seen}, and {expected} is known; if its administrator \
-             confirms the change, delete the line of {server} from {} and connect again",
-            known.path().display()
+        t!(
+            "THE SERVER IS NOT THE ONE IT WAS; somebody may be between you and it. %{server} shows the certificate %{seen}, and %{expected} is known; if its administrator \
+             confirms the change, delete the line of %{server} from %{path} and connect again",
+            server = server,
+            seen = seen,
+            expected = expected,
+            path = known.path().display()
         ),
     )
 }

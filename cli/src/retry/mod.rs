@@ -12,6 +12,7 @@ use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher as _;
 use std::time::{Duration, Instant};
 
+use rust_i18n::t;
 use tokio::time::{sleep, timeout};
 
 use self::backoff::Backoff;
@@ -74,7 +75,7 @@ pub(crate) async fn run(
                 // What is finished is so at the server of before, which may be another one of the same name.
                 if fingerprint != context.fingerprint {
                     let sentence =
-                        "the server has another certificate now; give the same command again";
+                        t!("the server has another certificate now; give the same command again");
                     return Err(Failure::new(Exit::Identity, sentence));
                 }
                 context.session = session;
@@ -100,7 +101,10 @@ async fn reconnect(context: &Context, backoff: &mut Backoff) -> Result<Option<Op
             sleep(left.min(SHOWN_EVERY)).await;
         }
         let left = backoff.left(Instant::now());
-        notice.say(&format!("connection lost; connecting again (gives up in {})", seconds(left)));
+        notice.say(&t!(
+            "connection lost; connecting again (gives up in %{left})",
+            left = seconds(left)
+        ));
         match timeout(left.max(SHORTEST_TRY), context.way.again()).await {
             Ok(Ok(opened)) => return Ok(Some(opened)),
             Ok(Err(failure)) if !failure.lost => return Err(failure),
@@ -121,14 +125,19 @@ fn given_up(context: &Context, loss: Loss, within: Duration) -> Result<Failure, 
             context.output.note(&tally.line(elapsed));
         }
     }
-    let sentence = format!("{} (tried for {} to go on)", loss.failure, seconds(within));
+    let sentence = t!(
+        "%{failure} (tried for %{within} to go on)",
+        failure = loss.failure,
+        within = seconds(within)
+    );
     let exit = context.tries.first_exit().unwrap_or(loss.failure.exit);
-    Ok(Failure { sentence, exit, ..loss.failure })
+    Ok(Failure { sentence: sentence.into_owned(), exit, ..loss.failure })
 }
 
 fn waiting(wait: Duration, left: Duration) -> String {
     let (wait, left) = (seconds(wait), seconds(left));
-    format!("connection lost; trying again in {wait} (gives up in {left})")
+    t!("connection lost; trying again in %{wait} (gives up in %{left})", wait = wait, left = left)
+        .into_owned()
 }
 
 /// Whole seconds, rounded up: nothing happens in 0 s.

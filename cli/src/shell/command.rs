@@ -4,6 +4,7 @@ use std::future::Future;
 
 use berth_common::entry::EntryKind;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use serde_json::json;
 
 use super::editor::Typed;
@@ -17,6 +18,7 @@ use crate::args::{Args, Command};
 use crate::commands::{self, Context, failed};
 use crate::exit::Exit;
 use crate::failure::{Failure, tell};
+use crate::language::{self, complaint};
 use crate::output::{Output, Style, complain};
 use crate::reach::Opened;
 use crate::retry::{self, Tries};
@@ -50,7 +52,7 @@ impl Shell<'_> {
                 outcome = self.command(command, &mut running) => outcome,
                 () = interrupt => {
                     self.session.quiet().await;
-                    let sentence = running.as_ref().map_or("interrupted", run::interrupted);
+                    let sentence = running.as_ref().map_or_else(|| t!("interrupted"), run::interrupted);
                     Err(Failure::new(Exit::Interrupted, sentence))
                 }
             },
@@ -72,16 +74,19 @@ impl Shell<'_> {
         typed: &str,
         running: &mut Option<Command>,
     ) -> Result<Next, Failure> {
+        // The line before may have been for a program.
+        language::speak(self.args.json);
         let words = self.expanded(typed).await?;
         let Line { what, quiet, json } = match parse(self.parser.clone(), &words) {
             Ok(line) => line,
             Err(error) => {
                 // As outside the shell: help is an error too, for clap.
-                let _ = error.print();
+                complaint(&error);
                 let exit = if error.use_stderr() { Exit::Usage } else { Exit::Success };
                 return Ok(Next::Command(exit));
             }
         };
+        language::speak(self.args.json || json);
         let output = Output::stdout(self.style(json, quiet));
         match what {
             What::Shell(builtin) => self.builtin(builtin, &output).await,
@@ -138,7 +143,7 @@ impl Shell<'_> {
             }
         };
         if names.len() > 1 && !many {
-            let sentence = format!("stands for {} names, and one is needed", names.len());
+            let sentence = t!("stands for %{names} names, and one is needed", names = names.len());
             return Err(Failure::usage(sentence).of(word.text()));
         }
         Ok(names)
@@ -153,10 +158,12 @@ impl Shell<'_> {
         (self.session, self.fingerprint, self.details) = (session, fingerprint, details);
         if !self.args.quiet && !self.args.json {
             let target = &self.way.settings.target;
-            complain(&format!(
-                "berth: the connection was lost; connected again to {}@{}",
-                target.user, target.server
-            ));
+            let told = t!(
+                "the connection was lost; connected again to %{user}@%{server}",
+                user = target.user,
+                server = target.server
+            );
+            complain(&format!("berth: {told}"));
         }
         Ok(())
     }
@@ -164,9 +171,9 @@ impl Shell<'_> {
     /// A command of `berth`, exactly as outside the shell.
     async fn berth(&mut self, mut args: Args, output: Output) -> Result<Exit, Failure> {
         if matches!(&args.command, Command::Put(put) if put.reads_stdin()) {
-            return Err(Failure::usage(
-                "put -: standard input has the commands; name a file, or type it outside the shell",
-            ));
+            return Err(Failure::usage(t!(
+                "put -: standard input has the commands; name a file, or type it outside the shell"
+            )));
         }
         for path in args.command.remote_paths() {
             run::resolve(&self.cwd, path)?;
@@ -233,10 +240,9 @@ impl Shell<'_> {
     async fn change_directory(&mut self, typed: Option<&str>) -> Result<(), Failure> {
         let to = match typed {
             None => RelPath::root(),
-            Some("-") => self
-                .previous
-                .clone()
-                .ok_or_else(|| Failure::usage("cd -: there was no directory before this one"))?,
+            Some("-") => self.previous.clone().ok_or_else(|| {
+                Failure::usage(t!("cd -: there was no directory before this one"))
+            })?,
             Some(typed) => run::resolve(&self.cwd, typed)?,
         };
         if !to.is_root() {
@@ -245,8 +251,10 @@ impl Shell<'_> {
             let found =
                 found.map_err(|error| failed(&error).of(format_args!("cd {to}")).at(&to))?;
             if found.kind != EntryKind::Directory {
-                let sentence = format!("cd {to}: is not a directory");
-                return Err(Failure::new(Exit::Failure, sentence).at(&to));
+                let sentence = t!("is not a directory");
+                return Err(Failure::new(Exit::Failure, sentence)
+                    .of(format_args!("cd {to}"))
+                    .at(&to));
             }
         }
         self.previous = Some(std::mem::replace(&mut self.cwd, to));

@@ -6,6 +6,7 @@
 use std::sync::mpsc;
 use std::thread;
 
+use rust_i18n::t;
 use rustyline::completion::{Completer, Pair};
 use rustyline::error::ReadlineError;
 use rustyline::highlight::Highlighter;
@@ -81,14 +82,14 @@ impl Editor {
 
     async fn order(&self, prompt: String, purpose: Purpose) -> Result<Typed, Failure> {
         let (typed, answer) = oneshot::channel();
-        let gone = || no_editor("the editor has ended");
+        let gone = || no_editor(t!("the editor has ended"));
         self.orders.send(Order { prompt, purpose, typed }).map_err(|_| gone())?;
         answer.await.map_err(|_| gone())?.map_err(no_editor)
     }
 }
 
 fn no_editor(reason: impl std::fmt::Display) -> Failure {
-    Failure::new(Exit::Failure, format!("cannot read from the terminal: {reason}"))
+    Failure::new(Exit::Failure, t!("cannot read from the terminal: %{reason}", reason = reason))
 }
 
 fn edit(parser: clap::Command, names: Names, orders: &mpsc::Receiver<Order>) {

@@ -4,7 +4,10 @@
 //! into a directory: `local` reads it, `remote` lists it. Names that begin with a dot have to be asked
 //! for with one, as in a shell, and the number of matches is bounded.
 
+use std::borrow::Cow;
+
 use glob::{MatchOptions, Pattern};
+use rust_i18n::t;
 
 use super::words::{Letter, Word};
 use crate::exit::Exit;
@@ -95,7 +98,7 @@ impl Glob {
                 names.retain(|named| named.is_directory || !inner);
                 names.sort();
                 if found.len() + names.len() > MOST_MATCHES {
-                    return Err(self.failure(Exit::Usage, "stands for more than 10,000 names"));
+                    return Err(self.failure(Exit::Usage, t!("stands for more than 10,000 names")));
                 }
                 let slash = if inner { "/" } else { "" };
                 found.extend(names.iter().map(|named| format!("{directory}{}{slash}", named.name)));
@@ -103,14 +106,14 @@ impl Glob {
             paths = found;
         }
         if paths.is_empty() {
-            return Err(self.failure(Exit::NotFound, "nothing has such a name"));
+            return Err(self.failure(Exit::NotFound, t!("nothing has such a name")));
         }
         // Else a name could be taken for an option.
         let plain = |path: String| if path.starts_with('-') { format!("./{path}") } else { path };
         Ok(paths.into_iter().map(plain).collect())
     }
 
-    fn failure(&self, exit: Exit, sentence: &str) -> Failure {
+    fn failure(&self, exit: Exit, sentence: Cow<'static, str>) -> Failure {
         Failure::new(exit, sentence).of(&self.typed)
     }
 }

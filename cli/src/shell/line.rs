@@ -2,8 +2,10 @@
 
 use clap::error::ErrorKind;
 use clap::{Arg, ArgAction, CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
+use rust_i18n::t;
 
 use crate::args::{Command, with_picking};
+use crate::language::message;
 
 /// Commands of `berth` that the shell has no use for.
 const NOT_HERE: [&str; 6] = ["passwd", "shell", "login", "logout", "join", "profiles"];
@@ -92,8 +94,9 @@ pub(super) fn parser(picks: bool) -> clap::Command {
 fn general() -> [Arg; 2] {
     let flag = |name: &'static str| Arg::new(name).long(name).action(ArgAction::SetTrue);
     [
-        flag("quiet").short('q').help("Print nothing but what was asked for, and errors"),
-        flag("json").help("Print listings, reports and errors as JSON, one object a line"),
+        flag("quiet").short('q').help(message!("Print nothing but what was asked for, and errors")),
+        flag("json")
+            .help(message!("Print listings, reports and errors as JSON, one object a line")),
     ]
 }
 
@@ -103,9 +106,11 @@ fn general() -> [Arg; 2] {
 /// Help that was asked for, and what is wrong with it.
 pub(super) fn parse(parser: clap::Command, words: &[String]) -> Result<Line, clap::Error> {
     if let Some(name) = words.first().filter(|word| NOT_HERE.contains(&word.as_str())) {
-        let sentence =
-            format!("{name} cannot be given in the shell: leave it, and type berth {name}\n");
-        return Err(clap::Error::raw(ErrorKind::InvalidSubcommand, sentence));
+        let sentence = t!(
+            "%{name} cannot be given in the shell: leave it, and type berth %{name}",
+            name = name
+        );
+        return Err(clap::Error::raw(ErrorKind::InvalidSubcommand, format!("{sentence}\n")));
     }
     let matches = parser.try_get_matches_from(words)?;
     let flag = |name: &str| {

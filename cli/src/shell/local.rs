@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Command, ExitStatus, Stdio};
 
+use rust_i18n::t;
+
 use crate::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -14,7 +16,7 @@ use crate::human;
 /// When HOME is not set.
 pub(super) fn home() -> Result<PathBuf, Failure> {
     let home = std::env::var_os("HOME").filter(|home| !home.is_empty());
-    home.map(PathBuf::from).ok_or_else(|| Failure::usage("no local home: HOME is not set"))
+    home.map(PathBuf::from).ok_or_else(|| Failure::usage(t!("no local home: HOME is not set")))
 }
 
 /// Changes the working directory, to the local home where none is named.
@@ -40,7 +42,7 @@ pub(super) fn change_directory(typed: Option<&str>) -> Result<(), Failure> {
 pub(super) fn directory() -> Result<String, Failure> {
     let directory = std::env::current_dir();
     let directory = directory.map_err(|error| {
-        Failure::new(Exit::Failure, human::reason(&error)).of("the local directory")
+        Failure::new(Exit::Failure, human::reason(&error)).of(t!("the local directory"))
     })?;
     Ok(directory.display().to_string())
 }
@@ -67,7 +69,7 @@ pub(super) async fn run(mut command: Command, interactive: bool) -> Result<(), F
     let status = ask::beside(move || command.status()).await;
     let status = status.unwrap_or_else(|| Err(std::io::ErrorKind::Other.into()));
     let status = status.map_err(|error| {
-        Failure::new(Exit::Failure, format!("cannot be run: {}", human::reason(&error)))
+        Failure::new(Exit::Failure, t!("cannot be run: %{reason}", reason = human::reason(&error)))
             .of(&program)
     })?;
     if status.success() { Ok(()) } else { Err(ended(status).of(&program)) }
@@ -77,8 +79,8 @@ fn ended(status: ExitStatus) -> Failure {
     Failure::new(
         Exit::Failure,
         match status.code() {
-            Some(code) => format!("ended with exit code {code}"),
-            None => "was ended by a signal".to_owned(),
+            Some(code) => t!("ended with exit code %{code}", code = code),
+            None => t!("was ended by a signal"),
         },
     )
 }

@@ -19,6 +19,8 @@ mod roles;
 mod script;
 mod words;
 
+pub(crate) use words::SplitError;
+
 use std::io::{self, IsTerminal as _};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -26,6 +28,7 @@ use berth::connect::Details;
 use berth::session::Session;
 use berth::trust::Fingerprint;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::runtime::Handle;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -37,6 +40,7 @@ use crate::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::language;
 use crate::output::complain;
 use crate::reach::{Reached, Way};
 
@@ -61,7 +65,7 @@ struct Shell<'a> {
 /// Carries out the commands that are typed or read, until their end.
 pub(crate) async fn run(args: &Args, reached: Reached, cwd: RelPath) -> Result<Exit, Failure> {
     let interactive = io::stdin().is_terminal();
-    let mut parser = line::parser(interactive);
+    let mut parser = language::in_language(line::parser(interactive));
     parser.build();
     let view = View { session: reached.session.clone(), cwd: cwd.clone() };
     let view = Arc::new(Mutex::new(view));
@@ -151,7 +155,12 @@ impl Shell<'_> {
                 Some(Next::Command(_)) if may_fail => {}
                 Some(Next::Command(exit)) => {
                     if !self.args.quiet && !self.args.json {
-                        complain(&format!("berth: stopped at line {number}: {}", line.trim()));
+                        let told = t!(
+                            "stopped at line %{number}: %{line}",
+                            number = number,
+                            line = line.trim()
+                        );
+                        complain(&format!("berth: {told}"));
                     }
                     return Ok(exit);
                 }
@@ -177,8 +186,16 @@ impl Shell<'_> {
     }
 }
 
+/// The parser of the lines that a person types.
+pub(crate) fn line_parser() -> clap::Command {
+    line::parser(true)
+}
+
 fn listen(kind: SignalKind) -> Result<Signal, Failure> {
     signal(kind).map_err(|error| {
-        Failure::new(Exit::Failure, human::reason(&error)).of("cannot wait for signals")
+        Failure::new(
+            Exit::Failure,
+            t!("cannot wait for signals: %{reason}", reason = human::reason(&error)),
+        )
     })
 }

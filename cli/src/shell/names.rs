@@ -12,6 +12,7 @@ use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
@@ -61,7 +62,7 @@ pub(super) fn local(directory: &str, part: &Part) -> Result<Vec<Named>, Failure>
     let mut found = Vec::new();
     for name in here(directory).filter(|name| part.takes(&name.to_string_lossy())) {
         let name = name.into_string().map_err(|name| {
-            Failure::usage("its name is not UTF-8, so it cannot be given to a command")
+            Failure::usage(t!("its name is not UTF-8, so it cannot be given to a command"))
                 .of(name.display())
         })?;
         found.push(named_here(directory, name));

@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use berth_common::entry::EntryKind;
+use rust_i18n::t;
 
 use super::names::is_name;
 use crate::args::Command;
@@ -13,21 +14,24 @@ use crate::commands::Context;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::human;
+use crate::language::message;
+use crate::looking::columns::right;
 use crate::output::complain;
 
 /// Most files that are shown with numbers.
 const MOST_SHOWN: usize = 1000;
 
-const QUESTION: &str = "Which? (numbers and ranges such as 1 3-5, * for all, nothing to cancel) ";
+const QUESTION: &str =
+    message!("Which? (numbers and ranges such as 1 3-5, * for all, nothing to cancel) ");
 
 /// Why an answer picks nothing.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum PickError {
-    #[error("{0:?} is neither a number nor a range such as 3-5")]
+    #[error("{}", t!("%{text} is neither a number nor a range such as 3-5", text = format_args!("{_0:?}")))]
     NoNumber(String),
-    #[error("{0:?} goes backwards")]
+    #[error("{}", t!("%{text} goes backwards", text = format_args!("{_0:?}")))]
     Backwards(String),
-    #[error("there is no {0}; the numbers go from 1 to {1}")]
+    #[error("{}", t!("there is no %{number}; the numbers go from 1 to %{last}", number = _0, last = _1))]
     Outside(String, usize),
 }
 
@@ -100,7 +104,7 @@ where
         complain(&line);
     }
     let places = loop {
-        match picked(&ask(QUESTION).await?, offers.len()) {
+        match picked(&ask(&t!(QUESTION)).await?, offers.len()) {
             Ok(places) => break places,
             Err(error) => complain(&format!("berth: {error}")),
         }
@@ -114,7 +118,7 @@ where
         _ => {}
     }
     if places.is_empty() {
-        context.output.note("nothing picked");
+        context.output.note(&t!("nothing picked"));
     }
     Ok(!places.is_empty())
 }
@@ -122,16 +126,16 @@ where
 fn table(offers: &[Offer]) -> Vec<String> {
     let width = offers.len().to_string().len();
     let line = |(at, offer): (usize, &Offer)| {
-        let size = offer.size.map_or_else(|| "directory".to_owned(), human::size);
-        format!("{:>width$}  {size:>10}  {}", at + 1, offer.name)
+        let size = offer.size.map_or_else(|| t!("directory").into_owned(), human::size);
+        format!("{:>width$}  {}  {}", at + 1, right(&size, 10), offer.name)
     };
     offers.iter().enumerate().map(line).collect()
 }
 
 fn local(directories: bool) -> Result<Vec<Offer>, Failure> {
     let unreadable = |error| {
-        Failure::new(Exit::Failure, format!("cannot read it: {}", human::reason(&error)))
-            .of("the local directory")
+        Failure::new(Exit::Failure, t!("cannot read it: %{reason}", reason = human::reason(&error)))
+            .of(t!("the local directory"))
     };
     let mut offers = Vec::new();
     for entry in std::fs::read_dir(Path::new(".")).map_err(unreadable)? {
@@ -143,15 +147,16 @@ fn local(directories: bool) -> Result<Vec<Offer>, Failure> {
         };
         if found.is_file() || (directories && found.is_dir()) {
             let size = found.is_file().then_some(found.len());
-            offer(&mut offers, name, size, "the local directory")?;
+            offer(&mut offers, name, size, &t!("the local directory"))?;
         }
     }
-    some(offers, "the local directory")
+    some(offers, &t!("the local directory"))
 }
 
 async fn remote(context: &Context, directories: bool) -> Result<Vec<Offer>, Failure> {
     let place = context.cwd.to_string();
-    let refused = |error| crate::commands::failed(&error).of(format_args!("get from {place}"));
+    let refused =
+        |error| crate::commands::failed(&error).of(t!("get from %{place}", place = place));
     let mut listing = context.session.list(&context.cwd).await.map_err(refused)?;
     let mut offers = Vec::new();
     while let Some(entries) = listing.next_part().await.map_err(refused)? {
@@ -173,7 +178,10 @@ fn offer(
     place: &str,
 ) -> Result<(), Failure> {
     if offers.len() == MOST_SHOWN {
-        let sentence = format!("has more than {MOST_SHOWN} files to pick from; name some");
+        let sentence = t!(
+            "has more than %{most_shown} files to pick from; name some",
+            most_shown = MOST_SHOWN
+        );
         return Err(Failure::usage(sentence).of(place));
     }
     offers.push(Offer { name, size });
@@ -182,7 +190,7 @@ fn offer(
 
 fn some(offers: Vec<Offer>, place: &str) -> Result<Vec<Offer>, Failure> {
     if offers.is_empty() {
-        return Err(Failure::new(Exit::NotFound, "has no files to pick from").of(place));
+        return Err(Failure::new(Exit::NotFound, t!("has no files to pick from")).of(place));
     }
     Ok(offers)
 }

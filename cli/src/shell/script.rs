@@ -3,6 +3,8 @@
 
 use std::io::{self, BufRead as _};
 
+use rust_i18n::t;
+
 use crate::ask;
 use crate::exit::Exit;
 use crate::failure::Failure;
@@ -45,19 +47,19 @@ pub(super) fn asked(line: &str) -> (Asked<'_>, bool) {
 /// A line that is too long or no text, and what the operating system says.
 pub(super) async fn next_line() -> Result<Option<String>, Failure> {
     let unreadable = |error: &io::Error| {
-        Failure::new(Exit::Failure, human::reason(error)).of("cannot read the commands")
+        Failure::new(Exit::Failure, human::reason(error)).of(t!("cannot read the commands"))
     };
     let read = ask::beside(|| read_line(io::stdin().lock())).await;
     let line = read.unwrap_or_else(|| Err(io::ErrorKind::Other.into()));
     let line = line.map_err(|error| unreadable(&error))?;
     if line.len() as u64 > LONGEST {
-        return Err(Failure::usage("a line of the commands is longer than 64 KiB"));
+        return Err(Failure::usage(t!("a line of the commands is longer than 64 KiB")));
     }
     if line.is_empty() {
         return Ok(None);
     }
     let line = String::from_utf8(line);
-    line.map(Some).map_err(|_| Failure::usage("a line of the commands is not UTF-8"))
+    line.map(Some).map_err(|_| Failure::usage(t!("a line of the commands is not UTF-8")))
 }
 
 fn read_line(input: impl io::BufRead) -> io::Result<Vec<u8>> {

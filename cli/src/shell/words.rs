@@ -5,6 +5,8 @@
 //! of the latter two: crates that split words forget which letters were quoted and refuse words that
 //! are not closed. It knows no variables, pipes or redirections.
 
+use rust_i18n::t;
+
 /// Which quotes are open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Quote {
@@ -15,10 +17,10 @@ pub(super) enum Quote {
 
 /// Why a line is not a list of words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(super) enum SplitError {
-    #[error("the quote {0} is not closed")]
+pub(crate) enum SplitError {
+    #[error("{}", t!("the quote %{quote} is not closed", quote = _0))]
     Unclosed(char),
-    #[error("there is nothing behind the last backslash")]
+    #[error("{}", t!("there is nothing behind the last backslash"))]
     Backslash,
 }
 

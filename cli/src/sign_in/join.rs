@@ -7,6 +7,7 @@ use berth::session::Session;
 use berth::target::Target;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::UserName;
+use rust_i18n::t;
 
 use super::login::told;
 use super::register::register;
@@ -19,6 +20,7 @@ use crate::password::{self, Password, PasswordError};
 use crate::reach::{
     Settings, changed, config_dir, known_servers, login_failure, no_password, pinned,
 };
+use crate::wording::InWords;
 
 pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result<Exit, Failure> {
     let code = &join.code;
@@ -29,13 +31,16 @@ pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result
         return Err(no_password(PasswordError::NoTerminal));
     }
     if user.is_none() && !ask::somebody() {
-        return Err(Failure::usage("no user name: give --user NAME, or run it on a terminal"));
+        return Err(Failure::usage(t!("no user name: give --user NAME, or run it on a terminal")));
     }
     check_known(args, code)?;
     // Whether it is the right server and there at all is told before anybody is asked.
     if user.is_none() || given.is_none() {
         drop(pinned(&code.server, code.fingerprint).await?);
-        output.note(&format!("Joining {}, which is the server of this invitation.", code.server));
+        output.note(&t!(
+            "Joining %{server}, which is the server of this invitation.",
+            server = code.server
+        ));
     }
     let mut password = given;
     loop {
@@ -49,7 +54,10 @@ pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result
                     && code.user.is_none()
                     && ask::somebody() =>
             {
-                complain(&format!("Another user is called {name} already; choose another name."));
+                complain(&t!(
+                    "Another user is called %{name} already; choose another name.",
+                    name = name
+                ));
                 password = Some(secret);
             }
             Err(failure) => return Err(failure),
@@ -60,9 +68,11 @@ pub(super) async fn run(args: &Args, join: &JoinArgs, output: &Output) -> Result
 /// The user's name, if the code or the command line says it.
 fn name_in(code: &InvitationCode, typed: Option<&UserName>) -> Result<Option<UserName>, Failure> {
     match (&code.user, typed) {
-        (Some(invited), Some(typed)) if invited != typed => {
-            Err(Failure::usage(format!("the invitation is for {invited}, and not for {typed}")))
-        }
+        (Some(invited), Some(typed)) if invited != typed => Err(Failure::usage(t!(
+            "the invitation is for %{invited}, and not for %{typed}",
+            invited = invited,
+            typed = typed
+        ))),
         (Some(name), _) | (None, Some(name)) => Ok(Some(name.clone())),
         (None, None) => Ok(None),
     }
@@ -89,20 +99,20 @@ async fn answers(
 
 fn ask_name() -> Result<UserName, PasswordError> {
     loop {
-        let typed = ask::line("User name: ").map_err(PasswordError::Prompt)?;
+        let typed = ask::line(&t!("User name: ")).map_err(PasswordError::Prompt)?;
         match UserName::new(&typed) {
             Ok(name) => return Ok(name),
             // Nothing is also what the end of the input is.
             Err(_) if typed.is_empty() => return Err(PasswordError::NoTerminal),
-            Err(error) => complain(&error.to_string()),
+            Err(error) => complain(&error.in_words()),
         }
     }
 }
 
 fn ask_password(user: &UserName) -> Result<Password, PasswordError> {
     loop {
-        match password::ask_new(&format!("New password of {user}: ")) {
-            Err(PasswordError::Differ) => complain("The two passwords differ; once more."),
+        match password::ask_new(&t!("New password of %{user}: ", user = user)) {
+            Err(PasswordError::Differ) => complain(&t!("The two passwords differ; once more.")),
             other => return other,
         }
     }
@@ -111,7 +121,8 @@ fn ask_password(user: &UserName) -> Result<Password, PasswordError> {
 /// That no other certificate is known of the server, which only a person can decide about.
 fn check_known(args: &Args, code: &InvitationCode) -> Result<(), Failure> {
     if args.login.fingerprint.is_some_and(|typed| typed != code.fingerprint) {
-        let sentence = format!("the invitation is of the server {}", code.fingerprint);
+        let sentence =
+            t!("the invitation is of the server %{fingerprint}", fingerprint = code.fingerprint);
         return Err(Failure::new(Exit::Identity, sentence));
     }
     let known = known_servers(config_dir(&args.login).as_deref())?;
@@ -144,12 +155,17 @@ fn failure(error: &JoinError, target: &Target) -> Failure {
         JoinError::Before(error) => login_failure(error),
         // One that cannot prove that it knows the invitation has made no account either.
         JoinError::Unknown(error @ LoginError::Impostor) => login_failure(error),
-        JoinError::Unknown(_) => {
-            Failure::new(Exit::Unknown, format!("{error}; `berth login {whom}` tells"))
-        }
+        JoinError::Unknown(_) => Failure::new(
+            Exit::Unknown,
+            t!("%{error}; `berth login %{whom}` tells", error = error, whom = whom),
+        ),
         JoinError::After(inner) => {
-            let sentence = format!("{error}; `berth login {whom}` signs this device in");
-            Failure { sentence, ..login_failure(inner) }
+            let sentence = t!(
+                "%{error}; `berth login %{whom}` signs this device in",
+                error = error,
+                whom = whom
+            );
+            Failure { sentence: sentence.into_owned(), ..login_failure(inner) }
         }
     }
     .of(target.server.to_string())
@@ -172,10 +188,12 @@ async fn finish(
     };
     let name = finished.await.map_err(|failure| {
         let whom = format!("{}@{}", settings.target.user, settings.target.server);
-        let sentence = format!(
-            "the account was made, but: {failure}; `berth login {whom}` signs this device in"
+        let sentence = t!(
+            "the account was made, but: %{failure}; `berth login %{whom}` signs this device in",
+            failure = failure,
+            whom = whom
         );
-        Failure { sentence, ..failure }
+        Failure { sentence: sentence.into_owned(), ..failure }
     })?;
     session.clone().close().await;
     told(settings, &name, output)

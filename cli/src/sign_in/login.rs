@@ -1,5 +1,6 @@
 //! `berth login`: one question for the password, two proofs of it, and a key from then on.
 
+use rust_i18n::t;
 use serde_json::json;
 
 use super::register::register;
@@ -13,7 +14,7 @@ use crate::reach::{self, Settings};
 pub(super) async fn run(args: &Args, login: &SignInArgs, output: &Output) -> Result<Exit, Failure> {
     let reached = reach::reach_by(args, Settings::of_login(&args.login)?).await?;
     let Some(password) = &reached.way.password else {
-        return Err(Failure::usage("no password"));
+        return Err(Failure::usage(t!("no password")));
     };
     let session = &reached.session;
     let settings = &reached.way.settings;
@@ -36,7 +37,12 @@ pub(super) fn told(
             "server": server.to_string(),
         }))?;
     } else {
-        output.note(&format!("signed in as {user}@{server}, kept as the profile {name}"));
+        output.note(&t!(
+            "signed in as %{user}@%{server}, kept as the profile %{name}",
+            user = user,
+            server = server,
+            name = name
+        ));
     }
     Ok(Exit::Success)
 }

@@ -1,5 +1,7 @@
 //! `berth logout`: the server forgets this device's key, and then the profile is removed.
 
+use rust_i18n::t;
+
 use crate::args::{Args, LogoutArgs};
 use crate::commands::failed;
 use crate::exit::Exit;
@@ -18,7 +20,11 @@ pub(super) async fn run(
     let name = match choose(args.login.host.as_ref(), args.login.profile.as_ref(), &kept)? {
         Choice::Profile(name) => name,
         Choice::Target(target) => {
-            let sentence = format!("{}@{} has no profile here", target.user, target.server);
+            let sentence = t!(
+                "%{user}@%{server} has no profile here",
+                user = target.user,
+                server = target.server
+            );
             return Err(Failure::usage(sentence));
         }
     };
@@ -26,10 +32,17 @@ pub(super) async fn run(
         // Half a profile is removed, too.
         let id = profiles.key(&name).ok().map(|key| key.id());
         profiles.remove(&name)?;
-        let device = id.map_or_else(|| "its device".to_owned(), |id| format!("device {id}"));
-        output.note(&format!(
-            "the profile {name} was removed; the server may know {device} still, until it is revoked"
-        ));
+        output.note(&match id {
+            Some(id) => t!(
+                "the profile %{name} was removed; the server may know device %{id} still, until it is revoked",
+                name = name,
+                id = id
+            ),
+            None => t!(
+                "the profile %{name} was removed; the server may know its device still, until it is revoked",
+                name = name
+            ),
+        });
         return Ok(Exit::Success);
     }
     let id = profiles.key(&name)?.id();
@@ -43,13 +56,15 @@ pub(super) async fn run(
         Err(failure) => return Err(kept_all(failure, &name)),
     }
     profiles.remove(&name)?;
-    output.note(&format!("signed out: the profile {name} was removed"));
+    output.note(&t!("signed out: the profile %{name} was removed", name = name));
     Ok(Exit::Success)
 }
 
 fn kept_all(failure: Failure, name: &ProfileName) -> Failure {
-    let sentence = format!(
-        "{failure}; nothing was removed: `berth logout --local -P {name}` removes the profile of this device alone"
+    let sentence = t!(
+        "%{failure}; nothing was removed: `berth logout --local -P %{name}` removes the profile of this device alone",
+        failure = failure,
+        name = name
     );
-    Failure { sentence, ..failure }
+    Failure { sentence: sentence.into_owned(), ..failure }
 }

@@ -1,13 +1,18 @@
 //! `berth profiles`: what is kept on this device; no server is asked.
 
+use std::borrow::Cow;
+
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::args::Args;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::looking::columns;
 use crate::output::{Output, escaped};
 use crate::profiles::{ProfileName, Profiles};
 use crate::reach::profiles;
+use crate::wording::InWords;
 
 /// A profile as it is listed.
 struct Listed {
@@ -28,7 +33,7 @@ pub(super) fn run(args: &Args, output: &Output) -> Result<Exit, Failure> {
         return Ok(Exit::Success);
     }
     if listed.is_empty() {
-        output.note("no profiles; sign in by berth login USER@HOST");
+        output.note(&t!("no profiles; sign in by berth login USER@HOST"));
         return Ok(Exit::Success);
     }
     for line in table(&listed) {
@@ -45,14 +50,14 @@ fn table(listed: &[Listed]) -> Vec<String> {
         let or_none = |text: &Option<String>| text.clone().unwrap_or_else(|| "-".to_owned());
         [profile.name.to_string(), or_none(&profile.account), or_none(&profile.device)]
     };
-    let headings = ["PROFILE", "ACCOUNT", "DEVICE"].map(str::to_owned);
+    let headings = [t!("PROFILE"), t!("ACCOUNT"), t!("DEVICE")].map(Cow::into_owned);
     let rows: Vec<_> = std::iter::once(headings).chain(listed.iter().map(cells)).collect();
     let width = |column: usize| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or_default()
+        rows.iter().map(|row| columns::width(&row[column])).max().unwrap_or_default()
     };
     let (first, second) = (width(0), width(1));
     let line = |[name, account, device]: &[String; 3]| {
-        format!("{name:<first$}  {account:<second$}  {device}")
+        format!("{}  {}  {device}", columns::left(name, first), columns::left(account, second))
     };
     rows.iter().map(line).collect()
 }
@@ -65,7 +70,7 @@ impl Listed {
             escaped(&text).into_owned()
         });
         let device = key.as_ref().ok().map(|key| key.id().to_string());
-        let problem = profile.err().or(key.err()).map(|error| error.to_string());
+        let problem = profile.err().or(key.err()).map(|error| error.in_words());
         Self { name, account, device, problem }
     }
 

@@ -4,6 +4,7 @@
 use berth::device::DeviceSecret;
 use berth::session::Session;
 use berth_common::credentials::{DeviceName, DeviceNameError};
+use rust_i18n::t;
 
 use crate::commands::{failed, failed_credential};
 use crate::failure::Failure;
@@ -21,7 +22,7 @@ pub(super) async fn register(
     output: &Output,
 ) -> Result<ProfileName, Failure> {
     let Some(name) = settings.profile.clone() else {
-        return Err(Failure::usage("give the profile a name, by -P NAME"));
+        return Err(Failure::usage(t!("give the profile a name, by -P NAME")));
     };
     let profiles = &settings.profiles;
     let former = profiles.former_keys(&name);
@@ -29,12 +30,16 @@ pub(super) async fn register(
     let key = DeviceSecret::generate().map_err(ProfileError::from)?;
     profiles.prepare(&name, &key)?;
     let registered = session.register_device(password, key.key(), device).await;
-    registered.map_err(|error| failed_credential(&error).of("this device was not registered"))?;
+    registered
+        .map_err(|error| failed_credential(&error).of(t!("this device was not registered")))?;
     profiles.save(&name, &settings.to_profile())?;
     let former: Vec<_> = former.iter().map(DeviceSecret::id).collect();
     if let Err(error) = session.revoke_devices(&former).await {
         let reason = failed(&error);
-        output.note(&format!("the key of before was not revoked ({reason}); see berth devices"));
+        output.note(&t!(
+            "the key of before was not revoked (%{reason}); see berth devices",
+            reason = reason
+        ));
     }
     Ok(name)
 }

@@ -4,24 +4,27 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rust_i18n::t;
+
 use crate::exit::Exit;
 use crate::human;
+use crate::language::message;
 use crate::transfer_failures;
 
 /// Why a directory is not there.
 #[derive(Debug, thiserror::Error)]
 pub enum PlaceError {
     /// A link is there, whatever it leads to.
-    #[error("{} is a symbolic link, which is not followed; move it elsewhere", _0.display())]
+    #[error("{}", t!("%{path} is a symbolic link, which is not followed; move it elsewhere", path = _0.display()))]
     Link(PathBuf),
     /// Something else is there.
-    #[error("{} is in the way and is no directory", _0.display())]
+    #[error("{}", t!("%{path} is in the way and is no directory", path = _0.display()))]
     NotADirectory(PathBuf),
     /// The operating system refuses it.
-    #[error("{what} {}: {}", path.display(), human::reason(source))]
+    #[error("{}", t!({ *message }, path = path.display(), reason = human::reason(source)))]
     Local {
-        /// What was tried, as in "cannot make".
-        what: &'static str,
+        /// What was tried: a message with `%{path}` and `%{reason}`.
+        message: &'static str,
         /// On what.
         path: PathBuf,
         /// What the operating system says.
@@ -45,22 +48,26 @@ impl PlaceError {
 /// # Errors
 /// When there is something else, or nothing can be made.
 pub fn make_directory(path: &Path) -> Result<(), PlaceError> {
-    let local = |what| move |source| PlaceError::Local { what, path: path.to_owned(), source };
+    let local =
+        |message| move |source| PlaceError::Local { message, path: path.to_owned(), source };
     match fs::create_dir(path) {
         Ok(()) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = File::open(parent.unwrap_or(Path::new(".")));
-            parent.and_then(|parent| parent.sync_all()).map_err(local("cannot store"))
+            parent
+                .and_then(|parent| parent.sync_all())
+                .map_err(local(message!("cannot store %{path}: %{reason}")))
         }
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-            let found = fs::symlink_metadata(path).map_err(local("cannot look at"))?;
+            let found = fs::symlink_metadata(path)
+                .map_err(local(message!("cannot look at %{path}: %{reason}")))?;
             match () {
                 () if found.is_dir() => Ok(()),
                 () if found.is_symlink() => Err(PlaceError::Link(path.to_owned())),
                 () => Err(PlaceError::NotADirectory(path.to_owned())),
             }
         }
-        Err(error) => Err(local("cannot make")(error)),
+        Err(error) => Err(local(message!("cannot make %{path}: %{reason}"))(error)),
     }
 }
 

@@ -4,6 +4,8 @@
 use std::collections::HashSet;
 use std::hash::Hash;
 
+use rust_i18n::t;
+
 /// Whether a path that was typed means what is in a directory rather than the directory: it ends in `.` or `..`, or
 /// is a root. So `put -r .` fills a directory, as `cp -r .` does, while `put -r photos/` is `put -r photos`.
 #[must_use]
@@ -15,7 +17,7 @@ pub fn contents_of(typed: &[u8]) -> bool {
 
 /// Two of a command's arguments would fill the same place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("two of the arguments would fill the same place")]
+#[error("{}", t!("two of the arguments would fill the same place"))]
 pub struct FillsError;
 
 /// The places that the arguments fill so far.

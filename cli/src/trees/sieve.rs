@@ -6,10 +6,11 @@
 use std::path::Path;
 
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use rust_i18n::t;
 
 /// A pattern that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the pattern {pattern:?} is none: {reason}")]
+#[error("{}", t!("the pattern %{pattern} is none: %{reason}", pattern = format_args!("{pattern:?}"), reason = reason))]
 pub struct PatternError {
     pattern: String,
     reason: String,

@@ -8,7 +8,6 @@ use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
 
 use berth_common::codec;
 use berth_common::entry::Entry;
-
 /// Bytes that are kept in memory.
 const IN_MEMORY: usize = 1 << 20;
 

@@ -2,9 +2,11 @@
 
 use std::time::Duration;
 
+use rust_i18n::t;
 use serde_json::{Value, json};
 
 use crate::human;
+use crate::language::message;
 
 /// What came of a tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,25 +33,35 @@ impl Tally {
     /// `120 files (1.2 MiB) and 7 directories in 3.1 s (390.0 KiB/s), 2 skipped, 1 failed`.
     #[must_use]
     pub fn line(&self, elapsed: Duration) -> String {
-        let count = |number, one, more| human::count(usize_of(number), one, more);
         let seconds = elapsed.as_secs_f64();
         let rate = if seconds > 0.0 { (self.moved as f64 / seconds) as u64 } else { 0 };
-        let mut line = format!(
-            "{} ({}) and {} in {} ({}/s)",
-            count(self.files, "file", "files"),
-            human::size(self.bytes),
-            count(self.directories, "directory", "directories"),
-            human::duration(seconds),
-            human::size(rate),
+        let files = human::count(
+            usize_of(self.files),
+            message!("%{number} file"),
+            message!("%{number} files"),
         );
+        let directories = human::count(
+            usize_of(self.directories),
+            message!("%{number} directory"),
+            message!("%{number} directories"),
+        );
+        let mut line = t!(
+            "%{files} (%{bytes}) and %{directories} in %{took} (%{rate}/s)",
+            files = files,
+            bytes = human::size(self.bytes),
+            directories = directories,
+            took = human::duration(seconds),
+            rate = human::size(rate)
+        )
+        .into_owned();
         let others = [
-            (self.unchanged, "unchanged"),
-            (self.deleted, "deleted"),
-            (self.skipped, "skipped"),
-            (self.failed, "failed"),
+            (self.unchanged, message!(", %{number} unchanged")),
+            (self.deleted, message!(", %{number} deleted")),
+            (self.skipped, message!(", %{number} skipped")),
+            (self.failed, message!(", %{number} failed")),
         ];
         for (number, what) in others.into_iter().filter(|(number, _)| *number > 0) {
-            line.push_str(&format!(", {number} {what}"));
+            line.push_str(&t!(what, number = number));
         }
         line
     }

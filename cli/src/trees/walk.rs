@@ -16,12 +16,14 @@ use std::sync::Arc;
 use berth::transfer::{Opened, SmallFile, TransferError, Tried, fingerprint, nanoseconds};
 use berth_common::entry::SourceFingerprint;
 use berth_common::rel_path::{RelPath, RelPathError};
+use rust_i18n::t;
 use rustix::fs::{AtFlags, Dir, DirEntry, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::{Gate, Paths, Sieve};
 use crate::exit::Exit;
 use crate::transfer_failures;
+use crate::wording::{InWords, about};
 
 /// Where to begin: a tree, or a file beside it.
 #[derive(Clone, Debug)]
@@ -110,19 +112,15 @@ pub struct LookedAt {
 }
 
 /// What is neither a file nor a directory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotFollowed {
     /// Its target is what has the content.
-    #[error("a symbolic link")]
     Link,
     /// A named pipe.
-    #[error("a named pipe")]
     Fifo,
     /// A socket.
-    #[error("a socket")]
     Socket,
     /// A device, or what the operating system calls unknown.
-    #[error("a device")]
     Device,
 }
 
@@ -130,13 +128,13 @@ pub enum NotFollowed {
 #[derive(Debug, thiserror::Error)]
 pub enum WalkError {
     /// Names in a home are UTF-8.
-    #[error("its name is not UTF-8")]
+    #[error("{}", t!("its name is not UTF-8"))]
     NotUtf8,
     /// It has no path in a home.
-    #[error("{0}")]
+    #[error("{}", _0.in_words())]
     Name(#[from] RelPathError),
     /// The operating system refuses it.
-    #[error(transparent)]
+    #[error("{}", _0.in_words())]
     Local(TransferError),
 }
 
@@ -154,7 +152,7 @@ impl WalkError {
     #[must_use]
     pub fn about(&self, named: &Path) -> String {
         match self {
-            Self::Local(error) => transfer_failures::about(error, named),
+            Self::Local(error) => about(error, named),
             Self::NotUtf8 | Self::Name(_) => self.to_string(),
         }
     }
@@ -436,7 +434,7 @@ mod tests {
             Step::Small(found) => format!("small {} of {}", found.remote, found.file.size()),
             Step::LookedAt(found) => format!("saw {} of {}", found.remote, found.file.size),
             Step::Skipped { local, kind } => {
-                format!("{} is {kind}", local.file_name().unwrap().display())
+                format!("{} is {kind:?}", local.file_name().unwrap().display())
             }
             Step::Failed { local, error } => {
                 format!("{}: {}", local.file_name().unwrap().display(), error.about(&local))
@@ -459,15 +457,15 @@ mod tests {
         rustix::fs::mkfifoat(rustix::fs::CWD, top.join("pipe"), Mode::RUSR).unwrap();
         let _socket = UnixListener::bind(top.join("socket")).unwrap();
         let expected = [
-            "dangling is a symbolic link",
+            "dangling is Link",
             "directory /x",
             "directory /x/a",
             "directory /x/a/empty",
             "file /x/a/file of 5",
             "file /x/übung of 0",
-            "link is a symbolic link",
-            "pipe is a named pipe",
-            "socket is a socket",
+            "link is Link",
+            "pipe is Fifo",
+            "socket is Socket",
         ];
         assert_eq!(found_in(walk(&top, "x")), expected);
         // The home itself is no piece: nobody has to make it.

@@ -9,6 +9,7 @@ use berth::session::{RequestError, Session};
 use berth_common::entry::{Entry, EntryKind};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::sync::mpsc;
 
 use super::Root;
@@ -18,6 +19,7 @@ use crate::commands::failed;
 use crate::exit::Exit;
 use crate::failure::Failure;
 use crate::trees::{Listed, Piece, Sieve, make_directory};
+use crate::wording::InWords;
 
 /// What was found.
 pub(super) enum Step {
@@ -99,17 +101,25 @@ impl Lister {
                     self.step(Step::File { remote, local, size, mtime_ns }).await?;
                 }
                 Ok(Some(Piece::Skipped { remote, local, kind })) => {
-                    let what = if kind == EntryKind::Symlink {
-                        "a symbolic link"
-                    } else {
-                        "no file that is served"
+                    let sentence = match kind {
+                        EntryKind::Symlink => {
+                            t!("%{path}: skipped, it is a symbolic link", path = remote)
+                        }
+                        EntryKind::File | EntryKind::Directory | EntryKind::Other => {
+                            t!("%{path}: skipped, it is no file that is served", path = remote)
+                        }
                     };
-                    let sentence = format!("{remote}: skipped, it is {what}");
+                    let sentence = sentence.into_owned();
                     self.step(Step::Skipped(local, sentence)).await?;
                 }
                 Ok(Some(Piece::Refused { within, name, error })) => {
-                    let sentence = format!("get {within}: the name {name:?} is refused: {error}");
-                    let failure = Failure::new(Exit::Failure, sentence).at(&within);
+                    let sentence = t!(
+                        "the name %{name} is refused: %{error}",
+                        name = format_args!("{name:?}"),
+                        error = error.in_words()
+                    );
+                    let failure = Failure::new(Exit::Failure, sentence);
+                    let failure = failure.of(format_args!("get {within}")).at(&within);
                     self.step(Step::Failed(failure)).await?;
                 }
                 Ok(Some(Piece::Settle)) => self.step(Step::Settle).await?,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 use tokio::sync::mpsc;
 
 use super::{check_not_empty, deleted, end, may_delete};
@@ -15,6 +16,7 @@ use crate::commands::get_tree::{Root, Syncing, fetch};
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::language::message;
 use crate::transfer_failures::local;
 use crate::trees::{Leftovers, Paths};
 
@@ -78,13 +80,16 @@ pub(super) async fn run(
             match removed {
                 Ok(()) => deleted(context, &mut telling, &shown, dry_run)?,
                 Err(error) => {
-                    let failure = local("cannot delete", &path, &error).of("sync").locally(&shown);
+                    let failure =
+                        local(message!("cannot delete %{path}: %{reason}"), &path, &error)
+                            .of("sync")
+                            .locally(&shown);
                     telling.failed(&failure);
                 }
             }
         }
         if removing.await.is_err() {
-            let stopped = Failure::new(Exit::Failure, "deleting stopped before its end");
+            let stopped = Failure::new(Exit::Failure, t!("deleting stopped before its end"));
             telling.failed(&stopped.of("sync"));
         }
     }
@@ -95,6 +100,7 @@ fn make_parents(to: &Path) -> Result<(), Failure> {
     let Some(parent) = to.parent().filter(|parent| !parent.as_os_str().is_empty()) else {
         return Ok(());
     };
-    fs::create_dir_all(parent)
-        .map_err(|error| local("cannot make", parent, &error).locally(parent.display()))
+    fs::create_dir_all(parent).map_err(|error| {
+        local(message!("cannot make %{path}: %{reason}"), parent, &error).locally(parent.display())
+    })
 }

@@ -6,6 +6,7 @@
 mod down;
 mod up;
 
+use rust_i18n::t;
 use serde_json::json;
 
 use super::Context;
@@ -27,11 +28,41 @@ pub(super) async fn run(context: &Context, args: &SyncArgs) -> Result<Exit, Fail
     }
 }
 
+/// What a dry run would do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Would {
+    Make,
+    Send,
+    Get,
+    Delete,
+}
+
+impl Would {
+    /// For programs.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Make => "make",
+            Self::Send => "send",
+            Self::Get => "get",
+            Self::Delete => "delete",
+        }
+    }
+}
+
 /// Says what would be done.
-pub(super) fn would(context: &Context, what: &str, path: &str) -> Result<(), Failure> {
+pub(super) fn would(context: &Context, what: Would, path: &str) -> Result<(), Failure> {
     match context.output.style().json {
-        true => context.output.json(&json!({ "path": path, "would": what }))?,
-        false => context.output.line(&format!("{what} {}", context.output.name(path)))?,
+        true => context.output.json(&json!({ "path": path, "would": what.name() }))?,
+        false => {
+            let path = context.output.name(path);
+            let line = match what {
+                Would::Make => t!("make %{path}", path = path),
+                Would::Send => t!("send %{path}", path = path),
+                Would::Get => t!("get %{path}", path = path),
+                Would::Delete => t!("delete %{path}", path = path),
+            };
+            context.output.line(&line)?;
+        }
     }
     Ok(())
 }
@@ -45,12 +76,12 @@ fn deleted(
 ) -> Result<(), Failure> {
     telling.tally.deleted += 1;
     if dry_run {
-        return would(context, "delete", path);
+        return would(context, Would::Delete, path);
     }
     match context.output.style().json {
         true => Ok(context.output.json(&json!({ "path": path, "deleted": true }))?),
         false => {
-            telling.progress.line(&format!("{path}: deleted"));
+            telling.progress.line(&t!("%{path}: deleted", path = path));
             Ok(())
         }
     }
@@ -64,7 +95,7 @@ fn may_delete(context: &Context, args: &SyncArgs, telling: &Telling<'_>) -> bool
     }
     let failed = telling.exit() != Exit::Success;
     if args.delete && failed {
-        context.output.note("nothing is deleted, since not all of SRC is in DST");
+        context.output.note(&t!("nothing is deleted, since not all of SRC is in DST"));
     }
     args.delete && !failed
 }
@@ -72,9 +103,10 @@ fn may_delete(context: &Context, args: &SyncArgs, telling: &Telling<'_>) -> bool
 /// Refuses to empty DST for a SRC that may only have been mistyped, or is not mounted.
 fn check_not_empty(args: &SyncArgs, found: u64) -> Result<(), Failure> {
     match args.delete && found == 0 {
-        true => Err(Failure::usage(format!(
-            "sync: {} is empty, and --delete would remove all that is in {}; use rm for that",
-            args.from, args.to
+        true => Err(Failure::usage(t!(
+            "sync: %{from} is empty, and --delete would remove all that is in %{to}; use rm for that",
+            from = args.from,
+            to = args.to
         ))),
         false => Ok(()),
     }
@@ -85,7 +117,7 @@ fn end(context: &Context, args: &SyncArgs, telling: Telling<'_>) -> Result<Exit,
         // What would be done stands before its sum.
         telling.over();
         context.output.flush()?;
-        context.output.note("nothing was changed; without -n it would have been:");
+        context.output.note(&t!("nothing was changed; without -n it would have been:"));
     }
     telling.end()
 }

@@ -8,8 +8,9 @@ use berth::session::RequestError;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
+use rust_i18n::t;
 
-use super::{check_not_empty, deleted, end, may_delete, would};
+use super::{Would, check_not_empty, deleted, end, may_delete, would};
 use crate::args::{PutArgs, SyncArgs};
 use crate::commands::descent::{Descent, DescentError, Visit, is_directory, spool_failure};
 use crate::commands::manifest::{Manifest, Seen, preflight};
@@ -18,6 +19,7 @@ use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::language::message;
 use crate::transfer_failures::local;
 use crate::trees::{Comparing, Local, Paths, Root, Sieve, Told, beneath};
 
@@ -69,7 +71,11 @@ fn check_directory(path: &Path) -> Result<(), Failure> {
         true => Ok(()),
         false => Err(io::ErrorKind::NotADirectory.into()),
     });
-    found.map_err(|error| local("cannot sync", path, &error).of("sync").locally(path.display()))
+    found.map_err(|error| {
+        local(message!("cannot sync %{path}: %{reason}"), path, &error)
+            .of("sync")
+            .locally(path.display())
+    })
 }
 
 /// As with a `put -r` of what is in the directory.
@@ -95,18 +101,18 @@ fn print(context: &Context, telling: &mut Telling<'_>, seen: &Seen<'_>) -> Resul
             match &piece.is {
                 Local::Directory => {
                     telling.tally.directories += 1;
-                    would(context, "make", &remote)
+                    would(context, Would::Make, &remote)
                 }
                 Local::File(file) => {
                     telling.tally.files += 1;
                     telling.tally.bytes += file.size;
-                    would(context, "send", &remote)
+                    would(context, Would::Send, &remote)
                 }
             }
         }
         Seen::Piece(_, Told::Same | Told::Refused(_) | Told::Beneath) => Ok(()),
         Seen::Skipped(local) => {
-            telling.skipped(&format!("{}: skipped, it is no file", local.display()));
+            telling.skipped(&t!("%{local}: skipped, it is no file", local = local.display()));
             Ok(())
         }
     }
@@ -212,7 +218,7 @@ impl Sweep<'_> {
         if !self.args.dry_run
             && let Err(error) = self.context.session.remove(path, recursive).await
         {
-            telling.failed(&failed(&error).of(format_args!("delete {path}")).at(path));
+            telling.failed(&failed(&error).of(t!("delete %{path}", path = path)).at(path));
             return Ok(matches!(error, RequestError::Server(_)));
         }
         deleted(self.context, telling, &path.to_string(), self.args.dry_run)?;
@@ -229,7 +235,7 @@ impl Sweep<'_> {
             DescentError::Request(error) => failed(error),
             DescentError::Spool(error) => spool_failure(error),
         };
-        let failure = failure.of(format_args!("look through {path}")).at(path);
+        let failure = failure.of(t!("look through %{path}", path = path)).at(path);
         match error {
             DescentError::Request(RequestError::Connection(_)) => Err(failure),
             DescentError::Request(RequestError::Server(_)) | DescentError::Spool(_) => {
