@@ -42,7 +42,7 @@ fi
 # Root's own target directory may be closed to the ordinary user.
 chmod 755 "$disk" "$memory"
 mkdir "$disk/bin" "$disk/place" "$memory/place"
-for program in berthd berth-worker berth-filer berth berthctl; do
+for program in berthd berth-worker berth-filer berth-jail berth berthctl; do
     install -m 755 "${BERTH_BIN_DIR:-$target/release}/$program" "$disk/bin/"
 done
 

@@ -6,7 +6,7 @@ set -euo pipefail
 cd "$ROOT"
 
 STAGE=$ROOT/target/debian
-PROGRAMS=(berthd berthctl berth berth-worker berth-filer)
+PROGRAMS=(berthd berthctl berth berth-worker berth-filer berth-jail)
 
 fail() { complain "deb: $*"; exit 1; }
 
@@ -33,7 +33,7 @@ done
 
 say "writing the notices of what is linked"
 mkdir "$STAGE"/{server,client}
-tools/notices.sh berth-daemon berth-session berth-filer berth-cli >"$STAGE/server/THIRD-PARTY"
+tools/notices.sh berth-daemon berth-session berth-filer berth-jail berth-cli >"$STAGE/server/THIRD-PARTY"
 tools/notices.sh berth-cli >"$STAGE/client/THIRD-PARTY"
 
 say "packing"

@@ -54,7 +54,7 @@ cargo build --release --workspace --bins --exclude berth-puppets --exclude berth
 BIN=$DEMO/bin
 chmod 755 "$DEMO"
 mkdir "$BIN" "$DEMO/alice" "$DEMO/bob"
-for program in berthd berth-worker berth-filer berth berthctl; do
+for program in berthd berth-worker berth-filer berth-jail berth berthctl; do
     install -m 755 "${CARGO_TARGET_DIR:-target}/release/$program" "$BIN/"
 done
 

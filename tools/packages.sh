@@ -9,7 +9,7 @@ set -euo pipefail
 # What each step runs, and the Debian package that has it.
 NEEDED="cc:gcc libc-headers:libc6-dev"
 case ${1:-build} in
-    test) NEEDED="$NEEDED setpriv:util-linux strace:strace systemd-analyze:systemd" ;;
+    test) NEEDED="$NEEDED setpriv:util-linux strace:strace ip:iproute2 systemd-analyze:systemd" ;;
     # libFuzzer is C++.
     fuzz) NEEDED="$NEEDED c++:g++" ;;
     deb) NEEDED="$NEEDED dh:debhelper man:man-db jq:jq" ;;
@@ -28,8 +28,8 @@ has() {
         # The bundled SQLite and ring are C: a compiler without its library's headers is not enough.
         libc-headers) printf '#include <stdio.h>\nint main(void){return 0;}\n' |
             cc -x c -o /dev/null - 2>/dev/null ;;
-        # Only root needs these two: the one to become an ordinary user, the other to trace.
-        setpriv | strace) ! is_root || command -v "$1" >/dev/null ;;
+        # Only root needs these three: to become an ordinary user, to trace, and to lay a cable between networks.
+        setpriv | strace | ip) ! is_root || command -v "$1" >/dev/null ;;
         *) command -v "$1" >/dev/null ;;
     esac
 }

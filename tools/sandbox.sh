@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tests with worker and filer as a release has them, under the sandbox: a call that a table lacks ends its
+# Runs tests with worker, filer and jail as a release has them, under the sandbox: a call that a table lacks ends its
 # session, and the test with it. `tools/sandbox.sh build` only builds.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -8,9 +8,9 @@ cd "$ROOT"
 
 tools/packages.sh test
 
-# Only these two are confined; daemon and clients may be debug programs, which the tests have built anyway.
-say "building worker and filer as in a release"
-cargo build --release --locked --bins -p berth-session -p berth-filer
+# Only these three are confined; daemon and clients may be debug programs, which the tests have built anyway.
+say "building worker, filer and jail as in a release"
+cargo build --release --locked --bins -p berth-session -p berth-filer -p berth-jail
 # That the tables have nothing for debug builds alone cannot be seen in one.
 cargo test --release --locked -p berth-sandbox --lib --no-run
 [ "${1:-}" != build ] || exit 0
@@ -21,11 +21,12 @@ target=${CARGO_TARGET_DIR:-$ROOT/target}
 BERTH_BIN_DIR=$target/sandboxed
 export BERTH_BIN_DIR
 mkdir -p "$BERTH_BIN_DIR"
-cp "$target"/debug/{berthd,berth,berthctl} "$target"/release/{berth-worker,berth-filer} "$BERTH_BIN_DIR"
+cp "$target"/debug/{berthd,berth,berthctl} "$target"/debug/berth-puppet-program \
+    "$target"/release/{berth-worker,berth-filer,berth-jail} "$BERTH_BIN_DIR"
 
 # Puts, gets, appends, batches, renames, removals, listings, passwords, quotas, and what fails of these; and the
-# other roles of a filer, which recovers after a death and walks for a verification.
-tests=(append admin batches failures integrity listing login names operations outage quota recovery reload
+# other roles of a filer, which recovers after a death and walks for a verification; and programs in jails.
+tests=(append admin batches exec failures integrity listing login names operations outage quota recovery reload
     two_users unknown_size verify)
 # A release has no points at which a process could be stopped.
 cargo test -p berth-tests --no-fail-fast "${tests[@]/#/--test=}" -- \

@@ -57,13 +57,14 @@ step "Installing"
 apt install --no-install-recommends /packages/server.deb /packages/client.deb
 is_installed berth-server && is_installed berth-client || fail "the packages are not installed"
 expect enabled systemctl is-enabled berthd.service
+expect disabled systemctl is-enabled berthd-announce.service
 expect enabled systemctl is-enabled berthd.socket
 
 step "Its files, modes and user"
 check_files
 
 step "Its units, by the systemd of that root"
-expect "" systemd-analyze verify --man=no --recursive-errors=no berthd.service berthd.socket
+expect "" systemd-analyze verify --man=no --recursive-errors=no berthd.service berthd-announce.service berthd.socket
 inside systemd-analyze security --offline=true --threshold=10 /lib/systemd/system/berthd.service >"$WORK/security" ||
     fail "the exposure of berthd.service is above 1.0"
 sed -n 's/^→ //p' "$WORK/security"

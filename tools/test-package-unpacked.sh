@@ -6,14 +6,14 @@ set -euo pipefail
 step "Unpacking them: an ordinary user can install nothing"
 dpkg-deb -x "$SERVER_PACKAGE" "$CLEAN"
 dpkg-deb -x "$CLIENT_PACKAGE" "$CLEAN"
-for file in usr/sbin/berthd usr/sbin/berthctl usr/bin/berth usr/libexec/berth/berth-{worker,filer}; do
+for file in usr/sbin/berthd usr/sbin/berthctl usr/bin/berth usr/libexec/berth/berth-{worker,filer,jail}; do
     [ "$(stat -c %a "$CLEAN/$file")" = 755 ] || fail "$file is missing, or has other modes"
 done
 [ "$(dpkg-deb --info "$SERVER_PACKAGE" conffiles)" = /etc/berth/berthd.toml ] || fail "other conffiles"
 check_pages
 
 step "Its units, and the user and directories that they need"
-for unit in berthd.service berthd.socket; do
+for unit in berthd.service berthd-announce.service berthd.socket; do
     cmp "systemd/$unit" "$CLEAN/lib/systemd/system/$unit"
 done
 for kind in sysusers.d tmpfiles.d; do

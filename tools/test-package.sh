@@ -107,7 +107,7 @@ check_files() {
     expect "750 root berth" stat -c '%a %U %G' /etc/berth
     expect "644 root root" stat -c '%a %U %G' /etc/berth/berthd.toml
     for file in /usr/sbin/berthd /usr/sbin/berthctl /usr/bin/berth /usr/libexec/berth/berth-worker \
-        /usr/libexec/berth/berth-filer; do
+        /usr/libexec/berth/berth-filer /usr/libexec/berth/berth-jail; do
         expect "755 root root" stat -c '%a %U %G' "$file"
     done
     expect "/etc/berth/berthd.toml" sh -c "dpkg-query -W -f '\${Conffiles}' berth-server | awk '{ print \$1 }'"
@@ -125,7 +125,7 @@ check_pages() {
 }
 nothing_is_left() {
     for path in $DATA /etc/berth /usr/libexec/berth /usr/share/doc/berth-server /usr/bin/berth \
-        /lib/systemd/system/berthd.service; do
+        /lib/systemd/system/berthd.service /lib/systemd/system/berthd-announce.service; do
         inside test ! -e "$path" || fail "$path is left"
     done
     expect "rc= ii=" sh -c "printf 'rc=%s ii=%s\n' \"\$(dpkg -l 'berth*' 2>/dev/null | awk '/^rc/')\" \
@@ -206,6 +206,8 @@ apt install --no-install-recommends /packages/server.deb /packages/client.deb
 is_installed berth-server && is_installed berth-client || fail "the packages are not installed"
 expect enabled systemctl is-enabled berthd.service
 expect enabled systemctl is-enabled berthd.socket
+expect disabled systemctl is-enabled berthd-announce.service
+expect inactive systemctl is-active berthd-announce.service
 expect active systemctl is-active berthd.service
 expect active systemctl is-active berthd.socket
 expect running systemctl is-system-running

@@ -8,27 +8,33 @@ use berth_common::error_code::ErrorCode;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
     /// Everything asked for was done.
-    Success = 0,
+    Success,
     /// Any failure that has no code of its own.
-    Failure = 1,
+    Failure,
     /// The command line was wrong.
-    Usage = 2,
+    Usage,
     /// The server could not be reached, or the connection was lost.
-    Connect = 3,
+    Connect,
     /// User or password were refused, or the server takes nobody from here now.
-    Login = 4,
+    Login,
     /// Nothing stands at the path.
-    NotFound = 5,
+    NotFound,
     /// A quota or a disk has no room.
-    NoRoom = 6,
+    NoRoom,
     /// Data differs from its MD5, also when sent again.
-    Integrity = 7,
+    Integrity,
     /// The server is not the one it was, or is unknown.
-    Identity = 8,
+    Identity,
     /// The connection was lost when it could have been done or not, and doing it again would do it twice.
-    Unknown = 9,
+    Unknown,
+    /// The server ended a program that ran into a limit, as timeout(1) says it.
+    Limit,
+    /// The server does not run a program, or not now, as a shell says it.
+    NotRun,
     /// Interrupted by Ctrl-C or SIGTERM.
-    Interrupted = 130,
+    Interrupted,
+    /// What a program that ran at the server ended with: its exit code, or 128 and its signal's number.
+    Program(u8),
 }
 
 /// The table for `berth --help`, the manual page and `README.md`.
@@ -43,6 +49,8 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
     (Exit::Integrity, "data differs from its MD5, also when sent again"),
     (Exit::Identity, "the server's certificate is unknown, or not the expected one"),
     (Exit::Unknown, "it is unknown whether an append or a join was done: look before repeating it"),
+    (Exit::Limit, "exec: the server ended the program, which ran into a limit"),
+    (Exit::NotRun, "exec: the server does not run the program, or not now"),
     (Exit::Interrupted, "interrupted; a put or get that is repeated goes on"),
 ];
 
@@ -51,19 +59,43 @@ pub const EXIT_CODES: &[(Exit, &str)] = &[
 pub fn exit_codes() -> String {
     let mut text = "Exit codes:\n".to_owned();
     for (exit, meaning) in EXIT_CODES {
-        text.push_str(&format!("  {:<4} {meaning}\n", *exit as u8));
+        text.push_str(&format!("  {:<4} {meaning}\n", exit.code()));
     }
+    text.push_str(
+        "All others are of the program that exec ran: its own, or 128 and a signal's number.\n",
+    );
     text.push_str("Where several things fail, the first failure decides.");
     text
 }
 
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        ExitCode::from(exit as u8)
+        ExitCode::from(exit.code())
     }
 }
 
 impl Exit {
+    /// The number.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Success => 0,
+            Self::Failure => 1,
+            Self::Usage => 2,
+            Self::Connect => 3,
+            Self::Login => 4,
+            Self::NotFound => 5,
+            Self::NoRoom => 6,
+            Self::Integrity => 7,
+            Self::Identity => 8,
+            Self::Unknown => 9,
+            Self::Limit => 124,
+            Self::NotRun => 126,
+            Self::Interrupted => 130,
+            Self::Program(code) => code,
+        }
+    }
+
     /// The code for what a server refused a request with.
     #[must_use]
     pub fn of_server_error(error: &ErrorCode) -> Self {
@@ -78,6 +110,9 @@ impl Exit {
             | ErrorCode::NotInvited
             | ErrorCode::TooManyFailures { .. }
             | ErrorCode::TooManySessions { .. } => Self::Login,
+            ErrorCode::ProgramNotAllowed
+            | ErrorCode::ExecUnavailable
+            | ErrorCode::TooManyPrograms { .. } => Self::NotRun,
             ErrorCode::Stalled { .. }
             | ErrorCode::TimedOut
             | ErrorCode::Ended
@@ -126,10 +161,12 @@ mod tests {
             (Exit::Integrity, 7),
             (Exit::Identity, 8),
             (Exit::Unknown, 9),
+            (Exit::Limit, 124),
+            (Exit::NotRun, 126),
             (Exit::Interrupted, 130),
         ];
         for (exit, number) in codes {
-            assert_eq!(exit as u8, number);
+            assert_eq!(exit.code(), number);
             assert!(exit_codes().contains(&format!("\n  {number} ")), "{number}");
         }
         assert_eq!(
@@ -142,7 +179,7 @@ mod tests {
     fn the_readme_has_the_same_table() {
         let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../README.md");
         let readme = std::fs::read_to_string(readme).unwrap();
-        let row = |(exit, meaning): &(Exit, &str)| format!("| {} | {meaning} |\n", *exit as u8);
+        let row = |(exit, meaning): &(Exit, &str)| format!("| {} | {meaning} |\n", exit.code());
         let table: String = EXIT_CODES.iter().map(row).collect();
         assert!(readme.contains(&table), "README.md should have\n{table}");
     }

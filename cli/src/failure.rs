@@ -178,7 +178,7 @@ pub fn tell(program: &str, failure: &Failure, style: Style) {
 /// A failure for programs: the sentence, the exit code, the paths it is about, and what the server
 /// said with all its numbers.
 fn as_json(failure: &Failure) -> Value {
-    let mut object = json!({ "error": failure.sentence, "exit": failure.exit as u8 });
+    let mut object = json!({ "error": failure.sentence, "exit": failure.exit.code() });
     for (key, path) in [("path", &failure.path), ("local", &failure.local)] {
         if let Some(path) = path {
             object[key] = json!(path);

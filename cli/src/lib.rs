@@ -12,6 +12,7 @@ pub mod args;
 pub mod ask;
 mod commands;
 pub mod dirs;
+mod discover;
 pub mod exit;
 pub mod failure;
 pub mod human;

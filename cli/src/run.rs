@@ -10,6 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::args::{self, Args, Command, SignIn};
 use crate::ask;
 use crate::commands::{self, Context};
+use crate::discover;
 use crate::exit::Exit;
 use crate::failure::{Failure, tell};
 use crate::human;
@@ -74,6 +75,9 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         output.flush()?;
         return Ok(exit);
     }
+    if let Command::Discover(command) = args.command {
+        return until(discover::run(command, &output), &mut interrupts, "interrupted").await;
+    }
     let reached = until(reach::reach(args), &mut interrupts, "interrupted").await?;
     if matches!(args.command, Command::Shell) {
         // It hears the same signals, command by command.
@@ -86,6 +90,7 @@ async fn converse(args: &Args, cwd: RelPath) -> Result<Exit, Failure> {
         details: reached.details,
         way: reached.way,
         cwd,
+        has_input: true,
         output,
         progress: progress_mode(args),
         tries: Tries::only_one(),

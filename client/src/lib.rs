@@ -56,6 +56,7 @@ pub mod connection;
 mod connector;
 pub mod credentials;
 pub mod device;
+pub mod exec;
 mod files;
 pub mod invitation;
 pub mod login;
@@ -74,6 +75,9 @@ mod wire;
 pub use berth_common::digest::Md5;
 pub use berth_common::entry::{Entry, EntryKind, Existing, Limits, UploadSummary, Usage};
 pub use berth_common::error_code::{ErrorCode, Resource};
+pub use berth_common::exec::{
+    Arguments, ArgumentsError, ExecEnd, OutputStream, ProgramName, ProgramNameError,
+};
 pub use berth_common::ids::{StagingName, UserName, UserNameError};
 pub use berth_common::note::{Note, NoteChange, NoteError};
 pub use berth_common::rel_path::{RelPath, RelPathError};
@@ -83,6 +87,7 @@ pub use connect::{ConnectError, Connected, Details, Speaks};
 pub use connection::ConnectionError;
 pub use connector::Connector;
 pub use device::{DeviceError, DeviceSecret};
+pub use exec::{Exec, ExecEvent};
 pub use files::{GetOptions, PutOptions};
 pub use invitation::{InvitationCode, InvitationCodeError};
 pub use login::{Credentials, JoinError, Joining, LoginError, Proof, SiteSecret};

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::credentials::{DeviceId, DeviceSummary, InvitationId};
 use crate::digest::Md5;
 use crate::entry::{Limits, Usage};
+use crate::exec::ProgramName;
 use crate::ids::{SessionId, UserName};
 use crate::scram::ScramVerifier;
 
@@ -55,6 +56,25 @@ pub enum AdminToDaemon {
     UserRemove {
         /// Who.
         user: UserName,
+    },
+    /// Lists the programs that a user may run.
+    ExecList {
+        /// Who.
+        user: UserName,
+    },
+    /// Lets a user run programs, besides those that the user may run already.
+    ExecAllow {
+        /// Who.
+        user: UserName,
+        /// Which; at least one.
+        programs: Vec<ProgramName>,
+    },
+    /// Lets a user run programs no more. Those that run go on.
+    ExecDeny {
+        /// Who.
+        user: UserName,
+        /// Which; none means all.
+        programs: Vec<ProgramName>,
     },
     /// Lists a user's devices.
     DeviceList {
@@ -152,6 +172,8 @@ pub enum DaemonToAdmin {
     User(UserSummary),
     /// A user's devices, in the order of their registration.
     Devices(Vec<DeviceSummary>),
+    /// The programs that a user may run, in the order of their names.
+    Programs(Vec<ProgramName>),
     /// A page of invitations.
     Invitations {
         /// In the order of their ids.
@@ -180,7 +202,7 @@ pub enum DaemonToAdmin {
         users: u64,
     },
     /// How the server is.
-    Status(Status),
+    Status(Box<Status>),
 }
 
 /// Why an administrator's request was refused.
@@ -204,6 +226,17 @@ pub enum AdminError {
     /// As many invitations as there may be.
     #[error("there are {0} invitations that can be used; revoke some")]
     TooManyInvitations(u32),
+    /// A program that is to be allowed is not there.
+    #[error("{program} cannot be run: {reason}; nothing was changed")]
+    NoSuchProgram {
+        /// Which.
+        program: ProgramName,
+        /// Why, for the administrator.
+        reason: String,
+    },
+    /// The user may run as many programs as one may.
+    #[error("user {0} would be allowed more than {1} programs; nothing was changed")]
+    TooManyPrograms(UserName, u32),
     /// No such session.
     #[error("there is no session {0}")]
     NoSuchSession(SessionId),
@@ -366,6 +399,8 @@ pub struct Incidents {
     pub workers: IncidentCounts,
     /// With filers.
     pub filers: IncidentCounts,
+    /// With jails, in which users' programs run.
+    pub jails: IncidentCounts,
     /// The latest ones, the latest last.
     pub latest: Vec<Incident>,
 }
@@ -374,7 +409,7 @@ impl Incidents {
     /// How many there were in all.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.workers.total() + self.filers.total()
+        self.workers.total() + self.filers.total() + self.jails.total()
     }
 }
 

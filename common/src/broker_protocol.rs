@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::channel::Message;
 use crate::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use crate::error_code::ErrorCode;
+use crate::exec::{Arguments, ExecEnd, ProgramName};
 use crate::ids::{RequestId, SessionId, UserName};
 use crate::rel_path::RelPath;
 use crate::sandbox_mode::SandboxMode;
@@ -134,6 +135,24 @@ pub enum WorkerToDaemon {
         /// How many were not.
         failed: u32,
     },
+    /// Asks for a program to be run; answered by `ExecStarted` or `ExecFailed` of this number.
+    ExecStart {
+        /// The request of the client's.
+        id: RequestId,
+        /// Which.
+        program: ProgramName,
+        /// What it is given.
+        arguments: Arguments,
+        /// Where in the home it starts.
+        directory: RelPath,
+    },
+    /// The program is to end now. It may have just ended.
+    ExecStop {
+        /// Which.
+        id: RequestId,
+        /// Why.
+        why: ExecStopped,
+    },
     /// The answer to `Ping`.
     Alive,
     /// The session ends for this reason; the process exits at once.
@@ -141,6 +160,15 @@ pub enum WorkerToDaemon {
         /// Why.
         reason: CloseReason,
     },
+}
+
+/// Why a worker has a program ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ExecStopped {
+    /// The client does not want it any more.
+    Cancelled,
+    /// It has written more than it may.
+    Output,
 }
 
 /// Which way a transfer goes.
@@ -234,6 +262,28 @@ pub enum DaemonToWorker {
         /// All of them.
         devices: Vec<DeviceSummary>,
     },
+    /// The program runs. Carries the other ends of its three pipes: what is written to the first is its standard
+    /// input; its output and errors are read from the second and the third. None of them blocks.
+    ExecStarted {
+        /// The request.
+        id: RequestId,
+        /// How much output to take from it.
+        output_bytes: u64,
+    },
+    /// It does not, or it was stopped as the client wished.
+    ExecFailed {
+        /// The request.
+        id: RequestId,
+        /// Why.
+        error: ErrorCode,
+    },
+    /// It has ended, and nothing of it is left but what is in the pipes.
+    ExecEnded {
+        /// The request.
+        id: RequestId,
+        /// How.
+        end: ExecEnd,
+    },
     /// Once somebody has logged in: say that you still run. Answered by `Alive` before the next one comes.
     Ping,
     /// End after telling the client so: a refused login or site proof, a session too many.
@@ -277,9 +327,13 @@ impl Message for WorkerToDaemon {
 }
 
 impl Message for DaemonToWorker {
-    const MAX_DESCRIPTORS: usize = 1;
+    const MAX_DESCRIPTORS: usize = 3;
 
     fn descriptors(&self) -> usize {
-        usize::from(matches!(self, Self::Client { .. } | Self::LoginAccepted { .. }))
+        match self {
+            Self::Client { .. } | Self::LoginAccepted { .. } => 1,
+            Self::ExecStarted { .. } => 3,
+            _ => 0,
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCred
 use crate::digest::Md5;
 use crate::entry::{Entry, Existing, HomeFingerprint, PutSource, SourceEnd, UploadSummary, Usage};
 use crate::error_code::ErrorCode;
+use crate::exec::{Arguments, ExecEnd, OutputStream, ProgramName};
 use crate::ids::{RequestId, StagingName, UploadToken, UserName};
 use crate::note::{Note, NoteChange};
 use crate::rel_path::RelPath;
@@ -272,9 +273,36 @@ pub enum ClientToWorker {
         /// The transfer.
         id: RequestId,
     },
-    /// Ends a transfer; a resumable upload stays resumable. Answered by `Failed` with `Cancelled`.
+    /// Runs a program that the administrator has allowed; answered by `ExecStarted`. At most
+    /// [`crate::exec::MOST_PROGRAMS`] at once.
+    Exec {
+        /// The request; it stays in use until `ExecDone` or `Failed`.
+        id: RequestId,
+        /// Which.
+        program: ProgramName,
+        /// What it is given, byte for byte.
+        arguments: Arguments,
+        /// Where in the home it starts.
+        directory: RelPath,
+    },
+    /// Bytes for the program's standard input.
+    ExecInput {
+        /// Which program.
+        id: RequestId,
+        /// At most [`crate::exec::MAX_EXEC_DATA`], and never more than [`crate::exec::EXEC_INPUT_WINDOW`] that
+        /// no `ExecInputTaken` has told of.
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
+    /// The input has ended; none follows.
+    ExecInputEnd {
+        /// Which program.
+        id: RequestId,
+    },
+    /// Ends a transfer or a program; a resumable upload stays resumable. Answered by `Failed` with `Cancelled`,
+    /// unless it has just ended.
     Cancel {
-        /// The transfer.
+        /// The transfer, or the program.
         id: RequestId,
     },
 }
@@ -515,6 +543,35 @@ pub enum WorkerToClient {
         /// How many of the client's leaves count: what it stated, or 0 when the file is another one.
         /// When it is not 0, the client's `JournalLeaves` must come before blocks are sent.
         leaves: u64,
+    },
+    /// The program runs; input may be sent.
+    ExecStarted {
+        /// Which.
+        id: RequestId,
+    },
+    /// Bytes that the program has written, as they come.
+    ExecOutput {
+        /// Which.
+        id: RequestId,
+        /// Where it wrote them.
+        stream: OutputStream,
+        /// At least one and at most [`crate::exec::MAX_EXEC_DATA`].
+        #[serde(with = "serde_bytes")]
+        data: Vec<u8>,
+    },
+    /// The program's standard input has so many bytes more, or takes none any more: as many may follow.
+    ExecInputTaken {
+        /// Which.
+        id: RequestId,
+        /// How many.
+        bytes: u32,
+    },
+    /// The program has ended, and all of its output was sent.
+    ExecDone {
+        /// Which.
+        id: RequestId,
+        /// How.
+        end: ExecEnd,
     },
     /// All blocks were sent.
     GetEnd {

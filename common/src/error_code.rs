@@ -93,6 +93,15 @@ pub enum ErrorCode {
         /// The bound.
         limit: u32,
     },
+    /// No administrator has allowed this program to the user, or it is not there.
+    ProgramNotAllowed,
+    /// The server cannot run programs in a jail, which its log explains.
+    ExecUnavailable,
+    /// A program more than a session, or the server, may run.
+    TooManyPrograms {
+        /// The bound.
+        limit: u32,
+    },
     /// A session more than the user may have.
     TooManySessions {
         /// The bound.
@@ -190,6 +199,13 @@ impl fmt::Display for ErrorCode {
             Self::OtherName => "the invitation is for another user name",
             Self::TooManyTransfers { limit } => {
                 return write!(f, "more than {limit} transfers at once in one session");
+            }
+            Self::ProgramNotAllowed => {
+                "the server has no such program for you; its administrator may allow it (berthctl user allow-exec)"
+            }
+            Self::ExecUnavailable => "the server cannot run programs; its log says why",
+            Self::TooManyPrograms { limit } => {
+                return write!(f, "more than {limit} programs at once; try again later");
             }
             Self::TooManySessions { limit } => {
                 return write!(f, "more than {limit} sessions at once for this user");

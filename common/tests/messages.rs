@@ -16,9 +16,11 @@ use berth_common::credentials::*;
 use berth_common::digest::Md5;
 use berth_common::entry::*;
 use berth_common::error_code::{ErrorCode, Resource};
+use berth_common::exec::*;
 use berth_common::filer_protocol::*;
 use berth_common::frame;
 use berth_common::ids::*;
+use berth_common::jail_protocol::{self, DaemonToJail, JailToDaemon};
 use berth_common::ledger_protocol::*;
 use berth_common::note::{Note, NoteChange};
 use berth_common::rel_path::RelPath;
@@ -70,6 +72,14 @@ fn user() -> UserName {
 
 const DEVICE: DeviceKey = DeviceKey([3; 32]);
 const INVITATION: InvitationId = InvitationId([4; 8]);
+
+fn program() -> ProgramName {
+    ProgramName::new("sha256sum").unwrap()
+}
+
+fn arguments() -> Arguments {
+    Arguments::new(vec![b"-".to_vec(), vec![1, 255]]).unwrap()
+}
 
 fn device() -> NewCredential {
     NewCredential::Device { key: DEVICE, name: DeviceName::new("laptop").unwrap() }
@@ -175,7 +185,7 @@ fn client_to_worker_round_trips() {
         Hello, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal, CredentialFirst,
         CredentialFinal, Devices, RevokeDevices, Stat, List, MakeDirectory,
         Remove, Rename, SetNote, Usage, Uploads, AbortUpload, Md5, Leaves, Echo, Put, PutEnd, PutFiles, GetFiles, StatFiles, Get, JournalLeaves,
-        Again, GetDone, Cancel,
+        Again, GetDone, Exec, ExecInput, ExecInputEnd, Cancel,
     } vec![
         ClientToWorker::Hello { versions: vec![1, 2], client: "berth".into() },
         ClientToWorker::SiteProof { proof: [1; 32] },
@@ -238,6 +248,11 @@ fn client_to_worker_round_trips() {
         ClientToWorker::JournalLeaves { id: ID, leaves: vec![md5(); 3] },
         ClientToWorker::Again { id: ID, offset: 1 << 50 },
         ClientToWorker::GetDone { id: ID },
+        ClientToWorker::Exec {
+            id: ID, program: program(), arguments: arguments(), directory: path(),
+        },
+        ClientToWorker::ExecInput { id: ID, data: vec![0, 255] },
+        ClientToWorker::ExecInputEnd { id: ID },
         ClientToWorker::Cancel { id: ID },
     ]);
 }
@@ -248,7 +263,7 @@ fn worker_to_client_round_trips() {
         Hello, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
         CredentialChallenge, Devices, Refused, Failed, Done, Entry,
         Entries, Usage, Uploads, Md5, Leaves, Echoed, PutReady, JournalLeaves, Again, PutDone, FilesPut, FilesGot, FilesStated, GetReady,
-        GetEnd,
+        GetEnd, ExecStarted, ExecOutput, ExecInputTaken, ExecDone,
     } vec![
         WorkerToClient::Hello {
             version: 1, server: "berthd".into(), max_transfers: 8, site_challenge: Some(ByteArray::new([1; 32])),
@@ -293,6 +308,14 @@ fn worker_to_client_round_trips() {
         },
         WorkerToClient::GetReady { id: ID, entry: entry(), fingerprint: fingerprint(), leaves: 1 },
         WorkerToClient::GetEnd { id: ID, digest: md5() },
+        WorkerToClient::ExecStarted { id: ID },
+        WorkerToClient::ExecOutput { id: ID, stream: OutputStream::Stderr, data: vec![7; 9] },
+        WorkerToClient::ExecInputTaken { id: ID, bytes: 70_000 },
+        WorkerToClient::ExecDone { id: ID, end: ExecEnd::Exited { code: 3 } },
+        WorkerToClient::ExecDone { id: ID, end: ExecEnd::Signalled { signal: 9 } },
+        WorkerToClient::ExecDone { id: ID, end: ExecEnd::OutOfTime { seconds: 60 } },
+        WorkerToClient::ExecDone { id: ID, end: ExecEnd::OutOfCpu { seconds: 30 } },
+        WorkerToClient::ExecDone { id: ID, end: ExecEnd::TooMuchOutput { bytes: 1 << 40 } },
     ]);
 }
 
@@ -301,7 +324,7 @@ fn worker_to_daemon_round_trips() {
     check!(WorkerToDaemon {
         Ready, Sign, Handshaken, SiteProof, LoginFirst, LoginFinal, LoginDevice, JoinFirst, JoinFinal,
         CredentialFirst, CredentialFinal, Devices, RevokeDevices,
-        TransferStarted, Progress, TransferEnded, BatchEnded, Alive, Closing,
+        TransferStarted, Progress, TransferEnded, BatchEnded, ExecStart, ExecStop, Alive, Closing,
     } vec![
         WorkerToDaemon::Ready,
         WorkerToDaemon::Sign { scheme: 0x0403, message: vec![32; 130] },
@@ -323,6 +346,11 @@ fn worker_to_daemon_round_trips() {
             id: ID, resumed_leaves: 1, moved_leaves: 2, error: Some(over_quota()),
         },
         WorkerToDaemon::BatchEnded { direction: Direction::Get, files: 1, bytes: 2, failed: 3 },
+        WorkerToDaemon::ExecStart {
+            id: ID, program: program(), arguments: arguments(), directory: path(),
+        },
+        WorkerToDaemon::ExecStop { id: ID, why: ExecStopped::Output },
+        WorkerToDaemon::ExecStop { id: ID, why: ExecStopped::Cancelled },
         WorkerToDaemon::Alive,
         WorkerToDaemon::Closing { reason: CloseReason::Refused { error: ErrorCode::Protocol } },
     ]);
@@ -332,7 +360,8 @@ fn worker_to_daemon_round_trips() {
 fn daemon_to_worker_round_trips() {
     check!(DaemonToWorker {
         Setup, Client, Signed, SiteAccepted, LoginChallenge, LoginAccepted, JoinChallenge, Joined,
-        CredentialChallenge, CredentialsChanged, CredentialsRefused, Devices, Ping, Refuse, Shutdown,
+        CredentialChallenge, CredentialsChanged, CredentialsRefused, Devices, ExecStarted, ExecFailed,
+        ExecEnded, Ping, Refuse, Shutdown,
     } vec![
         DaemonToWorker::Setup(WorkerSetup {
             sandbox: SandboxMode::Require,
@@ -356,6 +385,11 @@ fn daemon_to_worker_round_trips() {
         DaemonToWorker::JoinChallenge { message: vec![1] },
         DaemonToWorker::Joined { message: vec![1] },
         DaemonToWorker::Devices { devices: devices() },
+        DaemonToWorker::ExecStarted { id: ID, output_bytes: 1 << 26 },
+        DaemonToWorker::ExecFailed { id: ID, error: ErrorCode::ProgramNotAllowed },
+        DaemonToWorker::ExecFailed { id: ID, error: ErrorCode::TooManyPrograms { limit: 2 } },
+        DaemonToWorker::ExecFailed { id: ID, error: ErrorCode::ExecUnavailable },
+        DaemonToWorker::ExecEnded { id: ID, end: ExecEnd::Exited { code: 0 } },
         DaemonToWorker::Ping,
         DaemonToWorker::Refuse { error: ErrorCode::TooManySessions { limit: 16 } },
         DaemonToWorker::Shutdown { grace_seconds: 30 },
@@ -580,6 +614,56 @@ fn daemon_to_filer_round_trips() {
 }
 
 #[test]
+fn jail_messages_round_trip() {
+    check!(DaemonToJail { Run, Stop } vec![
+        DaemonToJail::Run(jail_protocol::Task {
+            sandbox: SandboxMode::Require,
+            name: program(),
+            arguments: arguments(),
+            directory: path(),
+            home: ByteBuf::from(b"/srv/berth/users/alice/home".to_vec()),
+            program: ByteBuf::from(b"/usr/bin/sha256sum".to_vec()),
+            limits: jail_protocol::Limits { cpu_seconds: 30, memory_bytes: 1 << 28 },
+        }),
+        DaemonToJail::Stop,
+    ]);
+    assert_eq!(DaemonToJail::Stop.descriptors(), 0);
+    let refusals = [
+        jail_protocol::Refusal::NoDirectory,
+        jail_protocol::Refusal::NotADirectory,
+        jail_protocol::Refusal::NotServed,
+        jail_protocol::Refusal::Jail { step: "x".into() },
+        jail_protocol::Refusal::Program { errno: 8 },
+    ];
+    let mut samples: Vec<_> = refusals.into_iter().map(JailToDaemon::Refused).collect();
+    samples.extend([
+        JailToDaemon::Started,
+        JailToDaemon::Ended { end: jail_protocol::End::Exited(1), cpu_milliseconds: 2 },
+        JailToDaemon::Ended { end: jail_protocol::End::Signalled(9), cpu_milliseconds: 2 },
+    ]);
+    check!(JailToDaemon { Started, Refused, Ended } samples);
+}
+
+#[test]
+fn the_largest_task_fits_a_packet() {
+    let longest = vec![vec![b'x'; MAX_ARGUMENT_BYTES]];
+    let mut many = vec![Vec::new(); MAX_ARGUMENTS - 1];
+    many.push(vec![b'x'; MAX_ARGUMENT_BYTES]);
+    for list in [longest, many] {
+        let directory = RelPath::new(&vec!["d".repeat(255); 15].join("/")).unwrap();
+        let start = WorkerToDaemon::ExecStart {
+            id: ID,
+            program: ProgramName::new(&"p".repeat(ProgramName::MAX_BYTES)).unwrap(),
+            arguments: Arguments::new(list).unwrap(),
+            directory,
+        };
+        let mut bytes = Vec::new();
+        codec::encode_into(&start, &mut bytes).unwrap();
+        assert!(bytes.len() + 8 * 1024 < berth_common::limits::MAX_PACKET, "{}", bytes.len());
+    }
+}
+
+#[test]
 fn admin_messages_round_trip() {
     let summary = || UserSummary {
         user: user(),
@@ -590,7 +674,8 @@ fn admin_messages_round_trip() {
         created_s: 3,
     };
     check!(AdminToDaemon {
-        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, DeviceList,
+        UserAdd, UserList, UserShow, UserPassword, UserLock, UserUnlock, UserRemove, ExecList,
+        ExecAllow, ExecDeny, DeviceList,
         DeviceRevoke, InvitationAdd, InvitationList, InvitationRevoke, QuotaSet, QuotaVerify,
         SessionList, SessionKill, LedgerBackup, Status,
     } vec![
@@ -598,6 +683,9 @@ fn admin_messages_round_trip() {
         AdminToDaemon::UserList { after: None },
         AdminToDaemon::UserShow { user: user() },
         AdminToDaemon::UserPassword { user: user(), verifier: verifier() },
+        AdminToDaemon::ExecList { user: user() },
+        AdminToDaemon::ExecAllow { user: user(), programs: vec![program()] },
+        AdminToDaemon::ExecDeny { user: user(), programs: vec![] },
         AdminToDaemon::DeviceList { user: user() },
         AdminToDaemon::DeviceRevoke { user: user(), device: Some(DEVICE.id()) },
         AdminToDaemon::InvitationAdd {
@@ -619,12 +707,13 @@ fn admin_messages_round_trip() {
         AdminToDaemon::LedgerBackup,
         AdminToDaemon::Status,
     ]);
-    check!(DaemonToAdmin { Done, Refused, Users, User, Devices, Invitations, Verified, Sessions, LedgerBackup, Status } vec![
+    check!(DaemonToAdmin { Done, Refused, Users, User, Devices, Programs, Invitations, Verified, Sessions, LedgerBackup, Status } vec![
         DaemonToAdmin::Done,
         DaemonToAdmin::Refused(AdminError::NoSuchUser(user())),
         DaemonToAdmin::Users { users: vec![summary()], last: true },
         DaemonToAdmin::User(summary()),
         DaemonToAdmin::Devices(devices()),
+        DaemonToAdmin::Programs(vec![program()]),
         DaemonToAdmin::Invitations {
             invitations: vec![InvitationSummary {
                 invitation: INVITATION, user: None, limits: Limits::default(), created_s: 1, expires_s: 2,
@@ -645,12 +734,13 @@ fn admin_messages_round_trip() {
             last: false,
         },
         DaemonToAdmin::LedgerBackup { bytes: 1, md5: Md5::of(b"x"), version: 2, users: 3 },
-        DaemonToAdmin::Status(Status {
+        DaemonToAdmin::Status(Box::new(Status {
             version: "0".into(), pid: 1, uptime_s: 2, listen: vec!["[::]:1".into()], fingerprint: "ab".into(),
             users: 3, connections: 4, sessions: 5, spare_workers: 6, spare_filers: 7,
             incidents: Incidents {
                 workers: IncidentCounts { crashed: 1, sandbox: 2, memory: 3, stalled: 4, broke: 5 },
                 filers: IncidentCounts::default(),
+                jails: IncidentCounts { stalled: 6, ..IncidentCounts::default() },
                 latest: [
                     IncidentKind::Crashed, IncidentKind::Sandbox, IncidentKind::Memory,
                     IncidentKind::Stalled, IncidentKind::Broke,
@@ -664,7 +754,7 @@ fn admin_messages_round_trip() {
             tickets: TicketTimes { granted: 9, p50_us: 10, p99_us: 11, most_us: 12 },
             ledger: LedgerWork { requests: 13, transactions: 14 },
             read_only_users: vec![user()],
-        }),
+        })),
     ]);
 }
 

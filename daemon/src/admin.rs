@@ -6,6 +6,7 @@
 
 mod backup;
 mod credentials;
+mod programs;
 mod users;
 
 use std::io;
@@ -158,6 +159,12 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::UserLock { user } => Some(("user lock", user.to_string())),
         AdminToDaemon::UserUnlock { user } => Some(("user unlock", user.to_string())),
         AdminToDaemon::UserRemove { user } => Some(("user remove", user.to_string())),
+        AdminToDaemon::ExecAllow { user, programs } => {
+            Some(("user allow-exec", format!("{user} {}", programs::names(programs))))
+        }
+        AdminToDaemon::ExecDeny { user, programs } => {
+            Some(("user deny-exec", format!("{user} {}", programs::names(programs))))
+        }
         AdminToDaemon::DeviceRevoke { user, device: Some(device) } => {
             Some(("device revoke", format!("{user} {device}")))
         }
@@ -180,6 +187,7 @@ fn describe(request: &AdminToDaemon) -> Option<(&'static str, String)> {
         AdminToDaemon::SessionKill { session } => Some(("session kill", session.to_string())),
         AdminToDaemon::UserList { .. }
         | AdminToDaemon::UserShow { .. }
+        | AdminToDaemon::ExecList { .. }
         | AdminToDaemon::DeviceList { .. }
         | AdminToDaemon::InvitationList { .. }
         | AdminToDaemon::QuotaVerify { fix: false, .. }
@@ -228,6 +236,11 @@ async fn carry_out(
             users::remove(daemon, &user).await?;
             Ok(DaemonToAdmin::Done)
         }
+        AdminToDaemon::ExecList { user } => programs::list(daemon, &user).await,
+        AdminToDaemon::ExecAllow { user, programs } => {
+            programs::allow(daemon, user, programs).await
+        }
+        AdminToDaemon::ExecDeny { user, programs } => programs::deny(daemon, &user, programs).await,
         AdminToDaemon::DeviceList { user } => credentials::devices(daemon, &user).await,
         AdminToDaemon::DeviceRevoke { user, device } => {
             credentials::revoke_device(daemon, user, device).await
@@ -260,7 +273,9 @@ async fn carry_out(
         }
         // Answered with more than a message, before it comes here.
         AdminToDaemon::LedgerBackup => Err(AdminError::Refused),
-        AdminToDaemon::Status => status(daemon).await.map(DaemonToAdmin::Status),
+        AdminToDaemon::Status => {
+            status(daemon).await.map(|status| DaemonToAdmin::Status(Box::new(status)))
+        }
     }
 }
 

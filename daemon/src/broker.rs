@@ -75,6 +75,10 @@ pub(crate) enum Step {
     RevokeDevices,
     /// Take note of a transfer.
     Note,
+    /// Run a program.
+    ExecStart,
+    /// End one.
+    ExecStop,
     /// It answers a heartbeat.
     Alive,
     /// It ends.
@@ -170,6 +174,8 @@ pub(crate) fn step(phase: Phase, message: &WorkerToDaemon) -> Step {
         | M::Progress { .. }
         | M::TransferEnded { .. }
         | M::BatchEnded { .. } => (LOGGED_IN, Step::Note),
+        M::ExecStart { .. } => (LOGGED_IN, Step::ExecStart),
+        M::ExecStop { .. } => (LOGGED_IN, Step::ExecStop),
         M::Alive => (LOGGED_IN, Step::Alive),
         M::Closing { .. } => (WITH_A_CLIENT, Step::Closing),
     };
@@ -194,7 +200,9 @@ pub(crate) fn is_seldom(message: &WorkerToDaemon) -> bool {
         | WorkerToDaemon::CredentialFirst { .. }
         | WorkerToDaemon::CredentialFinal { .. }
         | WorkerToDaemon::Devices
-        | WorkerToDaemon::RevokeDevices { .. } => false,
+        | WorkerToDaemon::RevokeDevices { .. }
+        | WorkerToDaemon::ExecStart { .. }
+        | WorkerToDaemon::ExecStop { .. } => false,
         // It has a rate of its own.
         WorkerToDaemon::Progress { .. } => false,
         WorkerToDaemon::Ready
@@ -231,6 +239,8 @@ pub(crate) fn name(message: &WorkerToDaemon) -> &'static str {
         WorkerToDaemon::Progress { .. } => "Progress",
         WorkerToDaemon::TransferEnded { .. } => "TransferEnded",
         WorkerToDaemon::BatchEnded { .. } => "BatchEnded",
+        WorkerToDaemon::ExecStart { .. } => "ExecStart",
+        WorkerToDaemon::ExecStop { .. } => "ExecStop",
         WorkerToDaemon::Alive => "Alive",
         WorkerToDaemon::Closing { .. } => "Closing",
     }

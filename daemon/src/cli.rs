@@ -2,6 +2,8 @@
 
 use std::path::PathBuf;
 
+use berth_common::client_protocol::DEFAULT_PORT;
+use berth_discovery::InstanceName;
 use clap::{Args, Parser, Subcommand};
 
 use crate::config::{LogFormat, Overrides};
@@ -25,6 +27,35 @@ pub(crate) enum Command {
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
+    /// Announces a server on the local network until SIGTERM or SIGINT, by multicast DNS. It is a process of its own,
+    /// which serves nobody and reads neither the configuration nor the data directory.
+    Announce(Announce),
+}
+
+/// How to announce.
+#[derive(Debug, Args)]
+pub(crate) struct Announce {
+    /// What the server is called in lists; the name of this machine without it.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<InstanceName>,
+    /// The port at which clients reach the server.
+    #[arg(long, value_name = "PORT", default_value_t = DEFAULT_PORT, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) port: u16,
+    /// A network interface on which to announce; may be given several times. Without it, on all but the loopback.
+    #[arg(long = "interface", value_name = "IF")]
+    pub(crate) interfaces: Vec<String>,
+    /// Tells the version of this program too, which attackers like to know.
+    #[arg(long)]
+    pub(crate) tell_version: bool,
+    /// Whom to become when it is started as root; somebody who owns nothing.
+    #[arg(long, value_name = "USER", default_value = "nobody")]
+    pub(crate) user: String,
+    /// Goes on without what the kernel lacks to shut this process in.
+    #[arg(long)]
+    pub(crate) best_effort: bool,
+    /// How log lines look.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) log_format: LogFormat,
 }
 
 /// How to serve.
@@ -79,6 +110,21 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_announced_is_refused_with_a_reason() {
+        let long = "x".repeat(64);
+        for (arguments, reason) in [
+            (["--name", ""], "not empty"),
+            (["--name", long.as_str()], "at most 63 bytes"),
+            (["--name", "a\u{1b}b"], "control characters"),
+            (["--port", "0"], "0 is not in"),
+        ] {
+            let line = ["berthd", "announce"].into_iter().chain(arguments);
+            let error = Cli::try_parse_from(line).unwrap_err().to_string();
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    #[test]
     fn the_manual_page_has_every_option_and_every_command() {
         let page = include_str!("../../docs/man/berthd.8");
         let mut command = Cli::command().disable_help_subcommand(true);
@@ -93,6 +139,9 @@ mod tests {
                 "{}",
                 inner.get_name()
             );
+            for long in inner.get_arguments().filter_map(|argument| argument.get_long()) {
+                assert!(page.contains(&format!("\\-\\-{}", long.replace('-', "\\-"))), "{long}");
+            }
         }
     }
 }

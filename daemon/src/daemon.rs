@@ -36,6 +36,7 @@ use crate::recovery::ToClear;
 use crate::serve::Given;
 use crate::sessions::Sessions;
 use crate::spares::Setup;
+use crate::spawn::Spawner;
 use crate::tasks::Flag;
 use crate::tickets::Tickets;
 use crate::verify::{Holds, Windows};
@@ -69,6 +70,10 @@ pub(crate) struct Daemon {
     pub(crate) free_space: Rc<FreeSpace>,
     pub(crate) workers: Rc<SpareWorkers>,
     pub(crate) filers: Rc<SpareFilers>,
+    /// For what is started when it is needed: jails.
+    pub(crate) spawner: Rc<Spawner>,
+    /// A place for each program that may run.
+    pub(crate) programs: Rc<Places>,
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
     pub(crate) tickets: RefCell<Tickets<Given>>,
@@ -112,6 +117,7 @@ pub(crate) struct Parts {
     pub(crate) homes: Homes,
     pub(crate) workers: Rc<SpareWorkers>,
     pub(crate) filers: Rc<SpareFilers>,
+    pub(crate) spawner: Rc<Spawner>,
     pub(crate) activity: Rc<Activity>,
 }
 
@@ -127,6 +133,7 @@ impl Daemon {
             homes,
             workers,
             filers,
+            spawner,
             activity,
         } = parts;
         Rc::new(Self {
@@ -137,6 +144,7 @@ impl Daemon {
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
             connections: Places::new(config.max_connections),
+            programs: Places::new(config.exec.max_programs),
             pending: RefCell::new(Pending::new(config.max_logins_pending)),
             listen: RefCell::default(),
             started: Instant::now(),
@@ -161,6 +169,7 @@ impl Daemon {
             free_space: Rc::default(),
             workers,
             filers,
+            spawner,
             activity,
         })
     }
@@ -174,6 +183,7 @@ impl Daemon {
     pub(crate) fn set(&self, settings: Settings, workers: Setup<DaemonToWorker, MadeWith>) {
         let config = &settings.config;
         self.connections.set_most(config.max_connections);
+        self.programs.set_most(config.exec.max_programs);
         self.pending.borrow_mut().set_most(config.max_logins_pending);
         self.addresses.borrow_mut().set_most(config.max_connections_per_address);
         self.failures.borrow_mut().set_policy(config.failures);

@@ -1,4 +1,4 @@
-//! What went wrong with workers and filers since the start: counts by kind, and the latest ones.
+//! What went wrong with workers, filers and jails since the start: counts by kind, and the latest ones.
 //!
 //! Each end that is no honest one comes here once, from the process that it is the end of
 //! ([`crate::process::Process::report`]), whoever asked for it. Nothing is decided by it; it is for
@@ -35,6 +35,7 @@ pub(crate) struct Incidents {
 struct Table {
     workers: IncidentCounts,
     filers: IncidentCounts,
+    jails: IncidentCounts,
     latest: VecDeque<Incident>,
 }
 
@@ -56,6 +57,7 @@ impl Incidents {
         let counts = match program {
             Program::Worker => &mut table.workers,
             Program::Filer => &mut table.filers,
+            Program::Jail => &mut table.jails,
         };
         *match kind {
             IncidentKind::Crashed => &mut counts.crashed,
@@ -81,10 +83,11 @@ impl Incidents {
 
     /// For an administrator.
     pub(crate) fn told(&self) -> admin_protocol::Incidents {
-        let Table { workers, filers, latest } = &*self.table.borrow();
+        let Table { workers, filers, jails, latest } = &*self.table.borrow();
         admin_protocol::Incidents {
             workers: *workers,
             filers: *filers,
+            jails: *jails,
             latest: latest.iter().cloned().collect(),
         }
     }

@@ -34,6 +34,8 @@ pub(crate) struct Kernel {
     openat2: bool,
     /// The socket option by which a channel refuses descriptors.
     passrights: bool,
+    /// User namespaces for everybody, as far as the settings tell: jails are made of them, and nothing else is.
+    user_namespaces: bool,
 }
 
 /// What the sandbox rests on and the kernel lacks.
@@ -85,6 +87,19 @@ impl Kernel {
             seccomp: sys::has_seccomp_filters(),
             openat2: !matches!(opened, Err(rustix::io::Errno::NOSYS | rustix::io::Errno::PERM)),
             passrights: sys::has_passrights(),
+            user_namespaces: has_user_namespaces(),
+        }
+    }
+
+    /// What programs of users have, or lack, for their jails; `None` where all is there.
+    pub(crate) fn jails(self, mode: SandboxMode) -> Option<&'static str> {
+        match mode {
+            _ if self.user_namespaces => None,
+            SandboxMode::BestEffort => Some(
+                "programs of users run without namespaces: they learn size, times and owner of any file that the \
+                 system user reaches",
+            ),
+            _ => Some("nobody can run programs by berth exec: the system gives no user namespaces"),
         }
     }
 
@@ -144,15 +159,50 @@ impl Kernel {
                 "sandbox: sockets that refuse descriptors (SO_PASSRIGHTS, Linux 6.16; not required): {}",
                 has(self.passrights)
             ),
+            format!(
+                "sandbox: user namespaces (for programs that users run; not required otherwise): {}",
+                has(self.user_namespaces)
+            ),
         ]
     }
+}
+
+/// By the settings of the kernel and of distributions. A setting that is not there forbids nothing; what a service manager
+/// or a container forbids is found out by the first jail.
+fn has_user_namespaces() -> bool {
+    let setting = |path: &str| {
+        let text = std::fs::read_to_string(path).ok()?;
+        text.trim().parse::<u64>().ok()
+    };
+    setting("/proc/sys/user/max_user_namespaces").is_some_and(|most| most > 0)
+        && setting("/proc/sys/kernel/unprivileged_userns_clone") != Some(0)
+        && !matches!(setting("/proc/sys/kernel/apparmor_restrict_unprivileged_userns"), Some(1..))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const ALL: Kernel = Kernel { landlock: 9, seccomp: true, openat2: true, passrights: true };
+    const ALL: Kernel = Kernel {
+        landlock: 9,
+        seccomp: true,
+        openat2: true,
+        passrights: true,
+        user_namespaces: true,
+    };
+
+    #[test]
+    fn what_jails_lack_keeps_nobody_from_serving() {
+        let without = Kernel { user_namespaces: false, ..ALL };
+        for (mode, word) in
+            [(SandboxMode::Require, "nobody"), (SandboxMode::BestEffort, "without namespaces")]
+        {
+            assert_eq!(ALL.jails(mode), None);
+            assert!(without.jails(mode).unwrap().contains(word));
+            assert_eq!(without.judge(mode), Ok(Vec::new()));
+        }
+        assert!(without.describe()[4].ends_with(": no"));
+    }
 
     #[test]
     fn a_kernel_that_has_all_is_fit_in_every_mode() {
@@ -165,7 +215,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_named_and_refused_where_it_is_required() {
-        let bare = Kernel { landlock: 0, seccomp: false, openat2: true, passrights: false };
+        let bare = Kernel { landlock: 0, seccomp: false, passrights: false, ..ALL };
         let error = bare.judge(SandboxMode::Require).unwrap_err().to_string();
         assert!(error.contains("Landlock is not there") && error.contains("seccomp"), "{error}");
         assert!(error.contains("best-effort"), "{error}");

@@ -65,6 +65,16 @@ impl Notifier {
         self.tell(&[NotifyState::Ready]);
     }
 
+    /// How an announcer goes.
+    pub(crate) fn announced(&self, status: &str) {
+        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    }
+
+    /// An announcer takes back what it said, which takes no time.
+    pub(crate) fn falls_silent(&self) {
+        self.tell(&[NotifyState::Stopping]);
+    }
+
     /// A reload begins; [`Notifier::ready`] ends it, whatever came of it.
     pub(crate) fn reloading(&self) {
         match NotifyState::monotonic_usec_now() {

@@ -12,10 +12,11 @@ use rustix::fs::{Mode, OFlags};
 
 use crate::program::Program;
 
-/// Worker and filer.
+/// Worker, filer and jail.
 pub(crate) struct Programs {
     worker: Opened,
     filer: Opened,
+    jail: Opened,
 }
 
 struct Opened {
@@ -50,7 +51,11 @@ impl Programs {
                 .to_owned(),
         };
         let open = |program: Program| Opened::open(&directory.join(program.as_str()));
-        Ok(Self { worker: open(Program::Worker)?, filer: open(Program::Filer)? })
+        Ok(Self {
+            worker: open(Program::Worker)?,
+            filer: open(Program::Filer)?,
+            jail: open(Program::Jail)?,
+        })
     }
 
     /// What to execute for one of them.
@@ -58,6 +63,7 @@ impl Programs {
         match program {
             Program::Worker => &self.worker.path,
             Program::Filer => &self.filer.path,
+            Program::Jail => &self.jail.path,
         }
     }
 
@@ -67,6 +73,7 @@ impl Programs {
         let mut programs = Self::open(Some(directory))?;
         programs.worker.path = directory.join(Program::Worker.as_str());
         programs.filer.path = directory.join(Program::Filer.as_str());
+        programs.jail.path = directory.join(Program::Jail.as_str());
         Ok(programs)
     }
 }
@@ -95,7 +102,7 @@ mod tests {
     fn what_was_opened_is_executed_after_another_program_has_taken_its_name() {
         let dir = tempfile::tempdir().unwrap();
         let [worker, new] = [Program::Worker.as_str(), "new"].map(|name| dir.path().join(name));
-        for program in [Program::Worker, Program::Filer] {
+        for program in Program::ALL {
             std::os::unix::fs::symlink("/bin/sh", dir.path().join(program.as_str())).unwrap();
         }
         let programs = Programs::open(Some(dir.path())).unwrap();

@@ -122,6 +122,7 @@ fn keep_what_is_fixed(old: &Config, new: Config) -> (Config, Vec<&'static str>) 
         spare_filers: _,
         min_free_bytes: _,
         upload_expiry: _,
+        exec: _,
     } = &new;
     let fixed = [
         ("data_dir", *data_dir != old.data_dir),

@@ -1,5 +1,5 @@
-//! `berthd` from its arguments to its exit code: a table of contents. [`crate::check`] is the other command, and
-//! [`crate::main_loop`] what is done once everything stands.
+//! `berthd` from its arguments to its exit code: a table of contents. [`crate::check`] and [`crate::announce`] are the
+//! other commands, and [`crate::main_loop`] what is done once everything stands.
 //!
 //! The order matters: as root, listeners are bound before the rights are given up; nothing of the data
 //! directory is read before its lock is held; nothing is replayed before an earlier daemon's helpers are
@@ -20,6 +20,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::LocalSet;
 
 use crate::activity::Activity;
+use crate::announce::announce;
 use crate::check::check;
 use crate::cli::{Cli, Command, Serve};
 use crate::config::Config;
@@ -49,6 +50,7 @@ pub(crate) fn run() -> ExitCode {
     let cli = Cli::parse();
     let done = match &cli.command {
         Some(Command::Check { config }) => check(config.as_deref()),
+        Some(Command::Announce(args)) => announce(args),
         None => serve(&cli.serve),
     };
     match done {
@@ -113,6 +115,7 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
             homes,
             workers,
             filers,
+            spawner: spawner.clone(),
             activity,
         });
         let served = serve_clients(&daemon, &reloader, &notifier, bound).await;
@@ -131,6 +134,9 @@ fn examine_kernel(config: &Config) -> Result<(), Fatal> {
     let kernel = Kernel::ask();
     for missing in kernel.judge(config.sandbox)? {
         tracing::warn!("the system user is no wall between sessions: {missing}");
+    }
+    if let Some(what) = kernel.jails(config.sandbox) {
+        tracing::warn!("{what}");
     }
     tracing::info!(kernel = ?kernel, mode = ?config.sandbox, "the sandbox of workers and filers");
     Ok(())

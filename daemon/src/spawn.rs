@@ -64,7 +64,7 @@ impl Spawner {
         &self.witnesses.incidents
     }
 
-    /// Starts one of the two programs.
+    /// Starts one of the three programs.
     ///
     /// # Errors
     /// When the system gives no process, descriptors or memory.
@@ -228,7 +228,7 @@ mod tests {
     /// A directory whose helpers are this shell script.
     fn helpers(script: &str) -> tempfile::TempDir {
         let dir = tempfile::tempdir().unwrap();
-        for program in [Program::Worker, Program::Filer] {
+        for program in Program::ALL {
             let path = dir.path().join(program.as_str());
             std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();

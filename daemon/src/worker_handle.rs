@@ -5,7 +5,8 @@ use std::rc::Rc;
 use berth_common::broker_protocol::{DaemonToWorker, WorkerSetup, WorkerToDaemon};
 use berth_common::credentials::DeviceSummary;
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::{SessionId, UserName};
+use berth_common::exec::ExecEnd;
+use berth_common::ids::{RequestId, SessionId, UserName};
 use berth_common::journal::BootId;
 use rustix::fd::{AsFd as _, OwnedFd};
 
@@ -138,6 +139,22 @@ impl Worker {
     /// The user's devices.
     pub(crate) fn tell_devices(&self, devices: Vec<DeviceSummary>) {
         self.send(&DaemonToWorker::Devices { devices }, &[]);
+    }
+
+    /// Hands over its ends of a program's pipes: the input's, the output's and the errors'.
+    pub(crate) fn program_started(&self, id: RequestId, output_bytes: u64, pipes: &[OwnedFd; 3]) {
+        let pipes = pipes.each_ref().map(|pipe| pipe.as_fd());
+        self.send(&DaemonToWorker::ExecStarted { id, output_bytes }, &pipes);
+    }
+
+    /// A program was not run, or is not wanted any more.
+    pub(crate) fn program_failed(&self, id: RequestId, error: ErrorCode) {
+        self.send(&DaemonToWorker::ExecFailed { id, error }, &[]);
+    }
+
+    /// A program has ended.
+    pub(crate) fn program_ended(&self, id: RequestId, end: ExecEnd) {
+        self.send(&DaemonToWorker::ExecEnded { id, end }, &[]);
     }
 
     /// Asks whether it still runs.

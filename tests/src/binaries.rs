@@ -9,11 +9,13 @@ use tempfile::TempDir;
 
 use crate::account;
 
-/// All of Berth's programs. `berthd` finds its two helpers beside itself.
-const PROGRAMS: [&str; 5] = ["berthd", "berth-worker", "berth-filer", "berth", "berthctl"];
+/// All of Berth's programs. `berthd` finds its three helpers beside itself.
+const PROGRAMS: [&str; 6] =
+    ["berthd", "berth-worker", "berth-filer", "berth-jail", "berth", "berthctl"];
 
 /// Programs that only the tests have; a directory that `BERTH_BIN_DIR` names may lack them.
-const PUPPETS: [&str; 3] = ["berth-puppet-worker", "berth-puppet-filer", "berth-puppet-free"];
+const PUPPETS: [&str; 4] =
+    ["berth-puppet-worker", "berth-puppet-filer", "berth-puppet-free", "berth-puppet-program"];
 
 /// The programs; whoever holds this can run them.
 #[derive(Debug)]

@@ -55,6 +55,12 @@ impl Client {
         }
     }
 
+    /// A client of no server, in this directory.
+    #[must_use]
+    pub fn alone(binaries: Arc<Binaries>, directory: PathBuf) -> Self {
+        Self::new(binaries, directory, "nobody", "").by_profile()
+    }
+
     /// The same client, whose calls strace records from its start on. Needs root.
     #[must_use]
     pub fn traced(mut self, file: &Path) -> Self {
@@ -189,6 +195,20 @@ impl Client {
     #[must_use]
     pub fn spawn_to<S: AsRef<OsStr>>(&self, arguments: &[S], output: Stdio) -> Running {
         self.spawn_between(arguments, Stdio::null(), output)
+    }
+
+    /// The same with these files as standard input and output.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn spawn_between_files<S: AsRef<OsStr>>(
+        &self,
+        arguments: &[S],
+        input: std::fs::File,
+        output: std::fs::File,
+    ) -> Running {
+        self.spawn_between(arguments, input.into(), output.into())
     }
 
     fn spawn_between<S: AsRef<OsStr>>(

@@ -18,5 +18,9 @@ pub const INTEGRITY: i32 = 7;
 pub const IDENTITY: i32 = 8;
 /// It could have been done or not.
 pub const UNKNOWN: i32 = 9;
+/// A program at the server ran into a limit.
+pub const LIMIT: i32 = 124;
+/// The server does not run a program.
+pub const NOT_RUN: i32 = 126;
 /// Interrupted by Ctrl-C or SIGTERM.
 pub const INTERRUPTED: i32 = 130;

@@ -14,6 +14,7 @@
 #![allow(clippy::expect_used, clippy::unwrap_used, reason = "a panic is a failed test")]
 
 pub mod account;
+pub mod announcer;
 pub mod binaries;
 pub mod client;
 pub mod cuts;
@@ -27,6 +28,7 @@ pub mod ledger;
 pub mod listing;
 pub mod log;
 pub mod manager;
+pub mod network;
 pub mod outcome;
 #[cfg(debug_assertions)]
 pub mod points;
@@ -42,10 +44,13 @@ pub mod terminal;
 pub mod valve;
 pub mod wait;
 
+pub use announcer::Announcer;
+pub use binaries::Binaries;
 pub use client::{Client, Running};
 pub use distance::Distance;
 pub use files::Content;
 pub use manager::Manager;
+pub use network::{Machine, Network};
 pub use outcome::Outcome;
 #[cfg(debug_assertions)]
 pub use points::{Points, Stopped};

@@ -95,11 +95,16 @@ pub fn pss_bytes(pid: u32) -> u64 {
 /// When the process has ended.
 #[must_use]
 pub fn peak_bytes(pid: u32) -> u64 {
-    let path = format!("/proc/{pid}/status");
-    let text = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a VmHWM line");
-    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().expect("a number of KiB");
-    kib * 1024
+    try_peak_bytes(pid).expect("the process runs")
+}
+
+/// The same, or nothing of a process that has ended.
+#[must_use]
+pub fn try_peak_bytes(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kib: u64 = line.trim().trim_end_matches("kB").trim().parse().ok()?;
+    Some(kib * 1024)
 }
 
 /// Bytes that a process has read by `read` and its kin, from files above all: what comes by `recv` is not counted. Also

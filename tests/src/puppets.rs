@@ -42,6 +42,7 @@ pub(crate) fn place(binaries: &Binaries, place: &Path) {
         symlink(path, place.join(program)).unwrap();
         symlink(binaries.path(program), place.join(format!("{REAL}{program}"))).unwrap();
     }
+    symlink(binaries.path("berth-jail"), place.join("berth-jail")).unwrap();
 }
 
 /// While it lives, new filers are puppets and report to it.

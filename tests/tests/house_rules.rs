@@ -6,12 +6,14 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Berth's crates, by their directories.
-const MEMBERS: [(&str, &str); 11] = [
+const MEMBERS: [(&str, &str); 13] = [
     ("berth-common", "common"),
     ("berth-daemon", "daemon"),
     ("berth-session", "worker/session"),
     ("berth-filer", "worker/filer"),
+    ("berth-jail", "worker/jail"),
     ("berth-sandbox", "worker/sandbox"),
+    ("berth-discovery", "discovery"),
     ("berth", "client"),
     ("berth-cli", "cli"),
     ("berth-tests", "tests"),
@@ -109,14 +111,17 @@ fn the_workspace_has_these_members_and_no_others() {
 
 #[test]
 fn crates_meet_as_processes_and_depend_on_common_alone() {
-    let allowed: [(&str, &[&str]); 11] = [
+    let allowed: [(&str, &[&str]); 13] = [
         ("common", &[]),
-        ("daemon", &["berth-common"]),
+        // The last two are for `berthd announce`; another rule keeps them to it.
+        ("daemon", &["berth-common", "berth-discovery", "berth-sandbox"]),
         ("worker/session", &["berth-common", "berth-sandbox"]),
         ("worker/filer", &["berth-common", "berth-sandbox"]),
+        ("worker/jail", &["berth-common", "berth-sandbox"]),
         ("worker/sandbox", &["berth-common"]),
+        ("discovery", &[]),
         ("client", &["berth-common"]),
-        ("cli", &["berth-common", "berth"]),
+        ("cli", &["berth-common", "berth-discovery", "berth"]),
         ("tests", &["berth-common", "berth", "berth-cli", "berth-puppets"]),
         // It says what the protocol is; sharing code with what it judges would hide mistakes.
         ("tests/ledger-model", &[]),
@@ -136,10 +141,11 @@ fn crates_meet_as_processes_and_depend_on_common_alone() {
 #[test]
 fn each_library_stays_with_the_crate_that_needs_it() {
     const LINKED: &[&str] = &["dependencies"];
-    let only: [(&[&str], &[&str], &[&str]); 8] = [
+    let only: [(&[&str], &[&str], &[&str]); 9] = [
         (&["rusqlite"], &["berth-daemon", "berth-tests"], &ALL_KINDS),
         (&["actix", "actix-rt"], &["berth-session"], &ALL_KINDS),
         (&["landlock", "seccompiler"], &["berth-sandbox"], &ALL_KINDS),
+        (&["domain", "socket2"], &["berth-discovery"], &ALL_KINDS),
         // A test may make a certificate or a terminal for itself.
         (&["rcgen"], &["berth-daemon"], LINKED),
         // A library speaks to no person: it has no terminal and no command line.
@@ -158,9 +164,34 @@ fn each_library_stays_with_the_crate_that_needs_it() {
 }
 
 #[test]
+fn no_process_but_announcer_and_client_has_a_udp_socket() {
+    // `tests/tests/discovery` sees it of a daemon that runs.
+    for (path, text) in sources() {
+        let own = ["discovery", "tests", "bench"].iter().any(|part| path.starts_with(part));
+        if own || is_test(&path) {
+            continue;
+        }
+        for (number, line) in code(&text) {
+            let udp = ["UdpSocket", "SocketType::DGRAM", "SOCK_DGRAM", "SocketType::RAW"];
+            let mention = udp.iter().find(|word| line.contains(**word));
+            assert!(mention.is_none(), "{}:{number}: {line}", path.display());
+            let announces = path.ends_with("daemon/src/announce.rs");
+            let names_it = line.contains("berth_discovery") || line.contains("berth_sandbox");
+            // The command line has the type of a name.
+            let typed = line.contains("use berth_discovery::InstanceName;");
+            assert!(
+                !path.starts_with("daemon") || announces || typed || !names_it,
+                "{}:{number}: the daemon has this for `announce` alone: {line}",
+                path.display()
+            );
+        }
+    }
+}
+
+#[test]
 fn the_processes_that_touch_files_do_not_hear_the_network() {
     for network in ["rustls", "tokio-rustls", "tokio", "actix"] {
-        for directory in ["worker/filer", "worker/sandbox", "common"] {
+        for directory in ["worker/filer", "worker/jail", "worker/sandbox", "common"] {
             assert!(!dependencies(directory, &["dependencies"]).contains(network), "{directory}");
         }
     }

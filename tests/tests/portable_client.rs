@@ -55,8 +55,9 @@ fn is_linux_only(text: &str) -> bool {
 
 /// The sources in which a part is for Linux alone.
 fn found() -> BTreeSet<String> {
-    let mut waiting =
-        ["client/src", "cli/src", "common/src"].map(|part| root().join(part)).to_vec();
+    let mut waiting = ["client/src", "cli/src", "common/src", "discovery/src"]
+        .map(|part| root().join(part))
+        .to_vec();
     let mut found = BTreeSet::new();
     while let Some(path) = waiting.pop() {
         if path.is_dir() {

@@ -1,13 +1,15 @@
-//! The unit's filter of system calls against what berthd and its helpers really ask for, seen by strace. A call
-//! that is missing there would stop a service that every other test has found well.
+//! The units' filters of system calls against what berthd and its helpers, and an announcer, really ask for, seen by
+//! strace. A call that is missing there would stop a service that every other test has found well.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::process::{Command, Stdio};
 
-use berth_tests::{Options, Server, account, process, wait_until};
+use berth_tests::binaries::Binaries;
+use berth_tests::{Network, Options, Server, account, process, wait_until};
 
 const UNIT: &str = include_str!("../../systemd/berthd.service");
+const ANNOUNCING: &str = include_str!("../../systemd/berthd-announce.service");
 
 /// The system calls of one of systemd's groups, with those of the groups in it.
 fn group(name: &str) -> BTreeSet<String> {
@@ -23,10 +25,10 @@ fn named(word: &str) -> BTreeSet<String> {
     if word.starts_with('@') { group(word) } else { BTreeSet::from([word.to_owned()]) }
 }
 
-/// What the unit allows: its first line makes it a list of what is allowed, the others add and take away.
-fn allowed() -> BTreeSet<String> {
+/// What a unit allows: its first line makes it a list of what is allowed, the others add and take away.
+fn allowed(unit: &str) -> BTreeSet<String> {
     let mut allowed = BTreeSet::new();
-    for line in UNIT.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
+    for line in unit.lines().filter_map(|line| line.strip_prefix("SystemCallFilter=")) {
         let (words, taken_away) = match line.strip_prefix('~') {
             Some(words) => (words, true),
             None => (line, false),
@@ -102,9 +104,56 @@ fn the_unit_allows_every_system_call_of_a_session_and_a_reload() {
     for must in ["openat2", "pipe2", "accept4", "fsync", "renameat2", "execve"] {
         assert!(seen.contains(must), "{must} was not seen, so this test sees nothing:\n{summary}");
     }
-    let allowed = allowed();
+    let allowed = allowed(UNIT);
     let refused: Vec<_> = seen.difference(&allowed).collect();
     assert!(refused.is_empty(), "the unit refuses {refused:?}");
+}
+
+#[test]
+fn the_announcers_unit_allows_every_system_call_of_an_announcement() {
+    let Some(network) = Network::new() else { return };
+    let (scratch, binaries) = (tempfile::tempdir().unwrap(), Binaries::shared());
+    account::give(scratch.path());
+    let (summary, log) = (scratch.path().join("summary"), scratch.path().join("log"));
+    // As an ordinary user, as under systemd: who has to become one makes other calls.
+    let ordinary = format!("--reuid={0} --regid={0} --clear-groups", account::TEST_ID);
+    let mut command = Command::new("setpriv");
+    command.args(ordinary.split(' ')).args(["strace", "-f", "-c", "-o"]).arg(&summary);
+    command.arg(binaries.path("berthd")).args(["announce", "--name", "files"]);
+    command.stderr(fs::File::create(&log).unwrap());
+    let mut strace = network.first.within(|| command.spawn().expect("setpriv is installed"));
+    let logged = || fs::read_to_string(&log).unwrap();
+    wait_until("it has announced", || logged().contains("interfaces=[\"cable\"]"));
+    // It hears of another network, too.
+    network.first.ip("link set cable down");
+    wait_until("it has lost its network", || network.first.udp_sockets().is_empty());
+    let traced = process::children(strace.id());
+    traced.iter().for_each(|pid| process::signal(*pid, rustix::process::Signal::TERM));
+    assert!(strace.wait().unwrap().success(), "{}", logged());
+    let summary = fs::read_to_string(summary).unwrap();
+
+    let seen = counted(&summary);
+    for must in ["landlock_restrict_self", "recvfrom", "sendto", "setsockopt", "bind"] {
+        assert!(seen.contains(must), "{must} was not seen, so this test sees nothing:\n{summary}");
+    }
+    let refused: Vec<_> = seen.iter().filter(|call| !allowed(ANNOUNCING).contains(*call)).collect();
+    assert!(refused.is_empty(), "the unit refuses {refused:?}");
+}
+
+#[test]
+fn the_announcers_unit_has_neither_files_nor_a_place_in_the_package_s_start() {
+    for line in [
+        "DynamicUser=yes",
+        "CapabilityBoundingSet=",
+        "InaccessiblePaths=-/var/lib/berth -/etc/berth",
+        "RestrictAddressFamilies=AF_INET AF_INET6 AF_NETLINK AF_UNIX",
+    ] {
+        assert!(ANNOUNCING.lines().any(|it| it == line), "{line}");
+    }
+    let rules = include_str!("../../debian/rules");
+    let installed = rules.lines().find(|line| line.contains("berthd-announce.service")).unwrap();
+    assert!(installed.contains("--no-enable") && installed.contains("--no-start"), "{installed}");
+    assert!(!UNIT.contains("announce"), "the service starts no announcer");
 }
 
 #[test]

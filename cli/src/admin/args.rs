@@ -6,6 +6,7 @@ use std::str::FromStr;
 use berth::target::ServerAddress;
 use berth_common::admin_protocol::Change;
 use berth_common::credentials::{DeviceId, InvitationId};
+use berth_common::exec::ProgramName;
 use berth_common::ids::UserName;
 use clap::{Args, Parser, Subcommand};
 
@@ -125,6 +126,25 @@ pub(super) enum UserCommand {
         name: UserName,
         #[command(flatten)]
         password: PasswordSource,
+    },
+    /// Let a user run programs by `berth exec`, besides those that the user may run already.
+    ///
+    /// They run in a jail: they read the user's home and nothing else, and write nothing. Programs that run others, as
+    /// shells and interpreters do, are of no use there.
+    AllowExec {
+        /// Who.
+        name: UserName,
+        /// Plain names, looked for in the directories of `exec_path`.
+        #[arg(value_name = "PROGRAM", required = true)]
+        programs: Vec<ProgramName>,
+    },
+    /// Let a user run programs no more. Those that run go on.
+    DenyExec {
+        /// Who.
+        name: UserName,
+        /// Which [default: all].
+        #[arg(value_name = "PROGRAM")]
+        programs: Vec<ProgramName>,
     },
     /// Refuse the user's logins and end the user's sessions at once.
     Lock {

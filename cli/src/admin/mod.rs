@@ -9,6 +9,7 @@ mod backup;
 mod device;
 mod failure;
 mod invitation;
+mod program;
 mod quota;
 mod session;
 mod show;

@@ -56,7 +56,11 @@ fn totals(incidents: &Incidents) -> String {
         let kinds: Vec<String> = kinds.map(|(kind, count)| format!("{count} {kind}")).collect();
         (!kinds.is_empty()).then(|| format!("{name}: {}", kinds.join(", ")))
     };
-    let parts = [of("workers", &incidents.workers), of("filers", &incidents.filers)];
+    let parts = [
+        of("workers", &incidents.workers),
+        of("filers", &incidents.filers),
+        of("jails", &incidents.jails),
+    ];
     parts.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
@@ -115,6 +119,7 @@ fn status_json(status: &Status) -> Value {
         "incidents": {
             "workers": counts_json(&status.incidents.workers),
             "filers": counts_json(&status.incidents.filers),
+            "jails": counts_json(&status.incidents.jails),
             "latest": status.incidents.latest.iter().map(incident_json).collect::<Vec<_>>(),
         },
         "tickets": {

@@ -1,4 +1,4 @@
-//! `berthctl user`: add, list, show, passwd, lock, unlock, remove.
+//! `berthctl user`: add, list, show, passwd, lock, unlock, remove; what it may run is in `program`.
 
 use berth_common::admin_protocol::{AdminToDaemon, DaemonToAdmin, UserSummary};
 use berth_common::entry::Limits;
@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::args::{PasswordSource, UserCommand};
 use super::failure::Failure;
+use super::program;
 use super::show::{self, Align, Printer};
 use super::socket::{AdminSocket, pages};
 use crate::{ask, human, password};
@@ -32,6 +33,10 @@ pub(super) fn carry_out(
         }
         UserCommand::List => list(socket, printer),
         UserCommand::Show { name } => show(name, socket, printer),
+        UserCommand::AllowExec { name, programs } => {
+            program::allow(name, programs, socket, printer)
+        }
+        UserCommand::DenyExec { name, programs } => program::deny(name, programs, socket, printer),
         UserCommand::Passwd { name, password } => {
             let verifier = new_verifier(&name, &password)?;
             let text = format!("the password of {name} was changed");
@@ -145,7 +150,8 @@ fn state(user: &UserSummary) -> &'static str {
 }
 
 fn show(name: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), Failure> {
-    let user = summary(name, socket)?;
+    let user = summary(name.clone(), socket)?;
+    let programs = program::of_user(name, socket)?;
     let mut lines = vec![
         ("user", user.user.to_string()),
         ("state", state(&user).to_owned()),
@@ -153,8 +159,11 @@ fn show(name: UserName, socket: &AdminSocket, printer: &Printer) -> Result<(), F
         ("sessions", user.sessions.to_string()),
         ("open uploads", user.uploads.to_string()),
     ];
+    lines.push(("may run", program::list(&programs)));
     lines.extend(super::quota::lines(&user.usage));
-    Ok(printer.print(&show::properties(&lines), &show::user_json(&user))?)
+    let mut json = show::user_json(&user);
+    json["programs"] = json!(programs);
+    Ok(printer.print(&show::properties(&lines), &json)?)
 }
 
 fn limits_text(limits: Limits) -> String {

@@ -15,7 +15,7 @@ Output:
   always uses them in a pipe too, and escapes names there. With --json, standard output has one
   JSON object a line: for ls, tree and stat an entry, for du a directory, for put and get a file
   that was moved, for sync one that was moved or deleted, for uploads an upload, for md5 and note a file, for df the quota, for info the server, for
-  ping an echo, for devices a device, for profiles, login and join a profile. With put -r, get -r, sync, tree and ping the last one is `summary`.
+  ping an echo, for devices a device, for discover a server, for profiles, login and join a profile. With put -r, get -r, sync, tree and ping the last one is `summary`.
   Commands that print nothing print nothing with --json either. A failure is then an object on
   standard error too: `error` (the sentence) and `exit`, and where they are known `path`, `local`,
   and what the server said as `code` and `data`, with sizes in bytes. So is a note: `note`. Only
@@ -59,6 +59,7 @@ Environment:
   SHELL                   runs the local commands of the shell [default: /bin/sh]
 
 Examples:
+  berth discover                           list the servers of the local network
   berth login alice@files.example.org      sign in once; what follows needs no password
   berth put holiday.tar                    send a file; the same command again goes on after a cut
   berth put *.jpg --to pictures/           send several files into a directory
@@ -77,6 +78,7 @@ Examples:
   berth tree -L 2                          draw the home, two directories deep
   berth du -d 1 --human                    how much is in each directory
   berth ping -c 20 -i 0.1                  measure the line to the server
+  berth exec -- du -sh .                   run a program there that the administrator has allowed
   berth md5 holiday.tar | md5sum -c        compare the file in the home with the one here
   berth devices revoke --all-others        lock all your other devices out
   berth shell                              give many commands on one connection

@@ -2,7 +2,9 @@
 //! kind of them.
 
 mod account;
+mod discover;
 mod entries;
+mod exec;
 mod looking;
 mod manual;
 mod moving;
@@ -19,8 +21,10 @@ use berth::trust::Fingerprint;
 use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub use account::{DevicesArgs, DevicesCommand, PasswdArgs, RevokeArgs};
+pub use discover::DiscoverArgs;
 use entries::noted;
 pub use entries::{Md5Args, MkdirArgs, MvArgs, NoteArgs, RmArgs, StatArgs, UploadsArgs};
+pub use exec::ExecArgs;
 pub use looking::{DuArgs, LsArgs, PingArgs, TreeArgs};
 use manual::MANUAL;
 pub use moving::Moving;
@@ -289,6 +293,13 @@ pub enum Command {
     /// What concerns signing in and out.
     #[command(flatten)]
     SignIn(SignIn),
+    /// List the servers that are announced on the local network
+    ///
+    /// It needs no login. What stands below SERVER can follow the @ of -H. Servers are found that an administrator has
+    /// announced with `berthd announce`, by multicast DNS (UDP port 5353), which does not pass routers. Anybody on the
+    /// network can announce anything: what is listed proves nothing, and the first connection asks as ever whether the
+    /// server's fingerprint is right. When none is announced, a note says so and the exit code is 0.
+    Discover(DiscoverArgs),
     /// List the devices that are signed in, or revoke some
     ///
     /// A device that is revoked cannot log in any more, and its sessions are ended at once.
@@ -296,7 +307,7 @@ pub enum Command {
     /// Give several commands on one connection, with completion and wildcards
     ///
     /// On a terminal commands are typed at a prompt, with a history, and completed by the Tab key: names
-    /// in the home and local ones. All commands but `passwd` can be given, with the same options, and `cd`,
+    /// in the home and local ones. All commands but `passwd` and `discover` can be given, with the same options, and `cd`,
     /// `pwd`, `lcd`, `lpwd`, `lls`, `exit` and `!COMMAND`, which runs a local command; `help` lists
     /// them. Words are quoted as in a shell; unquoted `*`, `?` and `[a-z]` stand for names that are
     /// there, in the home or here. `put` and `get` without files show what there is with numbers. A
@@ -307,6 +318,20 @@ pub enum Command {
     /// begins with # is a comment. The first command that fails ends the shell, and its exit code is
     /// the shell's; one with a - before it (`-rm old`) may fail.
     Shell,
+    /// Run a program on the server that its administrator has allowed
+    ///
+    /// It runs within the server, in the directory of -C, and reads the home: `berth exec -- du -sh .` sums
+    /// it up without fetching a byte. It can change nothing, start no other program and reach no network, and
+    /// the server ends it when it runs for too long or writes too much. Its output and errors come as it
+    /// writes them; it has standard input to its end, unless -n is given, and within the shell none.
+    ///
+    /// What follows PROGRAM is given to it as it stands, with no shell in between: wildcards and variables
+    /// mean nothing there. Options of berth stand before PROGRAM.
+    ///
+    /// berth ends with the program's exit code, or 128 and the number of the signal that ended it; with 124
+    /// when it ran into a limit of the server's, and with 126 when the server does not run it. With --json
+    /// its end is an object on standard error.
+    Exec(ExecArgs),
     /// Change your password
     ///
     /// The current one is asked for, also where this device is signed in. Devices stay signed in.
@@ -352,7 +377,9 @@ impl Command {
             | Self::Info
             | Self::Ping(_)
             | Self::SignIn(_)
+            | Self::Discover(_)
             | Self::Devices(_)
+            | Self::Exec(_)
             | Self::Shell
             | Self::Passwd(_) => Vec::new(),
         }

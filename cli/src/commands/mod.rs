@@ -4,6 +4,7 @@ mod descent;
 mod devices;
 mod df;
 mod du;
+mod exec;
 #[cfg(test)]
 #[path = "../../../client/tests/transfers/fake.rs"]
 #[allow(dead_code, reason = "shared with the tests of single transfers")]
@@ -63,6 +64,8 @@ pub(crate) struct Context {
     pub(crate) way: Way,
     /// Where relative remote paths start.
     pub(crate) cwd: RelPath,
+    /// Whether standard input is the command's.
+    pub(crate) has_input: bool,
     pub(crate) output: Output,
     pub(crate) progress: Mode,
     /// What the tries of this command share.
@@ -75,6 +78,7 @@ pub(crate) fn check(args: &Args) -> Result<(), Failure> {
         Command::Put(put) => put::check(put),
         Command::Get(get) => get_to_output::check(args, get),
         Command::Sync(sync) => sync::check(sync),
+        Command::Exec(exec) => exec::check(exec),
         _ => Ok(()),
     }
 }
@@ -100,8 +104,9 @@ pub(crate) async fn run(context: &Context, command: &Command) -> Result<Exit, Fa
         Command::Ping(args) => ping::run(context, args).await?,
         Command::Devices(args) => devices::run(context, args).await?,
         Command::Shell => return Err(Failure::usage("shell: it cannot be given within itself")),
+        Command::Exec(args) => exec::run(context, args).await?,
         Command::Passwd(_) => passwd::run(context).await?,
-        Command::SignIn(_) => {
+        Command::SignIn(_) | Command::Discover(_) => {
             return Err(Failure::usage("this is done outside of a session"));
         }
     };
@@ -124,6 +129,7 @@ impl Context {
             },
             way: Way::nowhere(),
             cwd: RelPath::root(),
+            has_input: false,
             output,
             progress: Mode::Quiet,
             tries: Tries::only_one(),

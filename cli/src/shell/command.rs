@@ -183,6 +183,8 @@ impl Shell<'_> {
             details: self.details.clone(),
             way: self.way.clone(),
             cwd: self.cwd.clone(),
+            // It has the commands.
+            has_input: false,
             output,
             progress: run::progress_mode(&args),
             tries: Tries::only_one(),

@@ -87,7 +87,14 @@ pub(super) async fn see_off(
 
 /// Whether nothing more comes for a transfer.
 fn ends(frame: &Frame) -> bool {
-    matches!(frame, Frame::Message(WorkerToClient::Failed { .. } | WorkerToClient::PutDone { .. }))
+    matches!(
+        frame,
+        Frame::Message(
+            WorkerToClient::Failed { .. }
+                | WorkerToClient::PutDone { .. }
+                | WorkerToClient::ExecDone { .. }
+        )
+    )
 }
 
 #[cfg(test)]

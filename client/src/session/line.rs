@@ -143,6 +143,10 @@ fn id_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::FilesGot { id, .. }
         | WorkerToClient::FilesStated { id, .. }
         | WorkerToClient::GetReady { id, .. }
-        | WorkerToClient::GetEnd { id, .. } => Some(*id),
+        | WorkerToClient::GetEnd { id, .. }
+        | WorkerToClient::ExecStarted { id }
+        | WorkerToClient::ExecOutput { id, .. }
+        | WorkerToClient::ExecInputTaken { id, .. }
+        | WorkerToClient::ExecDone { id, .. } => Some(*id),
     }
 }

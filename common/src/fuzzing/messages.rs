@@ -13,6 +13,7 @@ use crate::channel::Message;
 use crate::client_protocol::{ClientToWorker, WorkerToClient};
 use crate::codec::{self, CodecError};
 use crate::filer_protocol::{FilerToWorker, WorkerToFiler};
+use crate::jail_protocol::{DaemonToJail, JailToDaemon};
 use crate::ledger_protocol::{DaemonToFiler, FilerToDaemon};
 use crate::limits::MAX_PACKET_DESCRIPTORS;
 
@@ -30,6 +31,8 @@ pub fn messages(data: &[u8]) {
         b'h' => survives::<DaemonToAdmin>(packet),
         b'i' => survives::<ClientToWorker>(packet),
         b'j' => survives::<WorkerToClient>(packet),
+        b'k' => travels::<DaemonToJail>(packet),
+        b'l' => travels::<JailToDaemon>(packet),
         _ => {}
     }
 }

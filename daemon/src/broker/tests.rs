@@ -1,14 +1,15 @@
 //! The broker's table over all pairs, and what follows from it.
 
-use berth_common::broker_protocol::{CloseReason, Direction};
+use berth_common::broker_protocol::{CloseReason, Direction, ExecStopped};
 use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
+use berth_common::exec::{Arguments, ProgramName};
 use berth_common::ids::{RequestId, UserName};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
 
 use super::*;
 
-fn messages() -> [WorkerToDaemon; 18] {
+fn messages() -> [WorkerToDaemon; 20] {
     let verifier = ScramVerifier::new(vec![0; 16], 4096, [0; 32], [0; 32]).unwrap();
     let account = NewAccount { user: UserName::new("alice").unwrap(), verifier: verifier.clone() };
     let credential = NewCredential::Password(verifier);
@@ -39,6 +40,13 @@ fn messages() -> [WorkerToDaemon; 18] {
         },
         WorkerToDaemon::Progress { received: 0, sent: 0 },
         WorkerToDaemon::TransferEnded { id, resumed_leaves: 0, moved_leaves: 0, error: None },
+        WorkerToDaemon::ExecStart {
+            id,
+            program: ProgramName::new("du").unwrap(),
+            arguments: Arguments::default(),
+            directory: RelPath::root(),
+        },
+        WorkerToDaemon::ExecStop { id, why: ExecStopped::Cancelled },
         WorkerToDaemon::Alive,
         WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
     ]
@@ -47,23 +55,23 @@ fn messages() -> [WorkerToDaemon; 18] {
 /// One row a phase, one column a message in the order above: `.` ends the session, `i` is ignored,
 /// any other letter is the step.
 const TABLE: [&str; 17] = [
-    "r.................",
-    "..................",
-    ".s...............c",
-    "..h..............c",
-    "...p.............c",
-    "....l.dj.........c",
-    ".................c",
-    ".....f...........c",
-    ".................c",
-    ".................c",
-    "........k........c",
-    ".................c",
-    ".........a.tunnnvc",
-    ".............nnnvc",
-    "..........b..nnnvc",
-    ".............nnnvc",
-    "...iiiiiiiiiiiiiic",
+    "r...................",
+    "....................",
+    ".s.................c",
+    "..h................c",
+    "...p...............c",
+    "....l.dj...........c",
+    "...................c",
+    ".....f.............c",
+    "...................c",
+    "...................c",
+    "........k..........c",
+    "...................c",
+    ".........a.tunnnxyvc",
+    ".............nnnxyvc",
+    "..........b..nnnxyvc",
+    ".............nnnxyvc",
+    "...iiiiiiiiiiiiiiiic",
 ];
 
 #[test]
@@ -85,6 +93,8 @@ fn the_table_is_this_one_over_all_pairs() {
                 't' => Step::Devices,
                 'u' => Step::RevokeDevices,
                 'n' => Step::Note,
+                'x' => Step::ExecStart,
+                'y' => Step::ExecStop,
                 'v' => Step::Alive,
                 'c' => Step::Closing,
                 'i' => Step::Ignore,
@@ -115,6 +125,8 @@ fn nothing_of_a_users_is_reached_before_the_login() {
                         | Step::Devices
                         | Step::RevokeDevices
                         | Step::Note
+                        | Step::ExecStart
+                        | Step::ExecStop
                         | Step::Alive
                 ),
                 "{phase:?} {}",

@@ -38,6 +38,13 @@ pub(crate) struct FileConfig {
     pub(super) spare_filers: i64,
     pub(super) min_free_bytes: i64,
     pub(super) upload_expiry_days: i64,
+    pub(super) exec_path: Vec<PathBuf>,
+    pub(super) exec_seconds: i64,
+    pub(super) exec_cpu_seconds: i64,
+    pub(super) exec_memory_bytes: i64,
+    pub(super) exec_output_bytes: i64,
+    pub(super) max_programs_per_session: i64,
+    pub(super) max_programs: i64,
 }
 
 impl Default for FileConfig {
@@ -71,6 +78,13 @@ impl Default for FileConfig {
             spare_filers: 2,
             min_free_bytes: 1 << 30,
             upload_expiry_days: 7,
+            exec_path: vec![PathBuf::from("/usr/bin"), PathBuf::from("/bin")],
+            exec_seconds: 60,
+            exec_cpu_seconds: 30,
+            exec_memory_bytes: 256 << 20,
+            exec_output_bytes: 64 << 20,
+            max_programs_per_session: 2,
+            max_programs: 16,
         }
     }
 }

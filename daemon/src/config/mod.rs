@@ -2,6 +2,7 @@
 //!
 //! `berthd`, `berthd check` and a reload run the same code. Of what keys name, only the site secret is opened here.
 
+mod exec;
 mod file;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use berth_common::sandbox_mode::SandboxMode;
+pub(crate) use exec::ExecConfig;
 pub(crate) use file::FileConfig;
 
 use rustix::process::Resource;
@@ -21,6 +23,9 @@ use crate::ledger::Bounds;
 
 /// Descriptors that a session takes: channel, pidfd and panic pipe of its worker and of its filer.
 const PER_CONNECTION: u64 = 6;
+
+/// Descriptors that a program takes: channel, pidfd and panic pipe of its jail, and its pipes on their way.
+const PER_PROGRAM: u64 = 12;
 
 /// Descriptors for all else: sessions that begin, spares, administrators, the ledger.
 const BESIDES: u64 = 256;
@@ -72,6 +77,8 @@ pub(crate) struct Config {
     /// Free space below which nothing more is reserved.
     pub(crate) min_free_bytes: u64,
     pub(crate) upload_expiry: Duration,
+    /// Programs that users run.
+    pub(crate) exec: ExecConfig,
 }
 
 /// PEM files of an administrator's own certificate.
@@ -229,7 +236,8 @@ impl Config {
     }
 
     fn descriptors_needed(&self) -> u64 {
-        let own = u64::from(self.max_connections) * PER_CONNECTION + BESIDES;
+        let programs = u64::from(self.exec.max_programs) * PER_PROGRAM;
+        let own = u64::from(self.max_connections) * PER_CONNECTION + programs + BESIDES;
         own.max(FEWEST)
     }
 
@@ -325,7 +333,7 @@ impl Config {
                 raw.max_sessions_per_user,
                 1..=100_000,
             ) as u32,
-            // Each transfer holds descriptors in a worker that may have 64 of them.
+            // Each transfer holds descriptors in a worker that may have 80 of them.
             max_transfers: number("max_transfers", raw.max_transfers, 1..=16) as u32,
             max_uploads: number("max_uploads", raw.max_uploads, 1..=100_000) as u32,
             login: seconds(number("login_seconds", raw.login_seconds, 1..=600)),
@@ -350,7 +358,9 @@ impl Config {
                 number("upload_expiry_days", raw.upload_expiry_days, 1..=3650)
                     .saturating_mul(DAY.unsigned_abs()),
             ),
+            exec: ExecConfig::check(raw, number),
         };
+        config.exec.complain(complaints);
         if raw.spare_workers > raw.max_connections {
             complaints.push("spare_workers: more than max_connections are never used".to_owned());
         }

@@ -117,7 +117,7 @@ fn the_command_line_replaces_the_file() {
 fn the_daemon_needs_more_descriptors_than_a_filer_may_have_however_few_connections_there_are() {
     let mut config = Config::load(None, Overrides::default()).unwrap();
     for (connections, needed) in
-        [(1, 8192), (512, 8192), (1322, 8192), (1323, 8194), (4096, 24_832)]
+        [(1, 8192), (512, 8192), (1290, 8192), (1291, 8194), (4096, 25_024)]
     {
         config.max_connections = connections;
         assert_eq!(config.descriptors_needed(), needed, "{connections} connections");

@@ -4,9 +4,10 @@
 
 use std::time::Instant;
 
-use berth_common::broker_protocol::{CloseReason, Direction, WorkerToDaemon};
+use berth_common::broker_protocol::{CloseReason, Direction, ExecStopped, WorkerToDaemon};
 use berth_common::codec;
 use berth_common::credentials::{DeviceKey, NewAccount, NewCredential};
+use berth_common::exec::{Arguments, ProgramName};
 use berth_common::ids::{RequestId, SessionId, UserName};
 use berth_common::rel_path::RelPath;
 use berth_common::scram::ScramVerifier;
@@ -144,6 +145,9 @@ impl Worker {
                 assert!(self.logged_in, "a transfer before the login");
                 return Became::Noted(message);
             }
+            Step::ExecStart | Step::ExecStop => {
+                assert!(self.logged_in, "a program before the login");
+            }
             Step::Alive => assert!(self.logged_in, "an answer before anybody asks"),
             Step::Ignore => assert_eq!(self.phase, Phase::Closing),
             Step::Closing | Step::Break => return Became::Over,
@@ -225,6 +229,13 @@ fn message(letter: u8, variant: u8) -> Option<WorkerToDaemon> {
             bytes: u64::MAX,
             failed: 0,
         },
+        25 if variant == 2 => WorkerToDaemon::ExecStart {
+            id,
+            program: ProgramName::new("du").ok()?,
+            arguments: Arguments::default(),
+            directory: RelPath::root(),
+        },
+        25 if variant == 3 => WorkerToDaemon::ExecStop { id, why: ExecStopped::Output },
         25 => WorkerToDaemon::Alive,
         24 => WorkerToDaemon::Closing { reason: CloseReason::ClientLeft },
         _ => return None,

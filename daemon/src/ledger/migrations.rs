@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 pub(super) const APPLICATION_ID: i64 = 0x4272_7468;
 
 /// From nothing to version 1, from there to version 2, and so on.
-const MIGRATIONS: [&str; 3] = [VERSION_1, VERSION_2, VERSION_3];
+const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
 
 /// Users, uploads and intents. `reserved_*` of a user is the sum over the user's uploads and
 /// intents. `used` may be below zero for a moment (R17): what one session placed and has not
@@ -116,6 +116,15 @@ CREATE TABLE invitations (
     used_by       TEXT
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX invitations_by_end ON invitations (expires_s);
+";
+
+/// Programs that users may run.
+const VERSION_4: &str = "
+CREATE TABLE programs (
+    user INTEGER NOT NULL REFERENCES users (id),
+    name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
+    PRIMARY KEY (user, name)
+) STRICT, WITHOUT ROWID;
 ";
 
 /// Brings a ledger of version `from`, 0 for an empty database, up to [`VERSION`].

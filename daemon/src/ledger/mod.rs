@@ -33,6 +33,7 @@ mod model;
 mod names;
 mod opening;
 mod outage;
+mod programs;
 mod pulse;
 mod replay;
 mod request;
@@ -51,6 +52,7 @@ use berth_common::credentials::{
     DeviceId, DeviceKey, DeviceName, DeviceSummary, InvitationId, NewAccount,
 };
 use berth_common::entry::{Limits, Usage};
+use berth_common::exec::ProgramName;
 use berth_common::ids::{OwedName, SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{
     FileReservation, IntentItem, ReservationResult, SettleItem, UploadRow,
@@ -389,6 +391,56 @@ impl Ledger {
     ) -> Result<Vec<DeviceId>, LedgerError> {
         let user = user.clone();
         self.write(move |tx| devices::revoke(tx, &user, devices.as_deref())).await
+    }
+
+    // Programs.
+
+    /// Whether the user may run this program.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`.
+    pub(crate) async fn may_run(
+        &self,
+        user: &UserName,
+        program: ProgramName,
+    ) -> Result<bool, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| programs::may_run(tx, &user, &program)).await
+    }
+
+    /// The programs that the user may run, in the order of their names.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn programs(&self, user: &UserName) -> Result<Vec<ProgramName>, LedgerError> {
+        let user = user.clone();
+        self.read(move |tx| programs::of_user(tx, &user)).await
+    }
+
+    /// Lets the user run these too, from the next request on.
+    ///
+    /// # Errors
+    /// `NoSuchUser`, `UserGoing`; `Refused` with `TooManyPrograms` when there would be more than there may be.
+    pub(crate) async fn allow_programs(
+        &self,
+        user: &UserName,
+        programs: Vec<ProgramName>,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| programs::allow(tx, &user, &programs)).await
+    }
+
+    /// Lets the user run these no more, or none at all if none is named. It ends none that runs.
+    ///
+    /// # Errors
+    /// `NoSuchUser`.
+    pub(crate) async fn deny_programs(
+        &self,
+        user: &UserName,
+        programs: Vec<ProgramName>,
+    ) -> Result<(), LedgerError> {
+        let user = user.clone();
+        self.write(move |tx| programs::deny(tx, &user, &programs)).await
     }
 
     // Invitations.

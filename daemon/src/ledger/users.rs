@@ -205,7 +205,7 @@ pub(super) fn finish_removal(tx: &Tx<'_>, user: &UserName) -> Result<(), Failure
     if account.state != UserState::Removing {
         return Err(LedgerError::UserExists.into());
     }
-    let tables = ["temp.names", "temp.sums", "intents", "uploads", "devices"];
+    let tables = ["temp.names", "temp.sums", "intents", "uploads", "devices", "programs"];
     for table in tables {
         tx.db.execute(&format!("DELETE FROM {table} WHERE user = ?1"), [account.id.0])?;
     }

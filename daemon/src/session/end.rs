@@ -1,4 +1,4 @@
-//! The end of a session: both processes are reaped, what they left is replayed, and who waits goes on. What is
+//! The end of a session: its programs are ended, both processes are reaped, what they left is replayed, and who waits goes on. What is
 //! left over in staging is removed by others, without the session.
 
 use std::time::{Duration, Instant};
@@ -54,6 +54,8 @@ impl Session {
         if let Some(beside) = self.beside.take() {
             beside.abort();
         }
+        // First of all: whoever left has no use for what they write.
+        let programs = self.programs.stop();
         let worker = self.worker.process().clone();
         let (serving, task) = self.serving.take().unzip();
         let kill = |reason: KillReason| {
@@ -79,6 +81,7 @@ impl Session {
             if let Some(serving) = &serving {
                 reap_filer(serving, filer_patience).await;
             }
+            programs.await;
         };
         tokio::pin!(reaped);
         loop {

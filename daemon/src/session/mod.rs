@@ -3,11 +3,12 @@
 //! A task owns the session: it reads what the worker asks ([`crate::broker`] says what may be asked when),
 //! takes events of its own helpers and of others who want to end it, and at the end sees to it that both
 //! processes are reaped and what they left is replayed ([`end`]). Waiting for the ledger or a filer is done
-//! beside it ([`login`], [`join`], [`credentials`], [`attempt`]), so that it always hears its worker.
+//! beside it ([`login`], [`join`], [`credentials`], [`attempt`], [`exec`]), so that it always hears its worker.
 
 mod attempt;
 mod credentials;
 mod end;
+mod exec;
 mod join;
 mod login;
 mod note;
@@ -18,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use berth_common::broker_protocol::{CloseReason, WorkerToDaemon};
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::SessionId;
+use berth_common::ids::{RequestId, SessionId};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -28,6 +29,7 @@ use crate::broker::{self, Phase, Step};
 use crate::bucket::{Bucket, PROGRESS, SELDOM};
 use crate::certificate_verify::is_certificate_verify;
 use crate::daemon::{Control, Daemon};
+use crate::exec::Outcome;
 use crate::exit::KillReason;
 use crate::heartbeat::{self, Heartbeat, Turn};
 use crate::identity::Identity;
@@ -40,8 +42,9 @@ use crate::worker_handle::{MadeWith, SharedWorker};
 
 use credentials::{CHANGES, CredentialOutcome};
 use end::{End, HEAR_OUT, broke, lost};
+use exec::{BEGINNINGS, Programs};
 use join::JoinOutcome;
-use login::Outcome;
+use login::Outcome as LoginOutcome;
 
 /// Seconds beyond the worker's own bound after which the daemon ends a login.
 const LOGIN_SLACK: Duration = Duration::from_secs(5);
@@ -56,11 +59,13 @@ pub(crate) enum Event {
     /// The server stops: end when the transfers have, or after so many seconds.
     Shutdown(u32),
     /// A login came so far.
-    Login(Outcome),
+    Login(LoginOutcome),
     /// An account by an invitation came so far.
     Join(JoinOutcome),
     /// What is done with credentials came so far.
     Credential(CredentialOutcome),
+    /// Nothing of a program is left.
+    Program(RequestId, Outcome),
     /// Worker and filer are to be asked whether they still run.
     Beat,
     /// The filer has ended.
@@ -137,6 +142,8 @@ struct Session {
     seldom: Bucket,
     progress: Bucket,
     credentials: Bucket,
+    programs: Programs,
+    beginnings: Bucket,
     /// For its transfers.
     lines: Lines,
     heartbeat: Heartbeat,
@@ -177,6 +184,8 @@ pub(crate) async fn run(
         seldom: Bucket::new(SELDOM, now),
         progress: Bucket::new(PROGRESS, now),
         credentials: Bucket::new(CHANGES, now),
+        programs: Programs::default(),
+        beginnings: Bucket::new(BEGINNINGS, now),
         lines: Lines::new(TRANSFERS, now),
         heartbeat: Heartbeat::default(),
         deadline: Some((deadline, KillReason::TimedOut("did not log in"))),
@@ -328,6 +337,13 @@ impl Session {
                 self.revoke_devices(devices);
                 None
             }
+            (Step::ExecStart, WorkerToDaemon::ExecStart { id, program, arguments, directory }) => {
+                self.exec_start(id, program, arguments, directory)
+            }
+            (Step::ExecStop, WorkerToDaemon::ExecStop { id, why }) => {
+                self.exec_stop(id, why);
+                None
+            }
             (Step::Note, message) => self.note(message),
             (Step::Alive, _) if self.heartbeat.answered() => None,
             (Step::Alive, _) => Some(broke("it answered what was not asked".to_owned())),
@@ -365,6 +381,10 @@ impl Session {
             }
             Event::Credential(outcome) => {
                 self.credential_outcome(outcome);
+                None
+            }
+            Event::Program(id, outcome) => {
+                self.program_over(id, outcome);
                 None
             }
             Event::Beat => self.beat(),

@@ -7,6 +7,7 @@
 //! A puppet stands in a directory of the test's own, beside a link to the real program. Unless the test has
 //! placed a script there ([`place`]) it executes the real one at once, so that the same daemon has both.
 
+pub mod habits;
 pub mod haggle;
 pub mod line;
 pub mod machine;

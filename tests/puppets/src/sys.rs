@@ -64,6 +64,23 @@ pub(crate) fn peek(address: u64, count: usize) -> Vec<u8> {
     unsafe { std::slice::from_raw_parts(address as *const u8, count) }.to_vec()
 }
 
+/// Sends this process a signal whose disposition is the default.
+pub(crate) fn raise(signal: libc::c_int) {
+    // SAFETY: to restore a default installs no handler, and the signal is for this process alone.
+    unsafe {
+        libc::signal(signal, libc::SIG_DFL);
+        libc::raise(signal);
+    }
+}
+
+/// Ignores a signal.
+pub(crate) fn ignore(signal: libc::c_int) {
+    // SAFETY: to ignore a signal installs no handler.
+    unsafe {
+        libc::signal(signal, libc::SIG_IGN);
+    }
+}
+
 /// Writes to an address that is none.
 pub(crate) fn fault() {
     // SAFETY: there is none: the process is to be ended for it.

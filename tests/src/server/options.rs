@@ -15,6 +15,7 @@ pub struct Options {
     pub(super) passed: Option<Arc<TcpListener>>,
     pub(super) environment: Vec<(String, String)>,
     pub(super) without_network: bool,
+    pub(super) without_user_namespaces: bool,
     pub(super) puppets: bool,
 }
 
@@ -65,6 +66,13 @@ impl Options {
     #[must_use]
     pub fn without_network(mut self) -> Self {
         self.without_network = true;
+        self
+    }
+
+    /// In a world that gives no user namespaces to anybody: a root of its own, as in many a container. Needs root.
+    #[must_use]
+    pub fn without_user_namespaces(mut self) -> Self {
+        self.without_user_namespaces = true;
         self
     }
 

@@ -79,7 +79,7 @@ impl Server {
     #[must_use]
     pub fn status(&self) -> Status {
         match self.ask_as_administrator(&AdminToDaemon::Status) {
-            Ok(DaemonToAdmin::Status(status)) => status,
+            Ok(DaemonToAdmin::Status(status)) => *status,
             other => panic!("instead of the status: {other:?}"),
         }
     }

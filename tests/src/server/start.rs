@@ -75,7 +75,7 @@ pub(super) fn daemon(
     mut meanwhile: impl FnMut(u32),
 ) -> Result<Started, Refusal> {
     let config = configure(directory, options);
-    let mut daemon = command(&binaries.path("berthd"), options)
+    let mut daemon = command(&binaries.path("berthd"), directory, options)
         .envs(options.points.iter().map(|file| ("BERTH_TEST_POINTS", file)))
         .envs(options.environment.iter().map(|(name, value)| (name, value)))
         .args(
@@ -119,7 +119,7 @@ pub(super) fn daemon(
 
 /// The program with nothing, or with a socket as descriptor 3, which it is told by the variables that it looks at.
 /// A shell sees to both and becomes the program, since only the process itself knows its number.
-fn command(berthd: &Path, options: &Options) -> Command {
+fn command(berthd: &Path, directory: &Path, options: &Options) -> Command {
     const PASS: &str = "exec 3<&0 0</dev/null
         export LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=berth
         exec \"$@\"";
@@ -139,6 +139,9 @@ fn command(berthd: &Path, options: &Options) -> Command {
     if options.without_network {
         command = in_an_empty_network(command, options);
     }
+    if options.without_user_namespaces {
+        command = in_a_root_of_its_own(&command, &directory.join("root"));
+    }
     command
 }
 
@@ -153,6 +156,19 @@ fn in_an_empty_network(inner: Command, options: &Options) -> Command {
         }
         None => outer.stdin(Stdio::null()),
     };
+    outer
+}
+
+/// The same command, in a root that is the machine's under another name: from there the kernel gives no user namespace.
+/// All that are on the way execute the next one.
+fn in_a_root_of_its_own(inner: &Command, root: &Path) -> Command {
+    const ENTER: &str =
+        "mount --rbind / \"$1\" && root=$1 && shift && exec chroot \"$root\" \"$@\"";
+    account::make_dir(root);
+    let mut outer = Command::new("unshare");
+    outer.args(["--mount", "--propagation=private", "--", "sh", "-c", ENTER, "sh"]).arg(root);
+    outer.arg(inner.get_program()).args(inner.get_args()).env_clear().stdin(Stdio::null());
+    outer.envs(inner.get_envs().filter_map(|(name, value)| Some((name, value?))));
     outer
 }
 

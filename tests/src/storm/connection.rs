@@ -251,7 +251,11 @@ fn request_of(message: &WorkerToClient) -> Option<RequestId> {
         | WorkerToClient::FilesGot { id, .. }
         | WorkerToClient::FilesStated { id, .. }
         | WorkerToClient::GetReady { id, .. }
-        | WorkerToClient::GetEnd { id, .. } => Some(*id),
+        | WorkerToClient::GetEnd { id, .. }
+        | WorkerToClient::ExecStarted { id }
+        | WorkerToClient::ExecOutput { id, .. }
+        | WorkerToClient::ExecInputTaken { id, .. }
+        | WorkerToClient::ExecDone { id, .. } => Some(*id),
         WorkerToClient::Hello { .. }
         | WorkerToClient::SiteAccepted
         | WorkerToClient::LoginChallenge { .. }

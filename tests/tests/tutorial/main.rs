@@ -19,6 +19,8 @@
 //! - Times, durations, rates, IDs and codes only have to look alike ([`compare`] has the list). A code or ID
 //!   of the document stands for the one that was seen in its place from then on.
 //!
+//! - A block that begins with three backticks and `rust` stands in the documentation of the library, which is compiled.
+//!
 //! All else has to be equal, line by line.
 
 mod compare;
@@ -49,6 +51,7 @@ fn the_tutorial_is_what_happens() {
         match item {
             Item::Line(_) => {}
             Item::Direction(direction) => scene.direct(direction),
+            Item::Step(step) if !scene.can(step) => {}
             Item::Step(step) => {
                 steps += 1;
                 let seen = scene.carry_out(step);
@@ -70,5 +73,24 @@ fn the_tutorial_is_what_happens() {
     assert!(steps > 20, "only {steps} commands were found");
     if write {
         fs::write(&path, document.render()).unwrap();
+    }
+}
+
+#[test]
+fn what_it_shows_of_the_library_is_compiled() {
+    let read = |path: &str| {
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(path)).unwrap()
+    };
+    let documented: String = read("client/src/lib.rs")
+        .lines()
+        .filter_map(|line| line.strip_prefix("//!"))
+        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(line)))
+        .collect();
+    let tutorial = read("docs/TUTORIAL.md");
+    let blocks = tutorial.split("```rust\n").skip(1);
+    let shown: Vec<_> = blocks.map(|block| block.split("```").next().unwrap()).collect();
+    assert!(!shown.is_empty(), "nothing is shown");
+    for block in shown {
+        assert!(documented.contains(block), "client/src/lib.rs has not:\n{block}");
     }
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use berth_tests::terminal::{Key, Terminal};
-use berth_tests::{Options, Relay, Server, account, disk, wait_until};
+use berth_tests::{Announcer, Network, Options, Relay, Server, account, disk, wait_until};
 
 use crate::compare::{self, Names};
 use crate::document::{Step, Who};
@@ -21,6 +21,9 @@ const SERVER: &str = "files.example.org";
 const ADDRESS: &str = "(192.0.2.7:4022)";
 const HOME: &str = "/home/alice";
 const DATA: &str = "/var/lib/berth";
+/// How the server is called and where it is on a network on which it is announced.
+const ANNOUNCED: &str = "Files of us";
+const ANNOUNCED_AT: [&str; 2] = ["192.0.2.7", "2001:db8::7"];
 const FINGERPRINT: &str = "SHA256:8c1f0a5be2d94e37a6b3c07d15f8e92b4d60713ca9fe28b5d4170e6c93ab52f8";
 const LATER_FINGERPRINT: &str =
     "SHA256:2e97d4b106fa83c5e0b94d7a31c86f25d08b7ae94c135f62b9e07d83a416c5fd";
@@ -39,6 +42,8 @@ pub(crate) struct Scene {
     relay: Relay,
     home: PathBuf,
     names: Names,
+    /// Where the server is announced, and Alice looks for servers. It goes after the announcer.
+    announced: Option<(Announcer, Network)>,
     /// The exit code of the command before.
     exit: i32,
 }
@@ -58,7 +63,7 @@ impl Scene {
         names.add(HOME, home.to_str().unwrap());
         names.add(DATA, server.data().to_str().unwrap());
         names.add(FINGERPRINT, server.fingerprint());
-        Self { server, relay, home, names, exit: 0 }
+        Self { server, relay, home, names, announced: None, exit: 0 }
     }
 
     /// Does what no command does.
@@ -69,6 +74,7 @@ impl Scene {
             "the connection is cut in the middle of the next command" => {
                 drop(self.relay.hold_next_after(CUT_AFTER));
             }
+            "the server is announced" => self.announce(),
             other => panic!("what is {other:?}?"),
         }
     }
@@ -84,11 +90,31 @@ impl Scene {
         self.names.add(LATER_FINGERPRINT, self.server.fingerprint());
     }
 
+    /// On a network of its own, since that of the machine is everybody's. Where none can be made, nothing is announced.
+    fn announce(&mut self) {
+        let Some(network) = Network::new() else { return };
+        let announcer = Announcer::start(&network.first, &["--name", ANNOUNCED, "--tell-version"]);
+        announcer.wait_for_name(ANNOUNCED);
+        for (word, real) in ANNOUNCED_AT.into_iter().zip(["10.77.0.1", "fd77::1"]) {
+            self.names.add(word, real);
+        }
+        self.announced = Some((announcer, network));
+    }
+
+    /// Whether a command can be carried out: servers can only be looked for on a network of the test's own.
+    pub(crate) fn can(&self, step: &Step) -> bool {
+        self.announced.is_some() || !looks_for_servers(step)
+    }
+
     /// Carries a command out; what could be seen, in the document's words.
     pub(crate) fn carry_out(&mut self, step: &Step) -> Vec<String> {
         let typed = typing::of(&step.output);
         let held = typed.contains(&Typed::Interrupt).then(|| self.relay.hold_next_after(CUT_AFTER));
-        let mut terminal = Terminal::start(&self.shell(step), COLUMNS, ROWS);
+        let start = || Terminal::start(&self.shell(step), COLUMNS, ROWS);
+        let mut terminal = match &self.announced {
+            Some((_, network)) if looks_for_servers(step) => network.second.within(start),
+            _ => start(),
+        };
         let mut typist = Typist::at(&mut terminal);
         let mut seen = Vec::new();
         for typed in typed {
@@ -157,4 +183,8 @@ impl Scene {
         };
         command
     }
+}
+
+fn looks_for_servers(step: &Step) -> bool {
+    step.command.starts_with("berth discover")
 }

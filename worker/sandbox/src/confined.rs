@@ -1,10 +1,10 @@
 //! A process between its last two steps: Landlock is in force, the table of system calls is not yet.
 
 use berth_common::sandbox_mode::{LEAST_LANDLOCK, SandboxMode};
-use seccompiler::{Error, SeccompAction};
+use seccompiler::Error;
 
 use crate::DemotionError;
-use crate::filter::Filters;
+use crate::filter::{Filters, Otherwise};
 use crate::tables::Table;
 use crate::trap;
 
@@ -12,6 +12,7 @@ use crate::trap;
 #[must_use = "without being sealed the process may make any system call"]
 pub struct Confined {
     filters: Filters,
+    otherwise: Otherwise,
     mode: SandboxMode,
     landlock: u32,
 }
@@ -22,22 +23,25 @@ impl std::fmt::Debug for Confined {
     }
 }
 
+/// Whether this version of Landlock is enough.
+pub(crate) fn check_landlock(mode: SandboxMode, found: u32) -> Result<(), DemotionError> {
+    let least = LEAST_LANDLOCK;
+    if found < least && mode != SandboxMode::BestEffort {
+        return Err(DemotionError::LandlockTooOld { found, least });
+    }
+    Ok(())
+}
+
 impl Confined {
     pub(crate) fn new(
         table: Table,
+        otherwise: Otherwise,
         mode: SandboxMode,
         landlock: u32,
     ) -> Result<Self, DemotionError> {
-        if landlock < LEAST_LANDLOCK && mode != SandboxMode::BestEffort {
-            let least = LEAST_LANDLOCK;
-            return Err(DemotionError::LandlockTooOld { found: landlock, least });
-        }
-        let otherwise = match mode {
-            SandboxMode::Require | SandboxMode::BestEffort => SeccompAction::Trap,
-            #[cfg(debug_assertions)]
-            SandboxMode::Report => SeccompAction::Log,
-        };
-        Ok(Self { filters: Filters::compile(table, otherwise)?, mode, landlock })
+        check_landlock(mode, landlock)?;
+        let filters = Filters::compile(table, otherwise.action(mode))?;
+        Ok(Self { filters, otherwise, mode, landlock })
     }
 
     /// The version of Landlock that is in force, 0 for none: the lesser of the kernel's and of what this
@@ -54,7 +58,9 @@ impl Confined {
     /// When a filter cannot be loaded. A kernel without seccomp is none with [`SandboxMode::BestEffort`]. The
     /// process then is in between and must end.
     pub fn seal(self) -> Result<bool, DemotionError> {
-        trap::install().map_err(DemotionError::Handler)?;
+        if self.otherwise == Otherwise::End {
+            trap::install().map_err(DemotionError::Handler)?;
+        }
         match self.filters.load() {
             Ok(()) => Ok(true),
             Err(Error::Seccomp(error))

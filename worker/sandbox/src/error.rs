@@ -31,6 +31,9 @@ pub enum DemotionError {
     /// Step 3: new privileges could not be given up.
     #[error("privileges: cannot give up new ones")]
     NoNewPrivileges(#[source] io::Error),
+    /// An announcer's alone: its capabilities could not be given up.
+    #[error("privileges: cannot give up its capabilities")]
+    Capabilities(#[source] io::Error),
     /// Step 3: the process could not be made undumpable.
     #[error("memory: cannot hide it from other processes of the user")]
     Dumpable(#[source] io::Error),

@@ -1,13 +1,15 @@
-//! Demotion: how `berth-worker` and `berth-filer` give up what they do not need.
+//! Demotion: how `berth-worker`, `berth-filer` and `berth-jail` give up what they do not need, and how `berthd announce`
+//! does, which has two of its own, [`demote_announcer`] and [`confine_announcer`].
 //!
-//! Each has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
+//! Each helper has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
-//! The daemon never calls them. Nothing that a client influences is read before the last has returned. They
+//! A `berthd` that serves never calls them. Nothing that a client influences is read before the last has returned. They
 //! start no thread and never give anything back.
 
 mod confined;
 mod error;
 mod filter;
+mod jail;
 mod names;
 mod rights;
 mod steps;
@@ -22,18 +24,25 @@ use berth_common::sandbox_mode::SandboxMode;
 
 pub use confined::Confined;
 pub use error::DemotionError;
+pub use jail::{JAIL_LIMITS, JailRights, confine_keeper, confine_program, demote_jail};
 pub use steps::ResourceLimits;
 
+use crate::filter::Otherwise;
 use crate::tables::Table;
 
-/// What a worker may use: 64 descriptors (its client, its channels and the files of its transfers).
+/// What a worker may use: 80 descriptors (its client, its channels, the files of its transfers and the pipes of its
+/// programs).
 pub const WORKER_LIMITS: ResourceLimits =
-    ResourceLimits { descriptors: 64, data_bytes: 96 * 1024 * 1024 };
+    ResourceLimits { descriptors: 80, data_bytes: 96 * 1024 * 1024 };
 
 /// What a filer may use. Descriptors in flight count for the whole uid against the *sender's* limit,
 /// so a filer's is generous; its memory has room for some hundred operations at once.
 pub const FILER_LIMITS: ResourceLimits =
     ResourceLimits { descriptors: 4096, data_bytes: 128 * 1024 * 1024 };
+
+/// What an announcer may use: two sockets for each of 32 interfaces, and what asking for these takes.
+pub const ANNOUNCER_LIMITS: ResourceLimits =
+    ResourceLimits { descriptors: 128, data_bytes: 64 * 1024 * 1024 };
 
 /// Demotes a worker and returns its channel to the daemon.
 ///
@@ -74,7 +83,7 @@ pub fn confine_worker(mode: SandboxMode) -> Result<Confined, DemotionError> {
     let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
     // 7. The caller makes its TLS configuration, its runtime and its helper threads, and waits for them.
     // 8. Then it seals, and says `Ready`.
-    Confined::new(Table::Worker, mode, landlock)
+    Confined::new(Table::Worker, Otherwise::End, mode, landlock)
 }
 
 /// Demotes a filer as far as it can be before it knows its directories, and returns its channel to the
@@ -142,7 +151,40 @@ pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined,
         FilerRole::Recover { .. } => Table::FilerRecover,
         FilerRole::Walk { .. } => Table::FilerWalk,
     };
-    Confined::new(table, mode, landlock)
+    Confined::new(table, Otherwise::End, mode, landlock)
+}
+
+/// Closes what an announcer (`berthd announce`) was started with by mistake, and gives up new privileges.
+///
+/// To be called on the main thread before any other thread exists and before any other descriptor is opened: what is
+/// above descriptor 2 is closed. As root it still can become somebody else.
+///
+/// # Errors
+/// One variant a step. The process then is in between and must end.
+pub fn demote_announcer() -> Result<(), DemotionError> {
+    steps::close_all_but_the_three()?;
+    steps::gain_no_privileges()
+}
+
+/// Takes all files, TCP, other processes and every capability away from an announcer that is demoted: it needs UDP
+/// alone. Returns the version of Landlock that is in force, 0 for none.
+///
+/// To be called on the main thread before any other thread exists, once it is an ordinary user and before it hears
+/// the network. It closes no table of system calls: those that list the interfaces are the C library's affair, and
+/// its unit has a filter.
+///
+/// # Errors
+/// One variant a step; with [`SandboxMode::Require`] also for what the kernel lacks. The process then is in between
+/// and must end.
+pub fn confine_announcer(mode: SandboxMode) -> Result<u32, DemotionError> {
+    steps::hold_no_capabilities()?;
+    steps::hide_memory()?;
+    steps::limit_resources(ANNOUNCER_LIMITS)?;
+    steps::be_one_thread()?;
+    // As a worker: not a single rule.
+    let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
+    confined::check_landlock(mode, landlock)?;
+    Ok(landlock)
 }
 
 /// Takes descriptor 0, the channel to the daemon, which the daemon placed there. Once a process.

@@ -9,7 +9,7 @@ use landlock::{
     RulesetAttr as _, RulesetCreated, RulesetCreatedAttr as _, RulesetError, Scope, make_bitflags,
 };
 
-use crate::FilerRole;
+use crate::{FilerRole, JailRights};
 
 /// The newest version that is known here and was tried.
 const KNOWN: ABI = ABI::V9;
@@ -50,6 +50,22 @@ pub(crate) fn restrict_filer(role: FilerRole<'_>) -> Result<u32, RulesetError> {
         }
         FilerRole::Walk { home } => ruleset.add_rule(PathBeneath::new(home, READING))?,
     })
+}
+
+/// Leaves a program in a jail its user's home and libraries to read, and itself to be executed.
+pub(crate) fn restrict_program(rights: JailRights<'_>) -> Result<u32, RulesetError> {
+    let mut ruleset = ruleset()?.add_rule(PathBeneath::new(rights.home, READING))?;
+    for directory in rights.libraries {
+        ruleset = ruleset.add_rule(PathBeneath::new(directory, READING))?;
+    }
+    for file in rights.files {
+        ruleset = ruleset.add_rule(PathBeneath::new(file, AccessFs::ReadFile))?;
+    }
+    for file in rights.executables {
+        let rights = AccessFs::ReadFile | AccessFs::Execute;
+        ruleset = ruleset.add_rule(PathBeneath::new(file, rights))?;
+    }
+    enforce(ruleset)
 }
 
 fn ruleset() -> Result<RulesetCreated, RulesetError> {

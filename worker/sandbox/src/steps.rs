@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 
 use rustix::process::{DumpableBehavior, Resource, Rlimit, Signal};
+use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use crate::DemotionError;
 use crate::sys;
@@ -11,7 +12,7 @@ use crate::sys;
 /// Half of the scale of proc(5): as if it used half of all memory beside what it uses.
 const OOM_SCORE: &str = "500";
 
-/// What differs between the limits of a worker and of a filer.
+/// What differs between the limits of the helpers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResourceLimits {
     /// Most open descriptors.
@@ -47,6 +48,20 @@ pub(crate) fn die_with_the_parent(channel: impl AsFd) -> Result<(), DemotionErro
 pub(crate) fn gain_no_privileges() -> Result<(), DemotionError> {
     rustix::thread::set_no_new_privs(true)
         .map_err(|errno| DemotionError::NoNewPrivileges(errno.into()))
+}
+
+/// Those that it has are dropped, and those that it would pass on. Who has none sets none: a service manager's filter
+/// may refuse the call.
+pub(crate) fn hold_no_capabilities() -> Result<(), DemotionError> {
+    let none = CapabilitySet::empty();
+    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+    rustix::thread::clear_ambient_capability_set()
+        .and_then(|()| rustix::thread::capabilities(None))
+        .and_then(|held| match held == sets {
+            true => Ok(()),
+            false => rustix::thread::set_capabilities(None, sets),
+        })
+        .map_err(|errno| DemotionError::Capabilities(errno.into()))
 }
 
 /// When memory is short, the kernel is to end a helper, with whom one client goes, and not the daemon, with whom

@@ -125,7 +125,7 @@ fn a_worker_is_demoted() {
         text.starts_with("privs=true dumpable=NotDumpable signal=Some(\"Signal::KILL\")"),
         "{text}"
     );
-    let files = capped(Resource::Nofile, 64);
+    let files = capped(Resource::Nofile, 80);
     let data = capped(Resource::Data, 96 * 1024 * 1024);
     assert!(
         text.contains(&format!(

@@ -16,11 +16,12 @@ use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::{ChannelError, Received};
 use berth_common::credentials::{DeviceId, DeviceKey, DeviceSummary, NewAccount, NewCredential};
 use berth_common::error_code::ErrorCode;
-use berth_common::ids::UserName;
+use berth_common::ids::{RequestId, UserName};
 use rustix::net::Shutdown;
 use tokio::sync::oneshot;
 
 use crate::channel_io::{self, AsyncChannel};
+use crate::exec::News;
 use crate::signer::BrokerChannel;
 use crate::sys;
 
@@ -37,6 +38,8 @@ pub(crate) enum Order {
         /// The grace time.
         grace_seconds: u32,
     },
+    /// How a program that the client has asked for does.
+    Program(RequestId, News),
     /// The daemon is gone, or broken: end at once.
     Lost,
 }
@@ -297,6 +300,21 @@ impl Broker {
                         self.report(WorkerToDaemon::Alive);
                         None
                     }
+                    DaemonToWorker::ExecStarted { id, output_bytes } => {
+                        // As many as the message states, or it would not have been received.
+                        match <[OwnedFd; 3]>::try_from(received.descriptors) {
+                            Ok(pipes) => {
+                                Some(Order::Program(id, News::Started(pipes, output_bytes)))
+                            }
+                            Err(_) => Some(Order::Lost),
+                        }
+                    }
+                    DaemonToWorker::ExecFailed { id, error } => {
+                        Some(Order::Program(id, News::Failed(error)))
+                    }
+                    DaemonToWorker::ExecEnded { id, end } => {
+                        Some(Order::Program(id, News::Ended(end)))
+                    }
                     DaemonToWorker::Setup(_)
                     | DaemonToWorker::Client { .. }
                     | DaemonToWorker::Signed { .. } => Some(Order::Lost),
@@ -319,7 +337,7 @@ impl Broker {
                 Err(_) => Some(Order::Lost),
             };
             let Some(order) = order else { continue };
-            if !matches!(order, Order::Shutdown { .. }) {
+            if !matches!(order, Order::Shutdown { .. } | Order::Program(..)) {
                 // Whoever waits for an answer learns that none will come.
                 self.pending.take();
             }

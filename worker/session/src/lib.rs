@@ -8,6 +8,7 @@
 mod broker;
 mod channel_io;
 mod connection;
+mod exec;
 mod filesystem;
 #[cfg(any(fuzzing, test))]
 pub mod fuzzing;

@@ -1,9 +1,11 @@
 //! The one place for `unsafe`: what neither std nor rustix offers.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
 use berth_common::channel::{Channel, Message};
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 /// Registers a channel with the runtime, for [`crate::channel_io`].
@@ -16,6 +18,15 @@ pub(crate) fn register<Tx: Message, Rx: Message>(
     // SAFETY: a channel owns one open descriptor, always the same; to give it up takes the channel itself,
     // of which the `AsyncFd` holds a share as long as it is registered.
     Ok(unsafe { AsyncFd::register(channel) }?)
+}
+
+/// Registers one end of a pipe, which does not block.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn register_pipe(pipe: OwnedFd, interest: Interest) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `AsyncFd` owns the descriptor, which stays the same as long as it is registered.
+    Ok(unsafe { AsyncFd::register_with_interest(pipe, interest) }?)
 }
 
 /// A write beyond the limit on file sizes, which the daemon sets to what was granted, fails then (EFBIG), and does

@@ -132,6 +132,11 @@ async fn devices_come_and_go(ledger: &Ledger, user: &UserName) {
     ledger.device(user, key).await.unwrap().unwrap();
     assert_eq!(ledger.devices(user).await.unwrap().len(), 1);
     assert_eq!(ledger.revoke_devices(user, None).await.unwrap(), [key.id()]);
+    let program = berth_common::exec::ProgramName::new("du").unwrap();
+    ledger.allow_programs(user, vec![program.clone()]).await.unwrap();
+    assert!(ledger.may_run(user, program.clone()).await.unwrap());
+    ledger.deny_programs(user, vec![program]).await.unwrap();
+    ledger.deny_programs(user, Vec::new()).await.unwrap();
 }
 
 async fn somebody_is_invited(ledger: &Ledger) {

@@ -9,6 +9,7 @@ mod many_users;
 mod migrations;
 mod model;
 mod outages;
+mod programs;
 mod random;
 mod recovery;
 mod sessions;

@@ -87,7 +87,9 @@ impl Fakes {
     /// The same on a file system where staging is made durable like this.
     pub(super) async fn start_on(sync: StagingSync, change: impl FnOnce(&mut Config)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        for (program, seconds) in [(Program::Worker, 1001), (Program::Filer, 1002)] {
+        for (program, seconds) in
+            [(Program::Worker, 1001), (Program::Filer, 1002), (Program::Jail, 1003)]
+        {
             let path = dir.path().join(program.as_str());
             std::fs::write(&path, format!("#!/bin/sh\nexec sleep {seconds}\n")).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
@@ -120,6 +122,7 @@ impl Fakes {
             homes,
             workers,
             filers,
+            spawner: spawner.clone(),
             activity,
         });
         add_user(&daemon, "alice").await;

@@ -4,6 +4,7 @@
 //! a table is forbidden. [`crate::filter`] makes them into filters; nothing here calls the kernel.
 
 mod filer;
+mod jail;
 mod shared;
 mod worker;
 
@@ -16,12 +17,17 @@ pub(crate) enum Table {
     FilerServe,
     FilerRecover,
     FilerWalk,
+    /// The two processes of a jail that wait for the program.
+    JailKeeper,
+    /// The program in it.
+    JailProgram,
 }
 
 impl Table {
+    /// Those of Berth's own processes, whose code is known.
     #[cfg(test)]
-    pub(crate) const ALL: [Self; 4] =
-        [Self::Worker, Self::FilerServe, Self::FilerRecover, Self::FilerWalk];
+    pub(crate) const OWN: [Self; 5] =
+        [Self::Worker, Self::FilerServe, Self::FilerRecover, Self::FilerWalk, Self::JailKeeper];
 
     /// The rows, those of several lists together. No call stands twice: of two rows for one call the
     /// filter would know the last alone.
@@ -31,6 +37,8 @@ impl Table {
             Self::FilerServe => &[shared::ROWS, filer::ROWS, filer::CHANGES, filer::SERVES],
             Self::FilerRecover => &[shared::ROWS, filer::ROWS, filer::CHANGES, filer::DUPLICATES],
             Self::FilerWalk => &[shared::ROWS, filer::ROWS, filer::DUPLICATES],
+            Self::JailKeeper => &[shared::ROWS, jail::KEEPER],
+            Self::JailProgram => &[jail::PROGRAM],
         };
         lists.iter().flat_map(|list| list.iter()).collect()
     }

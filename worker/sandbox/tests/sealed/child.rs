@@ -114,6 +114,7 @@ pub(crate) fn run(name: &str) {
             let _early = Helper::start();
             berth_sandbox::confine_worker(require)
         }),
+        "announcer" => crate::announcer::live(),
         _ => {}
     }
 }

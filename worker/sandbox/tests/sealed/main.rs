@@ -11,6 +11,7 @@
     reason = "no test is confined, but for its children, which do what they are told"
 )]
 
+mod announcer;
 mod arguments;
 mod child;
 #[allow(unsafe_code)]
@@ -22,6 +23,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 
+use announcer::an_announcer_has_udp_and_neither_files_nor_tcp_nor_other_processes;
 use arguments::Arguments;
 use libc::{
     AT_FDCWD, MAP_ANONYMOUS, MAP_PRIVATE, MAP_SHARED, O_PATH, O_RDONLY, O_RDWR, PROT_EXEC,
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         a_walking_filer_only_reads_the_home,
         best_effort_leaves_nothing_out_that_the_kernel_has,
         a_thread_from_before_is_refused,
+        an_announcer_has_udp_and_neither_files_nor_tcp_nor_other_processes,
         #[cfg(debug_assertions)]
         a_report_lets_a_forbidden_call_pass,
     };

@@ -102,6 +102,15 @@ impl Parts {
     }
 }
 
+#[cfg(test)]
+impl Parts {
+    /// What is queued, until the last one.
+    pub(crate) async fn messages(self) -> Vec<WorkerToClient> {
+        drop(self.outgoing);
+        self.queue.messages().await
+    }
+}
+
 impl Connection {
     /// Writes what is queued and then `last`, ends the stream, and waits for the client to close; all
     /// within [`FAREWELL`].

@@ -56,6 +56,19 @@ pub(crate) struct Outgoing {
 /// The receiving end, for [`write`].
 pub(crate) struct OutgoingQueue(mpsc::UnboundedReceiver<Queued>);
 
+#[cfg(test)]
+impl OutgoingQueue {
+    /// What is queued, until the last one.
+    pub(super) async fn messages(mut self) -> Vec<WorkerToClient> {
+        let mut all = Vec::new();
+        while let Some(Queued { frame: Frame::Message(bytes), .. }) = self.0.recv().await {
+            let body = &bytes[frame::HEADER_BYTES..];
+            all.push(frame::decode_message(body).unwrap());
+        }
+        all
+    }
+}
+
 impl Outgoing {
     /// A queue and its end.
     pub(crate) fn new() -> (Self, OutgoingQueue) {

@@ -12,6 +12,7 @@ use berth_common::client_protocol::{ClientToWorker, GetResume, Put};
 use berth_common::credentials::{DeviceKey, MAX_DEVICES, NewAccount, NewCredential};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, HomeFingerprint, PutSource, SourceEnd};
+use berth_common::exec::{Arguments, MOST_PROGRAMS, ProgramName};
 use berth_common::ids::{RequestId, StagingName, UploadToken, UserName};
 use berth_common::limits::{BLOCK_SIZE, LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::note::NoteChange;
@@ -72,6 +73,7 @@ enum Open {
     Credential,
     Put(Box<Upload>),
     Get(Box<Download>),
+    Program,
 }
 
 /// The session's state, and the model.
@@ -103,6 +105,7 @@ enum Meaning {
     Begins,
     AnsweredAtOnce,
     OfTransfer,
+    OfProgram,
 }
 
 impl Conversation {
@@ -113,7 +116,7 @@ impl Conversation {
             25 => self.answered(true),
             26 => self.answered(false),
             // a: a request is answered, u: a transfer fails by itself
-            1 if matches!(self.open.get(&id), Some(Open::Request)) => self.free(id),
+            1 if matches!(self.open.get(&id), Some(Open::Request | Open::Program)) => self.free(id),
             21 if matches!(self.open.get(&id), Some(Open::Put(_) | Open::Get(_))) => self.free(id),
             // x: the server shuts down, k: the session ends
             24 => {
@@ -239,7 +242,15 @@ impl Conversation {
             }
             27 if number & 4 != 0 => C::StatFiles { id, paths: vec![path; batch_of(variant)] },
             27 => C::GetFiles { id, paths: vec![path; batch_of(variant)] },
-            // |: bytes to send back, or too many of them
+            // |: a program, its input and the end of that; or bytes to send back, or too many of them
+            28 if number & 1 != 0 && variant => C::Exec {
+                id,
+                program: ProgramName::new("du").ok()?,
+                arguments: Arguments::default(),
+                directory: path,
+            },
+            28 if number & 1 != 0 => C::ExecInput { id, data: vec![1] },
+            28 if number == 6 => C::ExecInputEnd { id: RequestId(3) },
             28 => {
                 C::Echo { id, payload: vec![number as u8; MAX_ECHO_BYTES + usize::from(variant)] }
             }
@@ -274,10 +285,17 @@ impl Conversation {
                 | Step::Request(..)
                 | Step::Batch(..)
                 | Step::Put(_)
-                | Step::Get(_),
+                | Step::Get(_)
+                | Step::Exec(..),
             ) => Meaning::Begins,
-            Ok(Step::Echo(..) | Step::TooManyTransfers(_) | Step::ShuttingDown(_)) => {
-                Meaning::AnsweredAtOnce
+            Ok(
+                Step::Echo(..)
+                | Step::TooManyTransfers(_)
+                | Step::TooManyPrograms(_)
+                | Step::ShuttingDown(_),
+            ) => Meaning::AnsweredAtOnce,
+            Ok(Step::ExecInput(..) | Step::ExecInputEnd(_) | Step::ExecCancel(_)) => {
+                Meaning::OfProgram
             }
             Ok(Step::PutControl(..) | Step::GetControl(..)) => Meaning::OfTransfer,
         };
@@ -359,6 +377,14 @@ impl Conversation {
             C::Again { id, .. } | C::GetDone { id } => {
                 self.of(id.0, |open| matches!(open, Open::Get(_)))
             }
+            C::Exec { id, .. } => match self.begins(id.0, false) {
+                Meaning::Begins if self.programs() >= MOST_PROGRAMS => Meaning::AnsweredAtOnce,
+                meaning => meaning,
+            },
+            C::ExecInput { id, .. } | C::ExecInputEnd { id } => self.of_program(id.0),
+            C::Cancel { id } if matches!(self.open.get(&id.0), Some(Open::Program)) => {
+                Meaning::OfProgram
+            }
             C::Cancel { id } => self.of(id.0, |open| matches!(open, Open::Put(_) | Open::Get(_))),
         }
     }
@@ -384,6 +410,18 @@ impl Conversation {
             Some(_) => Meaning::Refused,
             None => Meaning::Ignored,
         }
+    }
+
+    fn of_program(&self, id: u32) -> Meaning {
+        match self.open.get(&id) {
+            Some(Open::Program) => Meaning::OfProgram,
+            Some(_) => Meaning::Refused,
+            None => Meaning::Ignored,
+        }
+    }
+
+    fn programs(&self) -> usize {
+        self.open.values().filter(|open| matches!(open, Open::Program)).count()
     }
 
     fn transfers(&self) -> usize {
@@ -417,6 +455,7 @@ impl Conversation {
                 self.question = Some(Question::Credential(id));
             }
             Step::Request(..) | Step::Batch(..) => drop(self.open.insert(id, Open::Request)),
+            Step::Exec(..) => drop(self.open.insert(id, Open::Program)),
             Step::Put(put) => {
                 let resumed = matches!(put.source, PutSource::File(_)) && id % 2 == 1;
                 self.open.insert(id, Open::Put(Box::new(Upload::new(id, resumed))));
@@ -440,7 +479,13 @@ impl Conversation {
                 assert_eq!(echoed, RequestId(id));
                 assert!(payload == vec![id as u8; MAX_ECHO_BYTES], "other bytes are sent back");
             }
-            Step::TooManyTransfers(_) | Step::ShuttingDown(_) | Step::Ignore => {}
+            Step::ExecCancel(id) => self.free(id.0),
+            Step::TooManyTransfers(_)
+            | Step::TooManyPrograms(_)
+            | Step::ExecInput(..)
+            | Step::ExecInputEnd(_)
+            | Step::ShuttingDown(_)
+            | Step::Ignore => {}
         }
     }
 

@@ -7,6 +7,7 @@
 
 mod ending;
 mod login;
+mod programs;
 mod requests;
 pub(crate) mod state;
 mod transfers;
@@ -24,13 +25,17 @@ use berth_common::batch::AT_ONCE;
 use berth_common::broker_protocol::{CloseReason, WorkerSetup};
 use berth_common::client_protocol::WorkerToClient;
 use berth_common::error_code::ErrorCode;
+use berth_common::exec::MOST_PROGRAMS;
 use berth_common::filer_protocol::MAX_OPERATIONS;
 use berth_common::ids::RequestId;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Semaphore, oneshot};
 
+use berth_sandbox::WORKER_LIMITS;
+
 use crate::broker::{Broker, Order};
 use crate::connection::{Connection, ConnectionEnded, Incoming, Listeners, Parts, ReadEnd};
+use crate::exec::Program;
 use crate::filesystem::{FilerLost, Filesystem};
 use crate::transfer::Services;
 use ending::Ending;
@@ -51,10 +56,16 @@ const OWN_DESCRIPTORS: u32 = 11;
 /// An upload holds its data, its journal and the file that it replaces.
 const DESCRIPTORS_OF_A_TRANSFER: u32 = 3;
 
+/// A program holds the other ends of its three pipes.
+const DESCRIPTORS_OF_A_PROGRAM: u32 = 3;
+
 /// What is handed over beyond the limit is lost, which ends the session.
 const _: () = assert!(
-    OWN_DESCRIPTORS + DESCRIPTORS_OF_A_TRANSFER * MOST_TRANSFERS + requests::HASHED_AT_ONCE as u32
-        <= 64
+    OWN_DESCRIPTORS
+        + DESCRIPTORS_OF_A_TRANSFER * MOST_TRANSFERS
+        + DESCRIPTORS_OF_A_PROGRAM * MOST_PROGRAMS as u32
+        + requests::HASHED_AT_ONCE as u32
+        <= WORKER_LIMITS.descriptors as u32
 );
 
 /// Bytes of an echo from which on the rate is measured, so that reading in large pieces is worth it, as for uploads.
@@ -94,6 +105,7 @@ pub(crate) struct SessionActor {
     stage: Stage,
     connection: Option<Connection>,
     transfers: HashMap<RequestId, Running>,
+    programs: HashMap<RequestId, Program>,
     requests: Arc<Semaphore>,
     batches: Arc<Semaphore>,
     active_at: Instant,
@@ -178,6 +190,7 @@ impl Handler<Order> for SessionActor {
 
     fn handle(&mut self, order: Order, ctx: &mut Self::Context) {
         match order {
+            Order::Program(id, news) => self.program_news(id, news),
             Order::Refuse(error) => self.refuse(error, ctx),
             Order::Shutdown { grace_seconds } => self.shut_down(grace_seconds, ctx),
             Order::Lost => self.lost(ctx),
@@ -222,6 +235,7 @@ impl SessionActor {
                 stage: Stage::Login,
                 connection: Some(connection),
                 transfers: HashMap::new(),
+                programs: HashMap::new(),
                 requests: Arc::new(Semaphore::new(MOST_REQUESTS)),
                 batches: Arc::new(Semaphore::new(AT_ONCE)),
                 active_at: Instant::now(),
@@ -260,6 +274,16 @@ impl SessionActor {
                 Some(Running::Get { control, .. }) => self.pass_on(control.send(word)),
                 _ => taken(),
             },
+            Step::Exec(id, program, arguments, directory) => {
+                self.exec(id, program, arguments, directory, ctx)
+            }
+            Step::ExecInput(id, data) => self.exec_input(id, data, ctx),
+            Step::ExecInputEnd(id) => self.exec_input_end(id, ctx),
+            Step::ExecCancel(id) => self.exec_cancel(id),
+            Step::TooManyPrograms(id) => {
+                let error = ErrorCode::TooManyPrograms { limit: MOST_PROGRAMS as u32 };
+                self.tell(Some(WorkerToClient::Failed { id, error }))
+            }
             Step::TooManyTransfers(id) => {
                 let limit = self.parts.setup.max_transfers.min(MOST_TRANSFERS);
                 let error = ErrorCode::TooManyTransfers { limit };

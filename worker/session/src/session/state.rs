@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use berth_common::batch::{self, SmallPut};
 use berth_common::client_protocol::{ClientToWorker, Put, VERSIONS};
 use berth_common::credentials::{DeviceId, DeviceKey, MAX_DEVICES, NewAccount, NewCredential};
+use berth_common::exec::{Arguments, MOST_PROGRAMS, ProgramName};
 use berth_common::ids::{RequestId, UserName};
 use berth_common::limits::{LEAVES_PER_MESSAGE, MAX_ECHO_BYTES, MAX_SCRAM_MESSAGE};
 use berth_common::rel_path::RelPath;
@@ -49,6 +50,7 @@ enum InUse {
     Credential,
     Put,
     Get,
+    Program,
 }
 
 /// What the session is to do.
@@ -90,6 +92,16 @@ pub(crate) enum Step {
     PutControl(RequestId, PutControl),
     /// Pass on to the download.
     GetControl(RequestId, GetControl),
+    /// Have a program run.
+    Exec(RequestId, ProgramName, Arguments, RelPath),
+    /// Pass on to the program.
+    ExecInput(RequestId, Vec<u8>),
+    /// Tell the program that nothing more comes.
+    ExecInputEnd(RequestId),
+    /// Have the program ended.
+    ExecCancel(RequestId),
+    /// Answer that there are as many programs as there may be.
+    TooManyPrograms(RequestId),
     /// Answer that there are as many transfers as there may be.
     TooManyTransfers(RequestId),
     /// Answer that the server is shutting down.
@@ -193,6 +205,11 @@ impl State {
     /// Transfers that are open.
     pub(crate) fn transfers(&self) -> usize {
         self.in_use.values().filter(|kind| matches!(kind, InUse::Put | InUse::Get)).count()
+    }
+
+    /// Programs that are open.
+    fn programs(&self) -> usize {
+        self.in_use.values().filter(|kind| **kind == InUse::Program).count()
     }
 
     /// A new credential waits for its second message.
@@ -316,7 +333,17 @@ impl State {
             (Phase::Serving, C::GetDone { id }) => {
                 self.of(id, InUse::Get, || Step::GetControl(id, GetControl::Done))
             }
+            (Phase::Serving, C::Exec { id, program, arguments, directory }) => {
+                self.begin(id, InUse::Program, |id| Step::Exec(id, program, arguments, directory))
+            }
+            (Phase::Serving, C::ExecInput { id, data }) => {
+                self.of(id, InUse::Program, || Step::ExecInput(id, data))
+            }
+            (Phase::Serving, C::ExecInputEnd { id }) => {
+                self.of(id, InUse::Program, || Step::ExecInputEnd(id))
+            }
             (Phase::Serving, C::Cancel { id }) => match self.in_use.get(&id) {
+                Some(InUse::Program) => Ok(Step::ExecCancel(id)),
                 Some(InUse::Put) => Ok(Step::PutControl(id, PutControl::Cancel)),
                 Some(InUse::Get) => Ok(Step::GetControl(id, GetControl::Cancel)),
                 Some(InUse::Request | InUse::Credential) => Err(Refusal),
@@ -347,7 +374,8 @@ impl State {
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
-                | C::GetDone { .. } | C::Cancel { .. }) => Err(Refusal),
+                | C::GetDone { .. } | C::Exec { .. } | C::ExecInput { .. } | C::ExecInputEnd { .. }
+                | C::Cancel { .. }) => Err(Refusal),
 
             (Phase::Ending,
                 C::Hello { .. } | C::SiteProof { .. } | C::LoginFirst { .. } | C::LoginFinal { .. }
@@ -358,7 +386,8 @@ impl State {
                 | C::Uploads { .. } | C::AbortUpload { .. } | C::Md5 { .. } | C::Leaves { .. } | C::Echo { .. } | C::Put(_)
                 | C::PutFiles { .. } | C::GetFiles { .. } | C::StatFiles { .. }
                 | C::PutEnd { .. } | C::Get { .. } | C::JournalLeaves { .. } | C::Again { .. }
-                | C::GetDone { .. } | C::Cancel { .. }) => Ok(Step::Ignore),
+                | C::GetDone { .. } | C::Exec { .. } | C::ExecInput { .. } | C::ExecInputEnd { .. }
+                | C::Cancel { .. }) => Ok(Step::Ignore),
         }
     }
 
@@ -406,6 +435,9 @@ impl State {
         let is_transfer = matches!(kind, InUse::Put | InUse::Get);
         if is_transfer && self.transfers() as u64 >= u64::from(self.max_transfers) {
             return Ok(Step::TooManyTransfers(id));
+        }
+        if kind == InUse::Program && self.programs() >= MOST_PROGRAMS {
+            return Ok(Step::TooManyPrograms(id));
         }
         self.in_use.insert(id, kind);
         Ok(step(id))

@@ -99,7 +99,12 @@ impl SessionActor {
     /// Queues the last word about a transfer and then frees its id: before the client can have read it and
     /// use the id again, and not before there was room, since a client that reads nothing could otherwise
     /// begin, and have fail, any number of transfers.
-    fn conclude(&mut self, id: RequestId, answer: Option<WorkerToClient>, ctx: &mut Ctx) {
+    pub(super) fn conclude(
+        &mut self,
+        id: RequestId,
+        answer: Option<WorkerToClient>,
+        ctx: &mut Ctx,
+    ) {
         let concluded = move |(), actor: &mut Self, ctx: &mut Ctx| {
             actor.state.free(id);
             actor.active_at = Instant::now();

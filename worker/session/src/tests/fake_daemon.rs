@@ -131,12 +131,16 @@ fn serve(
                 DaemonToWorker::CredentialsRefused { error: ErrorCode::PasswordRefused }
             }
             WorkerToDaemon::CredentialFinal { .. } => DaemonToWorker::CredentialsChanged,
+            WorkerToDaemon::ExecStart { id, .. } => {
+                DaemonToWorker::ExecFailed { id, error: ErrorCode::ProgramNotAllowed }
+            }
             report @ (WorkerToDaemon::Ready
             | WorkerToDaemon::Handshaken { .. }
             | WorkerToDaemon::TransferStarted { .. }
             | WorkerToDaemon::Progress { .. }
             | WorkerToDaemon::TransferEnded { .. }
             | WorkerToDaemon::BatchEnded { .. }
+            | WorkerToDaemon::ExecStop { .. }
             | WorkerToDaemon::Alive
             | WorkerToDaemon::Closing { .. }) => {
                 reports.push(report);

@@ -43,6 +43,15 @@ fn get(id: u32) -> ClientToWorker {
     ClientToWorker::Get { id: RequestId(id), path: path(), resume: None }
 }
 
+fn exec(id: u32) -> ClientToWorker {
+    ClientToWorker::Exec {
+        id: RequestId(id),
+        program: ProgramName::new("du").unwrap(),
+        arguments: Arguments::default(),
+        directory: path(),
+    }
+}
+
 fn small_put(size: usize) -> SmallPut {
     SmallPut {
         path: path(),
@@ -111,6 +120,9 @@ fn every_message() -> Vec<(Phase, ClientToWorker)> {
         (Phase::Serving, C::JournalLeaves { id, leaves: vec![digest] }),
         (Phase::Serving, C::Again { id, offset: 0 }),
         (Phase::Serving, C::GetDone { id }),
+        (Phase::Serving, exec(1)),
+        (Phase::Serving, C::ExecInput { id, data: vec![1] }),
+        (Phase::Serving, C::ExecInputEnd { id }),
         (Phase::Serving, C::Cancel { id }),
     ]
 }
@@ -184,6 +196,31 @@ fn words_about_a_transfer_go_to_one_of_the_right_kind() {
     let leaves = vec![digest; LEAVES_PER_MESSAGE + 1];
     let id = RequestId(2);
     assert_eq!(state.take(C::JournalLeaves { id, leaves }).unwrap_err(), Refusal);
+}
+
+#[test]
+fn programs_are_counted_by_themselves_and_words_about_one_go_to_none_else() {
+    use ClientToWorker as C;
+    let mut state = state_in(Phase::Serving);
+    state.take(put(90)).unwrap();
+    state.take(put(91)).unwrap();
+    for id in 0..MOST_PROGRAMS as u32 {
+        assert!(matches!(state.take(exec(id)), Ok(Step::Exec(..))));
+    }
+    assert!(matches!(state.take(exec(80)), Ok(Step::TooManyPrograms(RequestId(80)))));
+    assert_eq!(state.take(exec(0)).unwrap_err(), Refusal);
+    let input = |id| C::ExecInput { id: RequestId(id), data: vec![1] };
+    assert!(matches!(state.take(input(0)), Ok(Step::ExecInput(..))));
+    assert!(matches!(state.take(input(80)), Ok(Step::Ignore)), "it was refused, or is over");
+    assert_eq!(state.take(input(90)).unwrap_err(), Refusal, "a put is no program");
+    let end = |id| C::ExecInputEnd { id: RequestId(id) };
+    assert!(matches!(state.take(end(1)), Ok(Step::ExecInputEnd(_))));
+    assert_eq!(state.take(end(90)).unwrap_err(), Refusal);
+    let cancel = C::Cancel { id: RequestId(2) };
+    assert!(matches!(state.take(cancel), Ok(Step::ExecCancel(RequestId(2)))));
+    assert!(!state.is_waiting_for_client());
+    state.free(RequestId(3));
+    assert!(matches!(state.take(exec(80)), Ok(Step::Exec(..))));
 }
 
 #[test]

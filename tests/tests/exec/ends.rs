@@ -1,0 +1,106 @@
+//! Who ends a program besides itself: its client, its session, an administrator, the server. Nothing of it is left.
+
+use berth_tests::exit::{CONNECT, INTERRUPTED};
+use berth_tests::{Client, Options, Running, Server, wait_until};
+
+use crate::scene::{PROGRAM, assert_gone, jailed, running, scene};
+
+/// A program that goes on for ever, with its processes.
+fn begun() -> (Server, Client, Running, Vec<u32>) {
+    let (server, alice) = scene(Options::new().set("shutdown_grace_seconds = 1"));
+    let running_one = alice.spawn(&["exec", "-n", "--", PROGRAM, "spin"]);
+    let processes = running(&server);
+    (server, alice, running_one, processes)
+}
+
+#[test]
+fn a_client_that_is_killed_takes_its_program_along() {
+    let (server, alice, client, processes) = begun();
+    client.kill();
+    assert_gone(&processes);
+    wait_until("its session is gone", || server.sessions().is_empty());
+    alice.run(&["exec", "-n", "--", "ls"]).ok();
+    server.assert_at_rest("alice");
+}
+
+#[test]
+fn ctrl_c_ends_it() {
+    let (_server, _alice, client, processes) = begun();
+    client.interrupt();
+    client.wait().code_is(INTERRUPTED);
+    assert_gone(&processes);
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_ends_it() {
+    let (server, alice) = scene(Options::new());
+    let mut client = alice.spawn(&["exec", "-n", "--", PROGRAM, "flood"]);
+    let processes = running(&server);
+    drop(client.take_output());
+    client.wait().failed();
+    assert_gone(&processes);
+}
+
+#[test]
+fn an_administrator_who_ends_the_session_ends_it() {
+    let (server, _alice, client, processes) = begun();
+    let session = server.sessions()[0].id.to_string();
+    server.berthctl(&["session", "kill", &session]).ok();
+    // Before the answer: the session is gone when its programs are.
+    assert!(jailed(&server).is_empty());
+    assert_gone(&processes);
+    client.wait().failed();
+}
+
+#[test]
+fn a_user_who_is_locked_or_removed_runs_nothing_more() {
+    let (server, _alice, client, processes) = begun();
+    server.berthctl(&["user", "lock", "alice"]).ok();
+    assert!(jailed(&server).is_empty());
+    assert_gone(&processes);
+    client.wait().failed();
+    server.berthctl(&["user", "remove", "--yes", "alice"]).ok();
+    assert!(!server.home("alice").exists());
+}
+
+#[test]
+fn a_worker_or_filer_that_dies_takes_it_along() {
+    for filer in [false, true] {
+        let (server, _alice, client, processes) = begun();
+        let session = server.sessions().remove(0);
+        server.kill_child(if filer { session.filer.unwrap() } else { session.worker });
+        assert_gone(&processes);
+        client.wait().failed();
+    }
+}
+
+#[test]
+fn a_jail_that_dies_takes_it_along_and_the_session_goes_on() {
+    let (server, alice) = scene(Options::new());
+    let shell = alice
+        .spawn_with(&["shell"], format!("-exec {PROGRAM} spin\nexec ls -d .\nexit\n").into_bytes());
+    let processes = running(&server);
+    server.kill_child(processes[0]);
+    assert_gone(&processes);
+    assert!(shell.wait().ok().stdout.contains('.'));
+}
+
+#[test]
+fn a_server_that_stops_ends_it() {
+    let (mut server, _alice, client, processes) = begun();
+    server.terminate();
+    assert_gone(&processes);
+    client.wait().code_is(CONNECT);
+}
+
+#[test]
+fn a_daemon_that_is_killed_leaves_no_program_behind() {
+    let (mut server, alice, client, processes) = begun();
+    server.kill_daemon();
+    assert_gone(&processes);
+    client.wait().failed();
+    // The lock is free when they are gone, so the next one comes up at once.
+    server.restart();
+    let alice = alice.at(server.address(), server.fingerprint());
+    alice.run(&["exec", "-n", "--", "ls"]).ok();
+}
