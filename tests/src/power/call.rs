@@ -76,6 +76,13 @@ pub enum Call {
         /// Its value.
         value: Vec<u8>,
     },
+    /// An extended attribute goes.
+    RemoveAttribute {
+        /// Of which file.
+        path: PathBuf,
+        /// Its name.
+        name: String,
+    },
     /// The times of a file were set.
     SetTimes {
         /// Of what.

@@ -24,7 +24,8 @@ pub enum Kind {
     /// call; bytes only when they were synced.
     Ordered,
     /// The same, but only as far as a sync has committed the journal: one of a directory, or of a
-    /// file that has grown. A sync of a file whose length is as it was need not commit it.
+    /// file that has grown or other attributes. A sync of a file whose length is as it was need not
+    /// commit it.
     Lagging,
 }
 
@@ -175,6 +176,10 @@ impl Disk {
                 let id = self.get(path);
                 self.inodes[id].attributes.extended.insert(name.clone(), value.clone());
             }
+            Call::RemoveAttribute { path, name } => {
+                let id = self.get(path);
+                self.inodes[id].attributes.extended.remove(name);
+            }
             Call::SetTimes { path, mtime_ns } => {
                 let id = self.get(path);
                 self.inodes[id].attributes.mtime_ns = Some(*mtime_ns);
@@ -201,7 +206,9 @@ impl Disk {
             (Node::File(now), Node::File(before)) => now.len() != before.len(),
             _ => true,
         };
-        let journal = grown.then(|| self.metadata());
+        let committed = self.committed.get(id);
+        let described_anew = committed.is_some_and(|(_, known)| *known != inode.attributes);
+        let journal = (grown || described_anew).then(|| self.metadata());
         Begun { inodes: vec![(id, inode.begin_sync())], journal }
     }
 

@@ -175,6 +175,10 @@ impl<'a> Reader<'a> {
                 name: String::from_utf8(strings(argument(1)).concat()).ok()?,
                 value: strings(argument(2)).concat(),
             }),
+            "fremovexattr" => Some(Call::RemoveAttribute {
+                path: of_descriptor(0)?,
+                name: String::from_utf8(strings(argument(1)).concat()).ok()?,
+            }),
             "utimensat" => {
                 let path = of_descriptor(0)?;
                 Some(Call::SetTimes { path, mtime_ns: modified(argument(2)) })

@@ -25,8 +25,11 @@ use work::{Done, begin_the_log_anew, prepare, record, work};
 
 const MIB: u64 = 1 << 20;
 
-/// What a home holds: files with their MD5, directories without.
-type Tree = BTreeMap<PathBuf, Option<Md5>>;
+/// What a home holds: files, and directories as `None`.
+type Tree = BTreeMap<PathBuf, Option<Held>>;
+
+/// What is held of a file: its MD5, and the note that is kept with it, if any.
+type Held = (Md5, Vec<u8>);
 
 /// What a power cut leaves of one state of the disk, once the server has recovered.
 struct Recovered {
@@ -44,11 +47,23 @@ fn tree(root: &Path) -> Tree {
                 tree.insert(name, None);
                 waiting.push(path);
             } else {
-                tree.insert(name, Some(Md5::of(&fs::read(&path).unwrap())));
+                tree.insert(name, Some((Md5::of(&fs::read(&path).unwrap()), note(&path))));
             }
         }
     }
     tree
+}
+
+/// Empty where there is none.
+fn note(path: &Path) -> Vec<u8> {
+    let mut text = [0; 64];
+    match rustix::fs::getxattr(path, "user.berth.note", &mut text[..]) {
+        Ok(length) => text[..length].to_vec(),
+        Err(errno) => {
+            assert_eq!(errno, rustix::io::Errno::NODATA, "{}", path.display());
+            Vec::new()
+        }
+    }
 }
 
 #[test]

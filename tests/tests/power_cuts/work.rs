@@ -29,23 +29,28 @@ enum Work {
 
 use Work::{Batch, Command, Killed};
 
-const WORK: [Work; 19] = [
+const WORK: [Work; 23] = [
     Command(&["put", "one", "--to", "n"]),
     Command(&["put", "two", "--to", "a"]),
+    Command(&["note", "a", "first"]),
+    // What it replaces has a note, which goes over.
     Killed(&["put", "one", "--to", "a"]),
     Command(&["mkdir", "e"]),
     Command(&["put", "three", "--to", "e/big"]),
     Killed(&["mv", "n", "d/b"]),
-    Command(&["put", "four", "--to", "e/big"]),
+    Command(&["put", "four", "--to", "e/big", "--note", "of four"]),
+    Command(&["note", "a", "second"]),
     Command(&["put", "--append", "two", "--to", "a"]),
     Command(&["put", "--append", "three", "--to", "e/big"]),
     Command(&["mv", "d", "f"]),
-    Command(&["put", "two", "--to", "f/one"]),
+    Command(&["note", "-d", "a"]),
+    Command(&["put", "two", "--to", "f/one", "--note", "of two"]),
     Batch(&["put", "one", "two", "three", "--to", "f/"]),
     Batch(&["put", "-r", "few/.", "--to", "f/"]),
     Batch(&["put", "-r", "many/.", "--to", "f/"]),
     Command(&["mv", "e/big", "f/big"]),
     Command(&["mv", "f/one", "f/two"]),
+    Command(&["note", "f/two", "moved"]),
     Command(&["rm", "f/two"]),
     Command(&["rm", "-r", "f"]),
     Command(&["rm", "e"]),
@@ -151,7 +156,8 @@ pub(super) fn work(server: &Server, points: &Points, alice: &Client) -> Vec<Done
     let began = now();
     cut_an_upload(server, alice);
     let mut tree = all.last().expect("the first state").tree.clone();
-    tree.insert("cut".into(), Some(Md5::of(&fs::read(alice.file("cut")).unwrap())));
+    let md5 = Md5::of(&fs::read(alice.file("cut")).unwrap());
+    tree.insert("cut".into(), Some((md5, Vec::new())));
     all.push(done(began, f64::INFINITY, tree, false));
     all
 }
