@@ -2,12 +2,14 @@
 //!
 //! Connections, sessions and transfers are the library's, `berth`. Here are `trees` (what `put -r` and `get -r` walk),
 //! `looking` (how listings and figures are laid out) and `commands`; `reach` asks a person what is needed, `run` puts
-//! it together; `shell` carries many commands out on one session. `transfer_failures` and `reach` say what the
-//! library's errors mean to a person. `admin` is all of `berthctl`; both share `ask`, `human`, `output` and `password`.
+//! it together; `shell` carries many commands out on one session. `wording` says what the
+//! library's errors mean to a person, `language` in which language all is said. `admin` is all of `berthctl`; both
+//! share `ask`, `human`, `output` and `password`.
 
 #![forbid(unsafe_code)]
 
 rust_i18n::i18n!("locales");
+
 pub mod admin;
 pub mod args;
 pub mod ask;

@@ -2,10 +2,13 @@
 //!
 //! `sources` finds the messages and all other texts in the sources of the crate, `tables` reads the translations,
 //! `messages` compares the two, `help` does so for the command lines, and `prose` finds what nobody has marked as a
-//! message. CONTRIBUTING.md says how a message is added.
+//! message, and `readme` compares the two pages that people read first. CONTRIBUTING.md says how a message is added.
+
+#![allow(clippy::unwrap_used, reason = "a test that panics has failed")]
 
 mod help;
 mod messages;
 mod prose;
+mod readme;
 mod sources;
 mod tables;

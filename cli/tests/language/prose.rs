@@ -151,7 +151,7 @@ fn a_forgotten_message_is_found() {
         "Err(\"not a number\".to_owned())",
     ];
     for source in forgotten {
-        assert_eq!(found(source) > 0, true, "{source}");
+        assert!(found(source) > 0, "{source}");
     }
     let fine = [
         "Failure::usage(t!(\"nothing to do\"))",

@@ -1,6 +1,6 @@
 //! What a test does to its server as an administrator, through the real `berthctl`.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -9,6 +9,7 @@ use crate::Outcome;
 use crate::account;
 use crate::client::Running;
 use crate::disk::Sums;
+use crate::terminal::Terminal;
 use crate::wait::{wait_for, wait_until};
 
 /// A session, as `berthctl session list --json` tells it.
@@ -34,6 +35,34 @@ impl Server {
         self.berthctl_with(arguments, None)
     }
 
+    /// The same in a locale.
+    ///
+    /// # Panics
+    /// When it cannot be run.
+    #[must_use]
+    pub fn berthctl_in<S: AsRef<str>>(&self, locale: &str, arguments: &[S]) -> Outcome {
+        let mut command = self.berthctl_command(arguments);
+        command.env("LC_ALL", locale).stdin(Stdio::null()).stdout(Stdio::piped());
+        let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
+        Running::start(command, format!("berthctl {} in {locale}", arguments.join(" "))).wait()
+    }
+
+    /// Starts `berthctl` on a terminal of so many columns, in a locale.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn berthctl_on_terminal<S: AsRef<str>>(
+        &self,
+        locale: &str,
+        arguments: &[S],
+        columns: u16,
+    ) -> Terminal {
+        let mut command = self.berthctl_command(arguments);
+        command.env("LC_ALL", locale);
+        Terminal::start(&command, columns, 40)
+    }
+
     /// The same with a password in the environment.
     ///
     /// # Panics
@@ -53,15 +82,20 @@ impl Server {
         arguments: &[S],
         password: Option<&str>,
     ) -> Running {
-        let mut command = account::command(&self.binaries().path("berthctl"));
-        command.arg("--data-dir").arg(self.data()).current_dir(self.scratch());
-        command.args(arguments.iter().map(AsRef::as_ref)).stdin(Stdio::null());
-        command.stdout(Stdio::piped());
+        let mut command = self.berthctl_command(arguments);
+        command.stdin(Stdio::null()).stdout(Stdio::piped());
         if let Some(password) = password {
             command.env("BERTH_PASSWORD", password);
         }
         let arguments: Vec<_> = arguments.iter().map(AsRef::as_ref).collect();
         Running::start(command, format!("berthctl {}", arguments.join(" ")))
+    }
+
+    fn berthctl_command<S: AsRef<str>>(&self, arguments: &[S]) -> Command {
+        let mut command = account::command(&self.binaries().path("berthctl"));
+        command.arg("--data-dir").arg(self.data()).current_dir(self.scratch());
+        command.args(arguments.iter().map(AsRef::as_ref));
+        command
     }
 
     /// What the ledger has of a user, as `berthctl user show --json` tells it.
