@@ -65,14 +65,14 @@ impl Notifier {
         Ok(Self { socket, watchdog: watchdog.filter(|period| !period.is_zero()) })
     }
 
-    /// Recovery is over, and the listeners are open.
+    /// Recovery is over, and the listeners are open; or an announcer has begun to speak.
     pub(crate) fn ready(&self) {
         self.tell(&[NotifyState::Ready]);
     }
 
     /// How an announcer goes.
     pub(crate) fn announced(&self, status: &str) {
-        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Status(status)]);
     }
 
     /// An announcer takes back what it said, which takes no time.

@@ -71,6 +71,12 @@ impl Link {
         }
     }
 
+    /// One on which nothing is heard, and nobody hears.
+    #[cfg(test)]
+    pub(crate) fn to_nowhere() -> Self {
+        Self { sockets: Vec::new(), readers: JoinSet::new() }
+    }
+
     /// Sends a packet to the group. One that cannot be sent is as if it were lost: it is sent again by its turn, or
     /// the interface is about to go.
     pub(crate) fn send(&self, packet: &[u8]) {
