@@ -105,21 +105,6 @@ fn a_server_that_is_not_announced_is_not_found_and_opens_no_udp_socket() {
 }
 
 #[test]
-fn the_question_is_asked_at_once() {
-    let Some(network) = Network::new() else { return };
-    let announcer = Announcer::start(&network.first, &["--name", "files"]);
-    announcer.wait_for_name("files");
-    let seeker = Seeker::new();
-    // Until nothing is said any more but to those who ask.
-    assert_eq!(names(&seeker.found(&network.second)), ["files"]);
-    // Over before it would be asked again.
-    berth_tests::wait_until("the first question is answered", || {
-        let found = seeker.discover(&network.second, &["--json", "--for", "1"]).ok().json_lines();
-        names(&found) == ["files"]
-    });
-}
-
-#[test]
 fn an_announcement_that_ends_is_taken_back() {
     let Some(network) = Network::new() else { return };
     let (first, second) = (
