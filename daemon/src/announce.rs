@@ -77,12 +77,17 @@ fn shut_in(best_effort: bool) -> Result<(), Fatal> {
     Ok(())
 }
 
-/// The log, and the service manager, to whom it is ready once it is known where it is announced.
+/// The log, and the service manager, to whom it is ready once it speaks where it can: a neighbour who keeps it from a
+/// name must not keep it from being ready, since one that is started anew knows nothing of who disputed it before.
 struct Told<'a> {
     notifier: &'a Notifier,
 }
 
 impl Telling for Told<'_> {
+    fn began(&self) {
+        self.notifier.ready();
+    }
+
     fn announced(&self, name: &str, interfaces: &[&str]) {
         tracing::info!(name = ?name, ?interfaces, "announced");
         self.notifier.announced(&match interfaces {

@@ -1,7 +1,8 @@
 //! What berthd tells the service manager that started it (`sd_notify(3)`): ready, reloading, stopping, how it
 //! goes, and that it is alive. Without one, nothing of it happens.
 //!
-//! The socket never blocks: a manager that does not read must not hold up the daemon's one thread. What the
+//! The socket never blocks: a manager that does not read must not hold up the daemon's one thread. It is connected
+//! at the start, since an announcer may look up no address any more once it is shut in. What the
 //! watchdog stands for, and why, is in `docs/decisions/0008-what-the-watchdog-covers.md`.
 
 use std::ffi::OsStr;
@@ -28,14 +29,15 @@ const EVERY: Duration = Duration::from_secs(1);
 const ASK_EVERY: Duration = Duration::from_secs(5);
 const ASK_FOR: Duration = Duration::from_secs(60);
 
-/// The way to the manager, if there is one.
+/// The way to the manager, if there is one. The address is kept for one that begins to listen late, or again.
 pub(crate) struct Notifier {
     socket: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
 }
 
 impl Notifier {
-    /// Reads what the manager says in the environment, and forgets it there. Call it before there are threads.
+    /// Reads what the manager says in the environment, and forgets it there. Call it before there are threads, and
+    /// before the process is shut in.
     ///
     /// # Errors
     /// When the address is none, or the environment cannot be changed any more.
@@ -53,21 +55,24 @@ impl Notifier {
             Some(address) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.set_nonblocking(true)?;
-                Some((socket, parse(address)?))
+                let address = parse(address)?;
+                // One that does not listen is no reason not to serve; what is told first says so in the log.
+                let _ = socket.connect_addr(&address);
+                Some((socket, address))
             }
             None => None,
         };
         Ok(Self { socket, watchdog: watchdog.filter(|period| !period.is_zero()) })
     }
 
-    /// Recovery is over, and the listeners are open.
+    /// Recovery is over, and the listeners are open; or an announcer has begun to speak.
     pub(crate) fn ready(&self) {
         self.tell(&[NotifyState::Ready]);
     }
 
     /// How an announcer goes.
     pub(crate) fn announced(&self, status: &str) {
-        self.tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+        self.tell(&[NotifyState::Status(status)]);
     }
 
     /// An announcer takes back what it said, which takes no time.
@@ -138,7 +143,15 @@ impl Notifier {
             return;
         };
         let text: String = states.iter().map(|state| format!("{state}\n")).collect();
-        if let Err(error) = socket.send_to_addr(text.as_bytes(), address) {
+        let sent = socket.send(text.as_bytes()).or_else(|error| match error.kind() {
+            // It did not listen when this began, or has begun anew since.
+            io::ErrorKind::NotConnected | io::ErrorKind::ConnectionRefused => {
+                socket.connect_addr(address)?;
+                socket.send(text.as_bytes())
+            }
+            _ => Err(error),
+        });
+        if let Err(error) = sent {
             tracing::warn!(%error, "cannot tell the service manager");
         }
     }
@@ -217,6 +230,21 @@ mod tests {
         let stopping = said(&socket);
         assert!(stopping.starts_with("STOPPING=1\nSTATUS="), "{stopping}");
         assert!(stopping.ends_with("EXTEND_TIMEOUT_USEC=70000000\n"), "{stopping}");
+    }
+
+    #[test]
+    fn a_manager_that_listens_late_or_again_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("notify");
+        let notifier = Notifier::new(Some(path.as_os_str()), None).unwrap();
+        notifier.ready();
+        for _ in 0..2 {
+            let socket = UnixDatagram::bind(&path).unwrap();
+            socket.set_nonblocking(true).unwrap();
+            notifier.ready();
+            assert_eq!(said(&socket), "READY=1\n");
+            std::fs::remove_file(&path).unwrap();
+        }
     }
 
     #[test]

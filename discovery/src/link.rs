@@ -8,7 +8,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 use std::sync::Arc;
 
-use socket2::{Domain, InterfaceIndexOrAddress, Protocol, Socket, Type};
+use socket2::{Domain, InterfaceIndexOrAddress, Protocol, SockRef, Socket, Type};
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -71,11 +71,18 @@ impl Link {
         }
     }
 
+    /// One on which nothing is heard, and nobody hears.
+    #[cfg(test)]
+    pub(crate) fn to_nowhere() -> Self {
+        Self { sockets: Vec::new(), readers: JoinSet::new() }
+    }
+
     /// Sends a packet to the group. One that cannot be sent is as if it were lost: it is sent again by its turn, or
     /// the interface is about to go.
     pub(crate) fn send(&self, packet: &[u8]) {
         for (socket, group) in &self.sockets {
-            if let Err(error) = socket.try_send_to(packet, *group) {
+            // The system's own call: the runtime would refuse until it has once waited, and so lose the first packet.
+            if let Err(error) = SockRef::from(&**socket).send_to(packet, &(*group).into()) {
                 tracing::debug!(%error, %group, "a packet was not sent");
             }
         }
@@ -134,4 +141,22 @@ fn shared(domain: Domain) -> io::Result<Socket> {
     socket.set_reuse_port(true)?;
     socket.set_nonblocking(true)?;
     Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_sent_before_anything_was_waited_for_arrives() {
+        let receiver = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        receiver.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let socket = shared(Domain::IPV4).unwrap();
+        socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
+        let socket = Arc::new(UdpSocket::from_std(socket.into()).unwrap());
+        let sockets = vec![(socket, receiver.local_addr().unwrap())];
+        Link { sockets, readers: JoinSet::new() }.send(b"question");
+        let mut bytes = [0; 9];
+        assert_eq!(receiver.recv(&mut bytes).expect("it arrives"), 8);
+    }
 }

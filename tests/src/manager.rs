@@ -1,7 +1,8 @@
 //! A service manager's ear: the socket to which a daemon tells that it is ready, alive, or stopping.
 
+use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Mutex;
 
 use tempfile::TempDir;
@@ -14,6 +15,7 @@ use crate::wait::wait_for;
 pub struct Manager {
     directory: TempDir,
     socket: UnixDatagram,
+    is_abstract: bool,
     said: Mutex<Vec<String>>,
 }
 
@@ -36,7 +38,22 @@ impl Manager {
         account::give(directory.path());
         let everybody = std::fs::Permissions::from_mode(0o777);
         std::fs::set_permissions(directory.path().join("notify"), everybody).unwrap();
-        Self { directory, socket, said: Mutex::default() }
+        Self { directory, socket, is_abstract: false, said: Mutex::default() }
+    }
+
+    /// One with a name that no file stands for, in the network namespace of the thread.
+    ///
+    /// # Panics
+    /// When there is no socket to be had.
+    #[must_use]
+    pub fn without_file() -> Self {
+        // The directory has a name that nobody else has.
+        let directory = tempfile::Builder::new().prefix("berth-manager-").tempdir().unwrap();
+        let name = directory.path().join("notify");
+        let address = SocketAddr::from_abstract_name(name.as_os_str().as_encoded_bytes()).unwrap();
+        let socket = UnixDatagram::bind_addr(&address).unwrap();
+        socket.set_nonblocking(true).unwrap();
+        Self { directory, socket, is_abstract: true, said: Mutex::default() }
     }
 
     /// What a daemon has to be told (`NOTIFY_SOCKET`).
@@ -45,7 +62,9 @@ impl Manager {
     /// When the directory for temporary files has an odd name.
     #[must_use]
     pub fn address(&self) -> String {
-        self.directory.path().join("notify").to_str().expect("UTF-8").to_owned()
+        let path = self.directory.path().join("notify");
+        let name = path.to_str().expect("UTF-8");
+        if self.is_abstract { format!("@{name}") } else { name.to_owned() }
     }
 
     /// All lines so far, in order.

@@ -25,6 +25,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// What is told of how it goes, for a log and a service manager.
 pub trait Telling {
+    /// It speaks on the interfaces that there are, or waits for one. Told once, before it is known whether the name
+    /// is free, which any neighbour can put off for ever.
+    fn began(&self);
     /// The server is announced as this on these interfaces; on none where there is no network.
     fn announced(&self, name: &str, interfaces: &[&str]);
     /// The name was taken, and this one is tried.
@@ -50,6 +53,7 @@ pub async fn announce(
     let (queue, mut heard) = link::queue();
     let mut announcer = Announcer::new(announcement, telling, queue);
     announcer.look(interfaces::list(wanted)?);
+    telling.began();
     let mut looks = tokio::time::interval(LOOK_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     tokio::pin!(end);
@@ -170,6 +174,7 @@ impl<'a, T: Telling> Announcer<'a, T> {
             Verdict::Fine => {}
             Verdict::Disputed => {
                 self.disputes.add(now);
+                place.responder.wait_until(now + self.disputes.pause(now));
                 tracing::debug!(from = %packet.from, "another one claims the name");
             }
             Verdict::Taken => self.take_another_name(now),
@@ -215,3 +220,6 @@ impl<'a, T: Telling> Announcer<'a, T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

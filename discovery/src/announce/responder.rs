@@ -129,6 +129,11 @@ impl Responder {
         }
     }
 
+    /// Does not go on before then: whoever claims the names does so all the time.
+    pub(super) fn wait_until(&mut self, earliest: Instant) {
+        self.next = self.next.map(|at| at.max(earliest));
+    }
+
     /// Whether it was announced by these names, which a dispute does not undo.
     pub(super) fn has_announced(&self) -> bool {
         self.said.is_some()
@@ -218,7 +223,8 @@ impl Responder {
             Phase::Probing { .. } => Verdict::Taken,
             Phase::Announcing { .. } | Phase::Settled => {
                 self.phase = Phase::Probing { sent: 0 };
-                self.next = Some(now);
+                // Not at once, or each claim would draw a packet.
+                self.next = Some(self.said.map_or(now, |at| now.max(at + DEFEND_EVERY)));
                 self.answer = None;
                 Verdict::Disputed
             }

@@ -31,7 +31,7 @@ pub(crate) struct List {
     service: DomainName,
     instances: BTreeMap<DomainName, Instance>,
     /// Of those alone that an instance has named.
-    hosts: BTreeMap<DomainName, Vec<IpAddr>>,
+    hosts: BTreeMap<DomainName, Host>,
     overflowed: bool,
 }
 
@@ -40,6 +40,13 @@ struct Instance {
     place: Option<(DomainName, u16)>,
     protocol: Option<String>,
     version: Option<String>,
+}
+
+#[derive(Debug, Default)]
+struct Host {
+    /// How many instances have named it; never 0.
+    named_by: usize,
+    addresses: Vec<IpAddr>,
 }
 
 impl List {
@@ -74,8 +81,10 @@ impl List {
         if record.seconds == 0 {
             // A text that is taken back is about to be another one.
             if !matches!(record.data, Data::Text(_)) {
-                self.instances.remove(name);
-                self.forget_hosts();
+                let gone = self.instances.remove(name);
+                if let Some((host, _)) = gone.and_then(|it| it.place) {
+                    self.leave(&host);
+                }
             }
             return;
         }
@@ -86,9 +95,12 @@ impl List {
         let instance = self.instances.entry(name.clone()).or_default();
         match &record.data {
             Data::Service { host, port, .. } => {
-                instance.place = Some((host.clone(), *port));
-                self.hosts.entry(host.clone()).or_default();
-                self.forget_hosts();
+                let before = instance.place.replace((host.clone(), *port));
+                // Counted first, so that a host that stays keeps its addresses.
+                self.hosts.entry(host.clone()).or_default().named_by += 1;
+                if let Some((host, _)) = before {
+                    self.leave(&host);
+                }
             }
             Data::Text(text) => {
                 instance.protocol = value(text, "proto");
@@ -100,7 +112,8 @@ impl List {
 
     fn take_address(&mut self, record: &Record) {
         let Data::Address(address) = &record.data else { return };
-        let Some(known) = self.hosts.get_mut(&record.name) else { return };
+        let Some(host) = self.hosts.get_mut(&record.name) else { return };
+        let known = &mut host.addresses;
         if record.seconds == 0 {
             known.retain(|it| it != address);
         } else if can_be_told(address) && !known.contains(address) && known.len() < MOST_ADDRESSES {
@@ -113,16 +126,14 @@ impl List {
         name.label_count() == self.service.label_count() + 1 && name.ends_with(&self.service)
     }
 
-    /// Drops what no instance names any more, so that there are never more hosts than instances.
-    fn forget_hosts(&mut self) {
-        if self.hosts.len() > self.instances.len() {
-            let instances = &self.instances;
-            let named = |host: &DomainName| {
-                instances
-                    .values()
-                    .any(|it| it.place.as_ref().is_some_and(|(named, _)| named == host))
-            };
-            self.hosts.retain(|host, _| named(host));
+    /// An instance names a host no more. One that nobody names is dropped, so that there are never more hosts than
+    /// instances; they are counted and not searched for, since each record of each packet may come here.
+    fn leave(&mut self, name: &DomainName) {
+        if let Some(host) = self.hosts.get_mut(name) {
+            host.named_by -= 1;
+            if host.named_by == 0 {
+                self.hosts.remove(name);
+            }
         }
     }
 
@@ -135,7 +146,9 @@ impl List {
                     questions.push((name.clone(), Rtype::SRV));
                     questions.push((name.clone(), Rtype::TXT));
                 }
-                Some((host, _)) if self.hosts.get(host).is_none_or(Vec::is_empty) => {
+                Some((host, _))
+                    if self.hosts.get(host).is_none_or(|it| it.addresses.is_empty()) =>
+                {
                     questions.push((host.clone(), Rtype::A));
                     questions.push((host.clone(), Rtype::AAAA));
                 }
@@ -160,7 +173,8 @@ impl List {
             .iter()
             .filter_map(|(name, instance)| {
                 let (host, port) = instance.place.as_ref().filter(|(_, port)| *port != 0)?;
-                let mut addresses = self.hosts.get(host).cloned().unwrap_or_default();
+                let known = self.hosts.get(host).map(|it| it.addresses.clone());
+                let mut addresses = known.unwrap_or_default();
                 // IPv4 first, since it is the shorter to type.
                 addresses.sort_unstable();
                 Some(Server {
@@ -328,8 +342,40 @@ mod tests {
         assert!(list.overflowed());
         assert_eq!((list.instances.len(), list.servers().len()), (MOST_SERVERS, MOST_SERVERS));
         assert!(list.hosts.len() <= MOST_SERVERS, "{}", list.hosts.len());
-        assert!(list.hosts.values().all(|addresses| addresses.len() <= MOST_ADDRESSES));
+        assert!(list.hosts.values().all(|host| host.addresses.len() <= MOST_ADDRESSES));
         assert!(list.questions().len() <= 2 * MOST_QUESTIONS + 3);
+    }
+
+    #[test]
+    fn one_packet_that_moves_many_servers_leaves_their_last_hosts_alone() {
+        let mut list = List::new();
+        let all: Vec<_> =
+            (0..MOST_SERVERS).map(|number| instance(&format!("fake {number}"))).collect();
+        let moved = |round: usize| -> Vec<Record> {
+            let host = |number| format!("h{round}-{number}.local");
+            all.iter().enumerate().map(|(number, it)| place(it, &host(number), 1)).collect()
+        };
+        for round in 0..3 {
+            let mut records = moved(round);
+            if round > 0 {
+                // Hosts that were left, in the same packet.
+                records.push(address(&format!("h{}-7.local", round - 1), "10.0.0.9"));
+            }
+            records.push(address(&format!("h{round}-7.local"), "10.0.0.7"));
+            list.hear(&Message { is_response: true, records, ..Message::default() });
+            assert_eq!(list.hosts.len(), MOST_SERVERS);
+        }
+        let known = list.hosts.iter().filter(|(_, host)| !host.addresses.is_empty());
+        let known: Vec<_> = known.map(|(name, host)| (name, host.addresses.clone())).collect();
+        assert_eq!(known, [(&name("h2-7.local"), vec!["10.0.0.7".parse().unwrap()])]);
+        // Servers that share a host, of which one goes.
+        let (first, second) = (&all[0], &all[1]);
+        said(&mut list, &[place(first, "h2-7.local", 1), place(second, "h2-7.local", 1)]);
+        list.hear(&read(&response(&[place(first, "h2-7.local", 1)], Some(0))).unwrap());
+        said(&mut list, &[place(second, "h2-1.local", 1)]);
+        assert!(list.hosts.contains_key(&name("h2-7.local")), "a third one is there still");
+        assert!(list.hosts.values().all(|host| host.named_by == 1));
+        assert_eq!(list.hosts.len(), MOST_SERVERS - 1);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use berth_tests::{Announcer, Network, wait_until};
+use berth_tests::{Announcer, Manager, Network, wait_until};
 
 fn status(pid: u32, field: &str) -> String {
     let text = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
@@ -33,6 +33,19 @@ fn the_announcer_has_no_file_no_capability_and_no_way_to_more() {
     let owner = fs::metadata(format!("/proc/{pid}/mem")).unwrap();
     assert_eq!(std::os::unix::fs::MetadataExt::uid(&owner), 0, "it is dumpable");
     assert_eq!(announcer.terminate(), Some(0));
+}
+
+#[test]
+fn it_reaches_the_service_manager_though_it_may_look_up_no_socket_any_more() {
+    let Some(network) = Network::new() else { return };
+    // Kernels keep it from abstract addresses before they keep it from those in files.
+    let manager = network.first.within(Manager::without_file);
+    let address = manager.address();
+    let environment = [("NOTIFY_SOCKET", address.as_str())];
+    let announcer = Announcer::with_environment(&network.first, &["--name", "files"], &environment);
+    manager.wait_after(0, "READY=1");
+    assert_eq!(announcer.terminate(), Some(0));
+    manager.wait_after(0, "STOPPING=1");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A hostile neighbour: packets that are malformed, forged or too many. They change the list and nothing else; the
 //! list is bounded and escaped; and who announces goes on.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use berth_tests::{Announcer, Network, process, wait_until};
+use berth_tests::{Announcer, Manager, Network, process, wait_until};
 
 use crate::packets::{Sender, announcement, header, instance, malformed, name, question, record};
 use crate::{Seeker, names};
@@ -145,6 +146,38 @@ fn who_claims_every_name_is_answered_slowly() {
     }
     assert!(renames() <= so_far + 2, "{so_far} and then {}", renames());
     assert_eq!(announcer.terminate(), Some(0));
+}
+
+#[test]
+fn who_has_every_name_keeps_the_announcer_from_announcing_and_not_from_being_ready() {
+    let Some(network) = Network::new() else { return };
+    let (manager, over) = (Manager::new(), AtomicBool::new(false));
+    let address = manager.address();
+    let labels =
+        std::iter::once("files".to_owned()).chain((2..40).map(|it| format!("files ({it})")));
+    let claim = |label: String| announcement(label.as_bytes(), b"other", b"", [10, 77, 0, 9]);
+    let claims: Vec<_> = labels.map(claim).collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let sender = Sender::on(&network.second, "10.77.0.2");
+            while !over.load(Ordering::Relaxed) {
+                claims.iter().for_each(|packet| sender.send(packet));
+            }
+        });
+        let environment = [("NOTIFY_SOCKET", address.as_str())];
+        let announcer =
+            Announcer::with_environment(&network.first, &["--name", "files"], &environment);
+        // Whatever comes of it, the other thread has to end.
+        let said = catch_unwind(AssertUnwindSafe(|| {
+            announcer.log().wait_after(0, "a name is taken", |line| {
+                line.message().starts_with("another server has")
+            });
+            manager.wait_after(0, "READY=1")
+        }));
+        over.store(true, Ordering::Relaxed);
+        assert_eq!(said.expect("it is ready"), ["READY=1"], "and not announced");
+        assert_eq!(announcer.terminate(), Some(0));
+    });
 }
 
 #[test]

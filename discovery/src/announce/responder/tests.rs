@@ -195,6 +195,22 @@ fn a_name_that_is_claimed_later_is_asked_for_again_and_defended() {
 }
 
 #[test]
+fn who_claims_a_name_each_time_it_is_announced_draws_four_packets_a_second() {
+    let mut bench = Bench::settled();
+    let claim = response(&[place(&bench.names().instance, 9, 120)], None);
+    let (start, mut sent, mut disputes) = (bench.now, 0, 0);
+    while bench.now - start < Duration::from_secs(60) {
+        // Heard before a probe is out, so that the name is never given up.
+        disputes += u32::from(bench.hear(&claim) == Verdict::Disputed);
+        while !read(&bench.next()).unwrap().is_response {
+            sent += 1;
+        }
+        sent += 1;
+    }
+    assert!(disputes > 50 && sent <= 4 * 60 + 4, "{sent} packets for {disputes} claims");
+}
+
+#[test]
 fn of_two_that_ask_at_the_same_time_one_waits() {
     let (mut low, mut high) = (Bench::new(4022), Bench::new(4023));
     high.now = low.now;
