@@ -10,7 +10,7 @@ use berth_common::ids::RequestId;
 use berth_common::rel_path::RelPath;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::end::{End, broke};
+use super::end::{End, broke, lost};
 use super::{Event, Session};
 use crate::bucket::Rate;
 use crate::exec::{self, Order, Outcome, Stop, Stopping};
@@ -52,6 +52,12 @@ impl Session {
         arguments: Arguments,
         directory: RelPath,
     ) -> Option<End> {
+        // A list of arguments costs more than any other message, also where it is refused.
+        let words = arguments.iter();
+        let weight = words.len() + words.map(<[u8]>::len).sum::<usize>() / 1024;
+        if let Err(error) = self.worker.charge(weight) {
+            return Some(lost(&error));
+        }
         if self.programs.0.contains_key(&id) {
             return Some(broke("it began a program under a number that is in use".to_owned()));
         }
