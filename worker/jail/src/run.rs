@@ -21,8 +21,9 @@ use crate::keeper::{self, Wires};
 use crate::places::{self, Places};
 use crate::program::{Pipes, Words};
 use crate::report::{Ended, NotStarted};
+use crate::root;
 use crate::sys::{self, Forked};
-use crate::{root, walls};
+use crate::walls::{self, WallsError};
 
 type DaemonChannel = Channel<JailToDaemon, DaemonToJail>;
 
@@ -91,14 +92,12 @@ fn prepare(task: &Task, home: &OwnedFd, program: &OwnedFd) -> Result<(Places, Ow
     let refused = |step| Refusal::Jail { step };
     let paths = match walls::raise() {
         Ok(()) => root::enter(task).map_err(refused)?,
-        Err(error) if task.sandbox != SandboxMode::BestEffort => {
-            return Err(refused(format!("make namespaces: {error}")));
-        }
         // The daemon has said at its start what that means.
-        Err(_) => {
+        Err(WallsError::NotGiven(_)) if task.sandbox == SandboxMode::BestEffort => {
             let (home, program) = places::of_the_machine(task);
             (home.to_vec(), program.to_vec())
         }
+        Err(error) => return Err(refused(error.to_string())),
     };
     let places = Places::open((&paths.0, &paths.1), (home, program))
         .map_err(|error| refused(format!("open home and program: {error}")))?;
