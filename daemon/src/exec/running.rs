@@ -21,12 +21,12 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::pipe::PipeFlags;
 
 use super::finding::{self, Found, NotFound};
+use super::places::Place;
 use crate::config::ExecConfig;
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
 use crate::incidents::Task;
 use crate::ledger::LedgerError;
-use crate::places::Place;
 use crate::process::Peer;
 use crate::program::Program;
 use crate::tasks::Flag;

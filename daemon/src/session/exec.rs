@@ -65,12 +65,14 @@ impl Session {
         let exec = &self.daemon.settings().config.exec;
         let most = exec.max_programs_per_session;
         let mine = self.programs.0.len() < most as usize;
-        let place = if mine { self.daemon.programs.try_take() } else { None };
-        let limit = if mine { exec.max_programs } else { most };
-        let (true, Some(place)) = (self.beginnings.take(1, Instant::now()), place) else {
-            let error = ErrorCode::TooManyPrograms { limit };
-            self.worker.program_failed(id, error);
-            return None;
+        let place = if mine { self.daemon.programs.try_take(&user) } else { Err(most) };
+        let place = match place {
+            Ok(place) if self.beginnings.take(1, Instant::now()) => place,
+            refused => {
+                let limit = refused.err().unwrap_or(exec.max_programs);
+                self.worker.program_failed(id, ErrorCode::TooManyPrograms { limit });
+                return None;
+            }
         };
         let (session, worker) = (self.id, self.worker.clone());
         let order = Order { session, user, worker, id, program, arguments, directory, place };
