@@ -24,6 +24,7 @@ use crate::activity::Activity;
 use crate::addresses::Addresses;
 use crate::auth::Failures;
 use crate::config::Config;
+use crate::exec;
 use crate::filer_handle::SpareFilers;
 use crate::free_space::FreeSpace;
 use crate::homes::Homes;
@@ -73,7 +74,7 @@ pub(crate) struct Daemon {
     /// For what is started when it is needed: jails.
     pub(crate) spawner: Rc<Spawner>,
     /// A place for each program that may run.
-    pub(crate) programs: Rc<Places>,
+    pub(crate) programs: Rc<exec::Places>,
     pub(crate) activity: Rc<Activity>,
     pub(crate) sessions: RefCell<Sessions<Rc<Control>>>,
     pub(crate) tickets: RefCell<Tickets<Given>>,
@@ -144,7 +145,7 @@ impl Daemon {
             failures: RefCell::new(Failures::new(config.failures)),
             addresses: RefCell::new(Addresses::new(config.max_connections_per_address)),
             connections: Places::new(config.max_connections),
-            programs: Places::new(config.exec.max_programs),
+            programs: exec::Places::new(config.exec.max_programs),
             pending: RefCell::new(Pending::new(config.max_logins_pending)),
             listen: RefCell::default(),
             started: Instant::now(),

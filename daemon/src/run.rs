@@ -75,6 +75,9 @@ fn serve(args: &Serve) -> Result<(), Fatal> {
     config.check_descriptors();
     // Early, so that they are of this program's version, and as the user that executes them.
     let programs = Programs::open(args.libexec_dir.as_deref())?;
+    // What a jail that was killed leaves behind becomes a child of this process, which waits for it.
+    let this = rustix::process::getpid();
+    rustix::process::set_child_subreaper(Some(this)).map_err(std::io::Error::from)?;
     let data_dir = Arc::new(DataDir::open(&config.data_dir)?);
     let lock = DaemonLock::take(data_dir.fd())?;
     // An ordinary user binds only now, so that "is running" is told before "port in use".

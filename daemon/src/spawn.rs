@@ -15,8 +15,10 @@ use std::time::Duration;
 use berth_common::channel::{Channel, Message};
 use berth_common::points;
 use rustix::fd::OwnedFd;
+use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
-use rustix::process::{Pid, PidfdFlags};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 
 use crate::exit::KillReason;
@@ -105,7 +107,7 @@ impl Spawner {
     ) -> io::Result<Rc<Process>> {
         let pid = child.id();
         let opened = Pid::from_raw(pid as i32)
-            .ok_or(rustix::io::Errno::SRCH)
+            .ok_or(Errno::SRCH)
             .and_then(|number| rustix::process::pidfd_open(number, PidfdFlags::NONBLOCK))
             .map_err(io::Error::from)
             .and_then(sys::watch);
@@ -147,6 +149,9 @@ impl Spawner {
                 }
             };
             reaping.reaped.set(true);
+            if program == Program::Jail {
+                heirs_reaped(pid).await;
+            }
             // The pipe ended with the process, and what is in it belongs to its end.
             drop(tokio::time::timeout(LAST_WORDS, panics).await);
             alive.count.set(alive.count.get() - 1);
@@ -160,6 +165,30 @@ impl Spawner {
     pub(crate) async fn all_reaped(&self) {
         while self.alive.count.get() > 0 {
             self.alive.changed.notified().await;
+        }
+    }
+}
+
+/// Waits for what a jail's outer process has left that was killed, and which the kernel has given to the daemon: its
+/// keeper, which is dead when all of its process namespace is, and without one the program. They are the only children
+/// of the daemon's in the group that the outer process began, so no other one's end is taken from whoever waits for it.
+/// To be called at once when the outer process is reaped: the group's number is no other's while somebody is in it.
+async fn heirs_reaped(outer: u32) {
+    let mut ends = match signal(SignalKind::child()) {
+        Ok(ends) => ends,
+        Err(error) => return tracing::error!(outer, %error, "cannot wait for a jail's processes"),
+    };
+    loop {
+        let group = WaitId::Pgid(Pid::from_raw(outer.cast_signed()));
+        match waitid(group, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+            Ok(Some(_)) | Err(Errno::INTR) => {}
+            Ok(None) => {
+                ends.recv().await;
+            }
+            Err(Errno::CHILD) => return,
+            Err(error) => {
+                return tracing::error!(outer, %error, "cannot wait for a jail's processes");
+            }
         }
     }
 }
@@ -196,8 +225,8 @@ async fn log_panics(process: Rc<Process>, pipe: OwnedFd) {
                 read += count;
                 text.extend_from_slice(&part[..count]);
             }
-            Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-            Err(rustix::io::Errno::INTR) => {}
+            Err(Errno::AGAIN) => ready.clear_ready(),
+            Err(Errno::INTR) => {}
             Err(_) => break,
         }
         if let Some(end) = text.iter().rposition(|byte| *byte == b'\n') {
@@ -218,12 +247,15 @@ mod tests {
     use std::time::Duration;
 
     use berth_common::broker_protocol::{DaemonToWorker, WorkerToDaemon};
+    use berth_common::jail_protocol::{DaemonToJail, JailToDaemon};
+    use rustix::fs::{CWD, FileType, Mode};
 
     use super::*;
     use crate::exit::ExitReport;
     use crate::process::PeerError;
 
     type Worker = Peer<DaemonToWorker, WorkerToDaemon>;
+    type Jail = Peer<DaemonToJail, JailToDaemon>;
 
     /// A directory whose helpers are this shell script.
     fn helpers(script: &str) -> tempfile::TempDir {
@@ -323,6 +355,41 @@ mod tests {
             }
             let told = spawner.incidents().told();
             assert_eq!((told.workers.memory, told.total(), told.latest.len()), (1, 1, 1));
+        });
+    }
+
+    #[test]
+    fn a_jail_is_reaped_when_what_it_leaves_behind_is() {
+        let dir = helpers("exec setsid sh -c '(read x < hold; : > gone) & : > left; wait'");
+        let at = |name: &str| dir.path().join(name);
+        let path = at(Program::Jail.as_str());
+        let script = format!("#!/bin/sh\nulimit -S -f unlimited; cd {:?};", dir.path());
+        let whole = std::fs::read_to_string(&path).unwrap().replace("#!/bin/sh", &script);
+        // The daemon lets it write to no file, so it takes that back, as no demoted helper can.
+        let whole = whole.replace("ulimit", "until [ \"$(ulimit -S -f)\" = 0 ]; do :; done; ulimit");
+        std::fs::write(&path, whole).unwrap();
+        let hold = at("hold");
+        rustix::fs::mknodat(CWD, &hold, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).unwrap();
+        local(async {
+            let spawner = spawner(dir.path());
+            let jail: Jail = spawner.spawn(Program::Jail).unwrap();
+            while !at("left").exists() {
+                tokio::task::yield_now().await;
+            }
+            jail.process().kill(KillReason::Unneeded);
+            let release = async {
+                while !jail.process().reaped.get() {
+                    tokio::task::yield_now().await;
+                }
+                for _ in 0..100 {
+                    tokio::task::yield_now().await;
+                }
+                assert!(jail.process().exit.borrow().is_none(), "one of it is left");
+                std::fs::write(&hold, "\n").unwrap();
+            };
+            tokio::join!(release, spawner.all_reaped());
+            assert!(at("gone").exists());
         });
     }
 

@@ -5,7 +5,9 @@
 //! and worker, and reads nothing of what goes through them.
 
 mod finding;
+mod places;
 mod running;
 
 pub(crate) use finding::find;
+pub(crate) use places::Places;
 pub(crate) use running::{Order, Outcome, Stop, Stopping, run};

@@ -1,9 +1,11 @@
 //! One program from its request to its end: a jail is started for it, its pipes go to jail and worker, and it is ended
 //! when its time is up, when its client or its session wants that, or by itself.
 //!
-//! Its owner waits for [`run`] to return, which is after the jail is reaped: nothing of the program is left then.
+//! Its owner waits for [`run`] to return, which is after the jail and all that came of it is reaped
+//! ([`crate::spawn`]): nothing of the program is left then.
 
 use std::cell::Cell;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -19,12 +21,12 @@ use rustix::fd::{AsFd as _, OwnedFd};
 use rustix::pipe::PipeFlags;
 
 use super::finding::{self, Found, NotFound};
+use super::places::Place;
 use crate::config::ExecConfig;
 use crate::daemon::Daemon;
 use crate::exit::KillReason;
 use crate::incidents::Task;
 use crate::ledger::LedgerError;
-use crate::places::Place;
 use crate::process::Peer;
 use crate::program::Program;
 use crate::tasks::Flag;
@@ -188,10 +190,23 @@ async fn carry_out(
     let settings = daemon.settings();
     let exec = &settings.config.exec;
     let Order { session, user, worker, id, program, arguments, directory, place } = order;
-    if !daemon.ledger.may_run(&user, program.clone()).await? {
-        return Err(Obstacle::NotAllowed);
-    }
-    let (home, home_path, Found { file, path }) = open(daemon, &user, &program, exec).await?;
+    let mut opening = Box::pin({
+        let (daemon, user, program) = (daemon.clone(), user.clone(), program.clone());
+        let path = exec.path.clone();
+        async move { open(&daemon, user, program, path).await }
+    });
+    let (home, home_path, Found { file, path }) = tokio::select! {
+        biased;
+        _ = stopping.asked() => {
+            // Nobody waits for a disk that does not answer; the place is kept for as long as its thread is.
+            tokio::task::spawn_local(async move {
+                drop(opening.await);
+                drop(place);
+            });
+            return Err(Obstacle::Stopped);
+        }
+        opened = &mut opening => opened?,
+    };
     let (jails, workers) = pipes()?;
     let jail = Walled(daemon.spawner.spawn(Program::Jail)?);
     let task = Task { session: Some(session), user: Some(user), peer: None };
@@ -213,7 +228,17 @@ async fn carry_out(
     drop((home, file, jails));
     let started = tokio::select! {
         biased;
-        _ = stopping.asked() => Err(Obstacle::Stopped),
+        _ = stopping.asked() => {
+            jail.0.send(&DaemonToJail::Stop, &[]);
+            // Its word that the program runs may be under way.
+            let last = async {
+                if starting(&jail.0).await.is_ok() {
+                    ending(&jail.0).await;
+                }
+            };
+            drop(tokio::time::timeout(FAREWELL, last).await);
+            Err(Obstacle::Stopped)
+        }
         started = starting(&jail.0) => started,
     };
     if let Err(obstacle) = started {
@@ -238,14 +263,16 @@ async fn carry_out(
     Ok((judged(told, Some(why), exec), Some(why)))
 }
 
-/// The home with its path, and the program: on a thread of its own, since a disk may not answer.
+/// The home with its path, and the program, if it is allowed: on a thread of its own, since a disk may not answer.
 async fn open(
-    daemon: &Rc<Daemon>,
-    user: &UserName,
-    program: &ProgramName,
-    exec: &ExecConfig,
+    daemon: &Daemon,
+    user: UserName,
+    program: ProgramName,
+    path: Vec<PathBuf>,
 ) -> Result<(OwnedFd, Vec<u8>, Found), Obstacle> {
-    let (user, program, path) = (user.clone(), program.clone(), exec.path.clone());
+    if !daemon.ledger.may_run(&user, program.clone()).await? {
+        return Err(Obstacle::NotAllowed);
+    }
     let opened = daemon.homes.off_thread(move |homes| {
         let home = homes.open_home(&user)?;
         let home_path = finding::path_of(&home)?;
@@ -342,7 +369,7 @@ fn judged(told: Option<(End, u64)>, why: Option<Stop>, exec: &ExecConfig) -> Tol
 struct Walled(Jail);
 
 impl Walled {
-    /// Waits until it is reaped, which it brings about itself once it has told its last.
+    /// Waits until it is reaped with all its processes, which it brings about itself once it has told its last.
     async fn end(self) {
         let late = KillReason::TimedOut("did not end with its program");
         self.0.process().end_within(FAREWELL, late).await;

@@ -10,7 +10,7 @@ use berth_common::ids::RequestId;
 use berth_common::rel_path::RelPath;
 use tokio::task::{JoinHandle, spawn_local};
 
-use super::end::{End, broke};
+use super::end::{End, broke, lost};
 use super::{Event, Session};
 use crate::bucket::Rate;
 use crate::exec::{self, Order, Outcome, Stop, Stopping};
@@ -52,6 +52,12 @@ impl Session {
         arguments: Arguments,
         directory: RelPath,
     ) -> Option<End> {
+        // A list of arguments costs more than any other message, also where it is refused.
+        let words = arguments.iter();
+        let weight = words.len() + words.map(<[u8]>::len).sum::<usize>() / 1024;
+        if let Err(error) = self.worker.charge(weight) {
+            return Some(lost(&error));
+        }
         if self.programs.0.contains_key(&id) {
             return Some(broke("it began a program under a number that is in use".to_owned()));
         }
@@ -59,12 +65,14 @@ impl Session {
         let exec = &self.daemon.settings().config.exec;
         let most = exec.max_programs_per_session;
         let mine = self.programs.0.len() < most as usize;
-        let place = if mine { self.daemon.programs.try_take() } else { None };
-        let limit = if mine { exec.max_programs } else { most };
-        let (true, Some(place)) = (self.beginnings.take(1, Instant::now()), place) else {
-            let error = ErrorCode::TooManyPrograms { limit };
-            self.worker.program_failed(id, error);
-            return None;
+        let place = if mine { self.daemon.programs.try_take(&user) } else { Err(most) };
+        let place = match place {
+            Ok(place) if self.beginnings.take(1, Instant::now()) => place,
+            refused => {
+                let limit = refused.err().unwrap_or(exec.max_programs);
+                self.worker.program_failed(id, ErrorCode::TooManyPrograms { limit });
+                return None;
+            }
         };
         let (session, worker) = (self.id, self.worker.clone());
         let order = Order { session, user, worker, id, program, arguments, directory, place };

@@ -1,7 +1,15 @@
 //! Who ends a program besides itself: its client, its session, an administrator, the server. Nothing of it is left.
 
+use std::time::Duration;
+
+use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
+use berth_common::error_code::ErrorCode;
+use berth_common::exec::{Arguments, ProgramName};
+use berth_common::frame::encode_message;
+use berth_common::ids::RequestId;
+use berth_common::rel_path::RelPath;
 use berth_tests::exit::{CONNECT, INTERRUPTED};
-use berth_tests::{Client, Options, Running, Server, wait_until};
+use berth_tests::{Client, Options, Raw, Running, Server, wait_until};
 
 use crate::scene::{PROGRAM, assert_gone, jailed, running, scene};
 
@@ -29,6 +37,46 @@ fn ctrl_c_ends_it() {
     client.interrupt();
     client.wait().code_is(INTERRUPTED);
     assert_gone(&processes);
+}
+
+#[test]
+fn one_that_is_not_wanted_any_more_before_it_runs_ends_at_once_and_by_itself() {
+    let (server, _alice) = scene(Options::new());
+    let mut raw = Raw::login(&server, "alice", "a");
+    // From one write on, in steps: each phase of a start is met by some of these.
+    for step in 0..40 {
+        let id = RequestId(step);
+        let order = encode_message(&ClientToWorker::Exec {
+            id,
+            program: ProgramName::new("sleep").unwrap(),
+            arguments: Arguments::new(vec![b"600".to_vec()]).unwrap(),
+            directory: RelPath::root(),
+        });
+        let cancel = encode_message(&ClientToWorker::Cancel { id }).unwrap();
+        let mut bytes = order.unwrap();
+        if step < 10 {
+            bytes.extend(cancel);
+            raw.send_bytes(&bytes);
+        } else {
+            raw.send_bytes(&bytes);
+            std::thread::sleep(Duration::from_micros(u64::from(step) * 250));
+            raw.send_bytes(&cancel);
+        }
+        let end = loop {
+            match raw.message() {
+                WorkerToClient::ExecStarted { .. } => {}
+                WorkerToClient::Failed { id: about, error } if about == id => break error,
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(end, ErrorCode::Cancelled);
+        assert!(jailed(&server).is_empty(), "it is told when nothing of it is left");
+        // Not all at once, of which there is a bound.
+        std::thread::sleep(Duration::from_millis(130));
+    }
+    let log = server.log().text();
+    assert!(!log.contains("was too slow"), "no jail had to be killed: {log}");
+    server.assert_at_rest("alice");
 }
 
 #[test]

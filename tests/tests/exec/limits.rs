@@ -94,7 +94,7 @@ fn a_program_starts_no_other_and_no_thread() {
 
 #[test]
 fn a_session_and_the_server_run_so_many_programs_at_once_and_places_come_back() {
-    let options = Options::new().set("max_programs_per_session = 1").set("max_programs = 2");
+    let options = Options::new().set("max_programs_per_session = 1").set("max_programs = 4");
     let (server, alice) = scene(options);
     let sleep = ["exec", "-n", "--", "sleep", "600"];
     let mut sleeping: Vec<_> = (0..2).map(|_| alice.spawn(&sleep)).collect();

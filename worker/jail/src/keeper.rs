@@ -40,13 +40,14 @@ pub(crate) fn keep(
     // A parent that has died before is seen by the pipe.
     let _ = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     let Wires { life, mut not_started, mut ended } = wires;
+    let this = rustix::process::getpid();
     let program = match sys::fork() {
         Ok(Forked::Parent(program)) => program,
         Ok(Forked::Child) => {
             drop((life, ended));
             // To tell of what goes wrong before the program's own errors take its place.
             let told = rustix::io::fcntl_dupfd_cloexec(io::stderr(), 3);
-            let error = program::become_it(task, &places, &directory, pipes, words);
+            let error = program::become_it(task, &places, &directory, pipes, words, this);
             error.report().tell(&mut not_started);
             if let Ok(told) = told {
                 let _ = rustix::io::write(told, format!("berth-jail: {error}\n").as_bytes());

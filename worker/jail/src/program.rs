@@ -1,6 +1,6 @@
 //! The innermost process: it gives up what is left and becomes the program.
 //!
-//! The order is that of a demotion, and ends in the program's first instruction: its own session and pipes, limits,
+//! The order is that of a demotion, and ends in the program's first instruction: its pipes, limits,
 //! capabilities, Landlock, seccomp, `execve`. Of all descriptors it has its three pipes alone.
 
 use std::ffi::CString;
@@ -9,7 +9,7 @@ use std::os::fd::{AsFd as _, OwnedFd};
 
 use berth_common::jail_protocol::{Limits, Task};
 use berth_sandbox::{DemotionError, JailRights};
-use rustix::process::{Resource, Rlimit, Signal};
+use rustix::process::{Pid, Resource, Rlimit, Signal};
 
 use crate::places::Places;
 use crate::report::NotStarted;
@@ -80,8 +80,9 @@ pub(crate) fn become_it(
     directory: &OwnedFd,
     pipes: Pipes,
     words: &Words,
+    keeper: Pid,
 ) -> ProgramError {
-    match prepare(task, places, directory, pipes) {
+    match prepare(task, places, directory, pipes, keeper) {
         Ok(()) => ProgramError::Execute(sys::execute(
             &places.program,
             &words.arguments,
@@ -96,13 +97,16 @@ fn prepare(
     places: &Places,
     directory: &OwnedFd,
     pipes: Pipes,
+    keeper: Pid,
 ) -> Result<(), ProgramError> {
     let step = |what| move |error| ProgramError::Step(what, error);
     let errno = |what| move |error: rustix::io::Errno| ProgramError::Step(what, error.into());
     // Where there is no process namespace, this alone ends it with the one that waits.
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     death.map_err(errno("ask to die with the parent"))?;
-    rustix::process::setsid().map_err(errno("begin a session"))?;
+    if rustix::process::getppid() != Some(keeper) {
+        return Err(ProgramError::Step("find the parent", io::ErrorKind::NotFound.into()));
+    }
     rustix::process::fchdir(directory).map_err(errno("enter the directory"))?;
     rustix::stdio::dup2_stdin(&pipes.input).map_err(errno("take the input"))?;
     rustix::stdio::dup2_stdout(&pipes.output).map_err(errno("take the output"))?;

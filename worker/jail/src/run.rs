@@ -1,11 +1,13 @@
 //! A jail's life, as a table of contents: demotion, its one task, the walls, the program, its end.
 //!
-//! This is the process outside of the walls. It holds the daemon's channel and, as every helper does, the lock file, so
-//! that no new daemon begins beside what is left of an old one's programs.
+//! This is the process outside of the walls. It holds the daemon's channel and, as every helper does, the lock file.
+//! The program does not have that: what is left of one when a daemon was killed, while the kernel frees its memory, may
+//! be beside a new daemon, and runs no further.
 
 use std::io::{self, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::jail_protocol::{DaemonToJail, End, JailToDaemon, Refusal, Task};
@@ -19,8 +21,9 @@ use crate::keeper::{self, Wires};
 use crate::places::{self, Places};
 use crate::program::{Pipes, Words};
 use crate::report::{Ended, NotStarted};
+use crate::root;
 use crate::sys::{self, Forked};
-use crate::{root, walls};
+use crate::walls::{self, WallsError};
 
 type DaemonChannel = Channel<JailToDaemon, DaemonToJail>;
 
@@ -57,6 +60,7 @@ fn live() -> Result<(), RunError> {
     // For ps and the kernel's log, which else have the number of the descriptor by which it was executed.
     rustix::thread::set_name(c"berth-jail").map_err(io::Error::from)?;
     points::from_argument()?;
+    become_the_one_who_waits()?;
     let channel = DaemonChannel::from_descriptor(berth_sandbox::demote_jail()?)?;
     let (task, passed) = match channel.recv() {
         Ok(Received { message: DaemonToJail::Run(task), descriptors }) => (task, descriptors),
@@ -76,19 +80,24 @@ fn live() -> Result<(), RunError> {
     }
 }
 
+/// Whatever comes of this process is waited for: by this one, to which the kernel gives what has lost its parent, or,
+/// after its death, by the daemon, which knows it by the group that this one begins and nobody in a jail can leave.
+fn become_the_one_who_waits() -> io::Result<()> {
+    rustix::process::setsid()?;
+    Ok(rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?)
+}
+
 /// The walls, and what the program will see between them.
 fn prepare(task: &Task, home: &OwnedFd, program: &OwnedFd) -> Result<(Places, OwnedFd), Refusal> {
     let refused = |step| Refusal::Jail { step };
     let paths = match walls::raise() {
         Ok(()) => root::enter(task).map_err(refused)?,
-        Err(error) if task.sandbox != SandboxMode::BestEffort => {
-            return Err(refused(format!("make namespaces: {error}")));
-        }
         // The daemon has said at its start what that means.
-        Err(_) => {
+        Err(WallsError::NotGiven(_)) if task.sandbox == SandboxMode::BestEffort => {
             let (home, program) = places::of_the_machine(task);
             (home.to_vec(), program.to_vec())
         }
+        Err(error) => return Err(refused(error.to_string())),
     };
     let places = Places::open((&paths.0, &paths.1), (home, program))
         .map_err(|error| refused(format!("open home and program: {error}")))?;
@@ -127,7 +136,7 @@ fn serve(
         None => channel.send(&JailToDaemon::Started, &[])?,
         Some(why) => {
             drop(alive);
-            sys::wait_for(keeper)?;
+            wait_for_all(keeper)?;
             let refusal = match why {
                 NotStarted::Execute(errno) => Refusal::Program { errno },
                 NotStarted::Before(errno) => {
@@ -162,9 +171,19 @@ fn wait(
     // Whatever it was: the program's own end, the daemon's order, or the daemon's end.
     drop(alive);
     let told = Ended::hear(ended)?;
-    let (_, cpu) = sys::wait_for(keeper)?;
+    let cpu = wait_for_all(keeper)?;
     let killed = Ended { end: End::Signalled(KILLED), cpu };
     Ok(told.unwrap_or(killed))
+}
+
+/// Also for the program, which is this process's child once the keeper is gone where no process namespace has ended it
+/// before. Gives what they have used of the processor.
+fn wait_for_all(keeper: Pid) -> io::Result<Duration> {
+    let (_, mut cpu) = sys::wait_for(keeper)?;
+    while let Some(more) = sys::wait_for_any()? {
+        cpu += more;
+    }
+    Ok(cpu)
 }
 
 /// The signal of which the kernel makes use.

@@ -72,13 +72,25 @@ pub(crate) fn fork() -> io::Result<Forked> {
 
 /// Waits for a child's end, and tells how it ended and what it has used of the processor.
 pub(crate) fn wait_for(child: Pid) -> io::Result<(End, Duration)> {
+    wait(child.as_raw_nonzero().get())
+}
+
+/// Waits for the end of any child, and tells what it has used of the processor; `None` when there is none.
+pub(crate) fn wait_for_any() -> io::Result<Option<Duration>> {
+    match wait(-1) {
+        Ok((_, used)) => Ok(Some(used)),
+        Err(error) if error.raw_os_error() == Some(libc::ECHILD) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+fn wait(who: libc::pid_t) -> io::Result<(End, Duration)> {
     let mut status = 0;
     // SAFETY: a rusage of zeros is valid.
     let mut used: libc::rusage = unsafe { std::mem::zeroed() };
     loop {
-        let pid = child.as_raw_nonzero().get();
         // SAFETY: both places live during the call.
-        match unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut used) } {
+        match unsafe { libc::wait4(who, &raw mut status, 0, &raw mut used) } {
             -1 => match io::Error::last_os_error() {
                 error if error.kind() == io::ErrorKind::Interrupted => {}
                 error => return Err(error),

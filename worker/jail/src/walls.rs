@@ -11,11 +11,22 @@ use rustix::thread::{CapabilitySet, CapabilitySets, UnshareFlags};
 
 use crate::sys;
 
+/// Why there are none.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum WallsError {
+    /// The kernel, or who configured it, does not give them. Nothing has changed.
+    #[error("make namespaces: {0}")]
+    NotGiven(#[source] io::Error),
+    /// This process is in them, and they are not finished: it must end.
+    #[error("finish namespaces: {0}")]
+    HalfMade(#[source] io::Error),
+}
+
 /// Enters them. Children of this process are in the new process namespace, and the first one begins it.
 ///
 /// # Errors
-/// What the kernel, or who configured it, does not give; nothing has changed then, or the process must end.
-pub(crate) fn raise() -> io::Result<()> {
+/// See [`WallsError`].
+pub(crate) fn raise() -> Result<(), WallsError> {
     let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
     sys::unshare(
         UnshareFlags::NEWUSER
@@ -25,7 +36,12 @@ pub(crate) fn raise() -> io::Result<()> {
             | UnshareFlags::NEWIPC
             | UnshareFlags::NEWUTS
             | UnshareFlags::NEWCGROUP,
-    )?;
+    )
+    .map_err(WallsError::NotGiven)?;
+    finish(uid, gid).map_err(WallsError::HalfMade)
+}
+
+fn finish(uid: u32, gid: u32) -> io::Result<()> {
     // The same numbers as outside, so that nobody is root even by name.
     tell_proc("setgroups", "deny")?;
     tell_proc("uid_map", &format!("{uid} {uid} 1"))?;

@@ -3,8 +3,9 @@
 //!
 //! Each helper has three functions here, in the order that has to be kept: `demote_…`, called first in its `main`;
 //! `confine_…`, when the daemon's first message has come; and [`Confined::seal`], when all threads are up.
-//! A `berthd` that serves never calls them. Nothing that a client influences is read before the last has returned. They
-//! start no thread and never give anything back.
+//! A `berthd` that serves never calls them. Worker and filer read nothing that a client
+//! influences before the last has returned; a jail's first message has the program's arguments in it. They start no
+//! thread and never give anything back.
 
 mod confined;
 mod error;

@@ -2,9 +2,11 @@
 
 use berth_common::broker_protocol::{CloseReason, DaemonToWorker, WorkerToDaemon};
 use berth_common::channel::ChannelError;
+use berth_common::exec::{Arguments, MAX_ARGUMENTS, ProgramName};
 use berth_common::ids::RequestId;
 use berth_common::ledger_protocol::{FilerToDaemon, HomeReport, IntentItem};
 use berth_common::limits::CHANGES_PER_MESSAGE;
+use berth_common::rel_path::RelPath;
 
 use super::fakes::{FakeWorker, Fakes, run};
 use super::*;
@@ -56,6 +58,33 @@ fn the_key_signs_nothing_but_a_servers_handshake() {
             assert!(what.contains("no CertificateVerify"), "{what}");
         });
     }
+}
+
+#[test]
+fn a_worker_that_asks_for_programs_without_end_is_ended_for_what_its_arguments_cost() {
+    run(|| async {
+        let fakes = Fakes::start(|_| {}).await;
+        let (_client, worker, _filer) = fakes.session().await;
+        let mut asked = 0;
+        loop {
+            let order = WorkerToDaemon::ExecStart {
+                id: RequestId(asked),
+                program: ProgramName::new("no-such-program").unwrap(),
+                arguments: Arguments::new(vec![vec![b'x']; MAX_ARGUMENTS]).unwrap(),
+                directory: RelPath::root(),
+            };
+            match worker.try_send(&order) {
+                Ok(()) => asked += 1,
+                Err(ChannelError::WouldBlock) => tokio::task::yield_now().await,
+                Err(_) => break,
+            }
+        }
+        worker.ended().await;
+        fakes.no_sessions().await;
+        let what = blamed(&fakes, Program::Worker);
+        assert!(what.contains("more messages"), "{what}");
+        assert!(asked < 1000, "{asked}");
+    });
 }
 
 #[test]

@@ -26,6 +26,10 @@ pub(crate) async fn pump(id: Id, mut ends: Ends, around: Surroundings) -> Worker
         sys::register_pipe(output, Interest::READABLE),
         sys::register_pipe(errors, Interest::READABLE),
     ) else {
+        // It runs, and the number is in use until the daemon says that it does not any more.
+        let why = ExecStopped::Cancelled;
+        around.broker.report(WorkerToDaemon::ExecStop { id, why });
+        drop(ends.news.recv().await);
         return failed(ErrorCode::Internal);
     };
     let outgoing = &around.outgoing;

@@ -63,6 +63,18 @@ impl Scene {
         actix_rt::spawn(queue.messages())
     }
 
+    /// Waits until the daemon is told to end the program.
+    async fn stopped(&self, why: ExecStopped) {
+        self.daemon.set_nonblocking(true).unwrap();
+        let received = loop {
+            match self.daemon.recv() {
+                Ok(received) => break received.message,
+                Err(_) => tokio::task::yield_now().await,
+            }
+        };
+        assert_eq!(received, WorkerToDaemon::ExecStop { id: ID, why });
+    }
+
     async fn ended(
         self,
         told: JoinHandle<Vec<WorkerToClient>>,
@@ -187,19 +199,7 @@ fn output_is_cut_at_the_bound_and_the_daemon_is_told_once() {
         let Pipes { input, output, errors } = scene.start(5);
         rustix::io::write(&output, b"1234567").unwrap();
         rustix::io::write(&errors, b"89").unwrap();
-        while {
-            scene.daemon.set_nonblocking(true).unwrap();
-            match scene.daemon.recv() {
-                Ok(received) => {
-                    let why = ExecStopped::Output;
-                    assert_eq!(received.message, WorkerToDaemon::ExecStop { id: ID, why });
-                    false
-                }
-                Err(_) => true,
-            }
-        } {
-            tokio::task::yield_now().await;
-        }
+        scene.stopped(ExecStopped::Output).await;
         scene.program.tell(News::Ended(ExecEnd::Signalled { signal: 9 }));
         drop((input, output, errors));
         let (last, told) = scene.ended(told).await;
@@ -224,6 +224,23 @@ fn a_program_that_is_not_run_or_not_wanted_any_more_has_failed() {
             assert_eq!(last, WorkerToClient::Failed { id: ID, error });
             drop(pipes);
         }
+    });
+}
+
+#[test]
+fn pipes_that_cannot_be_waited_for_end_the_program_and_its_end_is_waited_for() {
+    run(async {
+        let mut scene = Scene::new();
+        let told = scene.read();
+        // A directory takes no part in epoll.
+        let file = || OwnedFd::from(std::fs::File::open("/").unwrap());
+        scene.program.tell(News::Started([file(), file(), file()], ENOUGH));
+        scene.stopped(ExecStopped::Cancelled).await;
+        assert!(!scene.pump.is_finished(), "the number is in use until the program is gone");
+        scene.program.tell(News::Failed(ErrorCode::Cancelled));
+        let (last, told) = scene.ended(told).await;
+        assert_eq!(last, WorkerToClient::Failed { id: ID, error: ErrorCode::Internal });
+        assert!(told.is_empty(), "{told:?}");
     });
 }
 
