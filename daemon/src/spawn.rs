@@ -366,7 +366,8 @@ mod tests {
         let script = format!("#!/bin/sh\nulimit -S -f unlimited; cd {:?};", dir.path());
         let whole = std::fs::read_to_string(&path).unwrap().replace("#!/bin/sh", &script);
         // The daemon lets it write to no file, so it takes that back, as no demoted helper can.
-        let whole = whole.replace("ulimit", "until [ \"$(ulimit -S -f)\" = 0 ]; do :; done; ulimit");
+        let whole =
+            whole.replace("ulimit", "until [ \"$(ulimit -S -f)\" = 0 ]; do :; done; ulimit");
         std::fs::write(&path, whole).unwrap();
         let hold = at("hold");
         rustix::fs::mknodat(CWD, &hold, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).unwrap();

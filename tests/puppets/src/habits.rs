@@ -51,7 +51,7 @@ pub fn run(words: Vec<std::ffi::OsString>) -> io::Result<u8> {
             sys::ignore(libc::SIGXCPU);
             spin();
         }
-        "hog" => hog(&mut out)?,
+        "hog" => hog(&mut out, text(2) == "stay")?,
         "calls" => {
             let list: Vec<&str> = words.iter().skip(2).filter_map(|word| word.to_str()).collect();
             let mut results = Vec::new();
@@ -105,14 +105,21 @@ fn spin() {
     }
 }
 
-/// Takes memory until there is none, and says how much there was.
-fn hog(out: &mut impl io::Write) -> io::Result<()> {
+/// Takes memory until there is none, and says how much there was. Keeps it for ever, if it is to stay.
+fn hog(out: &mut impl io::Write, stay: bool) -> io::Result<()> {
     const PIECE: usize = 1 << 20;
     let mut all: Vec<Vec<u8>> = Vec::with_capacity(1 << 16);
     loop {
         let mut piece = Vec::new();
         if piece.try_reserve_exact(PIECE).is_err() {
-            return writeln!(out, "{}", all.len());
+            writeln!(out, "{}", all.len())?;
+            out.flush()?;
+            if stay {
+                loop {
+                    std::thread::park();
+                }
+            }
+            return Ok(());
         }
         // Touched, so that it counts.
         piece.resize(PIECE, 1);

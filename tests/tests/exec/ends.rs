@@ -9,7 +9,7 @@ use berth_common::frame::encode_message;
 use berth_common::ids::RequestId;
 use berth_common::rel_path::RelPath;
 use berth_tests::exit::{CONNECT, INTERRUPTED};
-use berth_tests::{Client, Options, Raw, Running, Server, wait_until};
+use berth_tests::{Client, Options, Raw, Running, Server, account, process, wait_until};
 
 use crate::scene::{PROGRAM, assert_gone, jailed, running, scene};
 
@@ -74,6 +74,7 @@ fn one_that_is_not_wanted_any_more_before_it_runs_ends_at_once_and_by_itself() {
         // Not all at once, of which there is a bound.
         std::thread::sleep(Duration::from_millis(130));
     }
+    drop(raw);
     let log = server.log().text();
     assert!(!log.contains("was too slow"), "no jail had to be killed: {log}");
     server.assert_at_rest("alice");
@@ -131,6 +132,45 @@ fn a_jail_that_dies_takes_it_along_and_the_session_goes_on() {
     server.kill_child(processes[0]);
     assert_gone(&processes);
     assert!(shell.wait().ok().stdout.contains('.'));
+}
+
+#[test]
+fn nothing_of_a_large_program_is_left_when_its_end_is_told_with_namespaces_and_without() {
+    for with in [true, false] {
+        if !with && account::skipped_without_root() {
+            return;
+        }
+        let options = Options::new().set("exec_memory_bytes = 536870912");
+        let options = match with {
+            true => options,
+            false => options.without_user_namespaces().set("sandbox = \"best-effort\""),
+        };
+        let (server, _alice) = scene(options);
+        let mut raw = Raw::login(&server, "alice", "a");
+        for (number, its_jail_is_killed) in [(1, false), (2, true)] {
+            let id = RequestId(number);
+            raw.send(&ClientToWorker::Exec {
+                id,
+                program: ProgramName::new(PROGRAM).unwrap(),
+                arguments: Arguments::new(vec![b"hog".to_vec(), b"stay".to_vec()]).unwrap(),
+                directory: RelPath::root(),
+            });
+            // It tells how much it has taken, and keeps it.
+            while !matches!(raw.message(), WorkerToClient::ExecOutput { .. }) {}
+            let processes = running(&server);
+            if its_jail_is_killed {
+                server.kill_child(processes[0]);
+            } else {
+                raw.send(&ClientToWorker::Cancel { id });
+            }
+            match raw.message() {
+                WorkerToClient::Failed { .. } | WorkerToClient::ExecDone { .. } => {}
+                other => panic!("{other:?}"),
+            }
+            let left: Vec<_> = processes.iter().filter(|pid| process::runs(**pid)).collect();
+            assert!(left.is_empty(), "of {processes:?} there are {left:?}");
+        }
+    }
 }
 
 #[test]

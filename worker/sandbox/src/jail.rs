@@ -44,7 +44,7 @@ pub fn demote_jail() -> Result<OwnedFd, DemotionError> {
 pub fn confine_keeper(mode: SandboxMode) -> Result<Confined, DemotionError> {
     steps::be_one_thread()?;
     steps::hide_memory()?;
-    let landlock = rights::restrict_worker().map_err(DemotionError::landlock)?;
+    let landlock = rights::restrict_keeper().map_err(DemotionError::landlock)?;
     Confined::new(Table::JailKeeper, Otherwise::End, mode, landlock)
 }
 
