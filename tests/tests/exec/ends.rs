@@ -1,7 +1,5 @@
 //! Who ends a program besides itself: its client, its session, an administrator, the server. Nothing of it is left.
 
-use std::time::Duration;
-
 use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::exec::{Arguments, ProgramName};
@@ -43,8 +41,9 @@ fn ctrl_c_ends_it() {
 fn one_that_is_not_wanted_any_more_before_it_runs_ends_at_once_and_by_itself() {
     let (server, _alice) = scene(Options::new());
     let mut raw = Raw::login(&server, "alice", "a");
-    // From one write on, in steps: each phase of a start is met by some of these.
-    for step in 0..40 {
+    // In one write, and as soon as the jail has so many processes: each phase of a start is met by some of these. A
+    // session may begin so many at once.
+    for step in 0..32 {
         let id = RequestId(step);
         let order = encode_message(&ClientToWorker::Exec {
             id,
@@ -54,12 +53,13 @@ fn one_that_is_not_wanted_any_more_before_it_runs_ends_at_once_and_by_itself() {
         });
         let cancel = encode_message(&ClientToWorker::Cancel { id }).unwrap();
         let mut bytes = order.unwrap();
-        if step < 10 {
+        if step < 8 {
             bytes.extend(cancel);
             raw.send_bytes(&bytes);
         } else {
             raw.send_bytes(&bytes);
-            std::thread::sleep(Duration::from_micros(u64::from(step) * 250));
+            let processes = step as usize % 4;
+            wait_until("its jail is begun", || jailed(&server).len() >= processes);
             raw.send_bytes(&cancel);
         }
         let end = loop {
@@ -71,8 +71,6 @@ fn one_that_is_not_wanted_any_more_before_it_runs_ends_at_once_and_by_itself() {
         };
         assert_eq!(end, ErrorCode::Cancelled);
         assert!(jailed(&server).is_empty(), "it is told when nothing of it is left");
-        // Not all at once, of which there is a bound.
-        std::thread::sleep(Duration::from_millis(130));
     }
     drop(raw);
     let log = server.log().text();

@@ -88,14 +88,11 @@ fn wait(who: libc::pid_t) -> io::Result<(End, Duration)> {
     let mut status = 0;
     // SAFETY: a rusage of zeros is valid.
     let mut used: libc::rusage = unsafe { std::mem::zeroed() };
-    loop {
-        // SAFETY: both places live during the call.
-        match unsafe { libc::wait4(who, &raw mut status, 0, &raw mut used) } {
-            -1 => match io::Error::last_os_error() {
-                error if error.kind() == io::ErrorKind::Interrupted => {}
-                error => return Err(error),
-            },
-            _ => break,
+    // SAFETY: both places live during the call.
+    while unsafe { libc::wait4(who, &raw mut status, 0, &raw mut used) } == -1 {
+        let error = io::Error::last_os_error();
+        if error.kind() != io::ErrorKind::Interrupted {
+            return Err(error);
         }
     }
     let time = |time: libc::timeval| {
