@@ -32,7 +32,7 @@ const LAST_WRITES: Duration = Duration::from_secs(2);
 pub fn berth() -> ExitCode {
     language::speak(false);
     let picks = ask::somebody() && std::io::stderr().is_terminal();
-    let parsed = language::in_language(args::parser(picks)).try_get_matches();
+    let parsed = language::matches(&args::parser(picks));
     let args = match parsed.and_then(|matches| Args::of(&matches)) {
         Ok(args) => args,
         Err(error) => {

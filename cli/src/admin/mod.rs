@@ -38,8 +38,8 @@ use crate::output::Style;
 #[must_use]
 pub fn berthctl() -> ExitCode {
     language::speak(false);
-    let parser = language::in_language(Arguments::command());
-    let parsed = parser.try_get_matches().and_then(|found| Arguments::from_arg_matches(&found));
+    let parsed = language::matches(&Arguments::command())
+        .and_then(|found| Arguments::from_arg_matches(&found));
     match parsed {
         Ok(arguments) => {
             language::speak(arguments.json);

@@ -7,7 +7,8 @@
 use std::borrow::Cow;
 
 use clap::builder::StyledStr;
-use clap::{Arg, Command};
+use clap::error::ErrorKind;
+use clap::{Arg, ArgMatches, Command, Error};
 use rust_i18n::t;
 
 use super::fill::filled;
@@ -21,9 +22,25 @@ const BESIDE: usize = 8;
 /// How far the help is indented where it begins on a line of its own.
 const BELOW: usize = 10;
 
+/// Reads this process' arguments. The help is translated only where it is asked for, as that takes some milliseconds.
+///
+/// # Errors
+/// What is wrong with them, and also help and the version.
+pub(crate) fn matches(command: &Command) -> Result<ArgMatches, Error> {
+    let found = command.clone().try_get_matches();
+    let is_help = |error: &Error| {
+        use ErrorKind::{DisplayHelp, DisplayHelpOnMissingArgumentOrSubcommand};
+        matches!(error.kind(), DisplayHelp | DisplayHelpOnMissingArgumentOrSubcommand)
+    };
+    match found {
+        Err(error) if is_help(&error) => in_language(command.clone()).try_get_matches(),
+        found => found,
+    }
+}
+
 /// The same command line with all that it says to people in the language that is spoken.
 #[must_use]
-pub fn in_language(mut command: Command) -> Command {
+pub(crate) fn in_language(mut command: Command) -> Command {
     if spoken() == Language::English {
         return command;
     }

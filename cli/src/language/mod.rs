@@ -15,7 +15,8 @@ use std::env;
 use clap::CommandFactory as _;
 
 pub(crate) use command_line::complaint;
-pub use help::{in_language, paragraphs_of};
+pub use help::paragraphs_of;
+pub(crate) use help::{in_language, matches};
 
 /// Marks a text that is looked up where it is told, since a constant cannot be translated.
 macro_rules! message {

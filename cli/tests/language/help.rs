@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use berth_cli::exit::exit_codes;
 use clap::Command;
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::tables::translations;
 
@@ -30,4 +31,14 @@ fn every_help_text_is_translated() {
     let missing: Vec<_> =
         paragraphs().into_iter().filter(|text| !translations.contains_key(text)).collect();
     assert!(missing.is_empty(), "no translation in cli/locales of the help\n{missing:#?}");
+}
+
+#[test]
+fn what_is_laid_out_by_hand_fits_the_screen() {
+    for (message, found) in translations() {
+        let lines = found.text.lines().filter(|line| line.starts_with("  "));
+        for line in lines.filter(|_| found.file.starts_with("help")) {
+            assert!(line.width() <= 100, "{line}\nof {message:?}");
+        }
+    }
 }
