@@ -13,6 +13,9 @@ use crate::transfer::{
     GetJob, GetReport, PutJob, PutReport, TransferError, get, get_async, put, put_async,
 };
 
+/// What a file from a stream may be done with unless it is said: written by its owner, read by all (0644).
+const MODE: u16 = 0o644;
+
 /// How a file is put. By default it replaces a file that stands there, of which it sends only what differs, and keeps
 /// the note, and tells nobody.
 #[derive(Clone, Debug)]
@@ -20,13 +23,14 @@ pub struct PutOptions {
     existing: Existing,
     whole: bool,
     note: NoteChange,
+    mode: u16,
     progress: Reporter,
 }
 
 impl Default for PutOptions {
     fn default() -> Self {
         let (existing, note, progress) = (Existing::Replace, NoteChange::Keep, Reporter::nobody());
-        Self { existing, whole: false, note, progress }
+        Self { existing, whole: false, note, mode: MODE, progress }
     }
 }
 
@@ -53,6 +57,13 @@ impl PutOptions {
     #[must_use]
     pub fn note(self, note: NoteChange) -> Self {
         Self { note, ..self }
+    }
+
+    /// The permission bits that a file from a stream has, by default 0644; those of a local file go with it. Only the
+    /// lowest nine are kept.
+    #[must_use]
+    pub fn mode(self, mode: u16) -> Self {
+        Self { mode: mode & 0o777, ..self }
     }
 
     /// Calls `tell` for each event. It is called by the transfer, which waits until it returns.
@@ -203,6 +214,7 @@ impl Session {
             existing: options.existing,
             whole: options.whole,
             note: options.note.clone(),
+            mode: options.mode,
         }
     }
 }

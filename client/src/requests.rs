@@ -16,6 +16,9 @@ pub(crate) fn unexpected() -> RequestError {
     ConnectionError::unexpected("answer").into()
 }
 
+/// More unfinished uploads than a server lets a user have.
+const MOST_UPLOADS: usize = 100_000;
+
 impl Session {
     /// One entry, its digest and note included.
     ///
@@ -159,9 +162,14 @@ impl Session {
         loop {
             match exchange.message().await? {
                 WorkerToClient::Uploads { uploads, last, .. } => {
+                    let is_part = !uploads.is_empty();
                     all.extend(uploads);
                     if last {
                         return Ok(all);
+                    }
+                    // None has as many, and a part that is empty would have no end.
+                    if !is_part || all.len() > MOST_UPLOADS {
+                        return Err(unexpected());
                     }
                 }
                 _ => return Err(unexpected()),

@@ -10,6 +10,7 @@ use berth_common::frame::{self, FrameError, FrameHeader, FrameKind, HEADER_BYTES
 use rust_i18n::t;
 
 use crate::human;
+use crate::wording::InWords as _;
 
 /// How long the daemon may take to answer what it can answer at once.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -50,7 +51,7 @@ pub(super) enum SocketError {
         error: io::Error,
     },
     /// Bytes that are no answer.
-    #[error("{}", t!("berthd's answer cannot be read (%{name}): is it of the same version as berthctl?", name = _0))]
+    #[error("{}", t!("berthd's answer cannot be read (%{name}): is it of the same version as berthctl?", name = _0.in_words()))]
     Frame(#[from] FrameError),
 }
 

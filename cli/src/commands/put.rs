@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 use berth::client_key::ClientKey;
 use berth::session::RequestError;
 use berth::transfer::{PutJob, PutReport, TransferError, put, put_stream, tree_digest};
-use berth_common::entry::{EntryKind, Existing, Usage};
+use berth_common::entry::{Entry, EntryKind, Existing, Usage};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::LEAF_SIZE;
+use berth_common::note::NoteChange;
 use berth_common::rel_path::RelPath;
 use futures_util::stream::{self, StreamExt as _};
 use rust_i18n::t;
+use rustix::fs::Mode;
 use serde_json::json;
 
 use super::{Context, failed, means_directory, put_tree, show};
@@ -95,6 +97,14 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     Ok(failures.exit())
 }
 
+/// Whether a file has the note that it was to be given, if it was.
+fn has_note(entry: &Entry, args: &PutArgs) -> bool {
+    match args.note_change() {
+        NoteChange::Set(note) => entry.note.as_ref() == Some(&note),
+        NoteChange::Keep | NoteChange::Remove => true,
+    }
+}
+
 /// With -n: what had come to its end when the connection was lost, before its answer came, is in the way of the next
 /// try. It is ours if it is the same; then it is finished.
 pub(super) async fn settle(context: &Context, args: &PutArgs) -> Result<(), Failure> {
@@ -105,7 +115,8 @@ pub(super) async fn settle(context: &Context, args: &PutArgs) -> Result<(), Fail
     for (remote, local) in under_way {
         let remote = context.resolve(&remote)?;
         let entry = match context.session.stat(&remote).await {
-            Ok(entry) if entry.kind == EntryKind::File => entry,
+            // Where a note was given, the answer is not known before it stands there.
+            Ok(entry) if entry.kind == EntryKind::File && has_note(&entry, args) => entry,
             Ok(_) | Err(RequestError::Server(_)) => continue,
             Err(error) => {
                 return Err(failed(&error).of(t!("put to %{remote}", remote = remote)).at(&remote));
@@ -199,7 +210,16 @@ pub(super) fn job(
 ) -> PutJob {
     let token = key.token(&context.fingerprint, &context.session.info().user, &remote);
     let (existing, note) = (args.existing(), args.note_change());
-    PutJob { local, remote, token, existing, whole: args.whole_file, note }
+    let mode = if is_standard(&local) { mode_of_no_file() } else { 0 };
+    PutJob { local, remote, token, existing, whole: args.whole_file, note, mode }
+}
+
+/// The permission bits of what comes from no file: those that a new file here would have. No other thread makes files.
+fn mode_of_no_file() -> u16 {
+    let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
+    rustix::process::umask(mask);
+    ((Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH) - mask).bits()
+        as u16
 }
 
 /// Whether files go into `to` or become it.

@@ -4,6 +4,7 @@
 //! made of the tree that `help` has translated.
 
 use std::error::Error as _;
+use std::io::{self, Write as _};
 use std::num::ParseIntError;
 
 use clap::Error;
@@ -24,7 +25,7 @@ pub(crate) fn complaint(error: &Error) {
         // That it cannot be written is nobody's concern.
         let _ = error.print();
     } else {
-        eprint!("{}", told(error));
+        let _ = write!(io::stderr(), "{}", told(error));
     }
 }
 

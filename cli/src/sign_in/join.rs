@@ -157,12 +157,12 @@ fn failure(error: &JoinError, target: &Target) -> Failure {
         JoinError::Unknown(error @ LoginError::Impostor) => login_failure(error),
         JoinError::Unknown(_) => Failure::new(
             Exit::Unknown,
-            t!("%{error}; `berth login %{whom}` tells", error = error, whom = whom),
+            t!("%{error}; `berth login %{whom}` tells", error = error.in_words(), whom = whom),
         ),
         JoinError::After(inner) => {
             let sentence = t!(
                 "%{error}; `berth login %{whom}` signs this device in",
-                error = error,
+                error = error.in_words(),
                 whom = whom
             );
             Failure { sentence: sentence.into_owned(), ..login_failure(inner) }

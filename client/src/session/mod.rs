@@ -81,6 +81,8 @@ struct Shared {
     outgoing: mpsc::Sender<Outgoing>,
     pool: Pool,
     reader: AbortHandle,
+    /// On which it began: what is dropped may be dropped elsewhere.
+    runtime: Handle,
     /// From the server, and to it.
     rates: [Pace; 2],
     /// Whether a block was sent or came.
@@ -126,7 +128,8 @@ impl Session {
         // Of the server nothing has to be said in what no other session can make.
         let key = ClientKey::of_session(&info.exporter);
         let tokens = Arc::new(Tokens { key, server: Fingerprint::from_bytes([0; 32]) });
-        let shared = Shared { info, routes, outgoing, pool, reader, rates, moved };
+        let runtime = Handle::current();
+        let shared = Shared { info, routes, outgoing, pool, reader, runtime, rates, moved };
         Self { shared: Arc::new(shared), tokens }
     }
 
@@ -314,20 +317,16 @@ impl Exchange {
 
 impl Drop for Exchange {
     fn drop(&mut self) {
-        let routes = &self.session.shared.routes;
-        match Handle::try_current() {
-            Ok(runtime) if self.cancel => {
-                let incoming = std::mem::replace(&mut self.incoming, mpsc::channel(1).1);
-                runtime.spawn(see_off(self.id, incoming, Lingering::new(routes, Place::Server)));
-            }
-            _ => routes.remove(self.id),
+        let Shared { routes, outgoing, runtime, .. } = &*self.session.shared;
+        if !self.cancel {
+            return routes.remove(self.id);
         }
-        let message = ClientToWorker::Cancel { id: self.id };
-        if let (true, Ok(head)) = (self.cancel, frame::encode_message(&message)) {
-            let outgoing = &self.session.shared.outgoing;
+        let incoming = std::mem::replace(&mut self.incoming, mpsc::channel(1).1);
+        runtime.spawn(see_off(self.id, incoming, Lingering::new(routes, Place::Server)));
+        if let Ok(head) = frame::encode_message(&ClientToWorker::Cancel { id: self.id }) {
             let full = outgoing.try_send(Outgoing::Frame { head, data: None });
             // A drop cannot wait for room, and other transfers go on over this connection.
-            if let (Err(TrySendError::Full(frame)), Ok(runtime)) = (full, Handle::try_current()) {
+            if let Err(TrySendError::Full(frame)) = full {
                 let outgoing = outgoing.clone();
                 runtime.spawn(async move { outgoing.send(frame).await });
             }

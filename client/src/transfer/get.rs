@@ -240,7 +240,12 @@ async fn fill<S: Store>(mut exchange: Exchange, sink: Sink<S>) -> Result<Receive
     });
     let received = relay(&mut exchange, blocks, &mut events).await;
     // A part is closed and unlocked when this returns, whatever came of it.
-    let _ = thread.await;
+    if let Err(panic) = thread.await
+        && panic.is_panic()
+    {
+        // Whoever is told the progress has panicked, and is to know.
+        std::panic::resume_unwind(panic.into_panic());
+    }
     let received = received.or_else(|error| {
         // What was on its way when the session was lost may have been all that was missing.
         let rest = std::iter::from_fn(|| events.try_recv().ok());

@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 
 use super::TransferError;
 use super::delta::{self, Base, Run};
-use super::plan::{SendPlan, bytes_of};
+use super::plan::{PlanError, SendPlan, bytes_of, leaves_of};
 use super::source::{self, Opened, SourceBlock};
 use super::stream::Stream;
 use crate::connection::ConnectionError;
@@ -39,6 +39,8 @@ pub struct PutJob {
     pub whole: bool,
     /// What becomes of the file's note.
     pub note: NoteChange,
+    /// The permission bits of what comes from a stream; a file has its own.
+    pub mode: u16,
 }
 
 impl PutJob {
@@ -191,10 +193,18 @@ impl Source {
         }
     }
 
-    fn mode(&self) -> u16 {
+    fn mode(&self, of_a_stream: u16) -> u16 {
         match self {
             Self::File(file) => file.source.mode,
-            Self::Stream(_) => source::mode_of_no_file(),
+            Self::Stream(_) => of_a_stream,
+        }
+    }
+
+    /// The most leaves that the server can have of it.
+    fn leaves(&self) -> u64 {
+        match self {
+            Self::File(file) => leaves_of(file.size()),
+            Self::Stream(_) => 0,
         }
     }
 
@@ -283,14 +293,14 @@ async fn send(
         path: job.remote.clone(),
         source: source.announced(),
         token: job.token,
-        mode: source.mode(),
+        mode: source.mode(job.mode),
         existing: job.existing,
         base,
         note: job.note.clone(),
     };
     exchange.cancel_when_dropped();
     exchange.send(&ClientToWorker::Put(request)).await?;
-    let Ready { leaves, started_over, based } = ready(&mut exchange).await?;
+    let Ready { leaves, started_over, based } = ready(&mut exchange, source.leaves()).await?;
     let mut plan = source.plan(leaves)?;
     let mut base = match (base.filter(|_| based), &source) {
         (Some(base), Source::File(file)) if !plan.is_complete() => {
@@ -344,14 +354,17 @@ struct Ready {
     based: bool,
 }
 
-/// Waits until the upload is open, and for the digests of the leaves that the server has.
-async fn ready(exchange: &mut Exchange) -> Result<Ready, TransferError> {
+/// Waits until the upload is open, and for the digests of the leaves that the server has, of which there can be `most`.
+async fn ready(exchange: &mut Exchange, most: u64) -> Result<Ready, TransferError> {
     let (expected, started_over, based) = match exchange.message().await? {
         WorkerToClient::PutReady { leaves, started_over, based, .. } => {
             (leaves, started_over, based)
         }
         _ => return Err(ConnectionError::unexpected("answer to a put").into()),
     };
+    if expected > most {
+        return Err(PlanError::Nonsense("the server has more leaves than the file").into());
+    }
     let mut all = Vec::new();
     while (all.len() as u64) < expected {
         match exchange.message().await? {

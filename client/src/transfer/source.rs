@@ -9,7 +9,7 @@ use std::sync::Arc;
 use berth_common::digest::{self, Md5};
 use berth_common::entry::SourceFingerprint;
 use berth_common::limits::LEAF_SIZE;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::OFlags;
 use tokio::sync::mpsc;
 
 use super::local::nanoseconds;
@@ -68,14 +68,6 @@ pub(super) struct SourceBlock {
     pub(super) offset: u64,
     pub(super) leaves: Vec<Md5>,
     pub(super) data: Buffer,
-}
-
-/// The permission bits of what comes from no file: those that a new file here would have.
-pub(super) fn mode_of_no_file() -> u16 {
-    let mask = rustix::process::umask(Mode::RWXG | Mode::RWXO);
-    rustix::process::umask(mask);
-    ((Mode::RUSR | Mode::WUSR | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH) - mask).bits()
-        as u16
 }
 
 impl Source {

@@ -27,6 +27,7 @@ async fn put_file(session: &Session, local: &Path) -> Result<PutReport, Transfer
         existing: Existing::Replace,
         whole: true,
         note: NoteChange::Keep,
+        mode: 0o644,
     };
     put(session, &job, &Reporter::nobody()).await
 }
@@ -151,6 +152,7 @@ async fn an_append_whose_answer_is_lost_or_a_fault_is_not_called_undone() {
             existing: Existing::Append,
             whole: true,
             note: NoteChange::Keep,
+            mode: 0o644,
         };
         let progress = Reporter::nobody();
         let (report, ()) = tokio::join!(put(&session, &job, &progress), serve);

@@ -27,6 +27,7 @@ async fn put_it(
         existing,
         whole: true,
         note: NoteChange::Keep,
+        mode: 0o644,
     };
     put_stream(session, &job, input, &Reporter::nobody()).await
 }
