@@ -12,6 +12,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use rust_i18n::t;
 
 use super::{Language, spoken};
+use crate::output::escaped;
 use crate::wording;
 
 /// What clap begins with.
@@ -25,7 +26,10 @@ pub(crate) fn complaint(error: &Error) {
         // That it cannot be written is nobody's concern.
         let _ = error.print();
     } else {
-        let _ = write!(io::stderr(), "{}", told(error));
+        // A name that wildcards stood for may be what other people chose.
+        let told = told(error);
+        let lines: Vec<_> = told.split('\n').map(escaped).collect();
+        let _ = write!(io::stderr(), "{}", lines.join("\n"));
     }
 }
 
