@@ -53,6 +53,9 @@ impl Session {
     /// A directory's entries, part by part, in any order. Take the parts as they come, or drop the [`Listing`]: all of a
     /// session shares one line, on which nothing else comes while a part that has come is not taken.
     ///
+    /// A name is the server's word: before it becomes a part of a local path, see that it is one component, and neither
+    /// `.` nor `..`.
+    ///
     /// # Errors
     /// See [`Session::stat`]; that it is no directory is the first part's error.
     ///
