@@ -166,6 +166,7 @@ fn put_job(local: &Path) -> PutJob {
         existing: Existing::Replace,
         whole: true,
         note: NoteChange::Keep,
+        mode: 0o644,
     }
 }
 
