@@ -2,11 +2,12 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
 use berth_common::digest::{self, Md5, Md5Stream, TreeDigest};
 use berth_common::entry::SourceFingerprint;
+use berth_common::journal::read_up_to;
 use berth_common::limits::BLOCK_SIZE;
 use rustix::fs::OFlags;
 
@@ -79,19 +80,6 @@ pub fn has_digest(path: &Path, looked_at: &SourceFingerprint, digest: Md5) -> bo
         }
     }
     tree.finish() == digest && is_unchanged(&file)
-}
-
-fn read_up_to(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match file.read_at(&mut buffer[filled..], offset + filled as u64) {
-            Ok(0) => break,
-            Ok(read) => filled += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use std::os::unix::fs::FileExt as _;
 
 pub use boot::BootId;
 pub use policy::{DURABLE_EVERY_BYTES, DURABLE_EVERY_TIME, DurablePolicy};
-pub use reverify::reverify;
+pub use reverify::{read_up_to, reverify};
 
 use crate::digest::Md5;
 use layout::{ENTRY_SIZE, HEADER_SIZE, Record, entries_end};

@@ -41,8 +41,11 @@ pub fn reverify(
     Ok(matching)
 }
 
-/// Fills the buffer as far as the file goes.
-fn read_up_to(data: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Fills the buffer as far as the file goes; how far that is.
+///
+/// # Errors
+/// The system call's.
+pub fn read_up_to(data: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
     let mut filled = 0;
     while filled < buffer.len() {
         match data.read_at(&mut buffer[filled..], offset + filled as u64) {
