@@ -252,7 +252,7 @@ async fn build(
     let inode = Seen::of(&to)?.inode;
     notes::put(&to, note).map_err(Unjoined::Refused)?;
     let new = session.staging.open_readable(&from.file_name())?;
-    let mode = attributes::mode(old).unwrap_or(seen.permissions);
+    let mode = attributes::stored(old, seen).mode.unwrap_or(seen.permissions);
     let joining = Joining {
         parts: [(Arc::clone(old), seen.size), (Arc::new(new), added)],
         part: 0,

@@ -2,7 +2,10 @@
 //! permission bits that a client sent, and a note.
 //!
 //! A digest counts only while the file has that size and that mtime: so rot can be told from a change that
-//! an administrator made by hand.
+//! an administrator made by hand. The bits count always.
+//!
+//! Digest and bits share an attribute: ext4 keeps 96 bytes of attributes in an inode of 256 bytes, which both by
+//! themselves are too long for, so that each file would have a block more (`docs/decisions/0021`).
 
 use std::os::fd::AsFd;
 
@@ -13,32 +16,47 @@ use rustix::io::Errno;
 
 use crate::home::Seen;
 
-/// The tree digest.
+/// The tree digest, and permission bits.
 const DIGEST: &str = "user.berth.digest";
 /// The plain MD5, kept when somebody asked for it.
 const PLAIN_MD5: &str = "user.berth.md5";
-/// Permission bits, in octal.
+/// Permission bits, in octal, of a file without a tree digest; and of every file that has version 1 of that.
 const MODE: &str = "user.berth.mode";
 /// A note, in UTF-8.
 const NOTE: &str = "user.berth.note";
 
-/// version 1 | size u64 BE | mtime in ns i64 BE | MD5.
+/// Version 1: version u8 | size u64 BE | mtime in ns i64 BE | MD5.
 const DIGEST_BYTES: usize = 1 + 8 + 8 + Md5::SIZE;
 const VERSION: u8 = 1;
 
-/// The stored tree digest, if it was made for what `seen` describes.
-pub(crate) fn digest(file: impl AsFd, seen: &Seen) -> Option<Md5> {
-    decode_digest(&read::<DIGEST_BYTES>(file, DIGEST)?, seen)
+/// Version 2 of the tree digest: the same, and permission bits u16 BE.
+const DIGEST_AND_MODE_BYTES: usize = DIGEST_BYTES + 2;
+const VERSION_WITH_MODE: u8 = 2;
+
+/// What is stored of a file's content and permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stored {
+    /// The tree digest, if it was made for what was seen.
+    pub(crate) digest: Option<Md5>,
+    /// The permission bits that the client sent, if it sent any.
+    pub(crate) mode: Option<u16>,
+}
+
+/// What is stored of a file that is as `seen` describes.
+pub(crate) fn stored(file: impl AsFd, seen: &Seen) -> Stored {
+    let bytes = read::<DIGEST_AND_MODE_BYTES>(&file, DIGEST).unwrap_or_default();
+    let (digest, mode) = match bytes.split_last_chunk() {
+        Some((digest, mode)) if bytes.first() == Some(&VERSION_WITH_MODE) => {
+            (decode_digest(VERSION_WITH_MODE, digest, seen), permissions(u16::from_be_bytes(*mode)))
+        }
+        _ => (decode_digest(VERSION, &bytes, seen), None),
+    };
+    Stored { digest, mode: mode.or_else(|| decode_mode(&read::<8>(file, MODE)?)) }
 }
 
 /// The stored plain MD5, if it was made for what `seen` describes.
 pub(crate) fn plain_md5(file: impl AsFd, seen: &Seen) -> Option<Md5> {
-    decode_digest(&read::<DIGEST_BYTES>(file, PLAIN_MD5)?, seen)
-}
-
-/// The permission bits that the client sent, if it sent any.
-pub(crate) fn mode(file: impl AsFd) -> Option<u16> {
-    decode_mode(&read::<8>(file, MODE)?)
+    decode_digest(VERSION, &read::<DIGEST_BYTES>(file, PLAIN_MD5)?, seen)
 }
 
 /// The note that is kept with the file. What an administrator stored there and is no note is none.
@@ -70,17 +88,20 @@ pub(crate) fn set_note(file: impl AsFd, wanted: Option<&Note>) -> Result<(), Err
     }
 }
 
-/// Stores the tree digest of what `seen` describes.
-pub(crate) fn set_digest(file: impl AsFd, seen: &Seen, md5: Md5) -> Result<(), Errno> {
-    write(file, DIGEST, &encode_digest(seen, md5))
+/// Stores the tree digest of what `seen` describes, and permission bits; setuid, setgid and sticky are left out.
+pub(crate) fn store(file: impl AsFd, seen: &Seen, digest: Md5, mode: u16) -> Result<(), Errno> {
+    let mut bytes = [0; DIGEST_AND_MODE_BYTES];
+    bytes[..DIGEST_BYTES].copy_from_slice(&encode_digest(VERSION_WITH_MODE, seen, digest));
+    bytes[DIGEST_BYTES..].copy_from_slice(&(mode & 0o777).to_be_bytes());
+    write(file, DIGEST, &bytes)
 }
 
 /// Stores the plain MD5 of what `seen` describes.
 pub(crate) fn set_plain_md5(file: impl AsFd, seen: &Seen, md5: Md5) -> Result<(), Errno> {
-    write(file, PLAIN_MD5, &encode_digest(seen, md5))
+    write(file, PLAIN_MD5, &encode_digest(VERSION, seen, md5))
 }
 
-/// Stores permission bits; setuid, setgid and sticky are left out.
+/// Stores the permission bits of a file whose digest nobody knows; setuid, setgid and sticky are left out.
 pub(crate) fn set_mode(file: impl AsFd, mode: u16) -> Result<(), Errno> {
     write(file, MODE, format!("{:o}", mode & 0o777).as_bytes())
 }
@@ -96,26 +117,31 @@ fn write(file: impl AsFd, name: &str, value: &[u8]) -> Result<(), Errno> {
     rustix::fs::fsetxattr(file, name, value, XattrFlags::empty())
 }
 
-fn encode_digest(seen: &Seen, md5: Md5) -> [u8; DIGEST_BYTES] {
+fn encode_digest(version: u8, seen: &Seen, md5: Md5) -> [u8; DIGEST_BYTES] {
     let mut bytes = [0; DIGEST_BYTES];
-    bytes[0] = VERSION;
+    bytes[0] = version;
     bytes[1..9].copy_from_slice(&seen.size.to_be_bytes());
     bytes[9..17].copy_from_slice(&seen.mtime_ns.to_be_bytes());
     bytes[17..].copy_from_slice(md5.as_bytes());
     bytes
 }
 
-fn decode_digest(bytes: &[u8], seen: &Seen) -> Option<Md5> {
+fn decode_digest(version: u8, bytes: &[u8], seen: &Seen) -> Option<Md5> {
     let bytes: &[u8; DIGEST_BYTES] = bytes.try_into().ok()?;
     let (made_for, md5) = bytes.split_last_chunk::<{ Md5::SIZE }>()?;
-    let expected = encode_digest(seen, Md5::from_bytes(*md5));
+    let expected = encode_digest(version, seen, Md5::from_bytes(*md5));
     (made_for == &expected[..made_for.len()]).then(|| Md5::from_bytes(*md5))
 }
 
 fn decode_mode(bytes: &[u8]) -> Option<u16> {
     let octal = !bytes.is_empty() && bytes.iter().all(|byte| (b'0'..=b'7').contains(byte));
     let text = str::from_utf8(bytes).ok().filter(|_| octal)?;
-    u16::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777)
+    u16::from_str_radix(text, 8).ok().and_then(permissions)
+}
+
+/// The bits, if there are no others.
+fn permissions(bits: u16) -> Option<u16> {
+    Some(bits).filter(|bits| *bits <= 0o777)
 }
 
 #[cfg(test)]
@@ -124,18 +150,23 @@ mod tests {
 
     use super::*;
 
+    fn digest(file: impl AsFd, seen: &Seen) -> Option<Md5> {
+        stored(file, seen).digest
+    }
+
     #[test]
     fn a_digest_counts_only_for_the_size_and_time_it_was_made_for() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let seen = Seen::of(&file).unwrap();
         let md5 = Md5::of(b"x");
-        assert_eq!(digest(&file, &seen), None);
-        set_digest(&file, &seen, md5).unwrap();
+        assert_eq!(stored(&file, &seen), Stored::default());
+        store(&file, &seen, md5, 0o640).unwrap();
         set_plain_md5(&file, &seen, Md5::of(b"y")).unwrap();
-        assert_eq!(digest(&file, &seen), Some(md5));
+        assert_eq!(stored(&file, &seen), Stored { digest: Some(md5), mode: Some(0o640) });
         assert_eq!(plain_md5(&file, &seen), Some(Md5::of(b"y")));
-        assert_eq!(digest(&file, &Seen { size: 1, ..seen }), None);
-        assert_eq!(digest(&file, &Seen { mtime_ns: 1, ..seen }), None);
+        let changed = Stored { digest: None, mode: Some(0o640) };
+        assert_eq!(stored(&file, &Seen { size: 1, ..seen }), changed);
+        assert_eq!(stored(&file, &Seen { mtime_ns: 1, ..seen }), changed);
         // Its own ctime has changed with the attribute; that does not matter.
         let seen_later = Seen::of(&file).unwrap();
         assert_eq!(digest(&file, &seen_later), Some(md5));
@@ -145,7 +176,8 @@ mod tests {
     }
 
     #[test]
-    fn the_stored_form_is_pinned() {
+    fn the_stored_forms_are_pinned() {
+        let file = tempfile::NamedTempFile::new().unwrap();
         let seen = Seen {
             what: crate::home::What::File,
             inode: 9,
@@ -155,26 +187,38 @@ mod tests {
             ctime_ns: 0,
             permissions: 0,
         };
-        let bytes = encode_digest(&seen, Md5::from_bytes([7; 16]));
-        assert_eq!(
-            bytes[..17],
-            [1, 0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255]
-        );
-        assert_eq!(bytes[17..], [7; 16]);
-        assert_eq!(decode_digest(&bytes, &seen), Some(Md5::from_bytes([7; 16])));
-        let mut other = bytes;
-        other[0] = 2;
-        for bad in [&other[..], &bytes[..32], &[bytes.as_slice(), &[0]].concat(), b""] {
-            assert_eq!(decode_digest(bad, &seen), None);
+        let md5 = Md5::from_bytes([7; 16]);
+        let made_for = [0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255];
+        let first = [&[1][..], &made_for, &[7; 16]].concat();
+        let second = [&[2][..], &made_for, &[7; 16], &[1, 0o244]].concat();
+        set_plain_md5(&file, &seen, md5).unwrap();
+        assert_eq!(read::<64>(&file, PLAIN_MD5), Some(first.clone()));
+        store(&file, &seen, md5, 0o4644).unwrap();
+        assert_eq!(read::<64>(&file, DIGEST), Some(second.clone()));
+        // As files have them that were put before there was version 2.
+        set_mode(&file, 0o600).unwrap();
+        let bits = |mode| Stored { digest: Some(md5), mode: Some(mode) };
+        assert_eq!(stored(&file, &seen), bits(0o644));
+        write(&file, DIGEST, &first).unwrap();
+        assert_eq!(stored(&file, &seen), bits(0o600));
+        let (mut third, mut too_many) = (second.clone(), second.clone());
+        third[0] = 3;
+        too_many[33] = 2;
+        for bad in [&third[..], &second[..34], &first[..32], &[&first[..], &[0]].concat(), b""] {
+            write(&file, DIGEST, bad).unwrap();
+            assert_eq!(stored(&file, &seen), Stored { digest: None, mode: Some(0o600) }, "{bad:?}");
         }
+        write(&file, DIGEST, &too_many).unwrap();
+        assert_eq!(stored(&file, &seen), bits(0o600), "bits that are no permissions");
     }
 
     #[test]
     fn a_mode_is_octal_text_without_special_bits() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        assert_eq!(mode(&file), None);
+        let seen = Seen::of(&file).unwrap();
+        assert_eq!(stored(&file, &seen).mode, None);
         set_mode(&file, 0o4755).unwrap();
-        assert_eq!(mode(&file), Some(0o755));
+        assert_eq!(stored(&file, &seen).mode, Some(0o755));
         assert_eq!(decode_mode(b"0"), Some(0));
         for bad in [&b""[..], b"8", b"+7", b"1777", b"77777777", b"7 "] {
             assert_eq!(decode_mode(bad), None, "{bad:?}");

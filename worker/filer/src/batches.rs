@@ -99,19 +99,7 @@ struct Written {
 /// Puts the files and answers.
 pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     let answering = Answering::new(Rc::clone(&session), op, files.len());
-    let mut wanted = Vec::with_capacity(files.len());
-    let mut parent = Parent::default();
-    for (index, file) in files.into_iter().enumerate() {
-        if pace(&session, index).await {
-            // It may have been moved meanwhile.
-            parent = Parent::default();
-        }
-        match look(&session, &file, &mut parent) {
-            Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
-            Err(error) => answering.failed(index, error),
-        }
-    }
-    drop(parent);
+    let wanted = look_at_each(&answering, files).await;
     if wanted.is_empty() {
         return;
     }
@@ -130,7 +118,10 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
         pace(&session, index).await;
         let result = match reserved {
             Ok(name) => write(&session, wanted, name, few).await,
-            Err(error) => Err(error),
+            // That it could not be put anyway says more.
+            Err(error) => {
+                Err(look(&session, &wanted.file, &mut Parent::default()).err().unwrap_or(error))
+            }
         };
         match result {
             Ok(file) => written.push(file),
@@ -164,12 +155,37 @@ async fn pace(session: &Session, index: usize) -> bool {
     is_time
 }
 
+/// The files that may be put. What replaces nothing needs no look: it has its place under the ticket, or it has none,
+/// and reserves the same.
+async fn look_at_each(answering: &Answering, files: Vec<SmallPut>) -> Vec<Wanted> {
+    let session = &answering.session;
+    let mut wanted = Vec::with_capacity(files.len());
+    let mut parent = Parent::default();
+    for (index, file) in files.into_iter().enumerate() {
+        if file.overwrite && pace(session, index).await {
+            // It may have been moved meanwhile.
+            parent = Parent::default();
+        }
+        let looked = match file.overwrite {
+            true => look(session, &file, &mut parent),
+            false => check(session, &file).map(|()| None),
+        };
+        match looked {
+            Ok(replaces) => wanted.push(Wanted { index, file, replaces }),
+            Err(error) => answering.failed(index, error),
+        }
+    }
+    wanted
+}
+
+fn check(session: &Session, file: &SmallPut) -> Result<(), ErrorCode> {
+    session.check_writable()?;
+    if file.path.is_root() { Err(ErrorCode::IsADirectory) } else { Ok(()) }
+}
+
 /// What it replaces, if it may be put at all.
 fn look(session: &Session, file: &SmallPut, parent: &mut Parent) -> Result<Option<u64>, ErrorCode> {
-    session.check_writable()?;
-    if file.path.is_root() {
-        return Err(ErrorCode::IsADirectory);
-    }
+    check(session, file)?;
     let seen = pins::look(session, &session.home.place_beside(&file.path, parent)?)?;
     decide::put(seen.as_ref(), replaceable(file.overwrite))
 }

@@ -132,9 +132,8 @@ pub(crate) fn describe(
     if let Some(mtime_ns) = mtime_ns {
         rustix::fs::futimens(data, &modified_at(mtime_ns))?;
     }
-    attributes::set_mode(data, mode)?;
     let seen = Seen::of(data)?;
-    attributes::set_digest(data, &seen, digest)?;
+    attributes::store(data, &seen, digest, mode)?;
     Ok(seen)
 }
 

@@ -30,13 +30,14 @@ pub(crate) fn entry(name: String, seen: &Seen, file: Option<&OwnedFd>, wanted: W
         What::Symlink => EntryKind::Symlink,
         What::File | What::Special => EntryKind::Other,
     };
+    let stored = file.map(|file| attributes::stored(file, seen)).unwrap_or_default();
     Entry {
         name,
         kind,
         size: seen.size,
         mtime_ns: seen.mtime_ns,
-        mode: file.and_then(attributes::mode).unwrap_or(seen.permissions),
-        digest: file.filter(|_| wanted.digest).and_then(|file| attributes::digest(file, seen)),
+        mode: stored.mode.unwrap_or(seen.permissions),
+        digest: stored.digest.filter(|_| wanted.digest),
         // One that cannot be read is not shown, and fails no listing.
         note: file.filter(|_| wanted.note).and_then(|file| attributes::note(file).ok().flatten()),
     }
