@@ -15,7 +15,7 @@ use berth::client_key::ClientKey;
 use berth::connection::ConnectionError;
 use berth::session::RequestError;
 use berth::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
-use berth_common::batch::PutResult;
+use berth_common::batch::{AT_ONCE, BYTES, PutResult};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
 use berth_common::rel_path::RelPath;
@@ -37,8 +37,15 @@ use crate::trees::{
     Takes, Walk, contents_of,
 };
 
-/// Bytes of small files that were read and are not in the home yet, at most and but for the last one.
-const HELD_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of small files that were read and are not in the home yet, at most and but for the last ones: twice of what
+/// may be on its way. More would only be further from the processor when its turn comes.
+const HELD_BYTES: usize = 2 * AT_ONCE * BYTES;
+
+/// Most pieces that the walk hands over together, each of which wakes the other side.
+const HANDED: usize = 16;
+
+/// So long at most a piece that was found waits for others.
+const HANDED_WITHIN: Duration = Duration::from_millis(1);
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
     let (roots, made) = roots(context, args).await?;
@@ -75,7 +82,7 @@ pub(super) async fn send_trees<'a>(
     telling: Telling<'a>,
 ) -> Result<Telling<'a>, Failure> {
     let key = put::client_key(context)?;
-    let (mut steps, walking) = walk_ahead(trees, AHEAD);
+    let (mut steps, walking) = walk_ahead(trees);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
@@ -92,7 +99,7 @@ pub(super) async fn send_trees<'a>(
                 }
             }
             step = steps.recv(), if !walked && putting.has_room() && putting.telling.begins() => match step {
-                Some(step) => putting.take(step),
+                Some(found) => found.into_iter().for_each(|step| putting.take(step)),
                 None => walked = true,
             },
             () = ready(()), if putting.is_to_send() && putting.telling.begins() => putting.send_together(),
@@ -396,19 +403,37 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<R
     Ok((roots, made.then_some(to)))
 }
 
-/// Walks on a thread of its own, so many pieces ahead, until nobody takes them any more.
-fn walk_ahead(trees: Trees, ahead: usize) -> (mpsc::Receiver<Step>, JoinHandle<()>) {
-    let (steps, taken) = mpsc::channel(ahead);
+/// Walks on a thread of its own, [`AHEAD`] pieces ahead, until nobody takes them any more.
+fn walk_ahead(trees: Trees) -> (mpsc::Receiver<Vec<Step>>, JoinHandle<()>) {
+    let (steps, taken) = mpsc::channel(AHEAD / HANDED);
     let Trees { roots, sieve, settled } = trees;
     let walking = tokio::task::spawn_blocking(move || {
         let walk = Walk::new(roots, Takes::ReadsSmall).without(sieve);
-        for step in walk.without_paths(Arc::new(settled)) {
-            if steps.blocking_send(step).is_err() {
-                return;
-            }
-        }
+        // It is over when nobody takes what is found any more.
+        let _ = hand_over(walk.without_paths(Arc::new(settled)), |found| {
+            steps.blocking_send(found).map_err(drop)
+        });
     });
     (taken, walking)
+}
+
+/// Hands over what is found: several pieces together where they come fast.
+fn hand_over<T>(
+    pieces: impl Iterator<Item = T>,
+    mut send: impl FnMut(Vec<T>) -> Result<(), ()>,
+) -> Result<(), ()> {
+    let mut found = Vec::with_capacity(HANDED);
+    let mut since = Instant::now();
+    for piece in pieces {
+        if found.is_empty() {
+            since = Instant::now();
+        }
+        found.push(piece);
+        if found.len() == HANDED || since.elapsed() >= HANDED_WITHIN {
+            send(std::mem::replace(&mut found, Vec::with_capacity(HANDED)))?;
+        }
+    }
+    if found.is_empty() { Ok(()) } else { send(found) }
 }
 
 /// What is known of the files of a message.
