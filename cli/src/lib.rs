@@ -18,6 +18,7 @@ pub mod dirs;
 mod discover;
 pub mod exit;
 pub mod failure;
+mod heap;
 pub mod human;
 pub mod language;
 mod looking;

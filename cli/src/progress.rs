@@ -141,6 +141,12 @@ impl Progress {
         }
     }
 
+    /// Whether lines are shown at all.
+    #[must_use]
+    pub fn is_quiet(&self) -> bool {
+        matches!(self.mode, Mode::Quiet)
+    }
+
     /// Keeps the bars away while something else is printed.
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.suspend(print)

@@ -26,6 +26,7 @@ use super::{Context, get};
 use crate::args::GetArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::heap;
 use crate::language::message;
 use crate::progress::Progress;
 use crate::transfer_failures::local;
@@ -60,6 +61,7 @@ pub(super) async fn fetch<'a>(
     syncing: Option<Syncing>,
 ) -> Result<(Telling<'a>, Option<Syncing>), Failure> {
     let makes = !syncing.as_ref().is_some_and(|syncing| syncing.dry_run);
+    heap::keeps_what_is_freed();
     let (steps, mut taken) = mpsc::channel(AHEAD);
     // It ends by itself when nobody takes what it finds.
     let lister = Lister::new(context.session.clone(), args.sieve.sieve()?, makes, steps);

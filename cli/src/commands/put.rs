@@ -297,6 +297,9 @@ pub(super) fn tell(
         // A reader of the pipe learns of each file when it is done.
         return Ok(context.output.flush()?);
     }
+    if progress.is_quiet() {
+        return Ok(());
+    }
     let mut line = format!("{} -> {}: ", shown(job), job.remote);
     line.push_str(&summary(report.size, report.moved_leaves, report.elapsed.as_secs_f64()));
     if report.same_leaves > 0 {

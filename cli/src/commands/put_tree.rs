@@ -30,6 +30,7 @@ use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
 use crate::exit::Exit;
 use crate::failure::Failure;
+use crate::heap;
 use crate::progress::Progress;
 use crate::trees::NotFollowed;
 use crate::trees::{
@@ -81,6 +82,7 @@ pub(super) async fn send_trees<'a>(
     trees: Trees,
     telling: Telling<'a>,
 ) -> Result<Telling<'a>, Failure> {
+    heap::keeps_what_is_freed();
     let key = put::client_key(context)?;
     let (mut steps, walking) = walk_ahead(trees);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));

@@ -2,10 +2,12 @@
 //!
 //! A batch is written or settled whole or not at all, and changes the user's sums once.
 
+use std::collections::HashMap;
+
 use berth_common::entry::Usage;
 use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{IntentItem, SettleItem};
-use rusqlite::{OptionalExtension as _, Row, named_params};
+use rusqlite::{CachedStatement, OptionalExtension as _, Row};
 
 use super::account::{self, Change, UserId};
 use super::admission::{self, Amount, Settlement};
@@ -13,7 +15,7 @@ use super::memory::{self, Hold, Holding, Weight};
 use super::model::{IntentKind, IntentRow, LedgerError, Pending};
 use super::replay::Verdict;
 use super::request::{Failure, Tx};
-use super::{damage, names, restored, uploads};
+use super::{damage, names, restored, runs, uploads};
 
 /// An intent, with what is reserved for it, in its own row or in that of its upload.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +58,27 @@ pub(super) fn find(tx: &Tx<'_>, user: UserId, name: StagingName) -> Result<Inten
     Ok(intent)
 }
 
+/// Reads intents of this user, each once.
+fn find_each(
+    tx: &Tx<'_>,
+    user: UserId,
+    names: &[StagingName],
+) -> Result<HashMap<StagingName, Intent>, Failure> {
+    let sql = format!("SELECT {COLUMNS} FROM intents WHERE name BETWEEN ?1 AND ?2 AND user = ?3");
+    let mut select = tx.db.prepare_cached(&sql)?;
+    let mut found = HashMap::with_capacity(names.len());
+    for run in runs::of(names.iter().copied()) {
+        for intent in select.query_map([*run.start(), *run.end(), user.0], Intent::from_row)? {
+            let mut intent = intent?;
+            if intent.row.resumable {
+                intent.reserved = uploads::reserved(tx, intent.row.name)?;
+            }
+            found.insert(intent.row.name, intent);
+        }
+    }
+    Ok(found)
+}
+
 pub(super) fn pending(tx: &Tx<'_>, user: &UserName) -> Result<Pending, Failure> {
     let user = account::of(tx, user)?.id;
     let mut select = tx
@@ -85,13 +108,16 @@ pub(super) fn write(
     let mut change = Change::default();
     let mut weight = Weight::default();
     let mut written = Vec::with_capacity(items.len());
+    let stages = items.iter().filter_map(staged_name).collect::<Vec<_>>();
+    let mut rows = Inserting::new(tx)?;
+    let mut holdings = memory::find_each_own(tx, account.id, session, &stages)?;
     for item in items {
         written.push(match item {
             IntentItem::Stage { name, inode, size, replaces } => {
-                let holding = memory::find_own(tx, account.id, session, *name)?;
+                let holding = holdings.remove(name).ok_or(LedgerError::Imbalance)?;
                 let needed = admission::needed(*size, *replaces)?;
                 let kind = IntentKind::Stage { inode: *inode, size: *size };
-                let staged = stage(tx, holding, kind, needed, &mut weight)?;
+                let staged = stage(tx, &mut rows, holding, (kind, needed), &mut weight)?;
                 growth.0 += i128::from(needed.bytes) - i128::from(staged.before.bytes);
                 growth.1 += i128::from(needed.entries) - i128::from(staged.before.entries);
                 if staged.holding.hold == Hold::Upload {
@@ -100,16 +126,24 @@ pub(super) fn write(
                 reserve_checked(&mut change, staged.needed)?;
                 *name
             }
-            IntentItem::Take => mint(tx, account.id, session, IntentKind::Take)?,
-            IntentItem::Over => mint(tx, account.id, session, IntentKind::Over)?,
+            IntentItem::Take => mint(tx, &mut rows, (account.id, session), IntentKind::Take)?,
+            IntentItem::Over => mint(tx, &mut rows, (account.id, session), IntentKind::Over)?,
         });
     }
+    memory::become_intents(tx, &stages)?;
     weight.write(tx, account.id)?;
     // The account is as it was before: what stood in memory is counted in it, and so is what
     // uploads had.
     account.admit(growth.0, growth.1)?;
     account::add(tx, account.id, change)?;
     Ok(written)
+}
+
+fn staged_name(item: &IntentItem) -> Option<StagingName> {
+    match item {
+        IntentItem::Stage { name, .. } => Some(*name),
+        IntentItem::Take | IntentItem::Over => None,
+    }
 }
 
 /// Adds up what was not admitted yet, and might not fit 63 bits.
@@ -124,12 +158,12 @@ fn reserve_checked(change: &mut Change, more: Amount) -> Result<(), LedgerError>
 }
 
 /// Writes the row of a staged file, which takes over what its reservation in memory held; what an
-/// upload reserves stays in the upload's row.
+/// upload reserves stays in the upload's row. That the name is an intent's is the caller's to write.
 fn stage(
     tx: &Tx<'_>,
+    rows: &mut Inserting<'_>,
     holding: Holding,
-    kind: IntentKind,
-    needed: Amount,
+    (kind, needed): (IntentKind, Amount),
     weight: &mut Weight,
 ) -> Result<Staged, Failure> {
     let Holding { name, user, .. } = holding;
@@ -144,52 +178,58 @@ fn stage(
             return Err(LedgerError::Protocol("the staged file has an intent").into());
         }
     };
-    insert(tx, name, user, kind, upload, in_row)?;
-    memory::change(tx, &holding, (Hold::Intent, Amount::default()), weight)?;
+    rows.insert(name, user, kind, upload, in_row)?;
+    weight.take(&holding)?;
     Ok(Staged { holding, before, needed })
 }
 
 fn mint(
     tx: &Tx<'_>,
-    user: UserId,
-    session: SessionId,
+    rows: &mut Inserting<'_>,
+    (user, session): (UserId, SessionId),
     kind: IntentKind,
 ) -> Result<StagingName, Failure> {
     let name = names::mint(tx)?;
-    insert(tx, name, user, kind, None, Amount::default())?;
+    rows.insert(name, user, kind, None, Amount::default())?;
     let holding = Holding { name, user, session, hold: Hold::Intent, amount: Amount::default() };
     memory::put(tx, holding)?;
     Ok(name)
 }
 
-fn insert(
-    tx: &Tx<'_>,
-    name: StagingName,
-    user: UserId,
-    kind: IntentKind,
-    upload: Option<StagingName>,
-    reserved: Amount,
-) -> Result<(), Failure> {
-    let (kind, staged) = match kind {
-        IntentKind::Stage { inode, size } => ("stage", Some((inode, size))),
-        IntentKind::Take => ("take", None),
-        IntentKind::Over => ("over", None),
-    };
-    let mut insert = tx.db.prepare_cached(
-        "INSERT INTO intents VALUES (:name, :user, :kind, :inode, :size, :upload, :bytes, \
-         :entries)",
-    )?;
-    insert.execute(named_params! {
-        ":name": name.0.cast_signed(),
-        ":user": user.0,
-        ":kind": kind,
-        ":inode": staged.map(|(inode, _)| inode.cast_signed()),
-        ":size": staged.map(|(_, size)| size.cast_signed()),
-        ":upload": upload.map(|name| name.0.cast_signed()),
-        ":bytes": reserved.bytes,
-        ":entries": reserved.entries,
-    })?;
-    Ok(())
+/// Writes rows of intents, of which a batch has many.
+struct Inserting<'a>(CachedStatement<'a>);
+
+impl<'a> Inserting<'a> {
+    fn new(tx: &Tx<'a>) -> Result<Self, Failure> {
+        let sql = "INSERT INTO intents VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+        Ok(Self(tx.db.prepare_cached(sql)?))
+    }
+
+    fn insert(
+        &mut self,
+        name: StagingName,
+        user: UserId,
+        kind: IntentKind,
+        upload: Option<StagingName>,
+        reserved: Amount,
+    ) -> Result<(), Failure> {
+        let (kind, staged) = match kind {
+            IntentKind::Stage { inode, size } => ("stage", Some((inode, size))),
+            IntentKind::Take => ("take", None),
+            IntentKind::Over => ("over", None),
+        };
+        self.0.execute((
+            name.0.cast_signed(),
+            user.0,
+            kind,
+            staged.map(|(inode, _)| inode.cast_signed()),
+            staged.map(|(_, size)| size.cast_signed()),
+            upload.map(|name| name.0.cast_signed()),
+            reserved.bytes,
+            reserved.entries,
+        ))?;
+        Ok(())
+    }
 }
 
 pub(super) fn settle(
@@ -201,40 +241,87 @@ pub(super) fn settle(
     let id = account::of(tx, user)?.id;
     let mut change = Change::default();
     let mut weight = Weight::default();
+    let mut ended = Ended::default();
+    let names = items.iter().map(|item| item.name).collect::<Vec<_>>();
+    let holdings = memory::find_each_own(tx, id, session, &names)?;
+    let intents = find_each(tx, id, &names)?;
     for SettleItem { name, outcome } in items {
-        let holding = memory::find_own(tx, id, session, *name)?;
+        let holding = *holdings.get(name).ok_or(LedgerError::Imbalance)?;
         if holding.hold != Hold::Intent {
             return Err(LedgerError::Protocol("what is settled is no intent").into());
         }
-        let intent = find(tx, id, *name)?;
+        let intent = intents.get(name).ok_or(LedgerError::Protocol("a name that is no intent"))?;
         match admission::settlement(intent.row.kind, intent.reserved, *outcome)? {
             Settlement::Happened { bytes, entries, left } => {
                 change.used(bytes, entries)?;
-                end(tx, &intent, &mut change)?;
+                ended.intent(tx, intent, &mut change)?;
                 // A journal may stand beside an upload's name even where nothing was displaced.
                 let left = left.or(intent.row.resumable.then_some(0));
-                leave(tx, &holding, left, &mut weight)?;
+                ended.leave(tx, &holding, left, &mut weight)?;
             }
             Settlement::NotHappened { .. } if intent.row.resumable => reopen(tx, holding)?,
             Settlement::NotHappened { left } => {
-                end(tx, &intent, &mut change)?;
-                leave(tx, &holding, left, &mut weight)?;
+                ended.intent(tx, intent, &mut change)?;
+                ended.leave(tx, &holding, left, &mut weight)?;
             }
         }
     }
+    ended.delete(tx)?;
     weight.write(tx, id)?;
     account::add(tx, id, change)?;
     Ok(account::of(tx, user)?.usage())
 }
 
-/// Removes an intent, and its upload, with what they reserve.
-fn end(tx: &Tx<'_>, intent: &Intent, change: &mut Change) -> Result<(), Failure> {
-    delete(tx, intent.row.name)?;
-    if intent.row.resumable {
-        uploads::delete(tx, intent.row.name)?;
+/// What ends in a batch, whose rows are deleted together.
+#[derive(Default)]
+struct Ended {
+    intents: Vec<StagingName>,
+    names: Vec<StagingName>,
+}
+
+impl Ended {
+    /// An intent ends, and its upload, with what they reserve.
+    fn intent(&mut self, tx: &Tx<'_>, intent: &Intent, change: &mut Change) -> Result<(), Failure> {
+        let name = intent.row.name;
+        if intent.row.resumable {
+            // An intent refers to its upload.
+            delete(tx, name)?;
+            uploads::delete(tx, name)?;
+        } else {
+            self.intents.push(name);
+        }
+        change.release(intent.reserved);
+        Ok(())
     }
-    change.release(intent.reserved);
-    Ok(())
+
+    /// The session remembers the name while so many bytes may stand there, or forgets it.
+    fn leave(
+        &mut self,
+        tx: &Tx<'_>,
+        holding: &Holding,
+        left: Option<i64>,
+        weight: &mut Weight,
+    ) -> Result<(), Failure> {
+        match left {
+            None => {
+                self.names.push(holding.name);
+                Ok(weight.take(holding)?)
+            }
+            Some(bytes) => {
+                let left = (Hold::Leftover, Amount { bytes, entries: 0 });
+                memory::change(tx, holding, left, weight)
+            }
+        }
+    }
+
+    fn delete(self, tx: &Tx<'_>) -> Result<(), Failure> {
+        let sql = "DELETE FROM intents WHERE name BETWEEN ?1 AND ?2";
+        let mut delete = tx.db.prepare_cached(sql)?;
+        for run in runs::of(self.intents) {
+            delete.execute([run.start(), run.end()])?;
+        }
+        memory::remove_each(tx, &self.names)
+    }
 }
 
 fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
@@ -247,22 +334,6 @@ fn delete(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
 fn reopen(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     delete(tx, holding.name)?;
     memory::put(tx, Holding { hold: Hold::Upload, ..holding })
-}
-
-/// The session remembers the name while so many bytes may stand there, or forgets it.
-fn leave(
-    tx: &Tx<'_>,
-    holding: &Holding,
-    left: Option<i64>,
-    weight: &mut Weight,
-) -> Result<(), Failure> {
-    match left {
-        None => memory::remove(tx, holding, weight),
-        Some(bytes) => {
-            let left = (Hold::Leftover, Amount { bytes, entries: 0 });
-            memory::change(tx, holding, left, weight)
-        }
-    }
 }
 
 pub(super) fn settle_replayed(
@@ -301,13 +372,14 @@ fn end_replayed(
 ) -> Result<Change, Failure> {
     let mut change = Change::default();
     let mut weight = Weight::default();
+    let mut ended = Ended::default();
     for (name, verdict) in verdicts {
         let intent = find(tx, id, *name)?;
         let holding = memory::find(tx, *name)?;
         match verdict.settled {
             Some(settled) => {
                 change.used(settled.bytes, settled.entries)?;
-                end(tx, &intent, &mut change)?;
+                ended.intent(tx, &intent, &mut change)?;
             }
             None if intent.row.resumable => {
                 delete(tx, *name)?;
@@ -317,13 +389,14 @@ fn end_replayed(
                 }
                 continue;
             }
-            None => end(tx, &intent, &mut change)?,
+            None => ended.intent(tx, &intent, &mut change)?,
         }
         // The dead session's name; at the daemon's start there is none.
         if let Some(holding) = holding {
-            leave(tx, &holding, verdict.left(intent.row.kind), &mut weight)?;
+            ended.leave(tx, &holding, verdict.left(intent.row.kind), &mut weight)?;
         }
     }
+    ended.delete(tx)?;
     weight.write(tx, id)?;
     Ok(change)
 }

@@ -11,13 +11,13 @@ use berth_common::ids::{SessionId, StagingName, UserName};
 use berth_common::ledger_protocol::{FileReservation, ReservationResult};
 use berth_common::limits::LEASE_BYTES;
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
-use rusqlite::{OptionalExtension as _, Row};
+use rusqlite::{CachedStatement, OptionalExtension as _, Row};
 
 use super::account::{self, UserId};
 use super::admission::Amount;
 use super::model::{LedgerError, Note, Orphans};
 use super::request::{Failure, Tx};
-use super::{intents, names, uploads};
+use super::{intents, names, runs, uploads};
 
 /// Names that a session may have, before a batch of intents. An honest one has some for each of its
 /// transfers; a filer that was taken over must not fill the daemon's memory with them.
@@ -105,7 +105,8 @@ impl Weight {
         self.combine(&holding.weight(), i64::checked_add)
     }
 
-    fn take(&mut self, holding: &Holding) -> Result<(), LedgerError> {
+    /// Without what this name adds.
+    pub(super) fn take(&mut self, holding: &Holding) -> Result<(), LedgerError> {
         self.combine(&holding.weight(), i64::checked_sub)
     }
 
@@ -148,27 +149,83 @@ pub(super) fn find_own(
     Ok(own.ok_or(LedgerError::Protocol("a name that is not the session's"))?)
 }
 
+/// The same of several names, each of which is there once and can be taken out once.
+///
+/// # Errors
+/// Also when a name is not the session's.
+pub(super) fn find_each_own(
+    tx: &Tx<'_>,
+    user: UserId,
+    session: SessionId,
+    names: &[StagingName],
+) -> Result<HashMap<StagingName, Holding>, Failure> {
+    let sql = "SELECT name, user, session, hold, bytes, entries FROM temp.names \
+        WHERE name BETWEEN ?1 AND ?2";
+    let mut select = tx.db.prepare_cached(sql)?;
+    let mut found = HashMap::with_capacity(names.len());
+    for run in runs::of(names.iter().copied()) {
+        for holding in select.query_map([run.start(), run.end()], Holding::from_row)? {
+            let holding = holding?;
+            if holding.user == user && holding.session == session {
+                found.insert(holding.name, holding);
+            }
+        }
+    }
+    match found.len() == names.len() {
+        true => Ok(found),
+        false => Err(LedgerError::Protocol("a name that is not the session's").into()),
+    }
+}
+
+/// Makes names intents that reserve nothing here any more. The weight is the caller's to write.
+pub(super) fn become_intents(tx: &Tx<'_>, names: &[StagingName]) -> Result<(), Failure> {
+    let sql =
+        "UPDATE temp.names SET hold = ?3, bytes = 0, entries = 0 WHERE name BETWEEN ?1 AND ?2";
+    let mut update = tx.db.prepare_cached(sql)?;
+    for run in runs::of(names.iter().copied()) {
+        update.execute((run.start(), run.end(), Hold::Intent))?;
+    }
+    Ok(())
+}
+
+/// Takes names from whatever sessions have them. The weight is the caller's to write.
+pub(super) fn remove_each(tx: &Tx<'_>, names: &[StagingName]) -> Result<(), Failure> {
+    let mut delete = tx.db.prepare_cached("DELETE FROM temp.names WHERE name BETWEEN ?1 AND ?2")?;
+    for run in runs::of(names.iter().copied()) {
+        delete.execute([run.start(), run.end()])?;
+    }
+    Ok(())
+}
+
 /// Gives a session a name, or another reason to have it.
 pub(super) fn put(tx: &Tx<'_>, holding: Holding) -> Result<(), Failure> {
     forget(tx, holding.name)?;
     let mut weight = Weight::default();
-    insert(tx, &holding, &mut weight)?;
+    Inserting::new(tx)?.insert(&holding, &mut weight)?;
     weight.write(tx, holding.user)
 }
 
-/// Gives a session a name that no session has. The weight is the caller's to write.
-pub(super) fn insert(tx: &Tx<'_>, holding: &Holding, weight: &mut Weight) -> Result<(), Failure> {
-    let mut insert =
-        tx.db.prepare_cached("INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)")?;
-    insert.execute((
-        holding.name.0.cast_signed(),
-        holding.user.0,
-        holding.session.0.cast_signed(),
-        holding.hold,
-        holding.amount.bytes,
-        holding.amount.entries,
-    ))?;
-    Ok(weight.add(holding)?)
+/// Gives sessions names that no session has, of which a batch has many.
+pub(super) struct Inserting<'a>(CachedStatement<'a>);
+
+impl<'a> Inserting<'a> {
+    pub(super) fn new(tx: &Tx<'a>) -> Result<Self, Failure> {
+        let sql = "INSERT INTO temp.names VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+        Ok(Self(tx.db.prepare_cached(sql)?))
+    }
+
+    /// The weight is the caller's to write.
+    pub(super) fn insert(&mut self, holding: &Holding, weight: &mut Weight) -> Result<(), Failure> {
+        self.0.execute((
+            holding.name.0.cast_signed(),
+            holding.user.0,
+            holding.session.0.cast_signed(),
+            holding.hold,
+            holding.amount.bytes,
+            holding.amount.entries,
+        ))?;
+        Ok(weight.add(holding)?)
+    }
 }
 
 /// Gives the session that has the name another reason to have it. The weight is the caller's to write.
@@ -255,6 +312,7 @@ pub(super) fn reserve_files(
         }
     }
     let mut minted = names::mint_several(tx, admitted.iter().flatten().count())?;
+    let mut rows = Inserting::new(tx)?;
     let mut weight = Weight::default();
     let mut results = Vec::with_capacity(files.len());
     for admitted in admitted {
@@ -263,7 +321,7 @@ pub(super) fn reserve_files(
                 let name = minted.next().ok_or(LedgerError::Unavailable)?;
                 let (name, hold) = (StagingName(name.cast_unsigned()), Hold::Reservation);
                 let holding = Holding { name, user: account.id, session, hold, amount };
-                insert(tx, &holding, &mut weight)?;
+                rows.insert(&holding, &mut weight)?;
                 ReservationResult::Reserved(name)
             }
             Err(error) => ReservationResult::Refused(error),

@@ -38,6 +38,7 @@ mod pulse;
 mod replay;
 mod request;
 mod restored;
+mod runs;
 mod schema;
 mod thread;
 mod uploads;
