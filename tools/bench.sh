@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$ROOT"
 
 tools/packages.sh bench || complain "bench: going on with what is installed"
-cargo build --release --locked --workspace --bins --exclude berth-puppets
+cargo build --profile dist --locked --workspace --bins --exclude berth-puppets
 
 target=${CARGO_TARGET_DIR:-$ROOT/target}
 disk=$(mktemp -d "${BENCH_DISK:-${TMPDIR:-/tmp}}/berth-bench.XXXXXX")
@@ -43,12 +43,12 @@ fi
 chmod 755 "$disk" "$memory"
 mkdir "$disk/bin" "$disk/place" "$memory/place"
 for program in berthd berth-worker berth-filer berth-jail berth berthctl; do
-    install -m 755 "${BERTH_BIN_DIR:-$target/release}/$program" "$disk/bin/"
+    install -m 755 "${BERTH_BIN_DIR:-$target/dist}/$program" "$disk/bin/"
 done
 
 # Where the tests' harness looks for them, which measures what no other program is measured at.
 export BERTH_BIN_DIR=$disk/bin
-"$target/release/berth-bench" --programs "$disk/bin" --disk "$disk/place" --memory "$memory/place" "$@" &
+"$target/dist/berth-bench" --programs "$disk/bin" --disk "$disk/place" --memory "$memory/place" "$@" &
 bench=$!
 code=0
 wait "$bench" || code=$?

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds the Debian packages berth-server and berth-client in target/debian, from the release programs.
+# Builds the Debian packages berth-server and berth-client in target/debian, from programs that are optimised as a whole.
 set -euo pipefail
 # shellcheck source=tools/common.sh
 . "$(dirname "$0")/common.sh"
@@ -13,11 +13,11 @@ fail() { complain "deb: $*"; exit 1; }
 tools/packages.sh deb
 
 say "building"
-cargo build --release --locked --workspace --bins --exclude berth-puppets --exclude berth-bench
+cargo build --profile dist --locked --workspace --bins --exclude berth-puppets --exclude berth-bench
 rm -rf -- "$STAGE"
 mkdir -p "$STAGE/bin"
 for program in "${PROGRAMS[@]}"; do
-    install -m 755 "${CARGO_TARGET_DIR:-target}/release/$program" "$STAGE/bin/"
+    install -m 755 "${CARGO_TARGET_DIR:-target}/dist/$program" "$STAGE/bin/"
 done
 
 say "writing manual pages and completions"

@@ -52,6 +52,14 @@ pub(super) struct Manifest<'a> {
     pub(super) keeps: bool,
 }
 
+/// What a pre-flight has found.
+pub(super) struct Found {
+    /// Local paths that are not touched.
+    pub(super) settled: Paths,
+    /// The places of trees where nothing stands.
+    pub(super) free: Vec<RelPath>,
+}
+
 /// What the walk hands over.
 enum Walked {
     /// Pieces that are asked about together; of a tree whose place is free they need not be.
@@ -72,7 +80,7 @@ pub(super) async fn preflight(
     manifest: &Manifest<'_>,
     telling: &mut Telling<'_>,
     mut told: impl FnMut(&mut Telling<'_>, Seen<'_>) -> Result<(), Failure>,
-) -> Result<Paths, Failure> {
+) -> Result<Found, Failure> {
     let session = &context.session;
     let above = places(manifest.roots);
     let asked = try_join3(session.usage(), session.uploads(), stated(session, above.clone()));
@@ -89,7 +97,9 @@ pub(super) async fn preflight(
             plan.makes_directory();
         }
     }
-    let roots = manifest.roots.iter().map(|root| (root.clone(), is_free(&root.remote)));
+    let free: Vec<RelPath> =
+        manifest.roots.iter().map(|root| root.remote.clone()).filter(is_free).collect();
+    let roots = manifest.roots.iter().map(|root| (root.clone(), free.contains(&root.remote)));
     let (mut walked, walking) = walk(roots.collect(), manifest.sieve.clone());
     let mut walking = Some(walking);
     let digesting = Semaphore::new(DIGESTING);
@@ -146,7 +156,7 @@ pub(super) async fn preflight(
     if let Some(error) = plan.growth().beyond(&usage) {
         return Err(Failure::of_server(&error).of(t!("nothing was sent")));
     }
-    Ok(plan.into_settled())
+    Ok(Found { settled: plan.into_settled(), free })
 }
 
 /// What a pre-flight comes upon.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use berth::client_key::ClientKey;
 use berth::connection::ConnectionError;
 use berth::session::RequestError;
-use berth::transfer::{PutJob, PutReport, SmallPuts, TransferError, put_opened};
+use berth::transfer::{Place, PutJob, PutReport, SmallPuts, TransferError, put_opened};
 use berth_common::batch::{AT_ONCE, BYTES, PutResult};
 use berth_common::digest::Md5;
 use berth_common::entry::{Existing, Usage};
@@ -24,7 +24,7 @@ use rust_i18n::t;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::manifest::{Manifest, preflight, unwalkable};
+use super::manifest::{Found, Manifest, preflight, unwalkable};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
@@ -58,12 +58,13 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let mut telling = Telling::new(context);
     let keeps = args.existing() == Existing::Keep;
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps };
-    let settled = preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
+    let Found { settled, free } =
+        preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
     if let Some(to) = made {
         let made = context.session.make_directory(&to, true).await;
         made.map_err(|error| failed(&error).of(t!("put to %{to}", to = to)).at(&to))?;
     }
-    let telling = send_trees(context, args, Trees { roots, sieve, settled }, telling).await?;
+    let telling = send_trees(context, args, Trees { roots, sieve, settled, free }, telling).await?;
     telling.end()
 }
 
@@ -73,6 +74,8 @@ pub(super) struct Trees {
     pub(super) sieve: Sieve,
     /// What is not touched.
     pub(super) settled: Paths,
+    /// Places of trees where nothing stood.
+    pub(super) free: Vec<RelPath>,
 }
 
 /// Puts trees of which a plan was made.
@@ -84,12 +87,13 @@ pub(super) async fn send_trees<'a>(
 ) -> Result<Telling<'a>, Failure> {
     heap::keeps_what_is_freed();
     let key = put::client_key(context)?;
+    let free = trees.free.clone();
     let (mut steps, walking) = walk_ahead(trees);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
     let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
-    let run = Run { context, args, key: &key, slots: &slots, batches };
+    let run = Run { context, args, key: &key, free: &free, slots: &slots, batches };
     let mut putting = Putting::new(run, telling);
     let mut walked = false;
     loop {
@@ -125,6 +129,7 @@ struct Run<'a> {
     context: &'a Context,
     args: &'a PutArgs,
     key: &'a ClientKey,
+    free: &'a [RelPath],
     slots: &'a Semaphore,
     batches: &'a Semaphore,
 }
@@ -233,10 +238,12 @@ impl<'a, 'b> Putting<'a, 'b> {
     fn gather(&mut self, found: FoundSmall) {
         let FoundSmall { local, remote, file, .. } = found;
         let named = Named { local, remote: remote.clone(), size: file.size() };
-        if let Err((remote, file)) = self.together.add(remote, file) {
+        let is_free = self.run.free.iter().any(|free| free.contains(&remote));
+        let place = if is_free { Place::Free } else { Place::Unknown };
+        if let Err((remote, file)) = self.together.add(remote, file, place) {
             self.send_together();
             // An empty message has room for any small file.
-            let _ = self.together.add(remote, file);
+            let _ = self.together.add(remote, file, place);
         }
         self.names.push(named);
     }
@@ -408,7 +415,7 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<R
 /// Walks on a thread of its own, [`AHEAD`] pieces ahead, until nobody takes them any more.
 fn walk_ahead(trees: Trees) -> (mpsc::Receiver<Vec<Step>>, JoinHandle<()>) {
     let (steps, taken) = mpsc::channel(AHEAD / HANDED);
-    let Trees { roots, sieve, settled } = trees;
+    let Trees { roots, sieve, settled, .. } = trees;
     let walking = tokio::task::spawn_blocking(move || {
         let walk = Walk::new(roots, Takes::ReadsSmall).without(sieve);
         // It is over when nobody takes what is found any more.

@@ -23,7 +23,7 @@ pub use get::{GetJob, GetReport, get, get_async, get_stream};
 pub use local::{has_digest, nanoseconds, tree_digest};
 pub use put::{PutJob, PutReport, put, put_async, put_opened, put_stream};
 pub use small_get::{SmallGets, SmallGot};
-pub use small_put::{SmallFile, SmallPuts};
+pub use small_put::{Place, SmallFile, SmallPuts};
 pub use source::{Opened, fingerprint};
 pub use storing::Storing;
 pub use stream::KEPT_BLOCKS;

@@ -52,10 +52,20 @@ impl SmallFile {
     }
 }
 
+/// What is known of the place where a file is put.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// Nothing was known to stand there a moment ago. The server need not look before it takes the file, and the file
+    /// is sent again if something has come there since.
+    Free,
+    /// Anything.
+    Unknown,
+}
+
 /// Files that are put in one message.
 #[derive(Debug, Default)]
 pub struct SmallPuts {
-    files: Vec<(RelPath, SmallFile)>,
+    files: Vec<(RelPath, SmallFile, Place)>,
     room: Room,
     note: NoteChange,
 }
@@ -72,11 +82,16 @@ impl SmallPuts {
     ///
     /// # Errors
     /// The file.
-    pub fn add(&mut self, remote: RelPath, file: SmallFile) -> Result<(), (RelPath, SmallFile)> {
+    pub fn add(
+        &mut self,
+        remote: RelPath,
+        file: SmallFile,
+        place: Place,
+    ) -> Result<(), (RelPath, SmallFile)> {
         if !self.room.take_noted(remote.as_str(), file.content.len() as u64, &self.note) {
             return Err((remote, file));
         }
-        self.files.push((remote, file));
+        self.files.push((remote, file, place));
         Ok(())
     }
 
@@ -87,7 +102,8 @@ impl SmallPuts {
     }
 
     /// Puts them. For each, in the order in which they were added, its digest and what came of it; and limits and
-    /// usage afterwards, if any was put. What was damaged on its way is sent once more.
+    /// usage afterwards, if any was put. What was damaged on its way is sent once more, and so is what may be
+    /// overwritten where a place was not free.
     ///
     /// # Errors
     /// Why nothing is known of any of them.
@@ -99,31 +115,43 @@ impl SmallPuts {
         session: &Session,
         overwrite: bool,
     ) -> Result<(Vec<(Md5, PutResult)>, Option<Usage>), RequestError> {
-        let contents: Vec<&[u8]> = self.files.iter().map(|(_, file)| &file.content[..]).collect();
+        let contents: Vec<&[u8]> =
+            self.files.iter().map(|(_, file, _)| &file.content[..]).collect();
         let digests = digest::of_each(&contents);
         let files: Vec<SmallPut> = self
             .files
             .into_iter()
             .zip(&digests)
-            .map(|((path, file), md5)| {
+            .map(|((path, file, place), md5)| {
                 let SmallFile { content, mtime_ns, mode } = file;
                 let note = self.note.clone();
+                let overwrite = overwrite && place == Place::Unknown;
                 SmallPut { path, content, md5: *md5, mtime_ns, mode, overwrite, note }
             })
             .collect();
         let (files, mut results, mut usage) = send(session, files).await?;
-        let damaged = PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 });
-        let again: Vec<usize> =
-            (0..results.len()).filter(|index| results[*index] == damaged).collect();
+        let again: Vec<usize> = (0..results.len())
+            .filter(|index| is_sent_again(&files[*index], &results[*index], overwrite))
+            .collect();
         if !again.is_empty() {
-            let files = again.iter().map(|index| files[*index].clone()).collect();
-            let (_, second, now) = send(session, files).await?;
+            let file = |index: &usize| SmallPut { overwrite, ..files[*index].clone() };
+            let (_, second, now) = send(session, again.iter().map(file).collect()).await?;
             usage = now.or(usage);
             for (index, result) in again.into_iter().zip(second) {
                 results[index] = result;
             }
         }
         Ok((digests.into_iter().zip(results).collect(), usage))
+    }
+}
+
+/// Whether a second try may end better: the file was damaged on its way, or what stands there unexpectedly may be
+/// overwritten.
+fn is_sent_again(file: &SmallPut, result: &PutResult, overwrite: bool) -> bool {
+    match result {
+        PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 }) => true,
+        PutResult::Failed(ErrorCode::AlreadyExists) => overwrite && !file.overwrite,
+        PutResult::Failed(_) | PutResult::Done { .. } => false,
     }
 }
 
@@ -169,9 +197,33 @@ mod tests {
         let path = || RelPath::new("a").unwrap();
         let mut puts = SmallPuts::default();
         assert!(puts.is_empty());
-        assert_eq!(puts.add(path(), file(FILE_BYTES)), Ok(()));
-        assert_eq!(puts.add(path(), file(FILE_BYTES)), Err((path(), file(FILE_BYTES))));
-        assert_eq!(puts.add(path(), file(1)), Ok(()));
+        let mut add = |file| puts.add(path(), file, Place::Unknown);
+        assert_eq!(add(file(FILE_BYTES)), Ok(()));
+        assert_eq!(add(file(FILE_BYTES)), Err((path(), file(FILE_BYTES))));
+        assert_eq!(add(file(1)), Ok(()));
         assert!(!puts.is_empty());
+    }
+
+    #[test]
+    fn what_was_not_expected_is_overwritten_only_where_that_is_wanted() {
+        let sent = |overwrite| SmallPut {
+            path: RelPath::new("a").unwrap(),
+            content: vec![],
+            md5: Md5::of(b""),
+            mtime_ns: 0,
+            mode: 0o600,
+            overwrite,
+            note: NoteChange::Keep,
+        };
+        let exists = PutResult::Failed(ErrorCode::AlreadyExists);
+        let damaged = PutResult::Failed(ErrorCode::IntegrityMismatch { offset: 0 });
+        assert!(is_sent_again(&sent(false), &exists, true));
+        assert!(!is_sent_again(&sent(false), &exists, false), "it is to be kept");
+        assert!(!is_sent_again(&sent(true), &exists, true), "it would fail again");
+        for (file, overwrite) in [(sent(false), true), (sent(false), false), (sent(true), true)] {
+            assert!(is_sent_again(&file, &damaged, overwrite));
+            assert!(!is_sent_again(&file, &PutResult::Done { replaced: false }, overwrite));
+            assert!(!is_sent_again(&file, &PutResult::Failed(ErrorCode::DiskFull), overwrite));
+        }
     }
 }

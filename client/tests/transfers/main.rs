@@ -7,4 +7,5 @@ mod fake;
 mod get;
 mod list;
 mod put;
+mod small_puts;
 mod stream;

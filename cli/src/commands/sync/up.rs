@@ -13,7 +13,7 @@ use rust_i18n::t;
 use super::{Would, check_not_empty, deleted, end, may_delete, would};
 use crate::args::{PutArgs, SyncArgs};
 use crate::commands::descent::{Descent, DescentError, Visit, is_directory, spool_failure};
-use crate::commands::manifest::{Manifest, Seen, preflight};
+use crate::commands::manifest::{Found, Manifest, Seen, preflight};
 use crate::commands::put_tree::{Trees, send_trees};
 use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
@@ -36,7 +36,7 @@ pub(super) async fn run(
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps: false };
     let mut telling = Telling::new(context);
     let (mut names, mut skipped, mut found) = (Paths::default(), Paths::default(), 0);
-    let settled = preflight(context, &manifest, &mut telling, |telling, seen| {
+    let preflight = preflight(context, &manifest, &mut telling, |telling, seen| {
         let local = match &seen {
             Seen::Piece(piece, _) => &piece.local,
             Seen::Skipped(local) => *local,
@@ -50,10 +50,10 @@ pub(super) async fn run(
         }
         if args.dry_run { print(context, telling, &seen) } else { Ok(()) }
     });
-    let settled = settled.await?;
+    let Found { settled, free } = preflight.await?;
     check_not_empty(args, found)?;
     if !args.dry_run {
-        let trees = Trees { roots, sieve: sieve.clone(), settled };
+        let trees = Trees { roots, sieve: sieve.clone(), settled, free };
         telling = send_trees(context, &put_args(args, &from), trees, telling).await?;
     }
     if may_delete(context, args, &telling) {
