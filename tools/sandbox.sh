@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tests with worker, filer and jail as a release has them, under the sandbox: a call that a table lacks ends its
+# Runs tests with worker, filer and jail as packages have them, under the sandbox: a call that a table lacks ends its
 # session, and the test with it. `tools/sandbox.sh build` only builds.
 set -euo pipefail
 # shellcheck source=tools/common.sh
@@ -9,12 +9,12 @@ cd "$ROOT"
 tools/packages.sh test
 
 # Only these three are confined; daemon and clients may be debug programs, which the tests have built anyway.
-say "building worker, filer and jail as in a release"
-cargo build --release --locked --bins -p berth-session -p berth-filer -p berth-jail
+say "building worker, filer and jail as for a package"
+cargo build --profile dist --locked --bins -p berth-session -p berth-filer -p berth-jail
 # That the tables have nothing for debug builds alone cannot be seen in one.
-cargo test --release --locked -p berth-sandbox --lib --no-run
+cargo test --profile dist --locked -p berth-sandbox --lib --no-run
 [ "${1:-}" != build ] || exit 0
-cargo test --release --locked -p berth-sandbox --lib
+cargo test --profile dist --locked -p berth-sandbox --lib
 cargo build --locked --workspace --bins
 
 target=${CARGO_TARGET_DIR:-$ROOT/target}
@@ -22,7 +22,7 @@ BERTH_BIN_DIR=$target/sandboxed
 export BERTH_BIN_DIR
 mkdir -p "$BERTH_BIN_DIR"
 cp "$target"/debug/{berthd,berth,berthctl} "$target"/debug/berth-puppet-program \
-    "$target"/release/{berth-worker,berth-filer,berth-jail} "$BERTH_BIN_DIR"
+    "$target"/dist/{berth-worker,berth-filer,berth-jail} "$BERTH_BIN_DIR"
 
 # Puts, gets, appends, batches, renames, removals, listings, passwords, quotas, and what fails of these; and the
 # other roles of a filer, which recovers after a death and walks for a verification; and programs in jails.

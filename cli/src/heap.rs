@@ -2,8 +2,10 @@
 
 use std::hint::black_box;
 
-/// Twice of what trees have under way.
-const KEPT_BYTES: usize = 8 * 1024 * 1024;
+use berth_common::batch::{AT_ONCE, BYTES};
+
+/// Twice of what may be on its way.
+const KEPT_BYTES: usize = 2 * AT_ONCE * BYTES;
 
 /// Has the heap keep what is freed, up to some megabytes, for who makes and drops messages without end.
 ///

@@ -141,7 +141,7 @@ impl Progress {
         }
     }
 
-    /// Whether lines are shown at all.
+    /// Whether no lines are shown.
     #[must_use]
     pub fn is_quiet(&self) -> bool {
         matches!(self.mode, Mode::Quiet)

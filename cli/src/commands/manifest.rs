@@ -5,12 +5,13 @@
 //! place is free are not asked about. The content of files that may be the same is digested here. What is decided is
 //! `trees::preflight`'s.
 
+use std::collections::HashSet;
 use std::future::ready;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use berth::session::{RequestError, Session};
-use berth::transfer::has_digest;
+use berth::transfer::{Place, has_digest};
 use berth_common::batch::{Room, StatResult};
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -21,6 +22,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, interval_at};
 
+use super::put_tree::Trees;
 use super::telling::{BATCHES, Telling};
 use super::{Context, failed};
 use crate::exit::Exit;
@@ -55,9 +57,21 @@ pub(super) struct Manifest<'a> {
 /// What a pre-flight has found.
 pub(super) struct Found {
     /// Local paths that are not touched.
-    pub(super) settled: Paths,
+    settled: Paths,
     /// The places of trees where nothing stands.
-    pub(super) free: Vec<RelPath>,
+    free: HashSet<RelPath>,
+}
+
+impl Found {
+    /// The trees, as they are to be put.
+    pub(super) fn trees(self, mut roots: Vec<Root>, sieve: Sieve) -> Trees {
+        for root in &mut roots {
+            if self.free.contains(&root.remote) {
+                root.place = Place::Free;
+            }
+        }
+        Trees { roots, sieve, settled: self.settled }
+    }
 }
 
 /// What the walk hands over.
@@ -87,18 +101,13 @@ pub(super) async fn preflight(
     let (usage, uploads, stands) = asked.await.map_err(|error| failed(&error))?;
     let reserved = uploads.into_iter().map(|upload| (upload.path, upload.size));
     let mut plan = Plan::new(reserved, manifest.keeps);
-    let is_free = |path: &RelPath| {
-        let at = above.iter().position(|above| above == path);
-        at.is_some_and(|at| stands[at] == StatResult::Failed(ErrorCode::NotFound))
-    };
-    for path in &above {
-        let is_root = manifest.roots.iter().any(|root| root.remote == *path);
-        if !is_root && is_free(path) {
-            plan.makes_directory();
-        }
-    }
-    let free: Vec<RelPath> =
-        manifest.roots.iter().map(|root| root.remote.clone()).filter(is_free).collect();
+    let is_missing = |stands: &StatResult| *stands == StatResult::Failed(ErrorCode::NotFound);
+    let missing = above.into_iter().zip(&stands).filter(|(_, stands)| is_missing(stands));
+    let missing: HashSet<RelPath> = missing.map(|(path, _)| path).collect();
+    let places: HashSet<&RelPath> = manifest.roots.iter().map(|root| &root.remote).collect();
+    let (free, makes): (HashSet<RelPath>, HashSet<RelPath>) =
+        missing.into_iter().partition(|path| places.contains(path));
+    makes.iter().for_each(|_| plan.makes_directory());
     let roots = manifest.roots.iter().map(|root| (root.clone(), free.contains(&root.remote)));
     let (mut walked, walking) = walk(roots.collect(), manifest.sieve.clone());
     let mut walking = Some(walking);
@@ -194,16 +203,11 @@ fn tell(context: &Context, telling: &mut Telling<'_>, piece: &Piece, said: Told)
 
 /// The places of the trees and the directories above them, each once.
 fn places(roots: &[Root]) -> Vec<RelPath> {
-    let mut places: Vec<RelPath> = Vec::new();
-    for root in roots {
-        let above = ancestors(&root.remote);
-        for path in std::iter::once(root.remote.clone()).chain(above) {
-            if !places.contains(&path) {
-                places.push(path);
-            }
-        }
-    }
-    places
+    let mut seen = HashSet::new();
+    let all = roots
+        .iter()
+        .flat_map(|root| std::iter::once(root.remote.clone()).chain(ancestors(&root.remote)));
+    all.filter(|path| seen.insert(path.clone())).collect()
 }
 
 /// What stands at any number of paths.

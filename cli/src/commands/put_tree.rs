@@ -24,7 +24,7 @@ use rust_i18n::t;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
-use super::manifest::{Found, Manifest, preflight, unwalkable};
+use super::manifest::{Manifest, preflight, unwalkable};
 use super::telling::{AHEAD, BATCHES, BATCHES_AHEAD, Next, SMALL_UNDER_WAY, Telling, UNDER_WAY};
 use super::{Context, failed, means_directory, put};
 use crate::args::PutArgs;
@@ -45,7 +45,7 @@ const HELD_BYTES: usize = 2 * AT_ONCE * BYTES;
 /// Most pieces that the walk hands over together, each of which wakes the other side.
 const HANDED: usize = 16;
 
-/// So long at most a piece that was found waits for others.
+/// So long a piece that was found waits for others, and for what is being looked at.
 const HANDED_WITHIN: Duration = Duration::from_millis(1);
 
 pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failure> {
@@ -58,13 +58,13 @@ pub(super) async fn run(context: &Context, args: &PutArgs) -> Result<Exit, Failu
     let mut telling = Telling::new(context);
     let keeps = args.existing() == Existing::Keep;
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps };
-    let Found { settled, free } =
-        preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
+    let found = preflight(context, &manifest, &mut telling, |_, _| Ok(())).await?;
+    let trees = found.trees(roots, sieve);
     if let Some(to) = made {
         let made = context.session.make_directory(&to, true).await;
         made.map_err(|error| failed(&error).of(t!("put to %{to}", to = to)).at(&to))?;
     }
-    let telling = send_trees(context, args, Trees { roots, sieve, settled, free }, telling).await?;
+    let telling = send_trees(context, args, trees, telling).await?;
     telling.end()
 }
 
@@ -74,8 +74,6 @@ pub(super) struct Trees {
     pub(super) sieve: Sieve,
     /// What is not touched.
     pub(super) settled: Paths,
-    /// Places of trees where nothing stood.
-    pub(super) free: Vec<RelPath>,
 }
 
 /// Puts trees of which a plan was made.
@@ -87,13 +85,12 @@ pub(super) async fn send_trees<'a>(
 ) -> Result<Telling<'a>, Failure> {
     heap::keeps_what_is_freed();
     let key = put::client_key(context)?;
-    let free = trees.free.clone();
     let (mut steps, walking) = walk_ahead(trees);
     let slots = Semaphore::new(context.at_once_of_trees(&args.moving));
     let batches = Semaphore::new(BATCHES);
     // One after the other is one of either kind.
     let batches = if args.moving.jobs == Some(1) { &slots } else { &batches };
-    let run = Run { context, args, key: &key, free: &free, slots: &slots, batches };
+    let run = Run { context, args, key: &key, slots: &slots, batches };
     let mut putting = Putting::new(run, telling);
     let mut walked = false;
     loop {
@@ -129,7 +126,6 @@ struct Run<'a> {
     context: &'a Context,
     args: &'a PutArgs,
     key: &'a ClientKey,
-    free: &'a [RelPath],
     slots: &'a Semaphore,
     batches: &'a Semaphore,
 }
@@ -236,10 +232,8 @@ impl<'a, 'b> Putting<'a, 'b> {
 
     /// Puts a small file into the next message, which goes when it is full.
     fn gather(&mut self, found: FoundSmall) {
-        let FoundSmall { local, remote, file, .. } = found;
+        let FoundSmall { local, remote, file, place, .. } = found;
         let named = Named { local, remote: remote.clone(), size: file.size() };
-        let is_free = self.run.free.iter().any(|free| free.contains(&remote));
-        let place = if is_free { Place::Free } else { Place::Unknown };
         if let Err((remote, file)) = self.together.add(remote, file, place) {
             self.send_together();
             // An empty message has room for any small file.
@@ -405,40 +399,42 @@ async fn roots(context: &Context, args: &PutArgs) -> Result<(Vec<Root>, Option<R
                 remote = remote
             ))
         })?;
-        roots.push(Root { local: local.clone(), remote });
+        roots.push(Root { local: local.clone(), remote, place: Place::Unknown });
     }
     // What is only called a directory need not be one yet; files go into it too.
     let made = into && args.to.as_deref().is_some_and(means_directory) && !to.is_root();
     Ok((roots, made.then_some(to)))
 }
 
-/// Walks on a thread of its own, [`AHEAD`] pieces ahead, until nobody takes them any more.
+/// Walks on a thread of its own, at most [`AHEAD`] pieces ahead, until nobody takes them any more.
 fn walk_ahead(trees: Trees) -> (mpsc::Receiver<Vec<Step>>, JoinHandle<()>) {
     let (steps, taken) = mpsc::channel(AHEAD / HANDED);
-    let Trees { roots, sieve, settled, .. } = trees;
+    let Trees { roots, sieve, settled } = trees;
     let walking = tokio::task::spawn_blocking(move || {
         let walk = Walk::new(roots, Takes::ReadsSmall).without(sieve);
+        let mut walk = walk.without_paths(Arc::new(settled));
         // It is over when nobody takes what is found any more.
-        let _ = hand_over(walk.without_paths(Arc::new(settled)), |found| {
+        let _ = hand_over(std::iter::from_fn(|| walk.advance()), HANDED_WITHIN, |found| {
             steps.blocking_send(found).map_err(drop)
         });
     });
     (taken, walking)
 }
 
-/// Hands over what is found: several pieces together where they come fast.
+/// Hands over what is found among all that is looked at: several pieces together where they come fast.
 fn hand_over<T>(
-    pieces: impl Iterator<Item = T>,
+    looked_at: impl Iterator<Item = Option<T>>,
+    within: Duration,
     mut send: impl FnMut(Vec<T>) -> Result<(), ()>,
 ) -> Result<(), ()> {
     let mut found = Vec::with_capacity(HANDED);
     let mut since = Instant::now();
-    for piece in pieces {
+    for piece in looked_at {
         if found.is_empty() {
             since = Instant::now();
         }
-        found.push(piece);
-        if found.len() == HANDED || since.elapsed() >= HANDED_WITHIN {
+        found.extend(piece);
+        if found.len() == HANDED || !found.is_empty() && since.elapsed() >= within {
             send(std::mem::replace(&mut found, Vec::with_capacity(HANDED)))?;
         }
     }
@@ -507,4 +503,42 @@ async fn send_together(run: Run<'_>, files: SmallPuts, names: Vec<Named>) -> Don
     let overwrite = run.args.existing() == Existing::Replace;
     let put = files.put(&run.context.session, overwrite).await;
     Done::Together(names, started.elapsed(), put)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn handed(looked_at: &[Option<u32>], within: Duration) -> Vec<Vec<u32>> {
+        let mut handed = Vec::new();
+        let send = |found| {
+            handed.push(found);
+            Ok(())
+        };
+        assert_eq!(hand_over(looked_at.iter().copied(), within, send), Ok(()));
+        handed
+    }
+
+    #[test]
+    fn pieces_that_come_fast_are_handed_over_together() {
+        let looked_at: Vec<_> = (0..40).map(|n| (n % 2 == 0).then_some(n)).collect();
+        let handed = handed(&looked_at, Duration::MAX);
+        assert_eq!(handed.iter().map(Vec::len).collect::<Vec<_>>(), [16, 4]);
+        assert_eq!(handed.concat(), (0..40).step_by(2).collect::<Vec<_>>(), "in their order");
+        assert!(self::handed(&[None, None], Duration::MAX).is_empty());
+    }
+
+    #[test]
+    fn what_has_waited_goes_while_others_are_passed_over() {
+        let looked_at = [None, Some(1), None, Some(2), None];
+        assert_eq!(handed(&looked_at, Duration::ZERO), [vec![1], vec![2]]);
+    }
+
+    #[test]
+    fn the_walk_ends_when_nobody_takes_what_it_finds() {
+        let mut seen = 0;
+        let looked_at = std::iter::repeat(Some(())).inspect(|_| seen += 1);
+        assert_eq!(hand_over(looked_at, Duration::MAX, |_| Err(())), Err(()));
+        assert_eq!(seen, HANDED);
+    }
 }

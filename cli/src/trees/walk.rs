@@ -13,7 +13,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use berth::transfer::{Opened, SmallFile, TransferError, Tried, fingerprint, nanoseconds};
+use berth::transfer::{Opened, Place, SmallFile, TransferError, Tried, fingerprint, nanoseconds};
 use berth_common::entry::SourceFingerprint;
 use berth_common::rel_path::{RelPath, RelPathError};
 use rust_i18n::t;
@@ -32,6 +32,8 @@ pub struct Root {
     pub local: PathBuf,
     /// What it becomes in the home.
     pub remote: RelPath,
+    /// What is known of that place, and so of all places below it.
+    pub place: Place,
 }
 
 /// A piece of a tree.
@@ -96,6 +98,8 @@ pub struct FoundSmall {
     pub remote: RelPath,
     /// What it has.
     pub file: SmallFile,
+    /// What is known of its place in the home.
+    pub place: Place,
     /// Of the directory that it is in, unless the home has that already.
     pub within: Option<Arc<Gate>>,
 }
@@ -167,6 +171,8 @@ pub struct Walk {
     settled: Arc<Paths>,
     /// The local path of the tree that is walked.
     top: PathBuf,
+    /// What is known of its place.
+    place: Place,
     levels: Vec<Level>,
 }
 
@@ -200,6 +206,7 @@ impl Walk {
             sieve: Sieve::default(),
             settled: Arc::default(),
             top: PathBuf::new(),
+            place: Place::Unknown,
             levels: Vec::new(),
         }
     }
@@ -216,11 +223,12 @@ impl Walk {
         Self { settled, ..self }
     }
 
-    fn begin(&mut self, Root { local, remote }: Root) -> Option<Step> {
+    fn begin(&mut self, Root { local, remote, place }: Root) -> Option<Step> {
         if self.settled.contains(&local) {
             return None;
         }
         self.top.clone_from(&local);
+        self.place = place;
         let opened = File::options()
             .read(true)
             .custom_flags(OFlags::NONBLOCK.bits() as i32)
@@ -282,7 +290,7 @@ impl Walk {
         if self.takes == Takes::ReadsSmall
             && let Some(file) = SmallFile::read(&file)
         {
-            return Step::Small(FoundSmall { local, remote, file, within });
+            return Step::Small(FoundSmall { local, remote, file, place: self.place, within });
         }
         match Opened::of(file, &local) {
             Ok(opened) => Step::File(FoundFile { local, remote, opened, within }),
@@ -361,35 +369,34 @@ impl Walk {
     }
 }
 
+impl Walk {
+    /// Looks at the next entry: nothing is inside for one that is passed over, and nothing comes after the last.
+    pub fn advance(&mut self) -> Option<Option<Step>> {
+        let Some(level) = self.levels.last_mut() else {
+            let root = self.roots.pop_front()?;
+            return Some(self.begin(root));
+        };
+        let is_shut = level.gate.as_ref().is_some_and(|gate| gate.is_shut());
+        Some(match level.entries.read() {
+            Some(Ok(entry)) if !is_shut => self.visit(&entry),
+            Some(Err(error)) if !is_shut => {
+                let local = level.local.clone();
+                self.levels.pop();
+                Some(failed(Tried::Read, local, error))
+            }
+            _ => {
+                self.levels.pop();
+                None
+            }
+        })
+    }
+}
+
 impl Iterator for Walk {
     type Item = Step;
 
     fn next(&mut self) -> Option<Step> {
-        loop {
-            let Some(level) = self.levels.last_mut() else {
-                let root = self.roots.pop_front()?;
-                match self.begin(root) {
-                    None => continue,
-                    step => return step,
-                }
-            };
-            let is_shut = level.gate.as_ref().is_some_and(|gate| gate.is_shut());
-            let step = match level.entries.read() {
-                Some(Ok(entry)) if !is_shut => self.visit(&entry),
-                Some(Err(error)) if !is_shut => {
-                    let local = level.local.clone();
-                    self.levels.pop();
-                    Some(failed(Tried::Read, local, error))
-                }
-                _ => {
-                    self.levels.pop();
-                    None
-                }
-            };
-            if step.is_some() {
-                return step;
-            }
-        }
+        std::iter::from_fn(|| self.advance()).flatten().next()
     }
 }
 
@@ -419,7 +426,8 @@ mod tests {
     use super::*;
 
     fn root(local: &Path, remote: &str) -> Root {
-        Root { local: local.to_owned(), remote: RelPath::new(remote).unwrap() }
+        let remote = RelPath::new(remote).unwrap();
+        Root { local: local.to_owned(), remote, place: Place::Unknown }
     }
 
     fn walk(local: &Path, remote: &str) -> Walk {

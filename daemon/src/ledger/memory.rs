@@ -152,7 +152,7 @@ pub(super) fn find_own(
 /// The same of several names, each of which is there once and can be taken out once.
 ///
 /// # Errors
-/// Also when a name is not the session's.
+/// Also when a name is not the session's, or is given twice.
 pub(super) fn find_each_own(
     tx: &Tx<'_>,
     user: UserId,

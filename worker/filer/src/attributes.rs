@@ -45,9 +45,10 @@ pub(crate) struct Stored {
 /// What is stored of a file that is as `seen` describes.
 pub(crate) fn stored(file: impl AsFd, seen: &Seen) -> Stored {
     let bytes = read::<DIGEST_AND_MODE_BYTES>(&file, DIGEST).unwrap_or_default();
-    let (digest, mode) = match bytes.split_last_chunk() {
-        Some((digest, mode)) if bytes.first() == Some(&VERSION_WITH_MODE) => {
-            (decode_digest(VERSION_WITH_MODE, digest, seen), permissions(u16::from_be_bytes(*mode)))
+    let (digest, mode) = match <&[u8; DIGEST_AND_MODE_BYTES]>::try_from(&bytes[..]) {
+        Ok([VERSION_WITH_MODE, .., high, low]) => {
+            let digest = decode_digest(VERSION_WITH_MODE, &bytes[..DIGEST_BYTES], seen);
+            (digest, permissions(u16::from_be_bytes([*high, *low])))
         }
         _ => (decode_digest(VERSION, &bytes, seen), None),
     };
@@ -187,10 +188,11 @@ mod tests {
             ctime_ns: 0,
             permissions: 0,
         };
-        let md5 = Md5::from_bytes([7; 16]);
+        // Cut by a byte, what is left ends like permission bits.
+        let md5 = Md5::from_bytes([0; 16]);
         let made_for = [0, 0, 0, 0, 0, 0, 1, 2, 255, 255, 255, 255, 255, 255, 255, 255];
-        let first = [&[1][..], &made_for, &[7; 16]].concat();
-        let second = [&[2][..], &made_for, &[7; 16], &[1, 0o244]].concat();
+        let first = [&[1][..], &made_for, &[0; 16]].concat();
+        let second = [&[2][..], &made_for, &[0; 16], &[1, 0o244]].concat();
         set_plain_md5(&file, &seen, md5).unwrap();
         assert_eq!(read::<64>(&file, PLAIN_MD5), Some(first.clone()));
         store(&file, &seen, md5, 0o4644).unwrap();
@@ -204,7 +206,14 @@ mod tests {
         let (mut third, mut too_many) = (second.clone(), second.clone());
         third[0] = 3;
         too_many[33] = 2;
-        for bad in [&third[..], &second[..34], &first[..32], &[&first[..], &[0]].concat(), b""] {
+        for bad in [
+            &third[..],
+            &second[..34],
+            &[2, 1, 0o244],
+            &first[..32],
+            &[&first[..], &[0]].concat(),
+            b"",
+        ] {
             write(&file, DIGEST, bad).unwrap();
             assert_eq!(stored(&file, &seen), Stored { digest: None, mode: Some(0o600) }, "{bad:?}");
         }

@@ -103,13 +103,16 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     if wanted.is_empty() {
         return;
     }
-    let reservations = wanted.iter().map(reservation).collect();
-    let reserved = match session.ledger.reserve_files(reservations).await {
+    let mut reserved = match reserve(&session, &wanted).await {
         Ok(reserved) => reserved,
         Err(error) => {
             return wanted.iter().for_each(|it| answering.failed(it.index, error.clone()));
         }
     };
+    let mut wanted = wanted;
+    if reserved.iter().any(Result::is_err) {
+        (wanted, reserved) = without_those_in_vain(&answering, wanted, reserved).await;
+    }
     reach(Point::Reserved);
     let few = wanted.len() <= FEW;
     let mut written = Vec::with_capacity(wanted.len());
@@ -118,10 +121,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
         pace(&session, index).await;
         let result = match reserved {
             Ok(name) => write(&session, wanted, name, few).await,
-            // That it could not be put anyway says more.
-            Err(error) => {
-                Err(look(&session, &wanted.file, &mut Parent::default()).err().unwrap_or(error))
-            }
+            Err(error) => Err(error),
         };
         match result {
             Ok(file) => written.push(file),
@@ -155,19 +155,15 @@ async fn pace(session: &Session, index: usize) -> bool {
     is_time
 }
 
-/// The files that may be put. What replaces nothing needs no look: it has its place under the ticket, or it has none,
-/// and reserves the same.
+/// The files that may be put. What may replace nothing needs no look: if its place is free it reserves the same, and if
+/// not the act refuses it.
 async fn look_at_each(answering: &Answering, files: Vec<SmallPut>) -> Vec<Wanted> {
     let session = &answering.session;
     let mut wanted = Vec::with_capacity(files.len());
-    let mut parent = Parent::default();
+    let mut looking = Looking::default();
     for (index, file) in files.into_iter().enumerate() {
-        if file.overwrite && pace(session, index).await {
-            // It may have been moved meanwhile.
-            parent = Parent::default();
-        }
         let looked = match file.overwrite {
-            true => look(session, &file, &mut parent),
+            true => looking.look(session, &file).await,
             false => check(session, &file).map(|()| None),
         };
         match looked {
@@ -176,6 +172,76 @@ async fn look_at_each(answering: &Answering, files: Vec<SmallPut>) -> Vec<Wanted
         }
     }
     wanted
+}
+
+/// Sets bytes and entries aside for each.
+async fn reserve(
+    session: &Session,
+    wanted: &[Wanted],
+) -> Result<Vec<Result<StagingName, ErrorCode>>, ErrorCode> {
+    session.ledger.reserve_files(wanted.iter().map(reservation).collect()).await
+}
+
+/// Looks after all at those that may replace nothing, where there was no room for each: one that cannot be put gives
+/// back what it has reserved, and says why it cannot; what was refused beside such a one is reserved for again.
+async fn without_those_in_vain(
+    answering: &Answering,
+    wanted: Vec<Wanted>,
+    reserved: Vec<Result<StagingName, ErrorCode>>,
+) -> (Vec<Wanted>, Vec<Result<StagingName, ErrorCode>>) {
+    let session = &answering.session;
+    let (mut kept, mut names, mut refused, mut errors) = (vec![], vec![], vec![], vec![]);
+    let (mut looking, mut has_room) = (Looking::default(), false);
+    for (wanted, reserved) in wanted.into_iter().zip(reserved) {
+        let looked = match wanted.file.overwrite {
+            true => Ok(None),
+            false => looking.look(session, &wanted.file).await,
+        };
+        match (looked, reserved) {
+            (Ok(_), Ok(name)) => {
+                kept.push(wanted);
+                names.push(Ok(name));
+            }
+            (Ok(_), Err(error)) => {
+                refused.push(wanted);
+                errors.push(Err(error));
+            }
+            (Err(error), reserved) => {
+                answering.failed(wanted.index, error);
+                if let Ok(name) = reserved {
+                    // Nothing stands there yet. A failure is logged.
+                    has_room |= session.discard(name).await.is_ok();
+                }
+            }
+        }
+    }
+    if has_room && !refused.is_empty() {
+        match reserve(session, &refused).await {
+            Ok(again) => errors = again,
+            Err(error) => errors.fill(Err(error)),
+        }
+    }
+    kept.append(&mut refused);
+    names.append(&mut errors);
+    (kept, names)
+}
+
+/// Looks at places one after the other.
+#[derive(Default)]
+struct Looking {
+    parent: Parent,
+    looks: usize,
+}
+
+impl Looking {
+    async fn look(&mut self, session: &Session, file: &SmallPut) -> Result<Option<u64>, ErrorCode> {
+        if pace(session, self.looks).await {
+            // It may have been moved meanwhile.
+            self.parent = Parent::default();
+        }
+        self.looks += 1;
+        look(session, file, &mut self.parent)
+    }
 }
 
 fn check(session: &Session, file: &SmallPut) -> Result<(), ErrorCode> {

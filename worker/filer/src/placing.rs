@@ -89,7 +89,8 @@ pub(crate) async fn place(
     place_durable(session, staged, path, None).await
 }
 
-/// The same for what is durable in staging already. `looked` is what was found there, where that was just now.
+/// The same for what is durable in staging already. `looked` is what it is taken to replace the first time, by a look
+/// just now or because it may replace nothing.
 pub(crate) async fn place_durable(
     session: &Session,
     staged: &mut Staged,

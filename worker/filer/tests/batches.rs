@@ -154,6 +154,40 @@ fn what_the_quota_has_no_room_for_is_refused_and_the_rest_is_put() {
 }
 
 #[test]
+fn a_file_that_cannot_be_put_takes_no_room_from_others_and_says_why() {
+    let failed = PutResult::Failed;
+    let exceeds =
+        |result: &PutResult| matches!(result, PutResult::Failed(ErrorCode::QuotaExceeded { .. }));
+    let mut bench = bench();
+    bench.put("old", &[1; 10], true).unwrap();
+    let files = [("old", 60), ("none/x", 30), ("new", 60), ("more", 50)];
+    let files = files.map(|(path, size)| small(path, &vec![1; size], false)).to_vec();
+    // The first two are refused for what they are, and what they reserved is had by the third.
+    bench.ledger.limit_bytes = Some(100);
+    bench.ledger.log.clear();
+    let results = bench.put_together(files.clone());
+    let expected = [failed(ErrorCode::AlreadyExists), failed(ErrorCode::NotFound), NEW];
+    assert_eq!(results[..3], expected);
+    assert!(exceeds(&results[3]), "{results:?}");
+    bench.settle_down();
+    let said = bench.ledger.said();
+    let reserves_again = ["ReserveFiles", "Drop", "Drop", "ReserveFiles"];
+    assert_eq!(said, [&reserves_again[..], &["Intent", "Released", "Settle"]].concat());
+    bench.check();
+    // Where none of them has room, too.
+    bench.ledger.limit_bytes = Some(70);
+    let results = bench.put_together(vec![
+        small("new", b"x", false),
+        small("none/x", b"x", false),
+        small("other", b"x", false),
+    ]);
+    assert_eq!(results[..2], expected[..2]);
+    assert!(exceeds(&results[2]), "{results:?}");
+    assert!(!bench.home.join("other").exists());
+    bench.check();
+}
+
+#[test]
 fn without_room_on_the_disk_none_is_put() {
     let mut bench = bench();
     bench.ledger.room = 9;

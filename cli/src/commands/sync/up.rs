@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use berth::session::RequestError;
+use berth::transfer::Place;
 use berth_common::entry::EntryKind;
 use berth_common::error_code::ErrorCode;
 use berth_common::rel_path::RelPath;
@@ -13,8 +14,8 @@ use rust_i18n::t;
 use super::{Would, check_not_empty, deleted, end, may_delete, would};
 use crate::args::{PutArgs, SyncArgs};
 use crate::commands::descent::{Descent, DescentError, Visit, is_directory, spool_failure};
-use crate::commands::manifest::{Found, Manifest, Seen, preflight};
-use crate::commands::put_tree::{Trees, send_trees};
+use crate::commands::manifest::{Manifest, Seen, preflight};
+use crate::commands::put_tree::send_trees;
 use crate::commands::telling::Telling;
 use crate::commands::{Context, failed};
 use crate::exit::Exit;
@@ -31,7 +32,7 @@ pub(super) async fn run(
 ) -> Result<Exit, Failure> {
     check_directory(&from)?;
     let sieve = args.sieve.sieve()?;
-    let roots = vec![Root { local: from.clone(), remote: to.clone() }];
+    let roots = vec![Root { local: from.clone(), remote: to.clone(), place: Place::Unknown }];
     let comparing = if args.checksum { Comparing::Content } else { Comparing::Times };
     let manifest = Manifest { roots: &roots, sieve: &sieve, comparing, keeps: false };
     let mut telling = Telling::new(context);
@@ -50,10 +51,10 @@ pub(super) async fn run(
         }
         if args.dry_run { print(context, telling, &seen) } else { Ok(()) }
     });
-    let Found { settled, free } = preflight.await?;
+    let preflight = preflight.await?;
     check_not_empty(args, found)?;
     if !args.dry_run {
-        let trees = Trees { roots, sieve: sieve.clone(), settled, free };
+        let trees = preflight.trees(roots, sieve.clone());
         telling = send_trees(context, &put_args(args, &from), trees, telling).await?;
     }
     if may_delete(context, args, &telling) {

@@ -149,6 +149,27 @@ async fn a_session_intends_and_settles_only_what_is_its_own_and_open() {
 }
 
 #[tokio::test]
+async fn a_batch_has_each_of_its_sessions_names_once_and_no_others_between_them() {
+    let bench = Bench::new(limits(100, 10)).await;
+    let own = bench.reserve(S1, 5).await.unwrap();
+    let other = bench.reserve(S2, 5).await.unwrap();
+    assert_eq!(other, StagingName(own.0 + 1), "they follow each other");
+    let both = vec![stage(own, 5, None), stage(other, 5, None)];
+    assert!(is_protocol(bench.ledger.intent(&bench.alice, S1, both).await));
+    bench.intend(S1, stage(own, 5, None)).await.unwrap();
+    bench.intend(S2, stage(other, 5, None)).await.unwrap();
+    for names in [[own, own], [own, other], [other, own]] {
+        let items = names.map(|name| SettleItem { name, outcome: PLACED }).to_vec();
+        assert!(is_protocol(bench.ledger.settle(&bench.alice, S1, items).await), "{names:?}");
+        assert_eq!(bench.sums().await, (0, 10, 0, 2), "{names:?}");
+    }
+    bench.settle(S2, other, PLACED).await.unwrap();
+    assert_eq!(bench.sums().await, (5, 5, 1, 1));
+    bench.settle(S1, own, PLACED).await.unwrap();
+    assert_eq!(bench.sums().await, (10, 0, 2, 0));
+}
+
+#[tokio::test]
 async fn another_users_names_are_nobodys() {
     let bench = Bench::new(limits(100, 10)).await;
     let bob = name("bob");
