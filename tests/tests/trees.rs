@@ -292,7 +292,8 @@ fn a_put_that_was_interrupted_goes_on_when_it_is_repeated() {
         Content::seed(3).write(&alice.file(name), 150 << 20);
         account::give(&alice.file(name));
     }
-    let mut running = alice.spawn(&["put", "-r", "t"]);
+    // So slow that neither is there before both have begun.
+    let mut running = alice.spawn(&["put", "-r", "t", "--limit-rate", "20M"]);
     wait_until("the uploads have grown", || {
         assert!(!running.has_ended(), "the transfer ended before it was cut");
         berth_tests::disk::journals(&server.staging("alice")).len() == 2
