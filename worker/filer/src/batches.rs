@@ -28,13 +28,14 @@ use crate::errors::{log, report};
 use crate::home::Parent;
 use crate::placing::{self, Kind, NotPlaced, Row, Staged};
 use crate::session::Session;
+use crate::staging::Staging;
 use crate::{notes, pins};
 
 /// So many files are synced each by itself: then a sync of the whole file system, which has what others write to
 /// write too, would take longer.
 const FEW: usize = 4;
 
-/// Files that are looked at, or written, before the loop looks at its channels.
+/// Files that are looked at before the loop looks at its channels.
 const AT_A_TIME: usize = 8;
 
 /// Answers a batch when the last of its files has come to its end.
@@ -92,8 +93,22 @@ struct Written {
     path: RelPath,
     staged: Staged,
     replaces: Option<u64>,
-    /// Kept while it may have to be synced by itself.
+    /// Kept where it is to be synced by itself.
     data: Option<OwnedFd>,
+}
+
+/// A file of a batch that could not be written.
+struct NotWritten {
+    index: usize,
+    name: StagingName,
+    why: WhyNot,
+}
+
+enum WhyNot {
+    /// The file could not be made.
+    Staging(Errno),
+    /// It could not get its note.
+    Note(ErrorCode),
 }
 
 /// Puts the files and answers.
@@ -115,19 +130,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     }
     reach(Point::Reserved);
     let few = wanted.len() <= FEW;
-    let mut written = Vec::with_capacity(wanted.len());
-    for (wanted, reserved) in wanted.into_iter().zip(reserved) {
-        let index = wanted.index;
-        pace(&session, index).await;
-        let result = match reserved {
-            Ok(name) => write(&session, wanted, name, few).await,
-            Err(error) => Err(error),
-        };
-        match result {
-            Ok(file) => written.push(file),
-            Err(error) => answering.failed(index, error),
-        }
-    }
+    let written = write_each(&answering, wanted, reserved, few).await;
     if few {
         for file in written {
             spawn(&answering, file);
@@ -145,8 +148,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     }
 }
 
-/// Lets the loop look at its channels now and then, and says whether it did: each look at a home, and each write, may
-/// wait for the disk.
+/// Lets the loop look at its channels now and then, and says whether it did: each look at a home may wait for the disk.
 async fn pace(session: &Session, index: usize) -> bool {
     let is_time = index % AT_A_TIME == AT_A_TIME - 1;
     if is_time {
@@ -269,33 +271,66 @@ fn reservation(wanted: &Wanted) -> FileReservation {
     FileReservation { growth, entries, stages: size }
 }
 
-/// Makes the file in staging.
-async fn write(
-    session: &Rc<Session>,
+/// Makes the files in staging, on the thread that writes.
+async fn write_each(
+    answering: &Answering,
+    wanted: Vec<Wanted>,
+    reserved: Vec<Result<StagingName, ErrorCode>>,
+    keep_open: bool,
+) -> Vec<Written> {
+    let session = &answering.session;
+    let mut named = Vec::with_capacity(wanted.len());
+    for (wanted, reserved) in wanted.into_iter().zip(reserved) {
+        match reserved {
+            Ok(name) => named.push((wanted, name)),
+            Err(error) => answering.failed(wanted.index, error),
+        }
+    }
+    let staging = Arc::clone(&session.staging);
+    let write_all = move || {
+        let written = named.into_iter().map(|(it, name)| write(&staging, it, name, keep_open));
+        written.collect::<Vec<_>>()
+    };
+    let mut written = Vec::new();
+    for result in session.helper.write(write_all).await {
+        match result {
+            Ok(file) => written.push(file),
+            Err(NotWritten { index, name, why }) => {
+                if let WhyNot::Staging(errno) = why {
+                    session.refuse_a_taken_name(name, errno).await;
+                }
+                discard_later(session, name);
+                answering.failed(
+                    index,
+                    match why {
+                        WhyNot::Staging(errno) => report("make a file in staging", errno),
+                        WhyNot::Note(error) => error,
+                    },
+                );
+            }
+        }
+    }
+    written
+}
+
+/// Makes a file in staging.
+fn write(
+    staging: &Staging,
     wanted: Wanted,
     name: StagingName,
     keep_open: bool,
-) -> Result<Written, ErrorCode> {
+) -> Result<Written, NotWritten> {
     let Wanted { index, file, replaces } = wanted;
-    match stage(session, name, &file) {
-        Ok((data, inode)) => {
-            if let Err(error) = notes::put(&data, &file.note) {
-                discard_later(session, name);
-                return Err(error);
-            }
-            let size = file.content.len() as u64;
-            let kind = Kind::SmallFile(replaceable(file.overwrite));
-            let keeps_note = file.note == NoteChange::Keep;
-            let staged = Staged { name, inode, size, kind, keeps_note };
-            let data = keep_open.then_some(data);
-            Ok(Written { index, path: file.path, staged, replaces, data })
-        }
-        Err(errno) => {
-            session.refuse_a_taken_name(name, errno).await;
-            discard_later(session, name);
-            Err(report("make a file in staging", errno))
-        }
-    }
+    let failed = |why| NotWritten { index, name, why };
+    let staged = stage(staging, name, &file);
+    let (data, inode) = staged.map_err(|errno| failed(WhyNot::Staging(errno)))?;
+    notes::put(&data, &file.note).map_err(|error| failed(WhyNot::Note(error)))?;
+    let size = file.content.len() as u64;
+    let kind = Kind::SmallFile(replaceable(file.overwrite));
+    let keeps_note = file.note == NoteChange::Keep;
+    let staged = Staged { name, inode, size, kind, keeps_note };
+    let data = keep_open.then_some(data);
+    Ok(Written { index, path: file.path, staged, replaces, data })
 }
 
 /// Drops what was reserved and staged at a name, while others go on.
@@ -305,8 +340,8 @@ fn discard_later(session: &Rc<Session>, name: StagingName) {
 }
 
 /// The file, and its inode number.
-fn stage(session: &Session, name: StagingName, file: &SmallPut) -> Result<(OwnedFd, u64), Errno> {
-    let data = session.staging.create(&name.file_name())?;
+fn stage(staging: &Staging, name: StagingName, file: &SmallPut) -> Result<(OwnedFd, u64), Errno> {
+    let data = staging.create(&name.file_name())?;
     reach(Point::UploadCreated);
     let mut rest = &file.content[..];
     while !rest.is_empty() {

@@ -1,11 +1,12 @@
-//! The one helper thread: what may take long is done there, so that the loop never waits.
+//! The two helper threads: what may take long is done there, so that the loop never waits.
 //!
-//! Syncs, copies, walks and removals are handed to it as jobs. A long job works in slices, and short ones go
+//! One writes small files into staging, so that the next are written while those before are synced and placed.
+//! Syncs, copies, walks and removals are handed to the other as jobs. A long job works in slices, and short ones go
 //! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
 //! at a time, since each keeps directories open; what may be done in one slice of a walk takes its turn
-//! without waiting for the others' ends. The thread is started
-//! when Landlock is in force, which it inherits, and before the table of system calls is closed; it lives as
-//! long as the process, makes no thread of its own and never touches a channel.
+//! without waiting for the others' ends. The threads are started
+//! when Landlock is in force, which they inherit, and before the table of system calls is closed; they live as
+//! long as the process, make no threads of their own and never touch a channel.
 
 use std::collections::VecDeque;
 use std::io;
@@ -24,22 +25,24 @@ const STACK_BYTES: usize = 256 * 1024;
 /// Does one slice of a job; `true` when the job is done.
 type Slice = Box<dyn FnMut() -> bool + Send>;
 
-/// The helper thread, as the loop sees it.
+/// The helper threads, as the loop sees them.
 #[derive(Debug)]
 pub(crate) struct Helper {
-    shared: Arc<Shared>,
+    general: Arc<Thread>,
+    writer: Arc<Thread>,
 }
 
-struct Shared {
+/// One of them: what it shares with the loop.
+struct Thread {
     queue: Mutex<Queue>,
     more: Condvar,
     /// Readable when a job has ended, so that the loop's `poll` returns.
-    ended: OwnedFd,
+    ended: Arc<OwnedFd>,
 }
 
-impl std::fmt::Debug for Shared {
+impl std::fmt::Debug for Thread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("ended", &self.ended).finish_non_exhaustive()
+        f.debug_struct("Thread").field("ended", &self.ended).finish_non_exhaustive()
     }
 }
 
@@ -115,7 +118,7 @@ impl<J> Jobs<J> {
     }
 }
 
-/// Ends the process when the helper thread panics: an operation that waits for it would wait for ever.
+/// Ends the process when a helper thread panics: an operation that waits for it would wait for ever.
 struct AbortOnPanic;
 
 impl Drop for AbortOnPanic {
@@ -127,25 +130,16 @@ impl Drop for AbortOnPanic {
 }
 
 impl Helper {
-    /// Starts the thread and waits until it is up.
+    /// Starts the threads and waits until they are up.
     ///
     /// # Errors
-    /// When the system gives no thread or no event descriptor.
+    /// When the system gives no threads or no event descriptor.
     pub(crate) fn start() -> io::Result<Self> {
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        let queue = Mutex::new(Queue::default());
-        let shared = Arc::new(Shared { queue, more: Condvar::new(), ended });
-        let (up, is_up) = mpsc::channel();
-        let own = Arc::clone(&shared);
-        std::thread::Builder::new().name("helper".into()).stack_size(STACK_BYTES).spawn(
-            move || {
-                let _guard = AbortOnPanic;
-                let _ = up.send(());
-                own.work();
-            },
-        )?;
-        is_up.recv().map_err(|_| io::Error::other("the helper thread did not start"))?;
-        Ok(Self { shared })
+        let ended = Arc::new(ended);
+        let general = Thread::start("helper", Arc::clone(&ended))?;
+        let writer = Thread::start("writer", ended)?;
+        Ok(Self { general, writer })
     }
 
     /// Runs a walk, when all before it are done. `slice` is called until it is ready; what it then gives is what
@@ -154,7 +148,7 @@ impl Helper {
         &self,
         slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
-        self.run(Kind::Walk, slice)
+        self.general.run(Kind::Walk, slice)
     }
 
     /// Runs a long job that opens nothing, in turns with the others.
@@ -162,7 +156,7 @@ impl Helper {
         &self,
         slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
-        self.run(Kind::Copy, slice)
+        self.general.run(Kind::Copy, slice)
     }
 
     /// Runs one slice of a job that may need more: in turns with the long ones, so that however many wait, short
@@ -171,7 +165,60 @@ impl Helper {
         &self,
         mut slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<Poll<T>> {
-        self.run(Kind::Copy, move || Poll::Ready(slice()))
+        self.general.run(Kind::Copy, move || Poll::Ready(slice()))
+    }
+
+    /// Runs a job of one slice.
+    pub(crate) fn run_once<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Slot<T> {
+        self.general.run_once(job)
+    }
+
+    /// Runs a job that writes small files, beside all others and one after the other.
+    pub(crate) fn write<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Slot<T> {
+        self.writer.run_once(job)
+    }
+
+    /// Makes the descriptor of [`Helper::as_fd`] unreadable again.
+    pub(crate) fn acknowledge(&self) {
+        let _ = rustix::io::read(&*self.general.ended, &mut [0; 8]);
+    }
+}
+
+/// Readable when a job has ended.
+impl AsFd for Helper {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.general.ended.as_fd()
+    }
+}
+
+impl Drop for Helper {
+    fn drop(&mut self) {
+        for thread in [&self.general, &self.writer] {
+            lock(&thread.queue).closed = true;
+            thread.more.notify_one();
+        }
+    }
+}
+
+impl Thread {
+    fn start(name: &str, ended: Arc<OwnedFd>) -> io::Result<Arc<Self>> {
+        let queue = Mutex::new(Queue::default());
+        let thread = Arc::new(Self { queue, more: Condvar::new(), ended });
+        let (up, is_up) = mpsc::channel();
+        let own = Arc::clone(&thread);
+        std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
+            let _guard = AbortOnPanic;
+            let _ = up.send(());
+            own.work();
+        })?;
+        is_up.recv().map_err(|_| io::Error::other("the helper thread did not start"))?;
+        Ok(thread)
     }
 
     fn run<T: Send + 'static>(
@@ -190,42 +237,17 @@ impl Helper {
                 true
             }
         });
-        lock(&self.shared.queue).jobs.push(kind, slice);
-        self.shared.more.notify_one();
+        lock(&self.queue).jobs.push(kind, slice);
+        self.more.notify_one();
         slot
     }
 
-    /// Runs a job of one slice.
-    pub(crate) fn run_once<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Slot<T> {
+    fn run_once<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Slot<T> {
         let mut job = Some(job);
         // A finished job is not called again.
         self.run(Kind::Short, move || job.take().map_or(Poll::Pending, |job| Poll::Ready(job())))
     }
 
-    /// Makes the descriptor of [`Helper::as_fd`] unreadable again.
-    pub(crate) fn acknowledge(&self) {
-        let _ = rustix::io::read(&self.shared.ended, &mut [0; 8]);
-    }
-}
-
-/// Readable when a job has ended.
-impl AsFd for Helper {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.shared.ended.as_fd()
-    }
-}
-
-impl Drop for Helper {
-    fn drop(&mut self) {
-        lock(&self.shared.queue).closed = true;
-        self.shared.more.notify_one();
-    }
-}
-
-impl Shared {
     fn work(&self) {
         loop {
             let mut queue = lock(&self.queue);
@@ -243,7 +265,7 @@ impl Shared {
                 // What it has open is closed before another walk begins.
                 drop(job);
                 // After the slot was filled: the loop finds its operation woken.
-                let _ = rustix::io::write(&self.ended, &1u64.to_ne_bytes());
+                let _ = rustix::io::write(&*self.ended, &1u64.to_ne_bytes());
                 None
             } else {
                 Some(job)

@@ -1,7 +1,7 @@
 //! The role that the daemon's first message fixes for good, with the directories that go with it.
 //!
 //! Each is entered in the same order: Landlock leaves the role's directories alone while there is one thread;
-//! one that serves starts its helper thread, which inherits that; the table of system calls is closed on all threads; and only then
+//! one that serves starts its helper threads, which inherit that; the table of system calls is closed on all threads; and only then
 //! the daemon is told `Joined`, so that no worker's request is read before.
 
 use std::io;

@@ -22,7 +22,7 @@ pub(crate) enum RunError {
     /// The process could not be demoted.
     #[error("not demoted: {0}")]
     Demotion(#[from] DemotionError),
-    /// A descriptor, the helper thread or a directory could not be had at the start.
+    /// A descriptor, a helper thread or a directory could not be had at the start.
     #[error("cannot start: {0}")]
     Start(#[from] io::Error),
     /// The daemon's channel failed, or the daemon said what cannot be said then.

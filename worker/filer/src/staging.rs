@@ -1,7 +1,7 @@
 //! Staging: the directory beside the home, invisible to clients, whose names the daemon alone mints.
 //!
 //! Into it only `O_EXCL` and NOREPLACE: a name that is taken already is an internal error. Shared with the
-//! helper thread, which syncs, walks and removes here.
+//! helper threads, which write, sync, walk and remove here.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 //!
 //! The compiler makes an operation's state machine from straight-line code, so that the order of the ticket
 //! protocol can be read from top to bottom. There is no runtime: a [`Slot`] is filled by the loop (an answer
-//! of the daemon's) or by the helper thread, which puts its task on the list of woken ones.
+//! of the daemon's) or by a helper thread, which puts its task on the list of woken ones.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};

@@ -134,7 +134,7 @@ pub enum FilerRole<'a> {
 
 /// Leaves a demoted filer nothing but its role's directories.
 ///
-/// To be called on the main thread before any other thread exists: the helper thread is started after it, since
+/// To be called on the main thread before any other thread exists: the helper threads are started after it, since
 /// Landlock holds for the threads that are started later, and for no older one. [`Confined::seal`] follows
 /// when it is up.
 ///
@@ -145,7 +145,7 @@ pub fn confine_filer(role: FilerRole<'_>, mode: SandboxMode) -> Result<Confined,
     // 6. While there is one thread: Landlock, with a rule for each directory.
     steps::be_one_thread()?;
     let landlock = rights::restrict_filer(role).map_err(DemotionError::landlock)?;
-    // 7. The caller starts its helper thread, and waits until it is up.
+    // 7. The caller starts its helper threads, and waits until they are up.
     // 8. Then it seals, and says `Joined`; only after that is a worker's first request read.
     let table = match role {
         FilerRole::Serve { .. } => Table::FilerServe,
