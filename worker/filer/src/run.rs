@@ -11,7 +11,7 @@ use berth_sandbox::DemotionError;
 use rustix::fs::Mode;
 
 use crate::errors::log;
-use crate::roles;
+use crate::{roles, sys};
 
 /// The daemon's channel, as this process holds it.
 pub(crate) type DaemonChannel = Channel<FilerToDaemon, DaemonToFiler>;
@@ -53,6 +53,7 @@ pub(crate) fn run() -> ExitCode {
 fn live() -> Result<(), RunError> {
     // For ps and the kernel's log, which else have the number of the descriptor by which it was executed.
     rustix::thread::set_name(c"berth-filer").map_err(io::Error::from)?;
+    sys::share_one_heap();
     points::from_argument()?;
     let channel = berth_sandbox::demote_filer()?;
     // What this process makes is its user's alone, whatever it inherited.

@@ -23,6 +23,15 @@ pub(crate) fn has_no_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
+/// Has all threads share one heap: what one of them allocates another frees here, and each heap keeps pages.
+pub(crate) fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: mallopt takes no pointer.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Gives freed heap memory back to the system, so that an idle filer keeps nothing of its operations.
 pub(crate) fn give_memory_back() {
     #[cfg(target_env = "gnu")]
