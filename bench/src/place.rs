@@ -107,9 +107,4 @@ impl Place {
         files::make_dir(&directory)?;
         Ok(directory)
     }
-
-    /// Writes back what earlier runs left unwritten, so that nobody pays for another.
-    pub(crate) fn quiesce(&self) -> io::Result<()> {
-        Ok(rustix::fs::syncfs(File::open(&self.root)?)?)
-    }
 }
