@@ -2,7 +2,7 @@
 //!
 //! Servers that serve files as they are serve this directory. Whoever measures empties the targets.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::io;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
