@@ -130,6 +130,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
     }
     reach(Point::Reserved);
     let few = wanted.len() <= FEW;
+    let failed_before = session.staging.failed_file_syncs();
     let written = write_each(&answering, wanted, reserved, few).await;
     if few {
         for file in written {
@@ -137,7 +138,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
         }
         return;
     }
-    match session.sync_staged_files().await {
+    match session.sync_staged_files(failed_before).await {
         Ok(()) => written.into_iter().for_each(|file| spawn(&answering, file)),
         Err(not_placed) => {
             for file in written {

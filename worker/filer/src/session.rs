@@ -207,12 +207,15 @@ impl Session {
 
     /// The same, and for the bytes, times and attributes of files that were staged together, too: one sync of the
     /// whole file system instead of one for each of them. Where only that fails, which says nothing of the file, all
-    /// that were staged are to be dropped.
-    pub(crate) async fn sync_staged_files(&self) -> Result<(), NotPlaced> {
+    /// that were staged are to be dropped: those too of which some were written before an earlier one failed, of which
+    /// `failed_before` had failed when they were begun ([`Staging::failed_file_syncs`]).
+    pub(crate) async fn sync_staged_files(&self, failed_before: u64) -> Result<(), NotPlaced> {
         let synced = self.shared_sync(true).await;
         let unknown = |error| NotPlaced { error, row: Row::Unknown };
         self.synced(synced.names).map_err(unknown)?;
-        synced.files.map_err(|errno| {
+        let has_failed = self.staging.failed_file_syncs() != failed_before;
+        let files = synced.files.and(if has_failed { Err(Errno::IO) } else { Ok(()) });
+        files.map_err(|errno| {
             // Final: the next sync may succeed and prove nothing.
             log(format_args!("a sync of files in staging failed, they are dropped: {errno}"));
             NotPlaced { error: report("sync files", errno), row: Row::Open }

@@ -5,6 +5,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use berth_common::ids::{OwedName, StagingName};
 use berth_common::ledger_protocol::StagingSync;
@@ -28,6 +29,7 @@ pub(crate) struct Synced {
 pub(crate) struct Staging {
     directory: OwnedFd,
     sync: StagingSync,
+    failed_file_syncs: AtomicU64,
     #[cfg(test)]
     pub(crate) faults: crate::tests::Faults,
 }
@@ -39,6 +41,7 @@ impl Staging {
         Ok(Self {
             directory,
             sync,
+            failed_file_syncs: AtomicU64::new(0),
             #[cfg(test)]
             faults: Default::default(),
         })
@@ -144,13 +147,21 @@ impl Staging {
         }
         match (self.sync_files(), self.sync) {
             (Ok(()), _) => Synced { names: Ok(()), files: Ok(()) },
-            (Err(errno), StagingSync::Directory) => {
-                Synced { names: self.sync(), files: Err(errno) }
-            }
-            (Err(errno), StagingSync::FileSystem) => {
-                Synced { names: Err(errno), files: Err(errno) }
+            (Err(errno), sync) => {
+                self.failed_file_syncs.fetch_add(1, Ordering::SeqCst);
+                let names = match sync {
+                    StagingSync::Directory => self.sync(),
+                    StagingSync::FileSystem => Err(errno),
+                };
+                Synced { names, files: Err(errno) }
             }
         }
+    }
+
+    /// How many times the bytes of staged files could not be made durable. The system tells a failure once
+    /// (syncfs(2)), so that where this has changed since a file was begun, a later sync proves nothing of that file.
+    pub(crate) fn failed_file_syncs(&self) -> u64 {
+        self.failed_file_syncs.load(Ordering::SeqCst)
     }
 
     fn sync_files(&self) -> Result<(), Errno> {

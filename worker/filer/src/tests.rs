@@ -28,6 +28,7 @@ use crate::helper::Helper;
 use crate::home::Home;
 use crate::ledger::Ledger;
 use crate::outbox::Outbox;
+use crate::placing::Row;
 use crate::run::RunError;
 use crate::serve::Server;
 use crate::session::{End, Session};
@@ -424,20 +425,51 @@ fn one_sync_serves_all_who_asked_before_it_began() {
     }
 }
 
-fn one_sync_serves_all(sync: StagingSync) {
-    let directory = tempfile::tempdir().unwrap();
-    let opened = || std::fs::File::open(directory.path()).unwrap();
-    let (_daemon, channel) = harness::DaemonEnd::pair().unwrap();
-    let (_worker, to_worker) = harness::WorkerEnd::pair().unwrap();
+/// A session without peers, whose home and staging this directory is.
+fn alone_in(directory: &Path, sync: StagingSync) -> Rc<Session> {
+    let opened = || std::fs::File::open(directory).unwrap();
+    let (_, channel) = harness::DaemonEnd::pair().unwrap();
+    let (_, to_worker) = harness::WorkerEnd::pair().unwrap();
     let end = Rc::new(End::default());
-    let session = Rc::new(Session::new(
+    Rc::new(Session::new(
         Home::new(opened()).unwrap(),
         Staging::new(opened(), sync).unwrap(),
         Ledger::new(channel, Rc::clone(&end)),
         Helper::start().unwrap(),
         Outbox::new(to_worker).unwrap(),
         end,
-    ));
+    ))
+}
+
+#[test]
+fn what_was_begun_before_a_sync_failed_is_not_durable_by_the_next() {
+    let directory = tempfile::tempdir().unwrap();
+    let session = alone_in(directory.path(), StagingSync::Directory);
+    let ended = Rc::new(RefCell::new(Vec::new()));
+    let sync_what_was_begun_at = |failed_before| {
+        let (own, results) = (Rc::clone(&session), Rc::clone(&ended));
+        session.tasks.spawn(async move {
+            let synced = own.sync_staged_files(failed_before).await;
+            results.borrow_mut().push(synced.map_err(|it| it.row));
+        });
+        let before = ended.borrow().len();
+        while ended.borrow().len() == before {
+            session.tasks.run_woken();
+            session.begin_sync();
+            std::thread::yield_now();
+        }
+    };
+    session.staging.faults.data.store(1, Ordering::SeqCst);
+    // Of one batch, while another is written, whose lost bytes the system may tell of here.
+    sync_what_was_begun_at(0);
+    sync_what_was_begun_at(0);
+    sync_what_was_begun_at(session.staging.failed_file_syncs());
+    assert_eq!(*ended.borrow(), [Err(Row::Open), Err(Row::Open), Ok(())]);
+}
+
+fn one_sync_serves_all(sync: StagingSync) {
+    let directory = tempfile::tempdir().unwrap();
+    let session = alone_in(directory.path(), sync);
     // The helper is held up until all have asked.
     let (go, held) = mpsc::channel::<()>();
     drop(session.helper.run_once(move || held.recv()));
