@@ -53,7 +53,7 @@ listed! {
     Point {
         /// Filer: a reservation is made, and nothing stands in staging.
         Reserved,
-        /// Filer: an upload's file stands in staging, its journal does not.
+        /// Filer: an upload's file stands in staging, its journal does not; or an empty file of a batch.
         UploadCreated,
         /// Filer: an upload of unknown size has got more room, and its worker has not heard of it.
         Extended,

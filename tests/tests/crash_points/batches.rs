@@ -208,6 +208,17 @@ fn what_had_acted_has_happened(how: How, reserved: u32) {
 }
 
 #[test]
+fn of_a_message_that_is_cut_off_while_its_files_are_written_nothing_has_happened() {
+    let mut scene = scene();
+    for (number, victim) in [Victim::Filer, Victim::Daemon].into_iter().enumerate() {
+        // In the middle, on the thread that writes them.
+        let batch = Batch::begin(&scene, How::Together, number as u32, UploadCreated, 3);
+        scene.die(Crash { point: UploadCreated, victim });
+        assert_eq!(batch.ends(&mut scene, victim), (0, 0), "{victim:?}");
+    }
+}
+
+#[test]
 fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
     let mut scene = scene();
     let batch = Batch::begin_together(&scene, How::ByThemselves, 1, BetweenActs, 0);

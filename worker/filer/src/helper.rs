@@ -217,7 +217,7 @@ impl Thread {
             let _ = up.send(());
             own.work();
         })?;
-        is_up.recv().map_err(|_| io::Error::other("the helper thread did not start"))?;
+        is_up.recv().map_err(|_| io::Error::other(format!("the {name} thread did not start")))?;
         Ok(thread)
     }
 
@@ -379,5 +379,20 @@ mod tests {
             }
         }
         assert!(order.borrow().contains(&"short") && order.borrow().contains(&"long"));
+    }
+
+    #[test]
+    fn what_is_written_waits_for_nothing_else_and_goes_in_order() {
+        let helper = Helper::start().unwrap();
+        let (go, held) = mpsc::channel::<()>();
+        drop(helper.run_once(move || held.recv()));
+        let (written, order) = mpsc::channel();
+        for number in 0..3 {
+            let written = written.clone();
+            drop(helper.write(move || written.send(number)));
+        }
+        drop(written);
+        assert_eq!(order.iter().collect::<Vec<_>>(), [0, 1, 2]);
+        go.send(()).unwrap();
     }
 }

@@ -23,7 +23,8 @@ pub(crate) fn has_no_writer(file: BorrowedFd<'_>) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Has all threads share one heap: what one of them allocates another frees here, and each heap keeps pages.
+/// Has all threads share one heap: what one thread allocates here another
+/// frees, and each further heap would keep pages of its own.
 pub(crate) fn share_one_heap() {
     #[cfg(target_env = "gnu")]
     // SAFETY: mallopt takes no pointer.

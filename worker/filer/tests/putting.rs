@@ -19,7 +19,7 @@ use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{FilerToWorker, WORKER_BROKE_EXIT, WorkerToFiler};
 use berth_common::ids::StagingName;
 use berth_common::ledger_protocol::FilerToDaemon;
-use harness::{Bench, process, rel, source, upload};
+use harness::{Bench, process, rel, small, source, upload};
 
 const FILER: &str = env!("CARGO_BIN_EXE_berth-filer");
 
@@ -495,6 +495,21 @@ fn what_stands_at_a_minted_name_is_not_touched_and_ends_the_filer() {
         assert_eq!(there, b"not the filer's");
         assert!(!bench.ledger.said().contains(&"Drop"));
     }
+}
+
+#[test]
+fn what_stands_at_a_minted_name_of_a_batch_is_not_touched_and_ends_the_filer() {
+    let mut bench = bench();
+    let StagingName(next) = bench.ledger.next_name();
+    let taken = bench.staging.join(StagingName(next + 1).file_name());
+    fs::write(&taken, b"not the filer's").unwrap();
+    let files = ["a", "b", "c"].map(|path| small(path, b"new", true)).to_vec();
+    bench.begin(|op| WorkerToFiler::PutFiles { op, files });
+    assert_eq!(bench.ends(), Some(1));
+    assert!(bench.log().contains("minted name"), "{}", bench.log());
+    assert_eq!(fs::read(&taken).unwrap(), b"not the filer's");
+    assert!(!bench.ledger.said().contains(&"Drop"));
+    assert!(!bench.ledger.said().contains(&"Intent"));
 }
 
 #[test]
