@@ -391,8 +391,10 @@ mod tests {
             let written = written.clone();
             drop(helper.write(move || written.send(number)));
         }
-        drop(written);
-        assert_eq!(order.iter().collect::<Vec<_>>(), [0, 1, 2]);
+        // Behind the held job it would not come.
+        let deadline = std::time::Duration::from_secs(60);
+        let next = || order.recv_timeout(deadline).unwrap();
+        assert_eq!([next(), next(), next()], [0, 1, 2]);
         go.send(()).unwrap();
     }
 }
