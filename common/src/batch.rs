@@ -24,7 +24,7 @@ pub const FILES: usize = 128;
 pub const BYTES: usize = 120 * 1024;
 
 /// Batches that a session may have under way at once.
-pub const AT_ONCE: usize = 32;
+pub const AT_ONCE: usize = 64;
 
 /// More than what stands around a file's bytes and path in a message.
 const AROUND: usize = 160;

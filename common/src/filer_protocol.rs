@@ -20,7 +20,7 @@ use crate::rel_path::RelPath;
 pub const MAX_UNTAKEN: usize = 8;
 
 /// Operations that a worker may have outstanding at its filer, listings included. One more ends both.
-pub const MAX_OPERATIONS: usize = 256;
+pub const MAX_OPERATIONS: usize = 288;
 
 /// Files that a worker may have open at once, uploads and files being read together. One more ends both.
 pub const MAX_HANDLES: usize = 1024;

@@ -138,7 +138,7 @@ pub(crate) async fn put(session: Rc<Session>, op: OpId, files: Vec<SmallPut>) {
         }
         return;
     }
-    match session.sync_staged_files(failed_before).await {
+    match session.sync_staged_files(written.len(), failed_before).await {
         Ok(()) => written.into_iter().for_each(|file| spawn(&answering, file)),
         Err(not_placed) => {
             for file in written {
@@ -292,8 +292,12 @@ async fn write_each(
         let written = named.into_iter().map(|(it, name)| write(&staging, it, name, keep_open));
         written.collect::<Vec<_>>()
     };
+    let results = {
+        let _writing = session.syncs.writing();
+        session.helper.write(write_all).await
+    };
     let mut written = Vec::new();
-    for result in session.helper.write(write_all).await {
+    for result in results {
         match result {
             Ok(file) => written.push(file),
             Err(NotWritten { index, name, why }) => {

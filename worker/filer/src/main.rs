@@ -37,6 +37,7 @@ mod run;
 mod serve;
 mod session;
 mod staging;
+mod syncs;
 #[allow(unsafe_code)]
 mod sys;
 mod tasks;

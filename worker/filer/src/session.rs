@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
 use std::rc::Rc;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::task::Poll;
 
 use berth_common::batch::AT_ONCE;
@@ -24,8 +24,9 @@ use crate::listing::Listing;
 use crate::outbox::Outbox;
 use crate::placing::{NotPlaced, Row};
 use crate::run::RunError;
-use crate::staging::{Staging, Synced};
-use crate::tasks::{Filler, Pacer, Tasks, lock, slot};
+use crate::staging::Staging;
+use crate::syncs::Syncs;
+use crate::tasks::{Filler, Pacer, Tasks, slot};
 use crate::walk::{Totals, Walk, WalkError};
 
 /// Something is as it cannot be: the process ends, and replay looks at what is there.
@@ -72,17 +73,6 @@ pub(crate) enum Operation {
     Listing(Listing),
 }
 
-/// The next sync of staging.
-#[derive(Debug, Default)]
-struct NextSync {
-    /// Operations that wait for it.
-    waiters: Vec<Filler<Synced>>,
-    /// One of them has staged files that are to be durable, too.
-    with_files: bool,
-    /// It is among the helper's jobs, and has not begun.
-    queued: bool,
-}
-
 /// Held by the one walk that reports.
 struct ReportingTurn<'a>(&'a Session);
 
@@ -108,7 +98,7 @@ pub(crate) struct Session {
     pub(crate) pacer: Pacer,
     pub(crate) end: Rc<End>,
     read_only: Cell<bool>,
-    next_sync: Arc<Mutex<NextSync>>,
+    pub(crate) syncs: Syncs,
     /// A walk that reports is under way.
     is_reporting_walk: Cell<bool>,
     reporting_waiters: RefCell<Vec<Filler<()>>>,
@@ -137,7 +127,7 @@ impl Session {
             pacer: Pacer::default(),
             end,
             read_only: Cell::new(false),
-            next_sync: Arc::default(),
+            syncs: Syncs::default(),
             is_reporting_walk: Cell::new(false),
             reporting_waiters: RefCell::default(),
             discards: Cell::new(0),
@@ -201,7 +191,7 @@ impl Session {
         if is_off(Rule::R6) {
             return self.check_writable();
         }
-        let synced = self.shared_sync(false).await;
+        let synced = self.syncs.wait(1, false).await;
         self.synced(synced.names)
     }
 
@@ -209,8 +199,12 @@ impl Session {
     /// whole file system instead of one for each of them. Where only that fails, which says nothing of the file, all
     /// that were staged are to be dropped: those too of which some were written before an earlier one failed, of which
     /// `failed_before` had failed when they were begun ([`Staging::failed_file_syncs`]).
-    pub(crate) async fn sync_staged_files(&self, failed_before: u64) -> Result<(), NotPlaced> {
-        let synced = self.shared_sync(true).await;
+    pub(crate) async fn sync_staged_files(
+        &self,
+        files: usize,
+        failed_before: u64,
+    ) -> Result<(), NotPlaced> {
+        let synced = self.syncs.wait(files, true).await;
         let unknown = |error| NotPlaced { error, row: Row::Unknown };
         self.synced(synced.names).map_err(unknown)?;
         let has_failed = self.staging.failed_file_syncs() != failed_before;
@@ -222,37 +216,10 @@ impl Session {
         })
     }
 
-    async fn shared_sync(&self, with_files: bool) -> Synced {
-        let (filler, slot) = slot();
-        {
-            let mut next = lock(&self.next_sync);
-            next.waiters.push(filler);
-            next.with_files |= with_files;
-        }
-        slot.await
-    }
-
-    /// Hands a sync of staging to the helper if one is waited for. The loop calls it at the end of each of its
-    /// turns, so that all operations of a batch share one.
+    /// Hands a sync of staging to the helper if one is due. The loop calls it at the end of each of its turns, so that
+    /// all operations of a batch share one.
     pub(crate) fn begin_sync(&self) {
-        {
-            let mut next = lock(&self.next_sync);
-            if next.waiters.is_empty() || std::mem::replace(&mut next.queued, true) {
-                return;
-            }
-        }
-        let (next, staging) = (Arc::clone(&self.next_sync), Arc::clone(&self.staging));
-        // Its own answer is not awaited: the waiters get theirs.
-        drop(self.helper.run_once(move || {
-            let NextSync { waiters, with_files, .. } = std::mem::take(&mut *lock(&next));
-            let synced = match with_files {
-                true => staging.sync_with_files(),
-                false => Synced { names: staging.sync(), files: Ok(()) },
-            };
-            for waiter in waiters {
-                waiter.fill(synced);
-            }
-        }));
+        self.syncs.begin(&self.staging, &self.helper);
     }
 
     /// Makes what was changed in these directories and files of the home durable. Where that takes the whole file

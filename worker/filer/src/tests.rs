@@ -449,7 +449,7 @@ fn what_was_begun_before_a_sync_failed_is_not_durable_by_the_next() {
     let sync_what_was_begun_at = |failed_before| {
         let (own, results) = (Rc::clone(&session), Rc::clone(&ended));
         session.tasks.spawn(async move {
-            let synced = own.sync_staged_files(failed_before).await;
+            let synced = own.sync_staged_files(1, failed_before).await;
             results.borrow_mut().push(synced.map_err(|it| it.row));
         });
         let before = ended.borrow().len();
