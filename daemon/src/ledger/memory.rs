@@ -259,15 +259,23 @@ pub(super) fn forget(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
     weight.write(tx, holding.user)
 }
 
-/// Refuses a session more names while it has so many.
-pub(super) fn check_room(tx: &Tx<'_>, session: SessionId) -> Result<(), Failure> {
+/// Gives a session room for so many more names, unless it has too many. They are counted when there may be too many,
+/// and not each time, which would take the longer the more there are.
+pub(super) fn check_room(tx: &Tx<'_>, session: SessionId, more: usize) -> Result<(), Failure> {
+    let (session, more) = (session.0.cast_signed(), i64::try_from(more).unwrap_or(MAX_NAMES));
+    let sql = "UPDATE temp.counts SET names = names + ?2 WHERE session = ?1 AND names < ?3";
+    if tx.db.prepare_cached(sql)?.execute([session, more, MAX_NAMES])? == 1 {
+        return Ok(());
+    }
     let sql = "SELECT count(*) FROM \
         (SELECT 1 FROM temp.names WHERE session = ?1 LIMIT ?2)";
     let mut select = tx.db.prepare_cached(sql)?;
-    let count: i64 = select.query_row([session.0.cast_signed(), MAX_NAMES], |row| row.get(0))?;
+    let count: i64 = select.query_row([session, MAX_NAMES], |row| row.get(0))?;
     if count >= MAX_NAMES {
         return Err(LedgerError::Refused(ErrorCode::Busy).into());
     }
+    let sql = "INSERT OR REPLACE INTO temp.counts VALUES (?1, ?2)";
+    tx.db.prepare_cached(sql)?.execute([session, count + more])?;
     Ok(())
 }
 
@@ -283,7 +291,7 @@ pub(super) fn reserve(
     if (growth, entries) != (0, 0) {
         account.check_leftovers()?;
     }
-    check_room(tx, session)?;
+    check_room(tx, session, 1)?;
     let amount = account.admit_instead(Amount::default(), growth, entries)?;
     let name = names::mint(tx)?;
     put(tx, Holding { name, user: account.id, session, hold: Hold::Reservation, amount })?;
@@ -299,7 +307,7 @@ pub(super) fn reserve_files(
 ) -> Result<Vec<ReservationResult>, Failure> {
     let mut account = account::of_active(tx, user)?;
     account.check_leftovers()?;
-    check_room(tx, session)?;
+    check_room(tx, session, files.len())?;
     let mut admitted = Vec::with_capacity(files.len());
     for file in files {
         match account.admit_instead(Amount::default(), file.growth, file.entries) {
@@ -340,7 +348,7 @@ pub(super) fn lease(
 ) -> Result<(StagingName, u64), Failure> {
     let account = account::of_active(tx, user)?;
     account.check_leftovers()?;
-    check_room(tx, session)?;
+    check_room(tx, session, 1)?;
     let bytes = LEASE_BYTES.min(account.left_bytes()).min(room);
     let amount = account.admit_instead(Amount::default(), bytes, entries)?;
     let name = names::mint(tx)?;
@@ -469,7 +477,9 @@ pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failu
         }
         weights.entry(holding.user.0).or_default().take(&holding)?;
     }
-    tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session.0.cast_signed()])?;
+    let session = session.0.cast_signed();
+    tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session])?;
+    tx.db.execute("DELETE FROM temp.counts WHERE session = ?1", [session])?;
     for (user, weight) in weights {
         weight.write(tx, UserId(user))?;
     }

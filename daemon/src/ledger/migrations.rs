@@ -14,7 +14,7 @@ pub(super) const VERSION: i64 = MIGRATIONS.len() as i64;
 pub(super) const APPLICATION_ID: i64 = 0x4272_7468;
 
 /// From nothing to version 1, from there to version 2, and so on.
-const MIGRATIONS: [&str; 4] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4];
+const MIGRATIONS: [&str; 5] = [VERSION_1, VERSION_2, VERSION_3, VERSION_4, VERSION_5];
 
 /// Users, uploads and intents. `reserved_*` of a user is the sum over the user's uploads and
 /// intents. `used` may be below zero for a moment (R17): what one session placed and has not
@@ -125,6 +125,27 @@ CREATE TABLE programs (
     name TEXT NOT NULL CHECK (length(name) BETWEEN 1 AND 64),
     PRIMARY KEY (user, name)
 ) STRICT, WITHOUT ROWID;
+";
+
+/// Intents that cost less to write: in the index by upload are those alone that have one, and no list of more than two
+/// stands after IN, which is a table that SQLite makes for each row it checks.
+const VERSION_5: &str = "
+CREATE TABLE new_intents (
+    name             INTEGER PRIMARY KEY CHECK (name >= 1),
+    user             INTEGER NOT NULL REFERENCES users (id),
+    kind             TEXT NOT NULL CHECK (kind = 'stage' OR kind = 'take' OR kind = 'over'),
+    inode            INTEGER CHECK ((inode IS NOT NULL) = (kind = 'stage')),
+    size             INTEGER CHECK ((size IS NOT NULL) = (kind = 'stage')) CHECK (size >= 0),
+    upload           INTEGER REFERENCES uploads (name) CHECK (upload = name)
+                     CHECK (upload IS NULL OR kind = 'stage'),
+    reserved_bytes   INTEGER NOT NULL CHECK (reserved_bytes >= 0),
+    reserved_entries INTEGER NOT NULL CHECK (reserved_entries >= 0)
+) STRICT;
+INSERT INTO new_intents SELECT * FROM intents;
+DROP TABLE intents;
+ALTER TABLE new_intents RENAME TO intents;
+CREATE INDEX intents_of_user ON intents (user);
+CREATE INDEX intents_by_upload ON intents (upload) WHERE upload IS NOT NULL;
 ";
 
 /// Brings a ledger of version `from`, 0 for an empty database, up to [`VERSION`].

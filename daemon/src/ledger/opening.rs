@@ -51,7 +51,7 @@ pub(super) fn open(
     room: u64,
 ) -> Result<UploadOpening, Failure> {
     let account = account::of_active(tx, user)?;
-    memory::check_room(tx, session)?;
+    memory::check_room(tx, session, 1)?;
     match course(at_path(tx, account.id, &request.path)?, session, request) {
         Course::Busy => Err(LedgerError::Refused(ErrorCode::UploadBusy).into()),
         Course::HeldBy { session, same_token } => Ok(UploadOpening::HeldBy { session, same_token }),

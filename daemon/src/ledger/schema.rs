@@ -87,6 +87,12 @@ CREATE TEMP TABLE names (
 ) STRICT;
 CREATE INDEX temp.names_of_session ON names (session);
 
+-- A session has at most so many: those that were counted, and what it was given room for since.
+CREATE TEMP TABLE counts (
+    session INTEGER PRIMARY KEY,
+    names   INTEGER NOT NULL
+) STRICT;
+
 CREATE TEMP TABLE sums (
     user             INTEGER PRIMARY KEY,
     reserved_bytes   INTEGER NOT NULL CHECK (reserved_bytes >= 0),

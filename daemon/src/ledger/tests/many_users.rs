@@ -6,7 +6,7 @@ use std::sync::Mutex;
 
 use berth_common::admin_protocol::Change;
 use berth_common::credentials::{DeviceKey, DeviceName, InvitationId, NewAccount};
-use berth_common::ledger_protocol::Finding;
+use berth_common::ledger_protocol::{FileReservation, Finding};
 use rusqlite::StatementStatus;
 use rusqlite::trace::{TraceEvent, TraceEventCodes};
 
@@ -328,6 +328,29 @@ async fn equal_operations_take_equal_statements_and_steps_with_10_and_10_000_use
         assert_eq!(few, many);
     }
     assert_eq!(runs[0].len(), runs[1].len());
+}
+
+#[tokio::test]
+async fn reserving_takes_equal_steps_with_a_name_and_with_10_000() {
+    let mut runs = Vec::new();
+    for names in [1, 10_000] {
+        let (bench, executed) = among(10).await;
+        let given = format!(
+            "WITH RECURSIVE numbers (n) AS \
+             (SELECT 1 UNION ALL SELECT n + 1 FROM numbers WHERE n < {names}) \
+             INSERT INTO temp.names SELECT (1 << 50) + n, 1, {}, 'leftover', 0, 0 FROM numbers",
+            S1.0
+        );
+        bench.ledger.write(move |tx| Ok(tx.db.execute_batch(&given)?)).await.unwrap();
+        // They are counted once.
+        bench.reserve(S1, 1).await.unwrap();
+        executed.take();
+        let file = FileReservation { growth: 5, entries: 1, stages: 5 };
+        bench.ledger.reserve_files(&bench.alice, S1, vec![file; 9]).await.unwrap();
+        runs.push(executed.take());
+    }
+    assert!(runs[0].len() > 9, "{runs:?}");
+    assert_eq!(runs[0], runs[1]);
 }
 
 /// What a session does over and over: a small file, an upload that can be gone on with, a delete of both, its end.
