@@ -195,13 +195,29 @@ impl<A> Changes<A> {
         Ok(Vec::new())
     }
 
+    /// Until when those who hold the ticket may act.
+    pub(crate) fn until(&self) -> Option<Instant> {
+        match self.ticket {
+            Ticket::Held { since } => Some(since + MOST_ACTING),
+            Ticket::None | Ticket::Asked(_) | Ticket::AskedAgain => None,
+        }
+    }
+
+    /// Whether the ticket is given back when the one whose turn it is has acted.
+    pub(crate) fn is_over(&self, now: Instant) -> bool {
+        self.written.is_empty() || self.until().is_none_or(|until| now >= until)
+    }
+
+    /// These had their turn and no time to act: the ticket is asked for again, and they are the first.
+    pub(crate) fn put_back(&mut self, turns: impl DoubleEndedIterator<Item = Turn<A>>) {
+        turns.rev().for_each(|turn| self.written.push_front(turn));
+    }
+
     /// The one whose turn it was has acted.
     pub(crate) fn acted(&mut self, now: Instant) -> Next<A> {
-        let in_time = match self.ticket {
-            Ticket::Held { since } => now.saturating_duration_since(since) < MOST_ACTING,
-            Ticket::None | Ticket::Asked(_) | Ticket::AskedAgain => false,
-        };
-        if in_time && let Some(next) = self.written.pop_front() {
+        if !self.is_over(now)
+            && let Some(next) = self.written.pop_front()
+        {
             return Next::Act(next);
         }
         self.ticket = Ticket::None;
@@ -266,6 +282,29 @@ mod tests {
         assert_eq!(changes.acted(now), Next::Act(turn(3, Some(1))));
         assert_eq!(changes.acted(now), Next::Release);
         assert_eq!(changes.ask(), None);
+    }
+
+    #[test]
+    fn what_had_no_time_to_act_is_the_first_when_the_ticket_is_granted_again() {
+        let (mut changes, start) = (waiting(4), Instant::now());
+        changes.ask();
+        assert_eq!(changes.until(), None);
+        changes.granted(names(4), start).unwrap();
+        assert_eq!(changes.until(), Some(start + MOST_ACTING));
+        for n in 1..3 {
+            assert!(!changes.is_over(start));
+            assert_eq!(changes.acted(start), Next::Act(turn(n, Some(n.into()))));
+        }
+        // 0 acted, 1 and 2 did not, and 3 had no turn.
+        let later = start + MOST_ACTING;
+        changes.put_back([1, 2].map(|n| turn(n, Some(n.into()))).into_iter());
+        assert!(changes.is_over(later));
+        assert_eq!(changes.acted(later), Next::Release);
+        assert_eq!(changes.ask(), Some(Asking::Ticket));
+        assert_eq!(changes.granted(vec![], later), Ok(turn(1, Some(1))));
+        assert_eq!(changes.acted(later), Next::Act(turn(2, Some(2))));
+        assert_eq!(changes.acted(later), Next::Act(turn(3, Some(3))));
+        assert!(changes.is_over(later));
     }
 
     #[test]

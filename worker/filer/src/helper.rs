@@ -92,6 +92,14 @@ impl<J> Jobs<J> {
         }
     }
 
+    /// Takes a new job of one slice in, before all others of that kind.
+    fn push_first(&mut self, job: J) {
+        self.short.push_front(job);
+        if self.first > 0 {
+            self.first += 1;
+        }
+    }
+
     /// The job whose turn it is.
     fn next(&mut self) -> Option<(Kind, J)> {
         if self.first > 0 {
@@ -148,7 +156,7 @@ impl Helper {
         &self,
         slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
-        self.general.run(Kind::Walk, slice)
+        self.general.run(|jobs, slice| jobs.push(Kind::Walk, slice), slice)
     }
 
     /// Runs a long job that opens nothing, in turns with the others.
@@ -156,7 +164,7 @@ impl Helper {
         &self,
         slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
-        self.general.run(Kind::Copy, slice)
+        self.general.run(|jobs, slice| jobs.push(Kind::Copy, slice), slice)
     }
 
     /// Runs one slice of a job that may need more: in turns with the long ones, so that however many wait, short
@@ -165,7 +173,8 @@ impl Helper {
         &self,
         mut slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<Poll<T>> {
-        self.general.run(Kind::Copy, move || Poll::Ready(slice()))
+        let slice = move || Poll::Ready(slice());
+        self.general.run(|jobs, slice| jobs.push(Kind::Copy, slice), slice)
     }
 
     /// Runs a job of one slice.
@@ -173,7 +182,7 @@ impl Helper {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Slot<T> {
-        self.general.run_once(job)
+        self.general.run_once(push_short, job)
     }
 
     /// Runs a job that writes small files, beside all others and one after the other.
@@ -181,12 +190,31 @@ impl Helper {
         &self,
         job: impl FnOnce() -> T + Send + 'static,
     ) -> Slot<T> {
-        self.writer.run_once(job)
+        self.writer.run_once(push_short, job)
+    }
+
+    /// The thread that writes small files, for what goes before the next of these jobs.
+    pub(crate) fn writer(&self) -> Writer {
+        Writer(Arc::clone(&self.writer))
     }
 
     /// Makes the descriptor of [`Helper::as_fd`] unreadable again.
     pub(crate) fn acknowledge(&self) {
         let _ = rustix::io::read(&*self.general.ended, &mut [0; 8]);
+    }
+}
+
+/// The thread that writes small files.
+#[derive(Debug)]
+pub(crate) struct Writer(Arc<Thread>);
+
+impl Writer {
+    /// Runs a job as the next.
+    pub(crate) fn run_next<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Slot<T> {
+        self.0.run_once(Jobs::push_first, job)
     }
 }
 
@@ -206,6 +234,10 @@ impl Drop for Helper {
     }
 }
 
+fn push_short(jobs: &mut Jobs<Slice>, job: Slice) {
+    jobs.push(Kind::Short, job);
+}
+
 impl Thread {
     fn start(name: &str, ended: Arc<OwnedFd>) -> io::Result<Arc<Self>> {
         let queue = Mutex::new(Queue::default());
@@ -223,7 +255,7 @@ impl Thread {
 
     fn run<T: Send + 'static>(
         &self,
-        kind: Kind,
+        push: impl FnOnce(&mut Jobs<Slice>, Slice),
         mut slice: impl FnMut() -> Poll<T> + Send + 'static,
     ) -> Slot<T> {
         let (filler, slot) = slot();
@@ -237,15 +269,19 @@ impl Thread {
                 true
             }
         });
-        lock(&self.queue).jobs.push(kind, slice);
+        push(&mut lock(&self.queue).jobs, slice);
         self.more.notify_one();
         slot
     }
 
-    fn run_once<T: Send + 'static>(&self, job: impl FnOnce() -> T + Send + 'static) -> Slot<T> {
+    fn run_once<T: Send + 'static>(
+        &self,
+        push: impl FnOnce(&mut Jobs<Slice>, Slice),
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Slot<T> {
         let mut job = Some(job);
         // A finished job is not called again.
-        self.run(Kind::Short, move || job.take().map_or(Poll::Pending, |job| Poll::Ready(job())))
+        self.run(push, move || job.take().map_or(Poll::Pending, |job| Poll::Ready(job())))
     }
 
     fn work(&self) {

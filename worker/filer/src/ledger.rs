@@ -2,7 +2,8 @@
 //!
 //! The ticket is handed out as the time of one synchronous call ([`Ledger::with_ticket`]), or of several in a
 //! row: the release is sent before any of them goes on, so that no fsync, no network and no ledger come under
-//! it. What becomes ready in the same turn of the loop goes together: changes in one intent, settles in one
+//! it. Files that are placed where nothing stands only say so in their turn ([`Ledger::with_ticket_to_place`]), and
+//! are placed together before anything else acts and before the ticket is given back. What becomes ready in the same turn of the loop goes together: changes in one intent, settles in one
 //! message, both in one where both are there ([`Ledger::send_waiting`]).
 
 use std::cell::{Cell, RefCell};
@@ -21,14 +22,17 @@ use berth_common::ledger_protocol::{
 use berth_common::limits::{NAMES_PER_MESSAGE, REPORTS_PER_MESSAGE};
 use berth_common::points::{Point, reach};
 use berth_common::rel_path::RelPath;
+use rustix::io::Errno;
 
 pub(crate) use crate::changes::TakeTo;
 use crate::changes::{Asking, Changes, MAX_BATCH, Next, Turn, Unfit};
+use crate::helper::Writer;
 use crate::home::{Home, Parent, Place};
 use crate::questions::{Purpose, Questions, Queue};
+use crate::renames::{self, Rename};
 use crate::run::DaemonChannel;
 use crate::session::{Broken, End};
-use crate::tasks::{Filler, slot};
+use crate::tasks::{Filler, Slot, slot};
 
 /// A question that gets its number when it is sent.
 type Question = Box<dyn FnOnce(OpId) -> FilerToDaemon>;
@@ -46,12 +50,23 @@ enum Waiting {
 /// A change's turn: the ticket is held, under the intent's name if there is one; or it is refused.
 type Granted = Result<Option<TakeTo>, ErrorCode>;
 
+/// A rename under the ticket.
+enum Renamed {
+    /// It was carried out, or failed.
+    Done(Place, Result<(), Errno>),
+    /// There was no time for it: its turn comes again.
+    Again(Slot<Granted>),
+}
+
 /// The daemon's channel, with the tables of what is asked and what waits.
 pub(crate) struct Ledger {
     channel: DaemonChannel,
     end: Rc<End>,
     questions: RefCell<Questions<Question, Waiting>>,
     changes: RefCell<Changes<Filler<Granted>>>,
+    writer: Writer,
+    /// Those whose turn it was, in their order, with the names of their intents.
+    renames: RefCell<Vec<(Rename, Filler<Renamed>)>>,
     /// They have acted, and go on when the ticket is given back.
     acted: RefCell<Vec<Filler<()>>>,
     settles: RefCell<VecDeque<(SettleItem, Filler<DaemonToFiler>)>>,
@@ -73,12 +88,14 @@ pub(crate) struct Reserved {
 }
 
 impl Ledger {
-    pub(crate) fn new(channel: DaemonChannel, end: Rc<End>) -> Self {
+    pub(crate) fn new(channel: DaemonChannel, end: Rc<End>, writer: Writer) -> Self {
         Self {
             channel,
             end,
             questions: RefCell::default(),
             changes: RefCell::default(),
+            writer,
+            renames: RefCell::default(),
             acted: RefCell::default(),
             settles: RefCell::default(),
             gone: RefCell::default(),
@@ -254,7 +271,7 @@ impl Ledger {
         act: impl FnOnce(Option<StagingName>) -> Result<R, Broken>,
     ) -> Result<(Option<StagingName>, R), ErrorCode> {
         let moves_directories = !matches!(intent, Some(IntentItem::Stage { .. }));
-        let to = self.turn(intent).await?;
+        let to = self.turn_to_act(intent).await?;
         if moves_directories {
             self.parent.take();
         }
@@ -272,7 +289,7 @@ impl Ledger {
         &self,
         act: impl FnOnce(TakeTo) -> Result<R, Broken>,
     ) -> Result<(TakeTo, R), ErrorCode> {
-        let to = self.turn(Some(IntentItem::Take)).await?;
+        let to = self.turn_to_act(Some(IntentItem::Take)).await?;
         self.parent.take();
         match to {
             Some(to) => Ok((to, self.release_after(act(to)).await)),
@@ -280,7 +297,76 @@ impl Ledger {
         }
     }
 
-    /// Waits until it is this change's turn to act.
+    /// As [`Ledger::with_ticket`], for a staged file that is renamed to where nothing stands: `resolve` says where,
+    /// under the ticket, and what the rename came to is returned with the place. It is called again where there was
+    /// no time for the rename, under the ticket that is granted then.
+    pub(crate) async fn with_ticket_to_place(
+        &self,
+        intent: IntentItem,
+        resolve: impl Fn() -> Result<Rename, ErrorCode>,
+    ) -> Result<Result<(Place, Result<(), Errno>), ErrorCode>, ErrorCode> {
+        let mut to = self.turn(Some(intent)).await?;
+        loop {
+            let Some(TakeTo::Intent(_)) = to else {
+                return self.unexpected(to).await;
+            };
+            let renamed = resolve().map(|rename| {
+                let (filler, renamed) = slot();
+                self.renames.borrow_mut().push((rename, filler));
+                renamed
+            });
+            self.acted().await;
+            reach(Point::Released);
+            to = match renamed {
+                Ok(renamed) => match renamed.await {
+                    Renamed::Done(place, result) => return Ok(Ok((place, result))),
+                    Renamed::Again(turn) => turn.await?,
+                },
+                Err(error) => return Ok(Err(error)),
+            };
+            reach(Point::Granted);
+        }
+    }
+
+    /// Carries out the renames that were resolved under the ticket that is held, and tells of them. Those for which
+    /// there is no time have their turn when the ticket is granted again.
+    async fn carry_out_renames(&self) {
+        let waiting = self.renames.take();
+        let until = self.changes.borrow().until();
+        let Some(until) = until.filter(|_| !waiting.is_empty()) else {
+            return;
+        };
+        let (renames, fillers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
+        let carry_out = move || renames::carry_out(renames, until);
+        let results = match fillers.len() < renames::FEW {
+            true => carry_out(),
+            false => self.writer.run_next(carry_out).await,
+        };
+        let mut again = Vec::new();
+        for ((rename, result), filler) in results.into_iter().zip(fillers) {
+            let Rename { name, inode, bytes, place, .. } = rename;
+            let Some(result) = result else {
+                let (waiter, turn) = slot();
+                again.push(Turn { waiter, to: Some(TakeTo::Intent(name)) });
+                filler.fill(Renamed::Again(turn));
+                continue;
+            };
+            if result.is_ok() {
+                self.report(HomeReport::Stands { inode, bytes });
+            }
+            filler.fill(Renamed::Done(place, result));
+        }
+        self.changes.borrow_mut().put_back(again.into_iter());
+    }
+
+    /// Waits until it is this change's turn to act, and what had its turn before is done.
+    async fn turn_to_act(&self, intent: Option<IntentItem>) -> Granted {
+        let to = self.turn(intent).await?;
+        self.carry_out_renames().await;
+        Ok(to)
+    }
+
+    /// Waits until it is this change's turn.
     async fn turn(&self, intent: Option<IntentItem>) -> Granted {
         reach(Point::BeforeIntent);
         let (filler, turn) = slot();
@@ -310,10 +396,19 @@ impl Ledger {
     async fn acted(&self) {
         let (filler, released) = slot();
         self.acted.borrow_mut().push(filler);
-        let next = self.changes.borrow_mut().acted(Instant::now());
+        let mut now = Instant::now();
+        let is_over = self.changes.borrow().is_over(now);
+        if is_over {
+            self.carry_out_renames().await;
+            // Later than when there was no time for some of them.
+            now = Instant::now();
+        }
+        let next = self.changes.borrow_mut().acted(now);
         match next {
             Next::Act(Turn { waiter, to }) => {
-                reach(Point::BetweenActs);
+                if self.renames.borrow().is_empty() {
+                    reach(Point::BetweenActs);
+                }
                 waiter.fill(Ok(to));
             }
             Next::Release => {

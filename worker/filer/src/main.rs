@@ -32,6 +32,7 @@ mod reading;
 mod recover;
 mod remove;
 mod rename;
+mod renames;
 mod roles;
 mod run;
 mod serve;

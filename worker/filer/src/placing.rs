@@ -4,6 +4,9 @@
 //! staged must be durable itself before (its data, by the caller). After the settle the caller
 //! acknowledges, and only then unlinks what was displaced.
 
+use std::cell::Cell;
+use std::sync::Arc;
+
 use berth_common::entry::Usage;
 use berth_common::error_code::ErrorCode;
 use berth_common::ids::StagingName;
@@ -16,6 +19,7 @@ use rustix::io::Errno;
 use crate::decide::{self, Replaceable};
 use crate::errors::report;
 use crate::home::{Place, Seen};
+use crate::renames::{Rename, into_home};
 use crate::session::{Broken, Session};
 use crate::{notes, pins};
 
@@ -119,8 +123,13 @@ pub(crate) async fn place_durable(
             replaces: stated,
         };
         let early = is_off(Rule::R1).then(|| session.home.place(path)).and_then(Result::ok);
-        let acting = |_| act(session, staged, path, stated, early);
-        let (_, acted) = session.ledger.with_ticket(Some(intent), acting).await.map_err(refused)?;
+        let acted = if stated.is_none() && staged.kind != Kind::Directory {
+            place_where_free(session, staged, path, intent, early).await
+        } else {
+            let acting = |_| act(session, staged, path, stated, early);
+            session.ledger.with_ticket(Some(intent), acting).await.map(|(_, acted)| acted)
+        };
+        let acted = acted.map_err(refused)?;
         if let Act::Placed { replaced } = acted {
             session.sync_acted().await;
             let outcome = Outcome::Placed { replaced };
@@ -152,6 +161,42 @@ fn target(kind: Kind, seen: Option<&Seen>) -> Result<Option<u64>, ErrorCode> {
     }
 }
 
+/// The act for a file where nothing stands: it is resolved under the ticket, and the rename looks by itself.
+async fn place_where_free(
+    session: &Session,
+    staged: &Staged,
+    path: &RelPath,
+    intent: IntentItem,
+    early: Option<Place>,
+) -> Result<Act, ErrorCode> {
+    let early = Cell::new(early);
+    let resolve = || {
+        let place = resolve(session, path, early.take())?;
+        let &Staged { name, inode, size: bytes, .. } = staged;
+        Ok(Rename { staging: Arc::clone(&session.staging), name, inode, bytes, place })
+    };
+    Ok(match session.ledger.with_ticket_to_place(intent, resolve).await? {
+        Ok((_, Ok(()))) => Act::Placed { replaced: None },
+        Ok((place, Err(Errno::EXIST))) => {
+            // Whatever stands there now, this is not to replace it: why, or that it has to be stated.
+            match place.look().and_then(|seen| target(staged.kind, seen.as_ref())) {
+                Ok(_) => Act::Stale,
+                Err(error) => Act::Refused(error),
+            }
+        }
+        Ok((_, Err(errno))) => not_renamed(errno),
+        Err(error) => Act::Refused(error),
+    })
+}
+
+/// R1: the place under this ticket, whatever was seen before.
+fn resolve(session: &Session, path: &RelPath, early: Option<Place>) -> Result<Place, ErrorCode> {
+    session.check_writable()?;
+    let place = early.map_or_else(|| session.ledger.place(&session.home, path), Ok)?;
+    reach(Point::Resolved);
+    Ok(place)
+}
+
 /// The act under the ticket: resolve, check, one rename.
 fn act(
     session: &Session,
@@ -160,18 +205,13 @@ fn act(
     stated: Option<u64>,
     early: Option<Place>,
 ) -> Result<Act, Broken> {
-    // R1: resolved under this ticket, whatever was seen before.
-    let found = session
-        .check_writable()
-        .and_then(|()| early.map_or_else(|| session.ledger.place(&session.home, path), Ok));
-    let place = match found {
+    let place = match resolve(session, path, early) {
         Ok(place) => place,
         Err(error) => return Ok(Act::Refused(error)),
     };
-    reach(Point::Resolved);
     // Where nothing stood, the rename looks by itself.
     if stated.is_none() {
-        match rename_into(session, staged.name, &place, RenameFlags::NOREPLACE) {
+        match into_home(&session.staging, staged.name, &place, RenameFlags::NOREPLACE) {
             Err(Errno::EXIST) => {}
             renamed => return Ok(of_rename(session, staged, renamed)),
         }
@@ -192,7 +232,8 @@ fn act(
         Err(error) => return Ok(Act::Refused(error)),
     };
     let flags = if now.is_some() { RenameFlags::EXCHANGE } else { RenameFlags::NOREPLACE };
-    let act = of_rename(session, staged, rename_into(session, staged.name, &place, flags));
+    let renamed = into_home(&session.staging, staged.name, &place, flags);
+    let act = of_rename(session, staged, renamed);
     if !matches!(act, Act::Placed { .. }) {
         carried.into_iter().for_each(notes::Carried::take_back);
         return Ok(act);
@@ -218,20 +259,16 @@ fn of_rename(session: &Session, staged: &Staged, renamed: Result<(), Errno>) -> 
             session.ledger.report(HomeReport::Stands { inode, bytes });
             Act::Placed { replaced: None }
         }
-        // Somebody without a ticket, an administrator, was between the look and the rename.
-        Err(Errno::EXIST | Errno::NOENT) => Act::Stale,
-        Err(errno) => Act::Refused(report("place a staged file", errno)),
+        Err(errno) => not_renamed(errno),
     }
 }
 
-fn rename_into(
-    session: &Session,
-    name: StagingName,
-    place: &Place,
-    flags: RenameFlags,
-) -> Result<(), Errno> {
-    let staging = session.staging.directory();
-    rustix::fs::renameat_with(staging, name.file_name(), place.parent(), place.name(), flags)
+fn not_renamed(errno: Errno) -> Act {
+    match errno {
+        // Somebody without a ticket, an administrator, was between the look and the rename.
+        Errno::EXIST | Errno::NOENT => Act::Stale,
+        errno => Act::Refused(report("place a staged file", errno)),
+    }
 }
 
 /// Reserves anew for what was staged under a reservation that is dropped, and moves it to the new name.

@@ -53,7 +53,7 @@ impl Server {
         helper: Helper,
     ) -> std::io::Result<Self> {
         let end = Rc::new(End::default());
-        let ledger = Ledger::new(daemon, Rc::clone(&end));
+        let ledger = Ledger::new(daemon, Rc::clone(&end), helper.writer());
         let outbox = Outbox::new(worker)?;
         Ok(Self {
             session: Rc::new(Session::new(home, staging, ledger, helper, outbox, end)),

@@ -431,11 +431,12 @@ fn alone_in(directory: &Path, sync: StagingSync) -> Rc<Session> {
     let (_, channel) = harness::DaemonEnd::pair().unwrap();
     let (_, to_worker) = harness::WorkerEnd::pair().unwrap();
     let end = Rc::new(End::default());
+    let helper = Helper::start().unwrap();
     Rc::new(Session::new(
         Home::new(opened()).unwrap(),
         Staging::new(opened(), sync).unwrap(),
-        Ledger::new(channel, Rc::clone(&end)),
-        Helper::start().unwrap(),
+        Ledger::new(channel, Rc::clone(&end), helper.writer()),
+        helper,
         Outbox::new(to_worker).unwrap(),
         end,
     ))

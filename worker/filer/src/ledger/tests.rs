@@ -3,12 +3,19 @@
 use std::cell::RefCell;
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
 
 use berth_common::channel::Channel;
 use berth_common::entry::Limits;
+use berth_common::ledger_protocol::StagingSync;
 
 use super::*;
+use crate::changes::MOST_ACTING;
+use crate::helper::Helper;
 use crate::home::Seen;
+use crate::staging::Staging;
 use crate::tasks::Tasks;
 
 type DaemonEnd = Channel<DaemonToFiler, FilerToDaemon>;
@@ -19,6 +26,8 @@ struct Bench {
     tasks: Tasks,
     daemon: DaemonEnd,
     end: Rc<End>,
+    /// Ends its threads when it is dropped.
+    _helper: Helper,
     /// What the operations did, in order.
     done: Rc<RefCell<Vec<String>>>,
 }
@@ -28,8 +37,9 @@ impl Bench {
         let (daemon, channel) = DaemonEnd::pair().unwrap();
         daemon.set_nonblocking(true).unwrap();
         let end = Rc::new(End::default());
-        let ledger = Rc::new(Ledger::new(channel, Rc::clone(&end)));
-        Self { ledger, tasks: Tasks::default(), daemon, end, done: Rc::default() }
+        let helper = Helper::start().unwrap();
+        let ledger = Rc::new(Ledger::new(channel, Rc::clone(&end), helper.writer()));
+        Self { ledger, tasks: Tasks::default(), daemon, end, done: Rc::default(), _helper: helper }
     }
 
     /// A change that acts, and then waits to be settled if it has an intent.
@@ -69,6 +79,54 @@ impl Bench {
         });
     }
 
+    /// A file that is placed where nothing stands, under the name `number`, and notes what that came to.
+    fn places_where_free(&self, directory: &Path, number: u64) {
+        let opened = || File::open(directory).unwrap();
+        let (ledger, done) = (Rc::clone(&self.ledger), Rc::clone(&self.done));
+        let home = Home::new(opened()).unwrap();
+        let staging = Arc::new(Staging::new(opened(), StagingSync::FileSystem).unwrap());
+        let name = StagingName(number);
+        fs::write(directory.join(name.file_name()), "staged").unwrap();
+        self.tasks.spawn(async move {
+            let intent = IntentItem::Stage { name, inode: number, size: 6, replaces: None };
+            let resolve = || {
+                done.borrow_mut().push(format!("{number} is resolved"));
+                let place = home.place(&RelPath::new(&format!("placed-{number}")).unwrap())?;
+                let staging = Arc::clone(&staging);
+                Ok(Rename { staging, name, inode: number, bytes: 6, place })
+            };
+            let (_, renamed) = ledger.with_ticket_to_place(intent, resolve).await.unwrap().unwrap();
+            renamed.unwrap();
+            done.borrow_mut().push(format!("{number} goes on"));
+        });
+    }
+
+    /// A change that notes how many files are placed when it acts.
+    fn counts(&self, directory: &Path) {
+        let (ledger, done, directory) =
+            (Rc::clone(&self.ledger), Rc::clone(&self.done), directory.to_owned());
+        self.tasks.spawn(async move {
+            let act = |_| {
+                done.borrow_mut().push(format!("{} are placed", placed(&directory)));
+                Ok(())
+            };
+            ledger.with_ticket(None, act).await.unwrap();
+        });
+    }
+
+    /// Turns until something was sent, for what the thread that writes does.
+    fn turns(&self) -> Vec<FilerToDaemon> {
+        let end = Instant::now() + Duration::from_secs(60);
+        loop {
+            let sent = self.turn();
+            if !sent.is_empty() {
+                return sent;
+            }
+            assert!(Instant::now() < end, "nothing was sent");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
     /// A change that might have moved a directory.
     fn moves(&self, intent: Option<IntentItem>) {
         let ledger = Rc::clone(&self.ledger);
@@ -96,6 +154,11 @@ impl Bench {
     fn done(&self) -> Vec<String> {
         self.done.take()
     }
+}
+
+fn placed(directory: &Path) -> usize {
+    let names = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().file_name());
+    names.filter(|name| name.to_string_lossy().starts_with("placed-")).count()
 }
 
 fn granted(op: u32, names: impl IntoIterator<Item = u64>) -> DaemonToFiler {
@@ -210,6 +273,63 @@ fn an_act_that_finds_what_cannot_be_keeps_the_ticket_and_ends_the_process() {
     assert_eq!(bench.answered(granted(0, [10, 11])), []);
     assert_eq!(bench.done(), [""; 0], "the next does not act");
     assert!(bench.end.take().is_some());
+}
+
+#[test]
+fn files_that_are_placed_are_there_before_anything_else_acts_and_before_the_release() {
+    for count in [renames::FEW - 1, 3 * renames::FEW] {
+        let directory = tempfile::tempdir().unwrap();
+        let bench = Bench::new();
+        bench.moves(None);
+        let asked = bench.turn();
+        assert_eq!(asked.len(), 1, "{asked:?}");
+        let count = count as u64;
+        (0..count).for_each(|number| bench.places_where_free(directory.path(), number));
+        bench.counts(directory.path());
+        (count..2 * count).for_each(|number| bench.places_where_free(directory.path(), number));
+        let sent = bench.answered(granted(0, []));
+        let Some(FilerToDaemon::Intent { op, .. }) = sent.last() else { panic!("{sent:?}") };
+        bench.ledger.deliver(granted(op.0, 0..2 * count));
+        assert_eq!(bench.turns(), [FilerToDaemon::Released { op: *op }]);
+        assert_eq!(placed(directory.path()) as u64, 2 * count, "before the release");
+        let done = bench.done();
+        let resolved = (0..count).map(|number| format!("{number} is resolved"));
+        assert_eq!(done[..count as usize], resolved.collect::<Vec<_>>());
+        assert_eq!(done[count as usize], format!("{count} are placed"));
+        let went_on = done.iter().position(|what| what.ends_with("goes on")).unwrap();
+        assert_eq!(went_on as u64, 2 * count + 1, "nobody goes on before the release");
+        assert_eq!(done.len() as u64, 4 * count + 1);
+    }
+}
+
+#[test]
+fn files_for_which_there_was_no_time_are_resolved_anew_under_the_next_ticket() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::new();
+    for number in 0..3 {
+        bench.places_where_free(directory.path(), number);
+    }
+    let late = Rc::clone(&bench.ledger);
+    bench.tasks.spawn(async move {
+        let act = |_| {
+            std::thread::sleep(MOST_ACTING);
+            Ok(())
+        };
+        late.with_ticket(None, act).await.unwrap();
+    });
+    for number in 3..6 {
+        bench.places_where_free(directory.path(), number);
+    }
+    let sent = bench.turn();
+    let [FilerToDaemon::Intent { op, .. }] = &sent[..] else { panic!("{sent:?}") };
+    let sent = bench.answered(granted(op.0, 0..6));
+    let [FilerToDaemon::Released { .. }, FilerToDaemon::Ticket { op }] = &sent[..] else {
+        panic!("{sent:?}")
+    };
+    assert_eq!(placed(directory.path()), 3);
+    let sent = bench.answered(granted(op.0, []));
+    assert_eq!(sent, [FilerToDaemon::Released { op: *op }]);
+    assert_eq!(placed(directory.path()), 6);
 }
 
 #[test]
