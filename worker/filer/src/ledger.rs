@@ -315,6 +315,9 @@ impl Ledger {
                 self.renames.borrow_mut().push((rename, filler));
                 renamed
             });
+            if renamed.is_err() {
+                reach(Point::Acted);
+            }
             self.acted().await;
             reach(Point::Released);
             to = match renamed {
