@@ -103,13 +103,13 @@ pub(super) fn write(
     items: &[IntentItem],
 ) -> Result<Vec<StagingName>, Failure> {
     let account = account::of_active(tx, user)?;
-    let stages = items.iter().filter_map(staged_name).collect::<Vec<_>>();
-    // What is staged has its name already.
-    memory::check_room(tx, session, items.len() - stages.len())?;
+    // Also what is staged, whose name may be an upload's that the session took over.
+    memory::check_room(tx, session, items.len())?;
     let mut growth = (0_i128, 0_i128);
     let mut change = Change::default();
     let mut weight = Weight::default();
     let mut written = Vec::with_capacity(items.len());
+    let stages = items.iter().filter_map(staged_name).collect::<Vec<_>>();
     let mut rows = Inserting::new(tx)?;
     let mut holdings = memory::find_each_own(tx, account.id, session, &stages)?;
     for item in items {

@@ -259,8 +259,8 @@ pub(super) fn forget(tx: &Tx<'_>, name: StagingName) -> Result<(), Failure> {
     weight.write(tx, holding.user)
 }
 
-/// Gives a session room for so many more names, unless it has too many. They are counted when there may be too many,
-/// and not each time, which would take the longer the more there are.
+/// Refuses a session more names while it has too many. They are counted when there may be too many, and not each
+/// time, which would take the longer the more there are: after so many were given, or used in intents.
 pub(super) fn check_room(tx: &Tx<'_>, session: SessionId, more: usize) -> Result<(), Failure> {
     let (session, more) = (session.0.cast_signed(), i64::try_from(more).unwrap_or(MAX_NAMES));
     let sql = "UPDATE temp.counts SET names = names + ?2 WHERE session = ?1 AND names < ?3";
@@ -429,6 +429,8 @@ fn all_of(tx: &Tx<'_>, session: SessionId) -> Result<Vec<Holding>, Failure> {
 }
 
 pub(super) fn orphans(tx: &Tx<'_>, session: SessionId) -> Result<Orphans, Failure> {
+    // It is not heard of any more; of one that is, they are counted again.
+    tx.db.execute("DELETE FROM temp.counts WHERE session = ?1", [session.0.cast_signed()])?;
     let mut orphans = Orphans::default();
     for holding in all_of(tx, session)? {
         match holding.hold {
@@ -477,9 +479,7 @@ pub(super) fn session_ended(tx: &Tx<'_>, session: SessionId) -> Result<(), Failu
         }
         weights.entry(holding.user.0).or_default().take(&holding)?;
     }
-    let session = session.0.cast_signed();
-    tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session])?;
-    tx.db.execute("DELETE FROM temp.counts WHERE session = ?1", [session])?;
+    tx.db.execute("DELETE FROM temp.names WHERE session = ?1", [session.0.cast_signed()])?;
     for (user, weight) in weights {
         weight.write(tx, UserId(user))?;
     }

@@ -51,7 +51,8 @@ pub(super) fn open(
     room: u64,
 ) -> Result<UploadOpening, Failure> {
     let account = account::of_active(tx, user)?;
-    memory::check_room(tx, session, 1)?;
+    // With the one that it may supersede.
+    memory::check_room(tx, session, 2)?;
     match course(at_path(tx, account.id, &request.path)?, session, request) {
         Course::Busy => Err(LedgerError::Refused(ErrorCode::UploadBusy).into()),
         Course::HeldBy { session, same_token } => Ok(UploadOpening::HeldBy { session, same_token }),

@@ -87,7 +87,7 @@ CREATE TEMP TABLE names (
 ) STRICT;
 CREATE INDEX temp.names_of_session ON names (session);
 
--- A session has at most so many: those that were counted, and what it was given room for since.
+-- Those that were counted of a session, and what was given to it and went into intents since.
 CREATE TEMP TABLE counts (
     session INTEGER PRIMARY KEY,
     names   INTEGER NOT NULL

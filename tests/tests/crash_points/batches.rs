@@ -224,7 +224,8 @@ fn a_filer_whose_worker_dies_between_two_acts_may_go_on_and_loses_nothing() {
     let batch = Batch::begin_together(&scene, How::ByThemselves, 1, BetweenActs, 0);
     scene.die(Crash { point: BetweenActs, victim: Victim::Worker });
     let (acted, there) = batch.ends(&mut scene, Victim::Worker);
-    assert_eq!(there, acted);
+    // The thread that renames may be ended between an act and its point.
+    assert!((acted..=acted + 1).contains(&there), "{there} of {acted}");
     assert!(there > 0);
 }
 

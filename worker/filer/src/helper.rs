@@ -1,6 +1,6 @@
 //! The two helper threads: what may take long is done there, so that the loop never waits.
 //!
-//! One writes small files into staging, so that the next are written while those before are synced and placed.
+//! One writes small files into staging, so that the next are written while those before are synced, and places them.
 //! Syncs, copies, walks and removals are handed to the other as jobs. A long job works in slices, and short ones go
 //! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
 //! at a time, since each keeps directories open; what may be done in one slice of a walk takes its turn

@@ -3,8 +3,9 @@
 //! The ticket is handed out as the time of one synchronous call ([`Ledger::with_ticket`]), or of several in a
 //! row: the release is sent before any of them goes on, so that no fsync, no network and no ledger come under
 //! it. Files that are placed where nothing stands only say so in their turn ([`Ledger::with_ticket_to_place`]), and
-//! are placed together before anything else acts and before the ticket is given back. What becomes ready in the same turn of the loop goes together: changes in one intent, settles in one
-//! message, both in one where both are there ([`Ledger::send_waiting`]).
+//! are placed together before anything else acts and before the ticket is given back. What becomes ready in the same
+//! turn of the loop goes together: changes in one intent, settles in one message, both in one where both are there
+//! ([`Ledger::send_waiting`]).
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -53,7 +54,7 @@ type Granted = Result<Option<TakeTo>, ErrorCode>;
 /// A rename under the ticket.
 enum Renamed {
     /// It was carried out, or failed.
-    Done(Place, Result<(), Errno>),
+    Done(Result<(), Errno>),
     /// There was no time for it: its turn comes again.
     Again(Slot<Granted>),
 }
@@ -298,13 +299,13 @@ impl Ledger {
     }
 
     /// As [`Ledger::with_ticket`], for a staged file that is renamed to where nothing stands: `resolve` says where,
-    /// under the ticket, and what the rename came to is returned with the place. It is called again where there was
-    /// no time for the rename, under the ticket that is granted then.
+    /// under the ticket, and what the rename came to is returned. It is called again where there was no time for the
+    /// rename, under the ticket that is granted then.
     pub(crate) async fn with_ticket_to_place(
         &self,
         intent: IntentItem,
         resolve: impl Fn() -> Result<Rename, ErrorCode>,
-    ) -> Result<Result<(Place, Result<(), Errno>), ErrorCode>, ErrorCode> {
+    ) -> Result<Result<Result<(), Errno>, ErrorCode>, ErrorCode> {
         let mut to = self.turn(Some(intent)).await?;
         loop {
             let Some(TakeTo::Intent(_)) = to else {
@@ -322,7 +323,7 @@ impl Ledger {
             reach(Point::Released);
             to = match renamed {
                 Ok(renamed) => match renamed.await {
-                    Renamed::Done(place, result) => return Ok(Ok((place, result))),
+                    Renamed::Done(result) => return Ok(Ok(result)),
                     Renamed::Again(turn) => turn.await?,
                 },
                 Err(error) => return Ok(Err(error)),
@@ -335,9 +336,11 @@ impl Ledger {
     /// there is no time have their turn when the ticket is granted again.
     async fn carry_out_renames(&self) {
         let waiting = self.renames.take();
-        let until = self.changes.borrow().until();
-        let Some(until) = until.filter(|_| !waiting.is_empty()) else {
+        if waiting.is_empty() {
             return;
+        }
+        let Some(until) = self.changes.borrow().until() else {
+            return self.end.broken("renames wait without the ticket".to_owned());
         };
         let (renames, fillers): (Vec<_>, Vec<_>) = waiting.into_iter().unzip();
         let carry_out = move || renames::carry_out(renames, until);
@@ -347,7 +350,7 @@ impl Ledger {
         };
         let mut again = Vec::new();
         for ((rename, result), filler) in results.into_iter().zip(fillers) {
-            let Rename { name, inode, bytes, place, .. } = rename;
+            let Rename { name, inode, bytes, .. } = rename;
             let Some(result) = result else {
                 let (waiter, turn) = slot();
                 again.push(Turn { waiter, to: Some(TakeTo::Intent(name)) });
@@ -357,7 +360,7 @@ impl Ledger {
             if result.is_ok() {
                 self.report(HomeReport::Stands { inode, bytes });
             }
-            filler.fill(Renamed::Done(place, result));
+            filler.fill(Renamed::Done(result));
         }
         self.changes.borrow_mut().put_back(again.into_iter());
     }

@@ -176,15 +176,9 @@ async fn place_where_free(
         Ok(Rename { staging: Arc::clone(&session.staging), name, inode, bytes, place })
     };
     Ok(match session.ledger.with_ticket_to_place(intent, resolve).await? {
-        Ok((_, Ok(()))) => Act::Placed { replaced: None },
-        Ok((place, Err(Errno::EXIST))) => {
-            // Whatever stands there now, this is not to replace it: why, or that it has to be stated.
-            match place.look().and_then(|seen| target(staged.kind, seen.as_ref())) {
-                Ok(_) => Act::Stale,
-                Err(error) => Act::Refused(error),
-            }
-        }
-        Ok((_, Err(errno))) => not_renamed(errno),
+        Ok(Ok(())) => Act::Placed { replaced: None },
+        // Whatever came there meanwhile is looked at, and stated, for a next try.
+        Ok(Err(errno)) => not_renamed(errno),
         Err(error) => Act::Refused(error),
     })
 }

@@ -3,15 +3,19 @@
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use crate::helper::Helper;
 use crate::staging::{Staging, Synced};
 use crate::tasks::{Filler, Slot, lock, slot};
 
 /// Changes for which a sync begins though small files are being written that are to be durable, too: each sync writes
-/// blocks of directories and inodes that the next writes again. It is what a quarter of the messages that may be under
-/// way hold at 4 KiB a file, so that the others are written and placed meanwhile.
+/// blocks of directories and inodes that the next writes again. It is what ten messages hold at 4 KiB a file, so that
+/// others are written and placed meanwhile.
 const TOGETHER: usize = 256;
+
+/// So long a change waits for such files at most: those that cannot be written never come.
+const AT_MOST: Duration = Duration::from_millis(20);
 
 /// The syncs of a session.
 #[derive(Debug, Default)]
@@ -25,6 +29,8 @@ pub(crate) struct Syncs {
 struct Next {
     /// Operations that wait for it.
     waiters: Vec<Filler<Synced>>,
+    /// Since when the first of them does.
+    since: Option<Instant>,
     /// Files and names that these have changed.
     changes: usize,
     /// One of them has staged files that are to be durable, too.
@@ -35,9 +41,10 @@ struct Next {
 
 impl Next {
     /// Whether it is to be handed to the helper, while so many messages of small files are being written.
-    fn is_due(&self, writing: usize) -> bool {
-        let waits_for_more = writing > 0 && self.changes < TOGETHER;
-        !self.waiters.is_empty() && !self.queued && !waits_for_more
+    fn is_due(&self, writing: usize, now: Instant) -> bool {
+        let Some(since) = self.since else { return false };
+        let is_late = now.saturating_duration_since(since) >= AT_MOST;
+        !self.queued && (writing == 0 || self.changes >= TOGETHER || is_late)
     }
 }
 
@@ -57,6 +64,7 @@ impl Syncs {
         let (filler, slot) = slot();
         let mut next = lock(&self.next);
         next.waiters.push(filler);
+        next.since.get_or_insert_with(Instant::now);
         next.changes += changes;
         next.with_files |= with_files;
         slot
@@ -72,7 +80,7 @@ impl Syncs {
     pub(crate) fn begin(&self, staging: &Arc<Staging>, helper: &Helper) {
         {
             let mut next = lock(&self.next);
-            if !next.is_due(self.writing.get()) {
+            if !next.is_due(self.writing.get(), Instant::now()) {
                 return;
             }
             next.queued = true;
@@ -99,7 +107,8 @@ mod tests {
     #[test]
     fn a_sync_waits_for_files_that_are_being_written_until_it_is_for_enough() {
         let syncs = Syncs::default();
-        let is_due = |writing| lock(&syncs.next).is_due(writing);
+        let begun = Instant::now();
+        let is_due = |writing| lock(&syncs.next).is_due(writing, begun);
         assert!(!is_due(0), "for nobody");
         drop(syncs.wait(1, false));
         assert!(is_due(0) && !is_due(1));
@@ -109,6 +118,15 @@ mod tests {
         assert!(is_due(1) && is_due(64));
         lock(&syncs.next).queued = true;
         assert!(!is_due(0) && !is_due(1), "it will be for those who ask until it begins");
+    }
+
+    #[test]
+    fn a_sync_does_not_wait_long() {
+        let syncs = Syncs::default();
+        drop(syncs.wait(1, false));
+        let next = lock(&syncs.next);
+        let since = next.since.unwrap();
+        assert!(!next.is_due(1, since + AT_MOST / 2) && next.is_due(1, since + AT_MOST));
     }
 
     #[test]

@@ -327,4 +327,12 @@ async fn a_session_cannot_fill_the_daemons_memory_with_names() {
     bench.reserve(S2, 1).await.unwrap();
     bench.ledger.drop_name(&bench.alice, S1, last).await.unwrap();
     bench.reserve(S1, 1).await.unwrap();
+
+    let counted = |tx: &super::super::request::Tx<'_>| {
+        let sql = "SELECT count(*) FROM temp.counts WHERE session = ?1";
+        Ok(tx.db.query_row(sql, [S1.0.cast_signed()], |row| row.get::<_, i64>(0))?)
+    };
+    assert_eq!(bench.ledger.read(counted).await, Ok(1));
+    bench.ledger.orphans_of(S1).await.unwrap();
+    assert_eq!(bench.ledger.read(counted).await, Ok(0), "of a session that has ended");
 }

@@ -95,7 +95,7 @@ impl Bench {
                 let staging = Arc::clone(&staging);
                 Ok(Rename { staging, name, inode: number, bytes: 6, place })
             };
-            let (_, renamed) = ledger.with_ticket_to_place(intent, resolve).await.unwrap().unwrap();
+            let renamed = ledger.with_ticket_to_place(intent, resolve).await.unwrap().unwrap();
             renamed.unwrap();
             done.borrow_mut().push(format!("{number} goes on"));
         });
@@ -303,7 +303,7 @@ fn files_that_are_placed_are_there_before_anything_else_acts_and_before_the_rele
 }
 
 #[test]
-fn files_for_which_there_was_no_time_are_resolved_anew_under_the_next_ticket() {
+fn files_for_which_no_time_was_left_are_placed_under_the_next_ticket() {
     let directory = tempfile::tempdir().unwrap();
     let bench = Bench::new();
     for number in 0..3 {
