@@ -20,7 +20,6 @@ use actix::{
 use berth_common::batch::{ReadResult, StatResult};
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::entry::{Entry, UploadSummary, Usage};
-use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{self, FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use tokio::sync::{mpsc, oneshot};
@@ -251,7 +250,7 @@ impl FilesystemActor {
         }));
     }
 
-    /// Drops all open questions, which tells those who asked, and tells the session.
+    /// Drops all open questions, and tells the session.
     fn give_up(&mut self, ctx: &mut Context<Self>) {
         self.table = Table::default();
         self.unsent.clear();
@@ -270,7 +269,12 @@ impl FilesystemActor {
         let (answer, answered) = oneshot::channel();
         let op = self.table.open(question(answer));
         self.post(message(op), ctx);
-        // Dropped without an answer: the filer is lost, which ends the session.
-        Box::pin(async move { answered.await.unwrap_or(Err(ErrorCode::Internal)) })
+        Box::pin(async move {
+            match answered.await {
+                Ok(answer) => answer,
+                // The filer is lost, which ends the session: a client that heard of a failure would not try again.
+                Err(_) => std::future::pending().await,
+            }
+        })
     }
 }
