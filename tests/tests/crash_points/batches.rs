@@ -211,7 +211,7 @@ fn what_had_acted_has_happened(how: How, reserved: u32) {
 fn of_a_message_that_is_cut_off_while_its_files_are_written_nothing_has_happened() {
     let mut scene = scene();
     for (number, victim) in [Victim::Filer, Victim::Daemon].into_iter().enumerate() {
-        // In the middle, on the thread that writes them.
+        // In the middle, on the thread that makes them.
         let batch = Batch::begin(&scene, How::Together, number as u32, UploadCreated, 3);
         scene.die(Crash { point: UploadCreated, victim });
         assert_eq!(batch.ends(&mut scene, victim), (0, 0), "{victim:?}");

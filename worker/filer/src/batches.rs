@@ -29,6 +29,7 @@ use crate::home::Parent;
 use crate::placing::{self, Kind, NotPlaced, Row, Staged};
 use crate::session::Session;
 use crate::staging::Staging;
+use crate::tasks::Slot;
 use crate::{notes, pins};
 
 /// So many files are synced each by itself: then a sync of the whole file system, which has what others write to
@@ -37,6 +38,9 @@ const FEW: usize = 4;
 
 /// Files that are looked at before the loop looks at its channels.
 const AT_A_TIME: usize = 8;
+
+/// Files of a batch that are made and filled together, and so open at once.
+const OPEN_AT_ONCE: usize = 32;
 
 /// Answers a batch when the last of its files has come to its end.
 struct Answering {
@@ -272,7 +276,7 @@ fn reservation(wanted: &Wanted) -> FileReservation {
     FileReservation { growth, entries, stages: size }
 }
 
-/// Makes the files in staging, on the thread that writes.
+/// Makes the files in staging, and fills them, on the threads for that.
 async fn write_each(
     answering: &Answering,
     wanted: Vec<Wanted>,
@@ -287,15 +291,18 @@ async fn write_each(
             Err(error) => answering.failed(wanted.index, error),
         }
     }
-    let staging = Arc::clone(&session.staging);
-    let write_all = move || {
-        let written = named.into_iter().map(|(it, name)| write(&staging, it, name, keep_open));
-        written.collect::<Vec<_>>()
-    };
-    let results = {
+    let mut results = Vec::with_capacity(named.len());
+    {
         let _writing = session.syncs.writing();
-        session.helper.write(write_all).await
-    };
+        let mut parts = Vec::new();
+        while !named.is_empty() {
+            let part = named.drain(..named.len().min(OPEN_AT_ONCE)).collect();
+            parts.push(write_some(session, part, keep_open));
+        }
+        for part in parts {
+            results.extend(part.await);
+        }
+    }
     let mut written = Vec::new();
     for result in results {
         match result {
@@ -318,17 +325,45 @@ async fn write_each(
     written
 }
 
-/// Makes a file in staging.
-fn write(
-    staging: &Staging,
+/// A file in staging that has nothing yet, if it could be made.
+struct Made {
     wanted: Wanted,
     name: StagingName,
+    data: Result<OwnedFd, Errno>,
+}
+
+/// Makes some of the files, and fills them.
+fn write_some(
+    session: &Session,
+    files: Vec<(Wanted, StagingName)>,
     keep_open: bool,
-) -> Result<Written, NotWritten> {
-    let Wanted { index, file, replaces } = wanted;
+) -> Slot<Vec<Result<Written, NotWritten>>> {
+    let staging = Arc::clone(&session.staging);
+    let make_each = move || {
+        let made = files.into_iter().map(|(wanted, name)| make(&staging, wanted, name));
+        made.collect::<Vec<_>>()
+    };
+    let fill_each = move |made: Vec<Made>| {
+        let filled = made.into_iter().map(|made| fill(made, keep_open));
+        filled.collect()
+    };
+    session.helper.write(make_each, fill_each)
+}
+
+fn make(staging: &Staging, wanted: Wanted, name: StagingName) -> Made {
+    let data = staging.create(&name.file_name());
+    if data.is_ok() {
+        reach(Point::UploadCreated);
+    }
+    Made { wanted, name, data }
+}
+
+/// Gives a file its content, and all else that is kept with it.
+fn fill(made: Made, keep_open: bool) -> Result<Written, NotWritten> {
+    let Made { wanted: Wanted { index, file, replaces }, name, data } = made;
     let failed = |why| NotWritten { index, name, why };
-    let staged = stage(staging, name, &file);
-    let (data, inode) = staged.map_err(|errno| failed(WhyNot::Staging(errno)))?;
+    let written = data.and_then(|data| write(&data, &file).map(|inode| (data, inode)));
+    let (data, inode) = written.map_err(|errno| failed(WhyNot::Staging(errno)))?;
     notes::put(&data, &file.note).map_err(|error| failed(WhyNot::Note(error)))?;
     let size = file.content.len() as u64;
     let kind = Kind::SmallFile(replaceable(file.overwrite));
@@ -344,20 +379,18 @@ fn discard_later(session: &Rc<Session>, name: StagingName) {
     session.tasks.spawn(async move { drop(own.discard(name).await) });
 }
 
-/// The file, and its inode number.
-fn stage(staging: &Staging, name: StagingName, file: &SmallPut) -> Result<(OwnedFd, u64), Errno> {
-    let data = staging.create(&name.file_name())?;
-    reach(Point::UploadCreated);
+/// Its inode number.
+fn write(data: &OwnedFd, file: &SmallPut) -> Result<u64, Errno> {
     let mut rest = &file.content[..];
     while !rest.is_empty() {
-        let count = rustix::io::retry_on_intr(|| rustix::io::write(&data, rest))?;
+        let count = rustix::io::retry_on_intr(|| rustix::io::write(data, rest))?;
         rest = rest.get(count..).ok_or(Errno::IO)?;
     }
-    let seen = describe(&data, Some(file.mtime_ns), file.mode, file.md5)?;
+    let seen = describe(data, Some(file.mtime_ns), file.mode, file.md5)?;
     if seen.size != file.content.len() as u64 {
         return Err(Errno::IO);
     }
-    Ok((data, seen.inode))
+    Ok(seen.inode)
 }
 
 fn spawn(answering: &Rc<Answering>, file: Written) {

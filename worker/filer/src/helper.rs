@@ -1,7 +1,8 @@
-//! The two helper threads: what may take long is done there, so that the loop never waits.
+//! The three helper threads: what may take long is done there, so that the loop never waits.
 //!
-//! One writes small files into staging, so that the next are written while those before are synced, and places them.
-//! Syncs, copies, walks and removals are handed to the other as jobs. A long job works in slices, and short ones go
+//! Two are for small files, so that the next are written while those before are synced: one makes them in staging and
+//! places them, which locks that directory, and another fills what was made. Syncs, copies, walks and removals are
+//! handed to the third as jobs. A long job works in slices, and short ones go
 //! between these: an fsync waits for one slice of a large tree's removal at most. Of the walks one is begun
 //! at a time, since each keeps directories open; what may be done in one slice of a walk takes its turn
 //! without waiting for the others' ends. The threads are started
@@ -11,7 +12,7 @@
 use std::collections::VecDeque;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, SyncSender};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::task::Poll;
 
@@ -22,6 +23,9 @@ use crate::tasks::{Filler, Slot, lock, slot};
 /// More than any job here needs.
 const STACK_BYTES: usize = 256 * 1024;
 
+/// So much work waits for the thread that fills files, each with what was made for it open, until no more is made.
+const MADE_AHEAD: usize = 2;
+
 /// Does one slice of a job; `true` when the job is done.
 type Slice = Box<dyn FnMut() -> bool + Send>;
 
@@ -29,8 +33,12 @@ type Slice = Box<dyn FnMut() -> bool + Send>;
 #[derive(Debug)]
 pub(crate) struct Helper {
     general: Arc<Thread>,
-    writer: Arc<Thread>,
+    names: Arc<Thread>,
+    contents: SyncSender<Work>,
 }
+
+/// Fills files that were made.
+type Work = Box<dyn FnOnce() + Send>;
 
 /// One of them: what it shares with the loop.
 struct Thread {
@@ -146,8 +154,9 @@ impl Helper {
         let ended = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let ended = Arc::new(ended);
         let general = Thread::start("helper", Arc::clone(&ended))?;
-        let writer = Thread::start("writer", ended)?;
-        Ok(Self { general, writer })
+        let names = Thread::start("names", Arc::clone(&ended))?;
+        let contents = start_contents(ended)?;
+        Ok(Self { general, names, contents })
     }
 
     /// Runs a walk, when all before it are done. `slice` is called until it is ready; what it then gives is what
@@ -185,17 +194,25 @@ impl Helper {
         self.general.run_once(push_short, job)
     }
 
-    /// Runs a job that writes small files, beside all others and one after the other.
-    pub(crate) fn write<T: Send + 'static>(
+    /// Makes small files, and then fills them, while the next are made: beside all other jobs, and in order.
+    pub(crate) fn write<M: Send + 'static, T: Send + 'static>(
         &self,
-        job: impl FnOnce() -> T + Send + 'static,
+        make: impl FnOnce() -> M + Send + 'static,
+        fill: impl FnOnce(M) -> T + Send + 'static,
     ) -> Slot<T> {
-        self.writer.run_once(push_short, job)
+        let (filler, slot) = slot();
+        let contents = self.contents.clone();
+        drop(self.names.run_once(push_short, move || {
+            let made = make();
+            // That thread is there as long as this one may send.
+            let _ = contents.send(Box::new(move || filler.fill(fill(made))));
+        }));
+        slot
     }
 
-    /// The thread that writes small files, for what goes before the next of these jobs.
-    pub(crate) fn writer(&self) -> Writer {
-        Writer(Arc::clone(&self.writer))
+    /// The thread that changes names in staging, for what goes before the next of these jobs.
+    pub(crate) fn names(&self) -> Names {
+        Names(Arc::clone(&self.names))
     }
 
     /// Makes the descriptor of [`Helper::as_fd`] unreadable again.
@@ -204,11 +221,11 @@ impl Helper {
     }
 }
 
-/// The thread that writes small files.
+/// The thread that changes names in staging.
 #[derive(Debug)]
-pub(crate) struct Writer(Arc<Thread>);
+pub(crate) struct Names(Arc<Thread>);
 
-impl Writer {
+impl Names {
     /// Runs a job as the next.
     pub(crate) fn run_next<T: Send + 'static>(
         &self,
@@ -227,11 +244,34 @@ impl AsFd for Helper {
 
 impl Drop for Helper {
     fn drop(&mut self) {
-        for thread in [&self.general, &self.writer] {
+        for thread in [&self.general, &self.names] {
             lock(&thread.queue).closed = true;
             thread.more.notify_one();
         }
     }
+}
+
+/// Starts the thread that fills files, which ends when nobody has more for it.
+fn start_contents(ended: Arc<OwnedFd>) -> io::Result<SyncSender<Work>> {
+    let (sender, work) = mpsc::sync_channel::<Work>(MADE_AHEAD);
+    spawn("contents", move || {
+        for work in work {
+            work();
+            let _ = rustix::io::write(&*ended, &1u64.to_ne_bytes());
+        }
+    })?;
+    Ok(sender)
+}
+
+/// Starts a thread and waits until it is up: what it calls until then is forbidden soon.
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> io::Result<()> {
+    let (up, is_up) = mpsc::channel();
+    std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
+        let _guard = AbortOnPanic;
+        let _ = up.send(());
+        work();
+    })?;
+    is_up.recv().map_err(|_| io::Error::other(format!("the {name} thread did not start")))
 }
 
 fn push_short(jobs: &mut Jobs<Slice>, job: Slice) {
@@ -242,14 +282,8 @@ impl Thread {
     fn start(name: &str, ended: Arc<OwnedFd>) -> io::Result<Arc<Self>> {
         let queue = Mutex::new(Queue::default());
         let thread = Arc::new(Self { queue, more: Condvar::new(), ended });
-        let (up, is_up) = mpsc::channel();
         let own = Arc::clone(&thread);
-        std::thread::Builder::new().name(name.into()).stack_size(STACK_BYTES).spawn(move || {
-            let _guard = AbortOnPanic;
-            let _ = up.send(());
-            own.work();
-        })?;
-        is_up.recv().map_err(|_| io::Error::other(format!("the {name} thread did not start")))?;
+        spawn(name, move || own.work())?;
         Ok(thread)
     }
 
@@ -425,12 +459,33 @@ mod tests {
         let (written, order) = mpsc::channel();
         for number in 0..3 {
             let written = written.clone();
-            drop(helper.write(move || written.send(number)));
+            drop(helper.write(|| (), move |()| written.send(number)));
         }
         // Behind the held job it would not come.
         let deadline = std::time::Duration::from_secs(60);
         let next = || order.recv_timeout(deadline).unwrap();
         assert_eq!([next(), next(), next()], [0, 1, 2]);
         go.send(()).unwrap();
+    }
+
+    #[test]
+    fn the_next_are_made_while_some_are_filled_but_not_without_end() {
+        let helper = Helper::start().unwrap();
+        let (go, held) = mpsc::channel::<()>();
+        let (tell, made) = mpsc::channel();
+        drop(helper.write(|| (), move |()| held.recv()));
+        let ahead = MADE_AHEAD + 1;
+        for number in 0..ahead + 2 {
+            let tell = tell.clone();
+            drop(helper.write(move || tell.send(number), drop));
+        }
+        let deadline = std::time::Duration::from_secs(60);
+        let next = || made.recv_timeout(deadline).unwrap();
+        assert!((0..ahead).all(|number| next() == number));
+        // It waits with the last of them.
+        assert_eq!(made.recv_timeout(std::time::Duration::from_millis(100)).ok(), None);
+        go.send(()).unwrap();
+        let next = || made.recv_timeout(deadline).unwrap();
+        assert_eq!([next(), next()], [ahead, ahead + 1]);
     }
 }

@@ -27,7 +27,7 @@ use rustix::io::Errno;
 
 pub(crate) use crate::changes::TakeTo;
 use crate::changes::{Asking, Changes, MAX_BATCH, Next, Turn, Unfit};
-use crate::helper::Writer;
+use crate::helper::Names;
 use crate::home::{Home, Parent, Place};
 use crate::questions::{Purpose, Questions, Queue};
 use crate::renames::{self, Rename};
@@ -65,7 +65,7 @@ pub(crate) struct Ledger {
     end: Rc<End>,
     questions: RefCell<Questions<Question, Waiting>>,
     changes: RefCell<Changes<Filler<Granted>>>,
-    writer: Writer,
+    names: Names,
     /// Those whose turn it was, in their order, with the names of their intents.
     renames: RefCell<Vec<(Rename, Filler<Renamed>)>>,
     /// They have acted, and go on when the ticket is given back.
@@ -89,13 +89,13 @@ pub(crate) struct Reserved {
 }
 
 impl Ledger {
-    pub(crate) fn new(channel: DaemonChannel, end: Rc<End>, writer: Writer) -> Self {
+    pub(crate) fn new(channel: DaemonChannel, end: Rc<End>, names: Names) -> Self {
         Self {
             channel,
             end,
             questions: RefCell::default(),
             changes: RefCell::default(),
-            writer,
+            names,
             renames: RefCell::default(),
             acted: RefCell::default(),
             settles: RefCell::default(),
@@ -346,7 +346,7 @@ impl Ledger {
         let carry_out = move || renames::carry_out(renames, until);
         let results = match fillers.len() < renames::FEW {
             true => carry_out(),
-            false => self.writer.run_next(carry_out).await,
+            false => self.names.run_next(carry_out).await,
         };
         let mut again = Vec::new();
         for ((rename, result), filler) in results.into_iter().zip(fillers) {

@@ -1,6 +1,6 @@
-//! Renames of staged files to places where nothing stands, many under one ticket, on the thread that writes.
+//! Renames of staged files to places where nothing stands, many under one ticket, on the thread that makes small files.
 //!
-//! That thread makes files in staging, for which the kernel locks the directory. Another that renames there at the
+//! For what that thread makes in staging the kernel locks the directory. Another that renames there at the
 //! same time waits for that lock by spinning, which costs more than the rename itself.
 
 use std::sync::Arc;

@@ -54,7 +54,7 @@ impl Server {
         helper: Helper,
     ) -> std::io::Result<Self> {
         let end = Rc::new(End::default());
-        let ledger = Ledger::new(daemon, Rc::clone(&end), helper.writer());
+        let ledger = Ledger::new(daemon, Rc::clone(&end), helper.names());
         let outbox = Outbox::new(worker)?;
         Ok(Self {
             session: Rc::new(Session::new(home, staging, ledger, helper, outbox, end)),

@@ -435,7 +435,7 @@ fn alone_in(directory: &Path, sync: StagingSync) -> Rc<Session> {
     Rc::new(Session::new(
         Home::new(opened()).unwrap(),
         Staging::new(opened(), sync).unwrap(),
-        Ledger::new(channel, Rc::clone(&end), helper.writer()),
+        Ledger::new(channel, Rc::clone(&end), helper.names()),
         helper,
         Outbox::new(to_worker).unwrap(),
         end,

@@ -14,7 +14,7 @@ use berth_puppets::place;
 use berth_sandbox::FilerRole;
 
 /// As many as the real one has.
-const HELPERS: usize = 2;
+const HELPERS: usize = 3;
 
 fn main() -> Result<(), Box<dyn Error>> {
     match place::filers_line()? {

@@ -38,7 +38,7 @@ impl Bench {
         daemon.set_nonblocking(true).unwrap();
         let end = Rc::new(End::default());
         let helper = Helper::start().unwrap();
-        let ledger = Rc::new(Ledger::new(channel, Rc::clone(&end), helper.writer()));
+        let ledger = Rc::new(Ledger::new(channel, Rc::clone(&end), helper.names()));
         Self { ledger, tasks: Tasks::default(), daemon, end, done: Rc::default(), _helper: helper }
     }
 
@@ -114,7 +114,7 @@ impl Bench {
         });
     }
 
-    /// Turns until something was sent, for what the thread that writes does.
+    /// Turns until something was sent, for what the thread that makes files does.
     fn turns(&self) -> Vec<FilerToDaemon> {
         let end = Instant::now() + Duration::from_secs(60);
         loop {
