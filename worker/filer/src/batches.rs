@@ -39,7 +39,8 @@ const FEW: usize = 4;
 /// Files that are looked at before the loop looks at its channels.
 const AT_A_TIME: usize = 8;
 
-/// Files of a batch that are made and filled together, and so open at once.
+/// Files of a batch that are made, and then filled, together: four times as many are open at once (one lot is filled,
+/// two wait, and one is made).
 const OPEN_AT_ONCE: usize = 32;
 
 /// Answers a batch when the last of its files has come to its end.

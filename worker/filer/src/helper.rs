@@ -23,7 +23,8 @@ use crate::tasks::{Filler, Slot, lock, slot};
 /// More than any job here needs.
 const STACK_BYTES: usize = 256 * 1024;
 
-/// So much work waits for the thread that fills files, each with what was made for it open, until no more is made.
+/// So much work waits for the thread that fills files, each with what was made for it open, and one more where it
+/// was made, until no more is made.
 const MADE_AHEAD: usize = 2;
 
 /// Does one slice of a job; `true` when the job is done.

@@ -70,7 +70,8 @@ impl Syncs {
         slot
     }
 
-    /// Small files are handed to the threads that write them, which nothing holds up: the next sync may wait for them.
+    /// Small files are handed to the threads that write them, which only the disk holds up: the next sync may wait for
+    /// them.
     pub(crate) fn writing(&self) -> Writing {
         self.writing.set(self.writing.get() + 1);
         Writing(Rc::clone(&self.writing))

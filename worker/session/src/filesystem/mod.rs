@@ -20,6 +20,7 @@ use actix::{
 use berth_common::batch::{ReadResult, StatResult};
 use berth_common::channel::{Channel, ChannelError, Received};
 use berth_common::entry::{Entry, UploadSummary, Usage};
+use berth_common::error_code::ErrorCode;
 use berth_common::filer_protocol::{self, FilerToWorker, WorkerToFiler};
 use berth_common::ids::OpId;
 use tokio::sync::{mpsc, oneshot};
@@ -250,12 +251,12 @@ impl FilesystemActor {
         }));
     }
 
-    /// Drops all open questions, and tells the session.
+    /// Tells the session, and drops all open questions, which tells those who asked.
     fn give_up(&mut self, ctx: &mut Context<Self>) {
+        // One message in the life of a session, and before all answers that are none.
+        self.lost.do_send(FilerLost);
         self.table = Table::default();
         self.unsent.clear();
-        // One message in the life of a session.
-        self.lost.do_send(FilerLost);
         ctx.stop();
     }
 
@@ -269,12 +270,7 @@ impl FilesystemActor {
         let (answer, answered) = oneshot::channel();
         let op = self.table.open(question(answer));
         self.post(message(op), ctx);
-        Box::pin(async move {
-            match answered.await {
-                Ok(answer) => answer,
-                // The filer is lost, which ends the session: a client that heard of a failure would not try again.
-                Err(_) => std::future::pending().await,
-            }
-        })
+        // Dropped without an answer: the filer is lost, which ends the session.
+        Box::pin(async move { answered.await.unwrap_or(Err(ErrorCode::Internal)) })
     }
 }

@@ -65,6 +65,17 @@ impl SessionActor {
         ctx.terminate();
     }
 
+    /// Whether the client is still told what came of its requests: not where the filer is lost, or by another fault of the
+    /// server, since then there is no answer. A client that heard of a failure would take it for one, and not try again
+    /// as it does where a session has ended.
+    pub(super) fn tells_answers(&self) -> bool {
+        match &self.stage {
+            Stage::Login | Stage::Serving(_) => true,
+            Stage::Ending(ending) => ending.tell != Some(ErrorCode::Internal),
+            Stage::Over => false,
+        }
+    }
+
     pub(super) fn finish_if_quiet(&mut self, ctx: &mut Ctx) {
         if self.transfers.is_empty() {
             self.finish(ctx);

@@ -181,7 +181,8 @@ impl Handler<Answered> for SessionActor {
         self.rest_soon(ctx);
         // Before the client has the answer, since it may use the id again then.
         self.state.free(id);
-        Box::pin(self.tell(Some(answer)).map(|(), actor, ctx| actor.end_if_told(ctx)))
+        let answer = self.tells_answers().then_some(answer);
+        Box::pin(self.tell(answer).map(|(), actor, ctx| actor.end_if_told(ctx)))
     }
 }
 
