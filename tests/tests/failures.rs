@@ -7,12 +7,15 @@ use std::os::unix::fs::PermissionsExt;
 use std::thread;
 use std::time::Duration;
 
+use berth_common::client_protocol::{ClientToWorker, WorkerToClient};
 use berth_common::error_code::ErrorCode;
 use berth_common::limits::MAX_MESSAGE_BODY;
+use berth_common::rel_path::RelPath;
 use berth_tests::exit::{CONNECT, IDENTITY, NOT_FOUND};
 use berth_tests::files::Content;
 use berth_tests::server::check;
-use berth_tests::{Options, Raw, Server, account, wait_until};
+use berth_tests::{Options, Raw, Received, Server, account, process, wait_until};
+use rustix::process::Signal;
 
 #[test]
 fn a_bad_configuration_is_refused_with_all_complaints_at_once() {
@@ -229,4 +232,28 @@ fn more_sessions_than_a_user_may_have_are_refused() {
     let _held = [Raw::login(&server, "alice", "a"), Raw::login(&server, "alice", "a")];
     let third = Raw::connect(&server).authenticate("alice", "a");
     assert_eq!(third, Err(ErrorCode::TooManySessions { limit: 2 }));
+}
+
+#[test]
+fn of_what_a_lost_filer_leaves_open_nothing_is_told_but_that_the_session_ends() {
+    let server = Server::start(Options::new());
+    server.add_user("alice", "a", "1MiB");
+    let mut raw = Raw::login(&server, "alice", "a");
+    let filer = server.session_of("alice").filer.expect("a filer");
+    process::signal(filer, Signal::STOP);
+    wait_until("the filer stands still", || process::is_stopped(filer));
+    for _ in 0..4 {
+        let (id, path) = (raw.id(), RelPath::new("none").unwrap());
+        raw.send(&ClientToWorker::Stat { id, path: path.clone() });
+        let id = raw.id();
+        raw.send(&ClientToWorker::StatFiles { id, paths: vec![path] });
+    }
+    // The worker answers this by itself: it has asked the filer all the rest.
+    let payload = b"still there".to_vec();
+    let echo = raw.ask(|id| ClientToWorker::Echo { id, payload });
+    assert!(matches!(echo, WorkerToClient::Echoed { .. }), "{echo:?}");
+    server.kill_child(filer);
+    let last = raw.message();
+    assert!(matches!(last, WorkerToClient::Refused { error: ErrorCode::Internal }), "{last:?}");
+    assert!(matches!(raw.receive(), Received::Closed));
 }
