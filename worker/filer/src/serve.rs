@@ -2,8 +2,9 @@
 //! of what a worker may ask.
 //!
 //! The loop never waits inside an operation. What the daemon says is taken first, and what it wakes runs at
-//! once: a ticket is used and given back before anything else is looked at, but where files are placed on the thread that
-//! makes small ones. At the end of a turn all that has become ready is sent to the daemon together, and one sync of staging is begun for all who wait for it.
+//! once: a ticket is used and given back before anything else is looked at, but where files are placed on the
+//! thread that makes small ones. At the end of a turn all that has become ready is sent to the daemon together, and
+//! one sync of staging is begun for all who wait for it.
 
 use std::cell::Cell;
 use std::rc::Rc;

@@ -65,9 +65,9 @@ impl SessionActor {
         ctx.terminate();
     }
 
-    /// Whether the client is still told what came of its requests: not where the filer is lost, or by another fault of the
-    /// server, since then there is no answer. A client that heard of a failure would take it for one, and not try again
-    /// as it does where a session has ended.
+    /// Whether the client is still told what came of its requests: not where the filer is lost, or another fault of
+    /// the server ends the session, since then there is no answer. A client that heard of a failure would take it for
+    /// one, and not try again as it does where a session has ended.
     pub(super) fn tells_answers(&self) -> bool {
         match &self.stage {
             Stage::Login | Stage::Serving(_) => true,
